@@ -1,0 +1,39 @@
+"""What every command line shares: one console, and errors shown without a traceback."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import typer
+from rich.console import Console
+
+from splitlab.errors import SplitLabError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def guarded(command: Callable[P, R]) -> Callable[P, R]:
+    """Show a `SplitLabError` as one `error:` line and exit with its code; Ctrl-C exits with 130."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except SplitLabError as error:
+            errors.print(f"error: {error}", style="bold red", markup=False)
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt as error:
+            errors.print("interrupted; what is finished is kept, start again to continue")
+            raise typer.Exit(130) from error
+        except BrokenPipeError:
+            sys.stderr.close()
+            raise typer.Exit(0) from None
+
+    return run

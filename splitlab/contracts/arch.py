@@ -1,0 +1,44 @@
+"""A network as data: enough to rebuild it anywhere from JSON and a state dict."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Size = Annotated[int, Field(ge=1, le=2048, description="side of a square image, in pixels")]
+Classes = Annotated[int, Field(ge=1, le=1_000_000, description="number of classes")]
+
+
+class InputSpec(BaseModel):
+    """What the head is fed. Images are RGB in [0, 1]; normalisation is part of the network."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["image", "tokens", "latent"] = "image"
+    channels: Annotated[int, Field(ge=1, le=16)] = 3
+    size: Size = 32
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of one image."""
+        return (self.channels, self.size, self.size)
+
+
+class ArchSpec(BaseModel):
+    """Name, arguments and variants of a network; `splitlab.models.build` turns it into a module.
+
+    `name` is one of the lab's own ("resnet20"), of torchvision ("torchvision/resnet18") or of timm
+    ("timm/repvgg_a0"); a bare name is looked up in that order. `arguments` go to the builder,
+    `variants` are changes of the architecture that a defence makes (e.g. {"skip": [1, 1, 1, 0]}).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    classes: Classes = 10
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    variants: dict[str, Any] = Field(default_factory=dict)
+    input: InputSpec = InputSpec()

@@ -1,0 +1,124 @@
+"""Files that are either whole or absent: write beside, fsync, rename; hash; read with clear errors."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from splitlab.errors import Corrupt, StorageFull
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path` so that a kill at any moment leaves the old file or the new one.
+
+    Raises:
+        StorageFull: no space left; what stood at `path` before is untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with beside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+        _fsync_folder(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise StorageFull(
+                f"{path}: no space left for {len(data)} bytes; free some and start again, "
+                "finished work is kept"
+            ) from error
+        raise
+
+
+def _fsync_folder(folder: Path) -> None:
+    """Make a rename durable; folders cannot be synced on every system, so failing is fine."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def canonical_json(value: Any) -> bytes:
+    """One byte string per JSON value: sorted keys, no spaces, no NaN. What is hashed is this."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write indented JSON with sorted keys, atomically."""
+    write_bytes(path, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode())
+
+
+def read_json(path: Path, remedy: str = "write it again") -> dict[str, Any]:
+    """The JSON object in `path`.
+
+    Raises:
+        Corrupt: absent, unreadable, not JSON, or not an object.
+    """
+    try:
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise Corrupt(path, "there is no such file", remedy) from error
+    except (OSError, ValueError) as error:
+        raise Corrupt(path, f"not readable as JSON ({error})", remedy) from error
+    if not isinstance(value, dict):
+        raise Corrupt(path, f"holds a {type(value).__name__}, not a JSON object", remedy)
+    return value
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None
+) -> None:
+    """Write a safetensors file, atomically. Tensors are moved to the CPU and made contiguous."""
+    plain = {k: v.detach().to("cpu").contiguous().clone() for k, v in tensors.items()}
+    write_bytes(path, save(plain, metadata))
+
+
+def read_tensors(path: Path, remedy: str = "write it again") -> dict[str, Tensor]:
+    """Every tensor of a safetensors file.
+
+    Raises:
+        Corrupt: absent, cut short or not a safetensors file.
+    """
+    try:
+        return load(path.read_bytes())
+    except FileNotFoundError as error:
+        raise Corrupt(path, "there is no such file", remedy) from error
+    except (OSError, SafetensorError, ValueError, KeyError) as error:
+        raise Corrupt(path, f"not a whole safetensors file ({error})", remedy) from error
+
+
+def sha256(*parts: bytes) -> str:
+    """Hex SHA-256 of the parts, each preceded by its length so that borders matter."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """Hex SHA-256 over names, dtypes, shapes and raw bytes, independent of the mapping's order."""
+    parts: list[bytes] = []
+    for name in sorted(tensors):
+        value = tensors[name].detach().to("cpu").contiguous()
+        parts += [name.encode(), str(value.dtype).encode(), repr(tuple(value.shape)).encode()]
+        parts.append(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return sha256(*parts)
