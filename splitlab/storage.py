@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: write beside, fsync, rename; hash; read with clear errors."""
+"""Files that are whole or absent: write beside, fsync, rename; hash; read with clear errors."""
 
 from __future__ import annotations
 
