@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -97,3 +97,20 @@ class Defense(BaseModel):
         """Acts on the bodies' outputs on the client, before the selector."""
         del draw
         return outputs
+
+
+class Defended(Protocol):
+    """A stack of defences, as the client half needs it; `defenses.parse` makes one from text."""
+
+    @property
+    def spec(self) -> str:
+        """Canonical text that parses back to the same stack, e.g. "gaussian:level=0.1"."""
+        ...
+
+    def protectors(self, feature_shape: tuple[int, ...], secret: Secret) -> nn.ModuleList:
+        """The protectors in the order in which they act; empty for no defence."""
+        ...
+
+    def recombine(self, outputs: list[Tensor], draw: Draw) -> list[Tensor]:
+        """What the defences do to the bodies' outputs before the selector."""
+        ...

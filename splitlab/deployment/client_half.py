@@ -1,0 +1,112 @@
+"""The client half: head, protectors, secret selector and tail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from splitlab.contracts import Defended, FeatureSpec, InputSpec
+from splitlab.deployment.manifest import REMEDY, ClientManifest, read_checked, read_manifest
+from splitlab.deployment.selector import Selector
+from splitlab.errors import BadInput, Corrupt
+from splitlab.models import build
+from splitlab.randomness import Draw, Secret
+from splitlab.split import cut, load_part_state
+from splitlab.storage import read_json, read_tensors
+
+
+@dataclass(frozen=True)
+class ClientHalf:
+    """What only the edge client holds. `repr` shows neither secret nor selector."""
+
+    manifest: ClientManifest
+    head: nn.Module = field(repr=False)
+    protectors: nn.ModuleList = field(repr=False)
+    defended: Defended = field(repr=False)
+    selector: Selector = field(repr=False)
+    tail: nn.Module = field(repr=False)
+    secret: Secret = field(repr=False)
+
+    @property
+    def model_name(self) -> str:
+        return self.manifest.model_name
+
+    @property
+    def digest(self) -> str:
+        return self.manifest.digest
+
+    @property
+    def feature(self) -> FeatureSpec:
+        return self.manifest.feature
+
+    @property
+    def outputs(self) -> list[tuple[int, ...]]:
+        return list(self.manifest.outputs)
+
+    @property
+    def wire(self) -> str:
+        return self.manifest.wire
+
+    @property
+    def max_rows(self) -> int:
+        return self.manifest.max_rows
+
+    @property
+    def input(self) -> InputSpec:
+        return self.manifest.arch.input
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.manifest.classes
+
+    def protect(self, feature: Tensor, draw: Draw) -> Tensor:
+        """z [B, *feature_shape] -> z', same shape."""
+        for protector in self.protectors:
+            feature = protector(feature, draw)
+        return feature
+
+    def select(self, outputs: list[Tensor], draw: Draw) -> Tensor:
+        """The N bodies' outputs -> what the tail is fed, defences after the bodies included."""
+        return self.selector(self.defended.recombine(outputs, draw))
+
+    @classmethod
+    def load(cls, folder: Path, parse: Callable[[str], Defended]) -> ClientHalf:
+        """Read `folder`.
+
+        Args:
+            folder: a `client/` folder.
+            parse: `defenses.parse`, which turns the manifest's text into a stack of defences.
+
+        Raises:
+            Corrupt: half-written, damaged, or not a client half.
+        """
+        manifest = read_manifest(folder, ClientManifest)
+        read_checked(folder / manifest.file, manifest.sha256)
+        tensors = read_tensors(folder / manifest.file, REMEDY)
+        hidden = read_json(folder / "secret.json", REMEDY)
+        try:
+            secret = Secret(bytes.fromhex(hidden["key"]))
+            selector = Selector(int(hidden["total"]), tuple(hidden["chosen"]))
+        except (KeyError, TypeError, ValueError, BadInput) as error:
+            raise Corrupt(folder / "secret.json", "it is damaged", REMEDY) from error
+        net = build(manifest.arch, seed=0)
+        parts = cut(net, manifest.head_end, manifest.tail_start, manifest.arch.input.shape)
+        load_part_state(parts.head, _under(tensors, "head."))
+        load_part_state(parts.tail, _under(tensors, "tail."))
+        defended = parse(manifest.defense)
+        # A blank secret: whatever is drawn here is overwritten by the tensors that were saved.
+        protectors = defended.protectors(manifest.feature.shape, Secret(bytes(32)))
+        try:
+            protectors.load_state_dict(_under(tensors, "protectors."))
+        except RuntimeError as error:
+            raise Corrupt(folder / manifest.file, f"protectors: {error}", REMEDY) from error
+        for module in (parts.head, protectors, parts.tail):
+            module.eval().requires_grad_(False)
+        return cls(manifest, parts.head, protectors, defended, selector, parts.tail, secret)
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}

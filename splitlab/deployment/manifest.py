@@ -1,0 +1,105 @@
+"""What `deployment.json` says in each half, and the digest that ties the halves together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from splitlab.contracts import ArchSpec, FeatureSpec
+from splitlab.errors import Corrupt
+from splitlab.storage import canonical_json, read_json, sha256
+
+REMEDY = "copy the half again from where `bench train` wrote it, or train again"
+WireType = Literal["FP32", "FP16", "BF16", "INT8"]
+Hex256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+M = TypeVar("M", bound=BaseModel)
+
+
+class Shard(BaseModel):
+    """Some of the bodies, in one file; a server is given one shard or more."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bodies: tuple[int, ...]
+    file: str
+    sha256: Hex256
+
+
+class ServerManifest(BaseModel):
+    """`server/deployment.json`. Nothing here depends on head, tail, selector, noise or seeds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["splitlab/server/1"] = "splitlab/server/1"
+    id: Annotated[str, Field(pattern="^[0-9a-f]{32}$", description="random, 128 bits")]
+    model_name: Annotated[str, Field(pattern="^[A-Za-z0-9._-]{1,128}$")]
+    arch: ArchSpec
+    head_end: str
+    tail_start: str | None
+    feature: FeatureSpec
+    outputs: tuple[tuple[int, ...], ...]
+    wire: WireType
+    max_rows: Annotated[int, Field(ge=1, le=65_536, description="rows of one micro-batch")]
+    shards: tuple[Shard, ...]
+    digest: str = ""
+
+    def computed_digest(self) -> str:
+        """SHA-256 of this manifest without its digest; it holds the hash of every shard."""
+        return sha256(canonical_json(self.model_dump(mode="json", exclude={"digest"})))
+
+
+class ClientManifest(BaseModel):
+    """`client/deployment.json`; the selector and the secret key stand in `secret.json` beside."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["splitlab/client/1"] = "splitlab/client/1"
+    model_name: str
+    arch: ArchSpec
+    head_end: str
+    tail_start: str | None
+    feature: FeatureSpec
+    outputs: tuple[tuple[int, ...], ...]
+    wire: WireType
+    max_rows: int
+    defense: str
+    classes: tuple[str, ...]
+    file: str
+    sha256: Hex256
+    digest: Hex256
+
+
+def read_manifest(folder: Path, kind: type[M]) -> M:
+    """The manifest in a half's folder.
+
+    Raises:
+        Corrupt: no manifest (a half-written deployment), another half's, or a damaged one.
+    """
+    path = folder / "deployment.json"
+    if not folder.is_dir():
+        raise Corrupt(folder, "there is no such folder", REMEDY)
+    content: dict[str, Any] = read_json(path, REMEDY)
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        given = content.get("format", "no format")
+        wanted = kind.model_fields["format"].default
+        if given != wanted:
+            raise Corrupt(path, f"is {given!r}, {wanted!r} was wanted", REMEDY) from error
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise Corrupt(path, f"field {where!r}: {first['msg']}", REMEDY) from error
+
+
+def read_checked(path: Path, wanted: str) -> None:
+    """Compare a file's SHA-256 with the manifest's.
+
+    Raises:
+        Corrupt: absent, or its bytes are not those that were written.
+    """
+    if not path.is_file():
+        raise Corrupt(path, "there is no such file; the deployment is half-written", REMEDY)
+    if sha256(path.read_bytes()) != wanted:
+        raise Corrupt(path, "its bytes are not those that the manifest was written for", REMEDY)
