@@ -1,0 +1,93 @@
+"""What a number was measured on: machine, versions, threads, commit. And which device to use."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from splitlab.errors import BadInput
+
+PACKAGES = ("torch", "torchvision", "timm", "grpcio", "protobuf", "numpy", "scikit-image")
+
+
+def device(name: str) -> torch.device:
+    """The device behind `auto`, `cpu` or `cuda`.
+
+    Raises:
+        BadInput: another name, or CUDA asked for where there is none.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise BadInput(f"--device {name!r} is unknown; give auto, cpu or cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise BadInput("--device cuda: torch finds no CUDA device here; give cpu or auto")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def environment() -> dict[str, Any]:
+    """Everything of the machine and the code that a record keeps. No host name, no paths."""
+    return {**_fixed(), "threads": torch.get_num_threads(), **_thread_settings()}
+
+
+def _thread_settings() -> dict[str, str]:
+    return {"omp_wait_policy": os.environ.get("OMP_WAIT_POLICY", "unset")}
+
+
+@cache
+def _fixed() -> dict[str, Any]:
+    return {
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in PACKAGES},
+        "commit": commit(),
+    }
+
+
+def _cpu() -> str:
+    """The processor's name where /proc tells it, else what `platform` knows."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or "unknown"
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "absent"
+
+
+@cache
+def commit() -> str:
+    """The checkout's commit, "+changes" if files under version control differ, or "unknown"."""
+    folder = Path(__file__).resolve().parent
+    head = _git(folder, "rev-parse", "HEAD")
+    if head is None:
+        return "unknown"
+    changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    return head + ("+changes" if changed else "")
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", *words], cwd=folder, capture_output=True, text=True, timeout=20, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,93 @@
+"""Doubts that only show when the records of a run stand side by side; a pure function."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from splitlab.record.record import Record
+
+MARGIN_DB = 0.5  # differences below this are not worth a doubt
+
+
+def doubts(records: Sequence[Record]) -> list[str]:
+    """What a careful reader would question about these records together.
+
+    Mixed commits, machines or data; a black box that beats a white box; an unaware attack that
+    beats the adaptive one; a split whose answer differs from the whole network's.
+    """
+    if not records:
+        return ["the run has no records yet"]
+    found = _mixed(records)
+    by_place: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    for record in records:
+        by_place[record.split["name"], str(record.config.get("defense"))].append(record)
+    for (split, _), group in by_place.items():
+        found += _box_order(split, group) + _awareness_order(split, group)
+        for record in group:
+            agreement = record.utility.get("agreement")
+            if agreement is not None and agreement < 100.0 and record.config["defense"] == "none":
+                found.append(
+                    f"{split}: {100 - agreement:.2f} % of the answers through the wire differ "
+                    "from the whole network's"
+                )
+                break
+    return found
+
+
+def _mixed(records: Sequence[Record]) -> list[str]:
+    found = []
+    for what, values in (
+        ("commits", {str(r.environment.get("commit")) for r in records}),
+        ("machines", {str(r.environment.get("cpu")) for r in records}),
+        ("data splits", {r.data_hash for r in records}),
+        ("method versions", {str(r.method_version) for r in records}),
+    ):
+        if len(values) > 1:
+            shown = ", ".join(sorted(v[:12] for v in values))
+            found.append(f"the records come from {len(values)} {what} ({shown})")
+    if any("+changes" in str(r.environment.get("commit")) for r in records):
+        found.append("some records were measured with uncommitted changes")
+    return found
+
+
+def _psnr(record: Record) -> float | None:
+    value = record.leakage.get("psnr")
+    return value.mean if value else None
+
+
+def _box_order(split: str, group: Sequence[Record]) -> list[str]:
+    """A black box above the white box with the same knowledge of the defence."""
+    best: dict[tuple[str, str], float] = {}
+    for record in group:
+        value = _psnr(record)
+        box = record.threat.get("box")
+        if value is not None and box in ("white", "black"):
+            key = (str(record.config.get("knowledge")), box)
+            best[key] = max(best.get(key, value), value)
+    return [
+        f"{split}: the black-box attack ({black:.1f} dB) beats the white-box attack "
+        f"({best[knowledge, 'white']:.1f} dB), which knows more; the white box is not at its best"
+        for (knowledge, box), black in sorted(best.items())
+        if box == "black"
+        and (knowledge, "white") in best
+        and black > best[knowledge, "white"] + MARGIN_DB
+    ]
+
+
+def _awareness_order(split: str, group: Sequence[Record]) -> list[str]:
+    """An attack that does not know the defence above the same attack that does."""
+    best: dict[tuple[str, str], float] = {}
+    for record in group:
+        value = _psnr(record)
+        if value is not None:
+            key = (str(record.config.get("attack")), str(record.config.get("knowledge")))
+            best[key] = max(best.get(key, value), value)
+    return [
+        f"{split}: {attack} unaware of the defence ({unaware:.1f} dB) beats {attack} that models "
+        f"it ({best[attack, 'adaptive']:.1f} dB)"
+        for (attack, knowledge), unaware in sorted(best.items())
+        if knowledge == "unaware"
+        and (attack, "adaptive") in best
+        and unaware > best[attack, "adaptive"] + MARGIN_DB
+    ]
