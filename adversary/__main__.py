@@ -1,0 +1,5 @@
+"""`python -m adversary`."""
+
+from adversary.cli import app
+
+app()

@@ -1,0 +1,138 @@
+"""Start the two roles as real processes on localhost, with a thread share each.
+
+Two torch processes on few cores fight through spinning OpenMP threads, so every child waits
+passively and gets its share of threads before torch is imported. A child never outlives the
+bench: on Linux the kernel ends it with its parent, also after `kill -9`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from splitlab.errors import ServerUnavailable, SplitLabError
+
+PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+def thread_environment(threads: int) -> dict[str, str]:
+    """The environment of a child that may use `threads` threads."""
+    share = {
+        name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TORCH_NUM_THREADS")
+    }
+    return {**os.environ, **share, "OMP_WAIT_POLICY": "PASSIVE", "PYTHONUNBUFFERED": "1"}
+
+
+def _end_with_parent() -> None:
+    if _libc is not None:
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def command(role: str, *words: str) -> list[str]:
+    """The command line of a role (`cloud_server`, `edge_client`, `adversary`) in this Python."""
+    return [sys.executable, "-m", role, *words]
+
+
+class ServerProcess:
+    """A `cloud-server` process on a free port of the loopback interface.
+
+    Use as a context manager; leaving it sends SIGTERM and waits, so that in-flight requests and
+    the tap are finished.
+    """
+
+    def __init__(self, half: Path, tap: Path, log: Path, threads: int = 1) -> None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self.log = log
+        self._errors: IO[bytes] = log.open("wb")
+        words = command(
+            "cloud_server", str(half), "--listen", "127.0.0.1:0", "--tap", str(tap)
+        )
+        self._process = subprocess.Popen(
+            words,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env=thread_environment(threads),
+            preexec_fn=_end_with_parent,
+        )
+
+    def address(self) -> str:
+        """HOST:PORT, once the server says that it listens.
+
+        Raises:
+            ServerUnavailable: it ended before it listened; the message ends with its words.
+        """
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            try:
+                event: dict[str, Any] = json.loads(line)
+            except ValueError:
+                continue
+            if event.get("event") == "listening":
+                self._drain()
+                return f"{event['host']}:{event['port']}"
+        self._process.wait()
+        raise ServerUnavailable(f"cloud-server ended before it listened: {tail_of(self.log)}")
+
+    def _drain(self) -> None:
+        """Keep reading standard output, so that a talkative server never blocks on a full pipe."""
+        pipe = self._process.stdout
+        assert pipe is not None
+        threading.Thread(target=lambda: [None for _ in pipe], daemon=True).start()
+
+    def stop(self) -> None:
+        """SIGTERM, then wait; a server that does not end within 30 s is killed."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._errors.close()
+
+    def __enter__(self) -> ServerProcess:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def run_edge_client(words: Sequence[str], log: Path, threads: int = 1) -> None:
+    """Run one `edge-client` to its end.
+
+    Raises:
+        SplitLabError: it failed; the message ends with its words.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as output:
+        done = subprocess.run(
+            command("edge_client", *words),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=thread_environment(threads),
+            preexec_fn=_end_with_parent,
+            check=False,
+        )
+    if done.returncode != 0:
+        raise SplitLabError(f"edge-client ended with {done.returncode}: {tail_of(log)}")
+
+
+def tail_of(log: Path, lines: int = 4) -> str:
+    """The last lines of a log on one line, for an error message."""
+    text = log.read_text(errors="replace").strip().splitlines()[-lines:]
+    return " | ".join(text) or "it said nothing"
