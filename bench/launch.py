@@ -54,9 +54,7 @@ class ServerProcess:
         log.parent.mkdir(parents=True, exist_ok=True)
         self.log = log
         self._errors: IO[bytes] = log.open("wb")
-        words = command(
-            "cloud_server", str(half), "--listen", "127.0.0.1:0", "--tap", str(tap)
-        )
+        words = command("cloud_server", str(half), "--listen", "127.0.0.1:0", "--tap", str(tap))
         self._process = subprocess.Popen(
             words,
             stdout=subprocess.PIPE,

@@ -1,0 +1,41 @@
+"""Victims beside their reconstructions, as small PNG files and as data inside the report."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from splitlab.storage import write_bytes
+
+COLUMNS = 8
+
+
+def grid_png(truth: Tensor, reconstruction: Tensor) -> bytes:
+    """Two rows, victims above and reconstructions below, at most eight columns, unscaled.
+
+    Args:
+        truth, reconstruction: [n, 3, S, S] in [0, 1], n >= 1.
+    """
+    rows = [images[:COLUMNS].clamp(0, 1) for images in (truth, reconstruction)]
+    strips = [torch.cat(list(row), dim=2) for row in rows]
+    pixels = torch.cat(strips, dim=1).mul(255).round().to(torch.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy()).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def save_grid(path: Path, truth: Tensor, reconstruction: Tensor) -> None:
+    """Write the grid of one point, atomically."""
+    write_bytes(path, grid_png(truth, reconstruction))
+
+
+def data_uri(path: Path) -> str | None:
+    """The file as a `data:` address for a page without a network; None where it is absent."""
+    if not path.is_file():
+        return None
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()

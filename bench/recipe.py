@@ -1,0 +1,143 @@
+"""What a sweep does, as data: checked at the edge, kept in `config.toml`, hashed a point."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from splitlab.contracts.ranges import BatchSize, Count, Epochs, LearningRate, Seed
+from splitlab.errors import BadInput, Corrupt
+from splitlab.storage import write_bytes
+
+Knowledge = Literal["adaptive", "unaware"]
+WireName = Literal["FP32", "FP16", "BF16", "INT8"]
+
+
+class VictimRecipe(BaseModel):
+    """How the victim is trained: SGD with Nesterov momentum under a one-cycle schedule."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epochs: Epochs = 6
+    batch_size: BatchSize = 64
+    learning_rate: LearningRate = 0.1
+
+
+class SweepConfig(BaseModel):
+    """Everything that a sweep depends on. Two runs with equal configs measure the same points."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = "resnet20"
+    dataset: str = "photo-patches"
+    size: Annotated[int, Field(ge=8, le=1024, description="side of the images, in pixels")] = 32
+    splits: str = Field(default="6", description="how many, 'all', or names with commas")
+    granularity: Literal["block", "operation"] = "block"
+    tail_start: str | None = Field(default=None, description="split point at which the body ends")
+    defense: str = "none"
+    train_with_defense: bool = False
+    wire: WireName = "FP32"
+    attacks: tuple[str, ...] = ("decoder", "rmle")
+    attack_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    attacked: dict[str, int] = Field(
+        default_factory=lambda: {"rmle": 8},
+        description="attack -> how many victims it is run on; the others get all",
+    )
+    train_images: Count = 4000
+    queries: Count = Field(default=2000, description="auxiliary images, each one query")
+    validation_images: Count = 128
+    victims: Count = 128
+    repeats: Annotated[int, Field(ge=1, le=64, description="captures of each victim")] = 1
+    victim: VictimRecipe = VictimRecipe()
+    weights_hash: str | None = Field(default=None, description="SHA-256 of given weights")
+    seed: Seed = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    def point(self, split: str, attack: str, knowledge: Knowledge) -> dict[str, Any]:
+        """The config of one point: what this split, attack and knowledge depend on, defaults in.
+
+        Which other splits and attacks the sweep holds, and the device, do not change a point.
+        """
+        mine = self.model_dump(mode="json", exclude={"splits", "attacks", "device", "granularity"})
+        mine["attack_options"] = mine["attack_options"].get(attack, {})
+        mine["attacked"] = mine["attacked"].get(attack)
+        return {**mine, "split": split, "attack": attack, "knowledge": knowledge}
+
+
+def validated(**fields: Any) -> SweepConfig:
+    """A checked config.
+
+    Raises:
+        BadInput: names the flag, the value and what was wanted.
+    """
+    try:
+        return SweepConfig(**fields)
+    except ValidationError as error:
+        raise BadInput(_told(error)) from error
+
+
+def _told(error: ValidationError) -> str:
+    first = error.errors()[0]
+    flag = "--" + "-".join(str(part) for part in first["loc"]).replace("_", "-")
+    return f"{flag} {first['input']!r}: {first['msg'].lower()}"
+
+
+def save(config: SweepConfig, path: Path) -> None:
+    """Write the config as TOML; None is left out."""
+    write_bytes(path, _toml(config.model_dump(mode="json")).encode())
+
+
+def load(path: Path) -> SweepConfig:
+    """
+    Raises:
+        Corrupt: absent, not TOML, or with fields this version does not know.
+    """
+    remedy = "start the sweep in a new folder, or restore the file"
+    try:
+        return SweepConfig.model_validate(tomllib.loads(path.read_text()))
+    except FileNotFoundError as error:
+        raise Corrupt(path, "there is no such file", remedy) from error
+    except tomllib.TOMLDecodeError as error:
+        raise Corrupt(path, f"not TOML ({error})", remedy) from error
+    except ValidationError as error:
+        raise Corrupt(path, _told(error), remedy) from error
+
+
+def require_same(old: SweepConfig, new: SweepConfig, run: Path) -> None:
+    """
+    Raises:
+        BadInput: the folder holds a run of another config; names the first field that differs.
+    """
+    was, now = old.model_dump(mode="json"), new.model_dump(mode="json")
+    for field in was:
+        if was[field] != now[field] and field not in ("splits", "attacks", "device"):
+            raise BadInput(
+                f"{run} holds a run with {field} = {was[field]!r}, given was {now[field]!r}; "
+                "choose another --out or the same settings"
+            )
+
+
+def _toml(value: dict[str, Any], table: str = "") -> str:
+    """TOML of nested dicts of plain values; tables come after the plain keys, as TOML wants."""
+    plain, tables = [], []
+    for key, item in value.items():
+        if isinstance(item, dict):
+            name = f"{table}.{key}" if table else key
+            tables.append(f"\n[{name}]\n{_toml(item, name)}")
+        elif item is not None:
+            plain.append(f"{key} = {_toml_value(item)}")
+    return "\n".join(plain) + "\n" + "".join(tables)
+
+
+def _toml_value(item: Any) -> str:
+    if isinstance(item, bool):
+        return "true" if item else "false"
+    if isinstance(item, str):
+        escaped = item.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}"'
+    if isinstance(item, list | tuple):
+        return "[" + ", ".join(map(_toml_value, item)) + "]"
+    return repr(item)
