@@ -23,7 +23,7 @@ def sweep_figure(records: Sequence[Record]) -> str:
     from matplotlib import pyplot as plt
 
     names = [n for _, n in sorted({(r.split["index"], r.split["name"]) for r in records})]
-    style = {
+    style: Any = {
         "svg.fonttype": "none",
         "svg.hashsalt": "splitlab",
         "font.size": 9,

@@ -1,0 +1,137 @@
+"""The report of a run, from its records alone: one HTML file without a network, JSON and CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from bench.grids import data_uri
+from bench.recommend import recommend
+from bench.table import sweep_table
+from splitlab import __version__
+from splitlab.errors import BadInput
+from splitlab.record import Record, RecordStore, doubts
+from splitlab.storage import write_bytes, write_json
+
+HIDDEN_SETTINGS = frozenset({"split", "attack", "knowledge", "attack_options", "attacked"})
+
+
+def write_report(run: Path) -> Path:
+    """Write `report.html`, `report.json`, `records.jsonl` and `records.csv` into `run`.
+
+    Returns:
+        the path of `report.html`.
+
+    Raises:
+        BadInput: no such folder, or no record in it.
+        Corrupt: a record is damaged; the message names it.
+    """
+    if not run.is_dir():
+        raise BadInput(f"{run}: there is no such folder; give the folder of a run")
+    store = RecordStore(run)
+    records = store.all()
+    if not records:
+        raise BadInput(f"{run}: it holds no records yet; run the sweep first")
+    store.derive(records)
+    write_json(run / "report.json", report_data(records))
+    write_bytes(run / "report.html", render(run, records).encode())
+    return run / "report.html"
+
+
+def report_data(records: Sequence[Record]) -> dict[str, Any]:
+    """Everything that the page shows, as JSON: recommendation, doubts and the records."""
+    return {
+        "format": "splitlab/report/1",
+        "version": __version__,
+        "recommendation": asdict(recommend(records)),
+        "doubts": all_doubts(records),
+        "records": [r.model_dump(mode="json") for r in records],
+    }
+
+
+def all_doubts(records: Sequence[Record]) -> list[str]:
+    """Each record's own doubts, with its place, and those of the run as a whole."""
+    own = [
+        f"{r.split['name']}, {r.config['attack']} ({r.config['knowledge']}): {doubt}"
+        for r in records
+        for doubt in r.doubts
+    ]
+    return doubts(records) + own
+
+
+def render(run: Path, records: Sequence[Record]) -> str:
+    """The page. Images are embedded, nothing is loaded from elsewhere."""
+    import jinja2
+
+    from bench.plots import sweep_figure
+
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    template = environment.from_string(
+        (files("bench") / "templates" / "report.html.j2").read_text("utf-8")
+    )
+    first, advice = records[0], recommend(records)
+    config = first.config
+    return template.render(
+        title=f"{config['model']} on {config['dataset']}: what leaks at each split point",
+        lead=_lead(records),
+        recommendation=advice,
+        table=sweep_table(records, advice.split),
+        figure=sweep_figure(records),
+        threats=_threats(records),
+        grids=_grids(run, records),
+        doubts=all_doubts(records),
+        missing=_missing(records),
+        settings=[(k, v) for k, v in sorted(config.items()) if k not in HIDDEN_SETTINGS],
+        environment=_environment(first),
+        version=__version__,
+        count=len(records),
+    )
+
+
+def _lead(records: Sequence[Record]) -> str:
+    first = records[0]
+    attacks = ", ".join(sorted({str(r.config["attack"]) for r in records}))
+    places = len({r.split["name"] for r in records})
+    whole = first.utility.get("accuracy_whole", first.utility["accuracy"])
+    return (
+        f"Defence: {first.config['defense']}. {places} split points, attacked with {attacks}. "
+        f"The whole network reaches {whole:.1f} % on the victims' images."
+    )
+
+
+def _threats(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """One card for each pair of attack and knowledge."""
+    cards: dict[str, dict[str, Any]] = {}
+    for record in records:
+        name = f"{record.config['attack']}, {record.config['knowledge']}"
+        entries = [(k, v) for k, v in record.threat.items() if v not in (None, False, "")]
+        cards.setdefault(name, {"name": name, "entries": entries})
+    return list(cards.values())
+
+
+def _grids(run: Path, records: Sequence[Record]) -> list[dict[str, str]]:
+    found = []
+    for record in records:
+        data = data_uri(run / "images" / record.images) if record.images else None
+        if data is None:
+            continue
+        value = record.leakage.get("psnr")
+        shown = f"{value.mean:.1f} dB" if value and value.mean is not None else ""
+        attack = f"{record.config['attack']}, {record.config['knowledge']}"
+        found.append(
+            {"split": record.split["name"], "attack": attack, "figure": shown, "data": data}
+        )
+    return found
+
+
+def _missing(records: Sequence[Record]) -> list[str]:
+    return sorted({f"{n}: {v.why}" for r in records for n, v in r.leakage.items() if v.why})
+
+
+def _environment(record: Record) -> list[tuple[str, Any]]:
+    entries = {k: v for k, v in record.environment.items() if k != "versions"}
+    entries |= record.environment.get("versions", {})
+    return [("measured", record.created), *entries.items()]
