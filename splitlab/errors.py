@@ -75,3 +75,7 @@ class ServerRefused(SplitLabError):
 
 class StorageFull(SplitLabError):
     """A record or capture could not be written; nothing already written is damaged."""
+
+
+class Unavailable(SplitLabError):
+    """Something optional that is not on this machine; a table shows the reason, never a number."""
