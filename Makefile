@@ -1,0 +1,52 @@
+# The whole house in a few words. `make sweep` and `make test` are all that a newcomer needs.
+PYTHON ?= python3
+BIN := .venv/bin
+RUN ?= runs/default
+export OMP_WAIT_POLICY ?= PASSIVE
+
+.PHONY: sweep test test-slow check format lint types layers stubs-fresh stubs clean
+
+sweep: .venv/installed  ## train, split, deploy, attack and report on the embedded photographs
+	$(BIN)/bench sweep-split-points --out $(RUN)
+
+test: .venv/installed-dev  ## the fast test suite, at most 5 minutes on 2 cores
+	$(BIN)/pytest
+
+test-slow: .venv/installed-dev  ## what takes minutes: every torchvision network, full products
+	$(BIN)/pytest -m slow
+
+check: format lint types layers stubs-fresh test  ## what a change must pass
+
+format: .venv/installed-dev
+	$(BIN)/ruff format --check .
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check .
+
+types: .venv/installed-dev
+	$(BIN)/mypy
+
+layers: .venv/installed-dev
+	$(BIN)/lint-imports
+
+stubs-fresh: .venv/installed-dev
+	$(BIN)/python scripts/generate_stubs.py --check
+
+stubs: .venv/installed-dev
+	$(BIN)/python scripts/generate_stubs.py
+
+clean:
+	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/installed: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+.venv/installed-dev: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@ .venv/installed
