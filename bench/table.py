@@ -16,11 +16,11 @@ TITLES = {
     "lpips_alex": "LPIPS alex",
     "lpips_vgg": "LPIPS vgg",
     "lpips_squeeze": "LPIPS squeeze",
-    "reidentification_pixels": "re-id [%]",
-    "reidentification_features": "re-id, features [%]",
+    "reidentified_by_pixels": "re-id [%]",
+    "reidentified_by_features": "re-id, features [%]",
 }
-SHOWN = ("psnr", "ssim", "lpips_alex", "lpips_squeeze", "reidentification_pixels")
-DIGITS = {"psnr": 1, "reidentification_pixels": 0, "reidentification_features": 0}
+SHOWN = ("psnr", "ssim", "lpips_alex", "lpips_squeeze", "reidentified_by_pixels")
+DIGITS = {"psnr": 1, "reidentified_by_pixels": 0, "reidentified_by_features": 0}
 
 
 @dataclass(frozen=True)
