@@ -42,6 +42,11 @@ class Secret:
         digest = hashlib.blake2b(text, key=self.key, digest_size=8).digest()
         return int.from_bytes(digest, "little") >> 1
 
+    def derive(self, *labels: str | int) -> Secret:
+        """A secret of its own for one purpose; it does not lead back to this one."""
+        text = "\x1f".join(map(str, labels)).encode()
+        return Secret(hashlib.blake2b(text, key=self.key, digest_size=32).digest())
+
     def generator(self, *labels: str | int) -> torch.Generator:
         """A CPU generator for one purpose under this secret."""
         return torch.Generator().manual_seed(self.number(*labels))

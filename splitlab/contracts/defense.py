@@ -15,7 +15,12 @@ from splitlab.randomness import Draw, Secret
 
 
 class Protector(nn.Module):
-    """Acts on features on the client. Its tensors, learned or fixed, stay in the client half."""
+    """Acts on features on the client. Its tensors, learned or fixed, stay in the client half.
+
+    `purpose` keys its fresh draws; a stack sets it, so that two layers of one kind draw apart.
+    """
+
+    purpose: str = "noise"
 
     def forward(self, feature: Tensor, draw: Draw) -> Tensor:
         """z [B, *feature_shape] -> z', same shape. All fresh randomness comes from `draw`.

@@ -1,0 +1,13 @@
+"""Every defence by the name that stands in a flag, a deployment and a record."""
+
+from splitlab.contracts.registry import Registry
+
+DEFENSES = Registry(
+    "defence",
+    {
+        "none": "defenses.none:NoDefense",
+        "gaussian": "defenses.gaussian:Gaussian",
+        "laplace": "defenses.laplace:Laplace",
+        "dropout": "defenses.dropout:Dropout",
+    },
+)

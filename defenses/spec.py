@@ -1,0 +1,47 @@
+"""Defences as text: "gaussian:level=0.1,draw=fixed+dropout:level=0.3"."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+from defenses.registry import DEFENSES
+from defenses.stack import Stack
+from splitlab.contracts import Defense
+from splitlab.errors import BadInput
+
+
+def parse(text: str) -> Stack:
+    """Read a stack of defences.
+
+    Args:
+        text: names joined by "+", each with ":field=value,field=value" where a default is not
+            wanted. "none" for no defence.
+
+    Raises:
+        UnknownName: no such defence; lists the nearest.
+        BadInput: a field that the defence has not, a value outside its range, or two owners.
+    """
+    return Stack([_one(part) for part in text.split("+")])
+
+
+def _one(part: str) -> Defense:
+    name, _, rest = part.strip().partition(":")
+    kind: type[Defense] = DEFENSES.load(name.strip())
+    fields: dict[str, str] = {}
+    for item in filter(None, (piece.strip() for piece in rest.split(","))):
+        key, equals, value = item.partition("=")
+        if not equals or not value.strip():
+            raise BadInput(f"{item!r} in {part.strip()!r}: wanted field=value")
+        if key.strip() in fields:
+            raise BadInput(f"{key.strip()!r} is given twice in {part.strip()!r}; keep one")
+        fields[key.strip()] = value.strip()
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        known = ", ".join(kind.model_fields) or "none"
+        raise BadInput(
+            f"defence {name!r}, {field}={fields.get(field, '')}: {first['msg']}; "
+            f"its fields are: {known}"
+        ) from error
