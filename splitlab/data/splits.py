@@ -1,0 +1,107 @@
+"""Train, auxiliary, validation and victim images, and the check that they are disjoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from itertools import combinations
+
+import torch
+from torch import Tensor
+
+from splitlab.data.image_set import ImageSet
+from splitlab.errors import BadInput
+from splitlab.storage import canonical_json, sha256
+
+PARTITIONS = ("train", "auxiliary", "validation", "victims")
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """Four disjoint partitions of one data set.
+
+    Args:
+        train: what the victim's network is trained on.
+        auxiliary: the adversary's own images.
+        validation: what recipes are tuned on.
+        victims: what crosses the wire and is attacked.
+        name: the data set's kind; never a path.
+        notes: what a reader should know, e.g. how many copies were left out.
+    """
+
+    train: ImageSet
+    auxiliary: ImageSet
+    validation: ImageSet
+    victims: ImageSet
+    name: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def partitions(self) -> dict[str, ImageSet]:
+        """Name -> images, in the order of the fields."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name in PARTITIONS}
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.train.classes
+
+    @property
+    def size(self) -> int:
+        """Side of an image in pixels."""
+        return self.train.size
+
+    @cached_property
+    def hash(self) -> str:
+        """Hex SHA-256 over pixels and labels of all four partitions, and the class names."""
+        images = {name: part.hash for name, part in self.partitions.items()}
+        return sha256(canonical_json({"classes": list(self.classes), "images": images}))
+
+    def limited(self, limits: Mapping[str, int], seed: int = 0) -> Splits:
+        """At most `limits[name]` images of each named partition, drawn under `seed`.
+
+        Raises:
+            BadInput: an unknown partition, or a limit below 1.
+        """
+        for name, count in limits.items():
+            if name not in PARTITIONS or count < 1:
+                raise BadInput(
+                    f"limit {name}={count}: wanted one of {', '.join(PARTITIONS)} and at least 1"
+                )
+        taken = {n: p.take(limits[n], seed) for n, p in self.partitions.items() if n in limits}
+        return replace(self, **taken)
+
+    def check_disjoint(self) -> None:
+        """Compare all pairs of partitions: source rectangles where both have them, else pixels.
+
+        Raises:
+            BadInput: an image of one partition overlaps or equals one of another.
+        """
+        for (one, first), (two, second) in combinations(self.partitions.items(), 2):
+            if first.rectangles is not None and second.rectangles is not None:
+                count = overlapping(first.rectangles, second.rectangles)
+                how = "overlap in their source with"
+            else:
+                known = set(first.content)
+                count = sum(key in known for key in second.content)
+                how = "are identical to"
+            if count:
+                raise BadInput(
+                    f"{self.name or 'data'}: {count} of {len(second)} {two} images {how} {one} "
+                    "images; partitions must be disjoint, remove the copies"
+                )
+
+
+def overlapping(first: Tensor, second: Tensor) -> int:
+    """How many rectangles of `second` [M, 5] share a pixel with one of `first` [N, 5].
+
+    Columns: source id, y0, x0, y1, x1, the last two exclusive.
+    """
+    count = 0
+    for source in second[:, 0].unique().tolist():
+        a = first[first[:, 0] == source][None]
+        b = second[second[:, 0] == source][:, None]
+        top, left = torch.maximum(a[..., 1], b[..., 1]), torch.maximum(a[..., 2], b[..., 2])
+        bottom, right = torch.minimum(a[..., 3], b[..., 3]), torch.minimum(a[..., 4], b[..., 4])
+        count += int(((top < bottom) & (left < right)).any(dim=1).sum())
+    return count

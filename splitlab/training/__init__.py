@@ -1,0 +1,32 @@
+"""One training loop, and what is trained with it: classifiers here, attacks' networks elsewhere."""
+
+from splitlab.training.augment import Augment
+from splitlab.training.classifier import Penalty, Protection, accuracy, train_classifier
+from splitlab.training.device import choose_device
+from splitlab.training.fit import History, Loss, Step, fit
+from splitlab.training.progress import Progress, RichProgress, Silent, Work, showing
+from splitlab.training.recipe import TrainRecipe
+from splitlab.training.source import Batch, TensorSource
+from splitlab.training.state import State
+
+__all__ = [
+    "Augment",
+    "Batch",
+    "History",
+    "Loss",
+    "Penalty",
+    "Progress",
+    "Protection",
+    "RichProgress",
+    "Silent",
+    "State",
+    "Step",
+    "TensorSource",
+    "TrainRecipe",
+    "Work",
+    "accuracy",
+    "choose_device",
+    "fit",
+    "showing",
+    "train_classifier",
+]

@@ -1,0 +1,222 @@
+"""The one training loop: victims, decoders, shadows and inverters all go through `fit`."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from splitlab.data import ImageSet
+from splitlab.errors import BadInput, Mismatch
+from splitlab.randomness import generator
+from splitlab.storage import hash_tensors
+from splitlab.training.augment import Augment
+from splitlab.training.checkpoint import REMEDY, load_checkpoint, save_checkpoint
+from splitlab.training.device import choose_device
+from splitlab.training.progress import Progress, Silent, Work
+from splitlab.training.source import Batch, TensorSource
+from splitlab.training.state import State
+
+Loss = Tensor | Callable[[], Tensor]
+Step = Callable[[State, Batch], Mapping[str, Loss]]
+Sampler = Callable[[int, torch.Generator], Tensor]
+
+
+@dataclass(frozen=True)
+class History:
+    """What a run did, over all the sittings that it took.
+
+    Args:
+        losses: optimizer's name -> mean loss of each epoch.
+        images: images trained on, counted once an epoch.
+        seconds: time in the loop, checkpoints included.
+    """
+
+    losses: dict[str, list[float]] = field(default_factory=dict)
+    images: int = 0
+    seconds: float = 0.0
+
+    @property
+    def images_per_second(self) -> float:
+        return self.images / self.seconds if self.seconds else 0.0
+
+    @property
+    def epochs(self) -> int:
+        return max((len(values) for values in self.losses.values()), default=0)
+
+
+def fit(
+    step: Step,
+    state: State,
+    data: ImageSet | TensorSource,
+    *,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    device: torch.device | str = "auto",
+    augment: Augment | None = None,
+    sampler: Sampler | None = None,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+    name: str = "training",
+    amp: bool = True,
+) -> History:
+    """Train `state` in place for `epochs` passes over `data`, or what is left of them.
+
+    `step(state, batch)` returns a loss for each optimizer that shall step, by its name, in the
+    order of the steps. A loss given as a function is computed only after the optimizers before it
+    have stepped (a generator after its discriminator). The loop zeroes the gradients of an
+    optimizer before its backward pass. Modules are left in the mode (train or eval) they came in.
+
+    Args:
+        data: moved to `device` as a whole; uint8 tensors arrive in `step` as float [0, 1].
+        seed: public; with it a run on the CPU is repeatable bit by bit, dropout included.
+        device: "auto", "cpu", "cuda" or a device; the state's modules are moved there.
+        augment: acts on the first tensor of a batch.
+        sampler: (rows, generator) -> int64 rows to visit in an epoch; a permutation where None.
+        checkpoint: file written after every epoch and continued from when it is there.
+        amp: bfloat16 autocast and channels_last, on CUDA only.
+
+    Raises:
+        BadInput: a loss that is not finite, or has no optimizer.
+        Mismatch: `checkpoint` belongs to another run.
+        Corrupt: `checkpoint` is damaged.
+    """
+    device = choose_device(device)
+    fast = amp and device.type == "cuda"
+    for module in state.modules.values():
+        module.to(device)
+        if fast:
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    source = TensorSource.of(data, device)
+    run = _describe(state, source, epochs, batch_size, seed, augment)
+    done, history = _resume(checkpoint, run, state)
+    loop = _Loop(step, state, source, batch_size, augment, sampler, fast)
+    work = (progress or Silent()).task(name, epochs * len(source), done * len(source))
+    try:
+        for epoch in range(done, epochs):
+            started = time.perf_counter()
+            losses, images = loop.epoch(seed, epoch, work)
+            _check_finite(losses, epoch)
+            for key, value in losses.items():
+                history.losses.setdefault(key, []).append(value)
+            seconds = history.seconds + time.perf_counter() - started
+            history = History(history.losses, history.images + images, seconds)
+            if checkpoint is not None:
+                content = {"epochs": epoch + 1, "state": state.state_dict(), **vars(history)}
+                save_checkpoint(checkpoint, run, content)
+    finally:
+        work.close()
+    return history
+
+
+@dataclass(frozen=True)
+class _Loop:
+    """What stays the same from epoch to epoch."""
+
+    step: Step
+    state: State
+    source: TensorSource
+    batch_size: int
+    augment: Augment | None
+    sampler: Sampler | None
+    fast: bool
+
+    def epoch(self, seed: int, epoch: int, work: Work) -> tuple[dict[str, float], int]:
+        """One pass, random by (seed, epoch) alone: mean loss by name, and the number of images."""
+        device, rows = self.source.device, len(self.source)
+        order_rng, augment_rng = (generator(seed, p, epoch) for p in ("order", "augment"))
+        for name, rng in self.state.generators.items():
+            rng.manual_seed(generator(seed, "step", name, epoch).initial_seed())
+        order = (self.sampler or _permutation)(rows, order_rng).to(device)
+        sums: dict[str, Tensor] = {}
+        devices = [device] if device.type == "cuda" else []
+        # Dropout and its like draw from torch's global generator: seeded for the epoch, then put
+        # back, so that neither side sees the other.
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(generator(seed, "layers", epoch).initial_seed())
+            for indices in order.split(self.batch_size):
+                batch = self.source.batch(indices, self.augment, augment_rng, self.fast)
+                last = None
+                for name, loss in self._losses(batch):
+                    sums[name] = sums.get(name, 0.0) + loss * len(indices)
+                    last = loss
+                work.advance(len(indices), last)
+        means = {name: float(total) / max(len(order), 1) for name, total in sums.items()}
+        return means, len(order)
+
+    def _losses(self, batch: Batch) -> list[tuple[str, Tensor]]:
+        """One step of every optimizer that `step` returns a loss for; the losses, detached."""
+        found = []
+        device_type = self.source.device.type
+        with torch.autocast(device_type, torch.bfloat16, enabled=self.fast):
+            losses = self.step(self.state, batch)
+        for name, loss in losses.items():
+            if name not in self.state.optimizers:
+                raise BadInput(
+                    f"the step returned a loss {name!r} and there is no optimizer of that name; "
+                    f"known: {', '.join(self.state.optimizers)}"
+                )
+            with torch.autocast(device_type, torch.bfloat16, enabled=self.fast):
+                value = loss() if callable(loss) else loss
+            optimizer = self.state.optimizers[name]
+            optimizer.zero_grad(set_to_none=True)
+            value.backward()
+            optimizer.step()
+            if name in self.state.schedulers:
+                self.state.schedulers[name].step()
+            found.append((name, value.detach().float()))
+        return found
+
+
+def _permutation(rows: int, rng: torch.Generator) -> Tensor:
+    return torch.randperm(rows, generator=rng)
+
+
+def _describe(
+    state: State,
+    source: TensorSource,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    augment: Augment | None,
+) -> dict[str, Any]:
+    """What a checkpoint is bound to; of the data 64 rows, as hashing all may outlast an epoch."""
+    rows = torch.linspace(0, len(source) - 1, min(64, len(source))).long().to(source.device)
+    return {
+        "epochs": epochs,
+        "batch size": batch_size,
+        "seed": seed,
+        "augment": repr(augment),
+        "rows": len(source),
+        "data": hash_tensors({str(i): t[rows] for i, t in enumerate(source.tensors)}),
+        "optimizers": {name: type(opt).__name__ for name, opt in state.optimizers.items()},
+    }
+
+
+def _resume(checkpoint: Path | None, run: dict[str, Any], state: State) -> tuple[int, History]:
+    saved = load_checkpoint(checkpoint, run) if checkpoint is not None else None
+    if saved is None:
+        return 0, History()
+    try:
+        state.load_state_dict(saved["state"])
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise Mismatch(
+            f"{checkpoint} holds other networks or optimizers than are trained here "
+            f"({str(error).splitlines()[0]}); {REMEDY}"
+        ) from error
+    return saved["epochs"], History(saved["losses"], saved["images"], saved["seconds"])
+
+
+def _check_finite(losses: Mapping[str, float], epoch: int) -> None:
+    for name, value in losses.items():
+        if not math.isfinite(value):
+            raise BadInput(
+                f"the loss {name!r} became {value} in epoch {epoch + 1}; use a lower learning rate"
+            )

@@ -1,0 +1,84 @@
+"""Training data that is resident on the device and cut into batches there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from splitlab.data import ImageSet
+from splitlab.errors import BadInput
+from splitlab.training.augment import Augment
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Rows of the source's tensors, and which rows they are.
+
+    Args:
+        tensors: one per tensor of the source; what was uint8 is float32 in [0, 1].
+        indices: int64 [B], rows of the source.
+    """
+
+    tensors: tuple[Tensor, ...]
+    indices: Tensor
+
+    @property
+    def images(self) -> Tensor:
+        """The first tensor: [B, 3, S, S] in [0, 1] for an `ImageSet`."""
+        return self.tensors[0]
+
+    @property
+    def labels(self) -> Tensor:
+        """The second tensor: int64 [B] for an `ImageSet`."""
+        return self.tensors[1]
+
+
+@dataclass(frozen=True, eq=False)
+class TensorSource:
+    """Tensors of equal length on one device; uint8 means pixels and is handed out as [0, 1].
+
+    Raises:
+        BadInput: no tensor, no row, or lengths that differ.
+    """
+
+    tensors: tuple[Tensor, ...]
+
+    def __post_init__(self) -> None:
+        lengths = [len(t) for t in self.tensors]
+        if not lengths or lengths[0] < 1 or len(set(lengths)) != 1:
+            raise BadInput(
+                f"training data of lengths {lengths}: wanted at least one tensor and one row, and "
+                "the same number of rows in each"
+            )
+
+    def __len__(self) -> int:
+        return len(self.tensors[0])
+
+    @property
+    def device(self) -> torch.device:
+        return self.tensors[0].device
+
+    @classmethod
+    def of(cls, data: ImageSet | TensorSource, device: torch.device | str) -> TensorSource:
+        """`data` moved to `device`; an `ImageSet` becomes (images uint8, labels)."""
+        tensors = (data.images, data.labels) if isinstance(data, ImageSet) else data.tensors
+        return cls(tuple(t.to(device) for t in tensors))
+
+    def batch(
+        self,
+        indices: Tensor,
+        augment: Augment | None = None,
+        rng: torch.Generator | None = None,
+        channels_last: bool = False,
+    ) -> Batch:
+        """Rows `indices` (int64 [B] on the device); the first tensor is augmented under `rng`."""
+        rows = [t[indices] for t in self.tensors]
+        if augment is not None:
+            rows[0] = augment(rows[0], rng)
+        if channels_last and rows[0].ndim == 4:
+            rows[0] = rows[0].contiguous(memory_format=torch.channels_last)
+        return Batch(
+            tuple(r.float().div_(255) if r.dtype == torch.uint8 else r for r in rows), indices
+        )
