@@ -8,22 +8,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from splitlab.contracts.ranges import BatchSize, Count, Epochs, LearningRate, Seed
+from splitlab.contracts.ranges import Count, Seed
 from splitlab.errors import BadInput, Corrupt
 from splitlab.storage import write_bytes
+from splitlab.training import TrainRecipe
 
 Knowledge = Literal["adaptive", "unaware"]
 WireName = Literal["FP32", "FP16", "BF16", "INT8"]
-
-
-class VictimRecipe(BaseModel):
-    """How the victim is trained: SGD with Nesterov momentum under a one-cycle schedule."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    epochs: Epochs = 6
-    batch_size: BatchSize = 64
-    learning_rate: LearningRate = 0.1
 
 
 class SweepConfig(BaseModel):
@@ -51,7 +42,7 @@ class SweepConfig(BaseModel):
     validation_images: Count = 128
     victims: Count = 128
     repeats: Annotated[int, Field(ge=1, le=64, description="captures of each victim")] = 1
-    victim: VictimRecipe = VictimRecipe()
+    victim: TrainRecipe = TrainRecipe()
     weights_hash: str | None = Field(default=None, description="SHA-256 of given weights")
     seed: Seed = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -64,6 +55,7 @@ class SweepConfig(BaseModel):
         mine = self.model_dump(mode="json", exclude={"splits", "attacks", "device", "granularity"})
         mine["attack_options"] = mine["attack_options"].get(attack, {})
         mine["attacked"] = mine["attacked"].get(attack)
+        mine["dataset"] = self.dataset.partition(":")[0]  # a kind, never a path
         return {**mine, "split": split, "attack": attack, "knowledge": knowledge}
 
 

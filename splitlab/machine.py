@@ -1,4 +1,4 @@
-"""What a number was measured on: machine, versions, threads, commit. And which device to use."""
+"""What a number was measured on: machine, versions, threads, commit."""
 
 from __future__ import annotations
 
@@ -12,24 +12,7 @@ from typing import Any
 
 import torch
 
-from splitlab.errors import BadInput
-
 PACKAGES = ("torch", "torchvision", "timm", "grpcio", "protobuf", "numpy", "scikit-image")
-
-
-def device(name: str) -> torch.device:
-    """The device behind `auto`, `cpu` or `cuda`.
-
-    Raises:
-        BadInput: another name, or CUDA asked for where there is none.
-    """
-    if name not in ("auto", "cpu", "cuda"):
-        raise BadInput(f"--device {name!r} is unknown; give auto, cpu or cuda")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise BadInput("--device cuda: torch finds no CUDA device here; give cpu or auto")
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
 
 
 def environment() -> dict[str, Any]:
