@@ -1,0 +1,117 @@
+"""`ArchSpec` -> module: the lab's own networks first, then torchvision, then timm."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from splitlab.contracts import ArchSpec, Registry
+from splitlab.errors import BadInput, UnknownName
+from splitlab.models import library
+from splitlab.models.normalised import Normalised
+
+MODELS = Registry(
+    "model",
+    {
+        "resnet20": "splitlab.models.cifar_resnet:resnet20",
+        "resnet56": "splitlab.models.cifar_resnet:resnet56",
+        "resnet18_cifar": "splitlab.models.resnet18_cifar:resnet18_cifar",
+        "vgg11_cifar": "splitlab.models.cifar_vgg:vgg11_cifar",
+        "vgg16_cifar": "splitlab.models.cifar_vgg:vgg16_cifar",
+        "conv6": "splitlab.models.conv6:conv6",
+        "tiny_cnn": "splitlab.models.tiny:tiny_cnn",
+        "tiny_vit": "splitlab.models.tiny:tiny_vit",
+    },
+)
+
+
+def model_names() -> list[str]:
+    """Every name that `build` accepts: own, then "torchvision/...", then "timm/..."."""
+    return [
+        *MODELS,
+        *(f"torchvision/{name}" for name in library.torchvision_names()),
+        *(f"timm/{name}" for name in library.timm_names()),
+    ]
+
+
+def build(arch: ArchSpec, seed: int | None = None) -> Normalised:
+    """The network that `arch` describes, in train mode, on the CPU, with random weights.
+
+    Args:
+        arch: name, classes, arguments, variants and input.
+        seed: public seed of the weights; None draws one. The global generator is left untouched.
+
+    Raises:
+        UnknownName: neither the lab, torchvision nor timm has this network; lists the nearest.
+        BadInput: an argument, variant or input that the network does not accept.
+    """
+    if arch.input.kind != "image":
+        raise BadInput(
+            f"input.kind={arch.input.kind!r}: every network here takes images; use kind='image'"
+        )
+    for name in ("mean", "std"):
+        values = getattr(arch.input, name)
+        if len(values) != arch.input.channels:
+            raise BadInput(
+                f"input.{name} has {len(values)} values for {arch.input.channels} channels; "
+                "give one a channel"
+            )
+    make = _maker(arch)
+    with _own_weights(seed):
+        net = make()
+    return Normalised(net, arch.input.mean, arch.input.std)
+
+
+def _maker(arch: ArchSpec) -> Callable[[], nn.Module]:
+    """What builds `arch`; names are resolved here, so that an unknown one costs no weights."""
+    home, _, bare = arch.name.rpartition("/")
+    if home == "" and bare in MODELS:
+        function = MODELS.load(bare)
+        given = {**arch.arguments, **arch.variants}
+        _check_accepted(function, given, arch.name)
+        return lambda: function(classes=arch.classes, spec=arch.input, **given)
+    if arch.variants:
+        raise BadInput(
+            f"variants {sorted(arch.variants)} of {arch.name!r}: only the lab's own networks have "
+            f"variants ({', '.join(MODELS)})"
+        )
+    if home in ("", "torchvision") and bare in library.torchvision_names():
+        return lambda: library.build_torchvision(bare, arch)
+    if home in ("", "timm") and bare in library.timm_names():
+        return lambda: library.build_timm(bare, arch)
+    known = model_names()
+    if not home:
+        known += [name.rpartition("/")[2] for name in known]
+    raise UnknownName("model", arch.name, dict.fromkeys(known))
+
+
+def _check_accepted(function: Callable[..., nn.Module], given: dict[str, Any], name: str) -> None:
+    accepted = [key for key in inspect.signature(function).parameters if key not in _OURS]
+    for key in given:
+        if key not in accepted:
+            raise BadInput(
+                f"{name!r} takes no argument or variant {key!r}; "
+                f"it takes {', '.join(accepted) or 'none'}"
+            )
+
+
+_OURS = ("classes", "spec")
+
+
+@contextmanager
+def _own_weights(seed: int | None) -> Iterator[None]:
+    """Draw weights under `seed` and put the global CPU generator back as it was."""
+    before = torch.random.get_rng_state()
+    try:
+        if seed is None:
+            torch.default_generator.seed()
+        else:
+            torch.default_generator.manual_seed(seed)
+        yield
+    finally:
+        torch.random.set_rng_state(before)
