@@ -13,7 +13,7 @@ from splitlab.errors import BadInput, Corrupt
 from splitlab.storage import write_bytes
 from splitlab.training import TrainRecipe
 
-Knowledge = Literal["adaptive", "unaware"]
+Knowledge = Literal["undefended", "adaptive", "unaware"]
 WireName = Literal["FP32", "FP16", "BF16", "INT8"]
 
 

@@ -1,0 +1,125 @@
+"""One split point over real processes: server with tap, client with the victims' images."""
+
+from __future__ import annotations
+
+import shutil
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.launch import ServerProcess, run_edge_client
+from bench.recipe import SweepConfig
+from bench.score import read_join
+from splitlab.capture import Capture
+from splitlab.data import ImageSet
+from splitlab.errors import SplitLabError
+from splitlab.models import Normalised
+from splitlab.storage import read_json, read_tensors
+
+ROWS = 256
+
+
+@dataclass(frozen=True)
+class Captured:
+    """What came of it: the client's own account, its join table, and the tap's capture."""
+
+    evaluation: dict[str, Any]
+    join: dict[str, int]
+    capture: Path
+    logits: Tensor
+
+
+def capture_in_background(
+    place: Path, config: SweepConfig, data_root: Path | None
+) -> Future[Captured]:
+    """Start `run` in a thread of its own; an earlier, finished one is read back at once.
+
+    The thread that starts the processes also waits for them: on Linux a child is told to end with
+    the thread that made it.
+    """
+    pool = ThreadPoolExecutor(1, thread_name_prefix="capture")
+    future = pool.submit(run, place, config, data_root)
+    pool.shutdown(wait=False)
+    return future
+
+
+def run(place: Path, config: SweepConfig, data_root: Path | None) -> Captured:
+    """Serve, evaluate, capture; files under `place`.
+
+    Raises:
+        SplitLabError: a process failed; the message ends with its words.
+    """
+    done = read_back(place)
+    if done is not None:
+        return done
+    shutil.rmtree(place / "capture", ignore_errors=True)
+    shutil.rmtree(place / "evaluation", ignore_errors=True)
+    server = place / "deployment" / "server"
+    with ServerProcess(server, place / "capture", place / "server.log") as process:
+        words = [
+            str(place / "deployment" / "client"),
+            "--server",
+            process.address(),
+            "evaluate",
+            "--dataset",
+            config.dataset,
+            "--size",
+            str(config.size),
+            "--seed",
+            str(config.seed),
+            "--limit",
+            str(config.victims),
+            "--repeat",
+            str(config.repeats),
+            "--out",
+            str(place / "evaluation"),
+        ]
+        if data_root is not None:
+            words += ["--data-root", str(data_root)]
+        run_edge_client(words, place / "client.log")
+    found = read_back(place)
+    if found is None:
+        raise SplitLabError(f"{place}: client and server ended well, yet the capture is not whole")
+    return found
+
+
+def read_back(place: Path) -> Captured | None:
+    """A finished capture under `place`, or None where one is missing or was cut short."""
+    try:
+        evaluation = read_json(place / "evaluation" / "evaluation.json")
+        join = read_join(place / "evaluation" / "join.json")
+        logits = read_tensors(place / "evaluation" / "logits.safetensors")["logits"]
+        Capture.open(place / "capture")
+    except SplitLabError:
+        return None
+    return Captured(evaluation, join, place / "capture", logits)
+
+
+@torch.inference_mode()
+def whole_network(net: Normalised, images: ImageSet) -> Tensor:
+    """Logits of the undivided network in this process, [N, classes]; no defence acts."""
+    pixels = images.floats("cpu")
+    return torch.cat([net(part) for part in pixels.split(ROWS)])
+
+
+def utility(captured: Captured, whole: Tensor, victims: ImageSet) -> dict[str, float]:
+    """Accuracy through the wire and of the undivided network, and how far their answers differ.
+
+    Returns:
+        accuracy, accuracy_whole, agreement (same argmax), all in %; relative_error = max|delta| /
+        max|y| over all logits.
+    """
+    through = captured.logits
+    right = (whole.argmax(1) == victims.labels).float().mean()
+    same = (through.argmax(1) == whole.argmax(1)).float().mean()
+    error = (through - whole).abs().max() / whole.abs().max()
+    return {
+        "accuracy": float(captured.evaluation["accuracy"]),
+        "accuracy_whole": 100.0 * float(right),
+        "agreement": 100.0 * float(same),
+        "relative_error": float(error),
+    }

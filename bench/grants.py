@@ -1,0 +1,125 @@
+"""What the adversary is given, taken from a deployment by someone who holds all of it.
+
+The only place where a client half becomes knowledge of an adversary: every field is asked for by
+name, and what was not asked for is not in the threat model.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import defenses
+from adversary import AuxImages, Observed, ThreatModel
+from splitlab.data import ImageSet, Splits
+from splitlab.deployment import ClientHalf, ServerHalf
+from splitlab.errors import BadInput
+from splitlab.randomness import KeyedDraw
+from splitlab.wire.codec import decode, encode
+
+ROWS = 256
+
+
+@dataclass(frozen=True)
+class GrantRequest:
+    """What is granted; all off by default.
+
+    Args:
+        head: weights of the client's head (white box).
+        defense: which defence acts, with its levels.
+        noise: the very noise tensors, where the defence draws them once.
+        bodies: the server's networks.
+        tail: weights of the client's tail.
+        selector: which outputs the client uses.
+        auxiliary: number of the adversary's own images, 0 for none.
+        validation: number of images that the adversary may choose settings by.
+        observe: number of chosen-input queries to the client (auxiliary images).
+    """
+
+    head: bool = False
+    defense: bool = False
+    noise: bool = False
+    bodies: bool = False
+    tail: bool = False
+    selector: bool = False
+    auxiliary: int = 0
+    validation: int = 0
+    observe: int = 0
+
+    def card(self) -> dict[str, Any]:
+        """For the record: what was granted, and whether that is a white or a black box."""
+        fields = {k: v for k, v in vars(self).items() if v}
+        return {**fields, "box": "white" if self.head else "black"}
+
+
+def make_threat(
+    deployment: Path, request: GrantRequest, splits: Splits, seed: int, name: str = ""
+) -> ThreatModel:
+    """Build the threat model that `request` describes.
+
+    Args:
+        deployment: folder with `client/` and, if bodies are asked for, `server/`.
+        splits: the adversary's images are the auxiliary partition, never another.
+        seed: which of the auxiliary images it has.
+
+    Raises:
+        BadInput: noise without the defence, or more images than there are.
+        Corrupt: a half is damaged.
+    """
+    if request.noise and not request.defense:
+        raise BadInput("--noise without --defense: noise is part of the defence; grant both")
+    client = ClientHalf.load(deployment / "client", defenses.parse)
+    wanted = max(request.auxiliary, request.observe)
+    images = _first(splits.auxiliary, wanted, "auxiliary", seed)
+    held_out = _first(splits.validation, request.validation, "validation", seed)
+    aux = AuxImages(images, held_out, "same distribution") if wanted else None
+    queried = images.subset(range(request.observe)) if request.observe else None
+    return ThreatModel(
+        name=name,
+        arch=client.manifest.arch,
+        head_end=client.manifest.head_end,
+        tail_start=client.manifest.tail_start,
+        feature=client.feature,
+        input=client.input,
+        wire=client.wire,
+        head=client.head if request.head else None,
+        tail=client.tail if request.tail else None,
+        bodies=ServerHalf.load(deployment / "server").bodies if request.bodies else None,
+        defense=client.manifest.defense if request.defense else None,
+        protectors=client.protectors if request.noise else None,
+        selector=client.selector.chosen if request.selector else None,
+        aux=aux,
+        observe=Observed(queried, query(client, queried)) if queried is not None else None,
+    )
+
+
+def query(client: ClientHalf, images: ImageSet) -> Tensor:
+    """z^ [n, *feature_shape] of chosen images, as it would leave the wire: protected and coded."""
+    request_id = secrets.token_hex(16)
+    found = []
+    with torch.inference_mode():
+        for first, pixels in _pieces(images.floats("cpu")):
+            draw = KeyedDraw(client.secret, request_id, first)
+            protected = client.protect(client.head(pixels), draw)
+            found.append(decode(encode(protected, client.wire)))
+    return torch.cat(found)
+
+
+def _pieces(images: Tensor) -> Iterator[tuple[int, Tensor]]:
+    for first in range(0, len(images), ROWS):
+        yield first, images[first : first + ROWS]
+
+
+def _first(images: ImageSet, count: int, partition: str, seed: int) -> ImageSet:
+    if count > len(images):
+        raise BadInput(
+            f"{count} {partition} images were asked for, there are {len(images)}; ask for fewer "
+            "or load a larger data set"
+        )
+    return images.take(count, seed)

@@ -1,0 +1,178 @@
+"""One point: an attack with its knowledge on one captured split point, scored into a record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from adversary import ATTACKS, Attack, Observation, run_attack
+from adversary.floor import mean_image
+from bench.capture_run import Captured, utility
+from bench.doubtful import own_doubts
+from bench.grants import GrantRequest, make_threat
+from bench.grids import save_grid
+from bench.recipe import Knowledge, SweepConfig
+from bench.score import score
+from splitlab.capture import Capture
+from splitlab.data import Splits
+from splitlab.machine import environment
+from splitlab.randomness import generator
+from splitlab.record import METHOD_VERSION, Record
+from splitlab.split import SplitPoint
+from splitlab.training import Progress
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What all the points of one split point share.
+
+    Args:
+        place: folder of this split point, with `deployment/`, `capture/` and `evaluation/`.
+        capture: the captured run, finished or under way.
+        whole: logits of the undivided network on the victims.
+        embed: the judge's features, for re-identification.
+    """
+
+    config: SweepConfig
+    splits: Splits
+    split: SplitPoint
+    place: Path
+    capture: Future[Captured]
+    whole: Tensor
+    embed: Callable[[Tensor], Tensor]
+    images: Path
+    lpips_weights: Path | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One attack to run at every split point, and what it is granted there."""
+
+    attack: str
+    knowledge: Knowledge
+    grant: GrantRequest
+
+
+def plans(config: SweepConfig) -> list[Plan]:
+    """Each attack with each knowledge: both unaware and adaptive where a defence acts.
+
+    What an attack is granted stands on the attack itself (`Attack.asks`).
+
+    Raises:
+        UnknownName: no such attack.
+    """
+    kinds: tuple[Knowledge, ...] = (
+        ("undefended",) if config.defense == "none" else ("adaptive", "unaware")
+    )
+    found = []
+    for name in config.attacks:
+        asks: Mapping[str, frozenset[str]] = ATTACKS.load(name).asks
+        for knowledge in kinds:
+            if knowledge in asks:
+                found.append(Plan(name, knowledge, _grant(config, asks[knowledge])))
+    return found
+
+
+def _grant(config: SweepConfig, fields: frozenset[str]) -> GrantRequest:
+    """Flags by name; `observe` is as many queries as the config allows."""
+    flags: dict[str, Any] = {field: True for field in fields if field != "observe"}
+    return GrantRequest(
+        **flags,
+        auxiliary=config.queries,
+        validation=config.validation_images,
+        observe=config.queries if "observe" in fields else 0,
+    )
+
+
+def run_point(scene: Scene, plan: Plan, point: str, progress: Progress | None) -> Record:
+    """Fit while the capture is under way, attack what was captured, score, make the record."""
+    config = scene.config
+    attack = make_attack(plan.attack, config.attack_options.get(plan.attack, {}))
+    threat = make_threat(
+        scene.place / "deployment", plan.grant, scene.splits, config.seed, plan.knowledge
+    )
+    outcome = run_attack(
+        attack,
+        threat,
+        lambda: observe(scene.capture.result(), config.attacked.get(plan.attack)),
+        generator(config.seed, "attack", plan.attack, scene.split.name),
+        device=config.device,
+        progress=progress,
+        checkpoint=scene.place / f"{plan.attack}-{plan.knowledge}.pt",
+    )
+    captured = scene.capture.result()
+    victims = scene.splits.victims.take(config.victims, config.seed)
+    scores = score(
+        outcome.ids,
+        outcome.estimate.images,
+        captured.join,
+        victims,
+        mean_image(threat.need("aux").images),
+        {"embed": scene.embed, "lpips_weights": scene.lpips_weights},
+        config.seed,
+    )
+    picture = f"{point}.png"
+    save_grid(scene.images / picture, scores.truth, outcome.estimate.images)
+    return Record(
+        hash=point,
+        method_version=METHOD_VERSION,
+        config=config.point(scene.split.name, plan.attack, plan.knowledge),
+        data_hash=scene.splits.hash,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        split=split_facts(scene.split),
+        threat=plan.grant.card(),
+        utility=utility(captured, scene.whole, victims),
+        rate=captured.evaluation["rate"],
+        latency=captured.evaluation["latency"],
+        leakage=scores.leakage,
+        floor=scores.floor,
+        effort=outcome.effort,
+        doubts=own_doubts(
+            scores.leakage,
+            scores.floor,
+            scored=scores.items,
+            victims=len(victims),
+            attack_doubts=tuple(outcome.estimate.doubts),
+        ),
+        images=picture,
+        environment=environment(),
+    )
+
+
+def make_attack(name: str, options: Mapping[str, Any]) -> Attack:
+    """An attack with its hyper-parameters checked.
+
+    Raises:
+        UnknownName: no such attack.
+        BadInput: a hyper-parameter that it has not, or out of range.
+    """
+    kind: type[Attack] = ATTACKS.load(name)
+    return kind.configured(options)
+
+
+def observe(captured: Captured, limit: int | None) -> Observation:
+    """The first `limit` captured features in order of arrival, all of them for None."""
+    ids, features = Capture.open(captured.capture).features()
+    count = len(ids) if limit is None else min(limit, len(ids))
+    return Observation(tuple(ids[:count]), features[:count])
+
+
+def split_facts(split: SplitPoint) -> dict[str, Any]:
+    """The split point as a record keeps it."""
+    return {
+        "name": split.name,
+        "index": split.index,
+        "shape": list(split.shape),
+        "bytes_per_image": split.bytes_per_image,
+        "head_params": split.head_params,
+        "rest_params": split.rest_params,
+        "head_macs": split.head_macs,
+        "rest_macs": split.rest_macs,
+    }

@@ -1,0 +1,173 @@
+"""The sweep over split points: cut, deploy, capture, attack, score; continues after a kill."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench import recipe
+from bench.capture_run import capture_in_background, whole_network
+from bench.deploy import deploy, whole
+from bench.judge import prepare_judge
+from bench.point import Plan, Scene, plans, run_point
+from bench.recipe import SweepConfig
+from bench.victim import Victim, prepare_victim
+from splitlab.data import Splits, load_splits
+from splitlab.errors import BadInput
+from splitlab.randomness import Secret
+from splitlab.record import Record, RecordStore, point_hash
+from splitlab.split import SplitPoint, find_point, split_points, spread
+from splitlab.training import Progress, Protection, Silent
+
+
+class Sweep:
+    """A run folder and what it takes to fill it.
+
+    Args:
+        run: the run's folder; continued if it holds a run of the same config.
+        config: what to measure.
+        weights: trained weights for the victim, else it is trained.
+        data_root: where torchvision's data sets lie.
+        download: whether they may be fetched.
+        lpips_weights: folder with LPIPS backbones.
+        secret_seed: for reproduction only; else secrets come from the operating system.
+    """
+
+    def __init__(
+        self,
+        run: Path,
+        config: SweepConfig,
+        *,
+        weights: Path | None = None,
+        data_root: Path | None = None,
+        download: bool = False,
+        lpips_weights: Path | None = None,
+        secret_seed: int | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.run, self.config, self.weights = run, config, weights
+        self.data_root, self.lpips_weights = data_root, lpips_weights
+        self.secret = Secret.new(secret_seed)
+        self.progress = progress or Silent()
+        self.store = RecordStore(run)
+        settings = run / "config.toml"
+        if settings.exists():
+            recipe.require_same(recipe.load(settings), config, run)
+        self.plans = plans(config)
+        self.splits: Splits = load_splits(
+            config.dataset,
+            size=config.size,
+            seed=config.seed,
+            root=data_root,
+            download=download,
+            limits={"train": config.train_images},
+        )
+        recipe.save(config, settings)
+
+    def execute(self) -> list[Record]:
+        """Every point that is not finished yet, split point after split point; all its records."""
+        victim = self._victim()
+        chosen = choose(self.config, victim)
+        judge = prepare_judge(self.run / "judge", self.config, self.splits, self.progress)
+        victims = self.splits.victims.take(self.config.victims, self.config.seed)
+        done: list[Record] = []
+        points = self.progress.task("split points", len(chosen) * len(self.plans))
+        for split in chosen:
+            pending = []
+            for plan in self.plans:
+                point = self._hash(split, plan)
+                if self.store.has(point):
+                    points.advance(1)
+                    done.append(self.store.read(point))
+                else:
+                    pending.append((plan, point))
+            if not pending:
+                continue
+            place = self.run / "points" / split.name
+            own = self._defended_victim(split, victim)
+            self._deploy(place, split, own)
+            scene = Scene(
+                config=self.config,
+                splits=self.splits,
+                split=split,
+                place=place,
+                capture=capture_in_background(place, self.config, self.data_root),
+                whole=whole_network(own.net, victims),
+                embed=judge,
+                images=self.run / "images",
+                lpips_weights=self.lpips_weights,
+            )
+            for plan, point in pending:
+                record = run_point(scene, plan, point, self.progress)
+                self.store.write(record)
+                done.append(record)
+                points.advance(1)
+        points.close()
+        return done
+
+    def _hash(self, split: SplitPoint, plan: Plan) -> str:
+        point = self.config.point(split.name, plan.attack, plan.knowledge)
+        return point_hash(point, self.splits.hash)
+
+    def _victim(self) -> Victim:
+        return prepare_victim(
+            self.run / "victim",
+            self.config,
+            self.splits,
+            weights=self.weights,
+            progress=self.progress,
+        )
+
+    def _defended_victim(self, split: SplitPoint, victim: Victim) -> Victim:
+        """The shared victim, or one of this split point's own that learned with the defence."""
+        if not self.config.train_with_defense or self.config.defense == "none":
+            return victim
+        import defenses
+
+        stack = defenses.parse(self.config.defense)
+        protection = Protection(split.name, stack.protectors(split.shape, self.secret))
+        return prepare_victim(
+            self.run / "victims" / split.name,
+            self.config,
+            self.splits,
+            progress=self.progress,
+            protect=protection,
+        )
+
+    def _deploy(self, place: Path, split: SplitPoint, victim: Victim) -> None:
+        folder = place / "deployment"
+        if folder.exists() and whole(folder):
+            return
+        deploy(
+            folder,
+            victim.net,
+            victim.arch,
+            head_end=split.name,
+            tail_start=self.config.tail_start,
+            defense=self.config.defense,
+            wire=self.config.wire,
+            classes=self.splits.classes,
+            secret=self.secret,
+        )
+
+
+def choose(config: SweepConfig, victim: Victim) -> Sequence[SplitPoint]:
+    """The split points that `--splits` names: a number of them, "all", or names with commas.
+
+    Raises:
+        UnknownName, NotCuttable: a name that is no split point.
+        BadInput: a number below 1.
+    """
+    found = split_points(victim.net, victim.arch.input.shape, config.granularity)
+    if config.tail_start is not None:
+        end = find_point(found, config.tail_start)
+        found = [p for p in found if p.index < end.index]
+    if config.splits == "all":
+        return found
+    if config.splits.isdigit():
+        if int(config.splits) < 1:
+            raise BadInput(f"--splits {config.splits}: at least one split point is wanted")
+        return spread(found, int(config.splits))
+    names = [name.strip() for name in config.splits.split(",") if name.strip()]
+    picked = {p.index: p for p in (find_point(found, name) for name in names)}
+    return [picked[index] for index in sorted(picked)]
