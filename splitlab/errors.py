@@ -79,3 +79,7 @@ class StorageFull(SplitLabError):
 
 class Unavailable(SplitLabError):
     """Something optional that is not on this machine; a table shows the reason, never a number."""
+
+
+class TooLarge(BadInput):
+    """More than was declared: more rows or bytes than one micro-batch may have."""

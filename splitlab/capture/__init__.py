@@ -1,0 +1,16 @@
+"""What a tap wrote to disk: the frames of a wire, in arrival order, whole or reported damaged."""
+
+from splitlab.capture.exchanges import Exchange
+from splitlab.capture.reader import Capture
+from splitlab.capture.shards import Direction, Frame, Vantage
+from splitlab.capture.writer import CaptureWriter, TapStats
+
+__all__ = [
+    "Capture",
+    "CaptureWriter",
+    "Direction",
+    "Exchange",
+    "Frame",
+    "TapStats",
+    "Vantage",
+]

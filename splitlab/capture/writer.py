@@ -1,0 +1,211 @@
+"""The writing side of a tap: a bounded queue and a thread, so that listening never slows serving.
+
+What does not fit in the queue, and what the disk does not take, is dropped, counted and reported;
+serving goes on and nothing that was written before is damaged.
+"""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from splitlab.capture.index import Index, Session, index_path, read_index, write_index
+from splitlab.capture.shards import Direction, Frame, Vantage, write_shard
+from splitlab.errors import BadInput, StorageFull
+
+
+@dataclass
+class TapStats:
+    """What became of the frames that passed the tap."""
+
+    frames: int = 0
+    dropped: int = 0
+    shards: int = 0
+
+
+def to_stderr(words: str) -> None:
+    """The default way to report: one line on standard error."""
+    print(f"warning: tap: {words}", file=sys.stderr, flush=True)
+
+
+class CaptureWriter:
+    """Keeps frames in `folder`; a folder with a capture of the same vantage is continued.
+
+    Args:
+        folder: where to write; made if absent.
+        vantage: "server" (its own tap), "relay" (gRPC messages) or "tcp" (sizes and times only).
+        max_queue: frames that may wait for the disk.
+        max_bytes: bytes that may wait for the disk.
+        shard_bytes: a shard is written when this much has come together,
+        flush_seconds: or when its first frame has waited this long; a kill loses no more than that.
+        report: told once of every kind of trouble, in a sentence.
+
+    Raises:
+        Corrupt: the folder holds a damaged capture.
+        BadInput: the folder holds a capture of another vantage, or cannot be written.
+        StorageFull: not even `capture.json` could be written.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        vantage: Vantage,
+        *,
+        max_queue: int = 4096,
+        max_bytes: int = 256 << 20,
+        shard_bytes: int = 16 << 20,
+        flush_seconds: float = 2.0,
+        report: Callable[[str], None] = to_stderr,
+    ) -> None:
+        self.folder, self.vantage = folder, vantage
+        self._shard_bytes, self._flush_seconds = shard_bytes, flush_seconds
+        self._max_bytes, self._report = max_bytes, report
+        self._sessions = self._begin()
+        self._session = len(self._sessions) - 1
+        self._next_shard = self._sessions[-1].first_shard
+        self._queue: queue.Queue[Frame | None] = queue.Queue(max_queue)
+        self._lock = threading.Lock()
+        self._waiting_bytes = 0
+        self._closed = False
+        self._told: set[str] = set()
+        self._calls = itertools.count()
+        self._stats = TapStats()
+        self._thread = threading.Thread(target=self._run, name="tap", daemon=True)
+        self._thread.start()
+
+    @property
+    def stats(self) -> TapStats:
+        """Frames kept and dropped and shards written so far."""
+        with self._lock:
+            return TapStats(**asdict(self._stats))
+
+    def new_call(self) -> int:
+        """A number that the frames of one call or connection share."""
+        return next(self._calls)
+
+    def record(
+        self,
+        call: int,
+        direction: Direction,
+        data: bytes,
+        *,
+        method: str = "",
+        peer: str = "",
+        size: int | None = None,
+    ) -> None:
+        """Hand over one frame. Returns at once, whatever the disk does.
+
+        Args:
+            size: bytes as they travelled, where `data` itself is not kept; default its length.
+        """
+        length = len(data) if size is None else size
+        frame = Frame(
+            self._session, call, direction, method, peer, time.time_ns(), length, bytes(data)
+        )
+        with self._lock:
+            fits = not self._closed and self._waiting_bytes + len(data) <= self._max_bytes
+            if fits:
+                try:
+                    self._queue.put_nowait(frame)
+                    self._waiting_bytes += len(data)
+                except queue.Full:
+                    fits = False
+            if not fits:
+                self._stats.dropped += 1
+        if not fits:
+            self._tell("queue", "the disk is slower than the wire; frames are dropped")
+
+    def close(self) -> TapStats:
+        """Write what waits and say in `capture.json` that the tap was stopped in order."""
+        with self._lock:
+            already, self._closed = self._closed, True
+        if not already:
+            self._queue.put(None)
+            self._thread.join()
+            self._end()
+        return self.stats
+
+    def _begin(self) -> tuple[Session, ...]:
+        """The sessions in `capture.json`, this one last."""
+        earlier: tuple[Session, ...] = ()
+        if index_path(self.folder).exists():
+            index = read_index(self.folder)
+            if index.vantage != self.vantage:
+                raise BadInput(
+                    f"{self.folder} holds a capture of vantage {index.vantage!r}, "
+                    f"this one is {self.vantage!r}; choose another folder"
+                )
+            earlier = index.sessions
+        first = len(list(self.folder.glob("shard-*.safetensors")))
+        sessions = (*earlier, Session(first_shard=first, started_ns=time.time_ns()))
+        try:
+            write_index(self.folder, Index(vantage=self.vantage, sessions=sessions))
+        except OSError as error:
+            raise BadInput(
+                f"{self.folder}: cannot be written ({error.strerror}); choose another folder"
+            ) from error
+        return sessions
+
+    def _end(self) -> None:
+        """Note in `capture.json` that this session was stopped in order, and its counts."""
+        *earlier, mine = self._sessions
+        ended = mine.model_copy(update={"closed": True, **asdict(self._stats)})
+        try:
+            write_index(self.folder, Index(vantage=self.vantage, sessions=(*earlier, ended)))
+        except (StorageFull, OSError) as error:
+            self._tell("index", f"capture.json could not be closed ({error})")
+
+    def _run(self) -> None:
+        pending: list[Frame] = []
+        waiting, deadline = 0, 0.0
+        while True:
+            try:
+                timeout = max(0.0, deadline - time.monotonic()) if pending else None
+                frame = self._queue.get(timeout=timeout)
+            except queue.Empty:
+                self._flush(pending)
+                pending, waiting = [], 0
+                continue
+            if frame is None:
+                self._flush(pending)
+                return
+            if not pending:
+                deadline = time.monotonic() + self._flush_seconds
+            pending.append(frame)
+            waiting += len(frame.data)
+            if waiting >= self._shard_bytes or time.monotonic() >= deadline:
+                self._flush(pending)
+                pending, waiting = [], 0
+
+    def _flush(self, frames: list[Frame]) -> None:
+        if not frames:
+            return
+        trouble = ""
+        try:
+            write_shard(self.folder, self._next_shard, self._session, frames)
+        except (StorageFull, OSError) as error:
+            trouble = str(error)
+        with self._lock:
+            self._waiting_bytes -= sum(len(frame.data) for frame in frames)
+            if trouble:
+                self._stats.dropped += len(frames)
+            else:
+                self._stats.frames += len(frames)
+                self._stats.shards += 1
+                self._next_shard += 1
+        if trouble:
+            self._tell("disk", f"{len(frames)} frames are lost, serving goes on: {trouble}")
+
+    def _tell(self, kind: str, words: str) -> None:
+        """Report the first trouble of each kind; the totals stand in the statistics."""
+        with self._lock:
+            first = kind not in self._told
+            self._told.add(kind)
+        if first:
+            self._report(words)

@@ -1,0 +1,169 @@
+"""How channels and ports are opened: addresses, TLS, and every gRPC option with unit and reason."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+from splitlab.errors import BadInput
+
+Options = list[tuple[str, int]]
+
+
+@dataclass(frozen=True)
+class Tls:
+    """PEM files. A server needs `cert` and `key`; a client needs `ca` (or takes the system's).
+
+    With `ca`, a server accepts only clients whose certificate that authority signed; a client
+    shows `cert` and `key` where it has them.
+    """
+
+    cert: Path | None = None
+    key: Path | None = None
+    ca: Path | None = None
+
+    def read(self, flag: str) -> bytes | None:
+        """The bytes of one of the three files, None where it was not given.
+
+        Raises:
+            BadInput: the file cannot be read.
+        """
+        path: Path | None = getattr(self, flag)
+        if path is None:
+            return None
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise BadInput(f"--tls-{flag} {path}: {error.strerror}; give a PEM file") from error
+
+
+def split_address(address: str, flag: str) -> tuple[str, int]:
+    """HOST:PORT -> (host, port). An IPv6 host stands in brackets.
+
+    Raises:
+        BadInput: no port, or one outside 0..65535.
+    """
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise BadInput(f"{flag} {address!r} is not HOST:PORT with a port of 0 to 65535")
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        raise BadInput(f"{flag} {address!r}: put an IPv6 address in brackets, [::1]:50051")
+    return host, int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is this machine by its spelling; names other than localhost are not asked."""
+    bare = host.strip("[]")
+    if bare == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(bare).is_loopback
+    except ValueError:
+        return False
+
+
+def require_privacy(host: str, flag: str, *, insecure: bool, tls: Tls | None) -> None:
+    """Plaintext stays on loopback unless `--insecure` says otherwise.
+
+    Raises:
+        BadInput: plaintext off loopback.
+    """
+    if tls is None and not insecure and not is_loopback(host):
+        raise BadInput(
+            f"{flag} {host}: plaintext off loopback lets everyone on the way read along; "
+            "give TLS files (--tls-cert, --tls-key, --tls-ca) or accept it with --insecure"
+        )
+
+
+def channel_options(max_receive: int) -> Options:
+    """Options of a client's channel.
+
+    Args:
+        max_receive: bytes of the largest reply that is accepted, -1 for no limit.
+    """
+    return [
+        # bytes; a reply is never larger than what the deployment declares
+        ("grpc.max_receive_message_length", max_receive),
+        # bytes; the client cuts its own micro-batches, so nothing needs to be refused here
+        ("grpc.max_send_message_length", -1),
+        # 0 or 1; retries are ours: bounded, on UNAVAILABLE only, and counted
+        ("grpc.enable_retries", 0),
+        # ms; a server that comes back is found within the client's own backoff, not after 20 s
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 1000),
+        # ms; a peer that vanished without a word is noticed while a call is under way
+        ("grpc.keepalive_time_ms", 20_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        # 0 or 1; a proxy of the environment must not see features
+        ("grpc.enable_http_proxy", 0),
+    ]
+
+
+def server_options(max_receive: int) -> Options:
+    """Options of a server's port.
+
+    Args:
+        max_receive: bytes of the largest declared micro-batch with its envelope; a larger message
+            is answered with RESOURCE_EXHAUSTED before it is read. -1 for no limit.
+    """
+    return [
+        ("grpc.max_receive_message_length", max_receive),
+        # bytes; outputs follow from the request, which was limited
+        ("grpc.max_send_message_length", -1),
+        # 0 or 1; a port that is taken must be an error, not shared
+        ("grpc.so_reuseport", 0),
+        # ms; lets clients ask for a sign of life as often as `channel_options` does
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ]
+
+
+def open_channel(
+    address: str, *, insecure: bool, tls: Tls | None, max_receive: int, flag: str = "--server"
+) -> grpc.Channel:
+    """A channel to HOST:PORT; connecting happens on first use.
+
+    Raises:
+        BadInput: not an address, plaintext off loopback, or a TLS file that cannot be read.
+    """
+    host, _ = split_address(address, flag)
+    require_privacy(host, flag, insecure=insecure, tls=tls)
+    options = channel_options(max_receive)
+    if tls is None:
+        return grpc.insecure_channel(address, options=options)
+    credentials = grpc.ssl_channel_credentials(
+        root_certificates=tls.read("ca"),
+        private_key=tls.read("key"),
+        certificate_chain=tls.read("cert"),
+    )
+    return grpc.secure_channel(address, credentials, options=options)
+
+
+def bind(server: grpc.Server, listen: str, *, insecure: bool, tls: Tls | None) -> int:
+    """Bind HOST:PORT (port 0 picks a free one) and return the port.
+
+    Raises:
+        BadInput: not an address, taken, plaintext off loopback, or TLS files that do not do.
+    """
+    host, _ = split_address(listen, "--listen")
+    require_privacy(host, "--listen", insecure=insecure, tls=tls)
+    try:
+        if tls is None:
+            port = server.add_insecure_port(listen)
+        else:
+            port = server.add_secure_port(listen, _server_credentials(tls))
+    except RuntimeError as error:
+        raise BadInput(
+            f"--listen {listen}: cannot bind; the port is taken or the address is not this "
+            "machine's; choose another, port 0 picks a free one"
+        ) from error
+    return int(port)
+
+
+def _server_credentials(tls: Tls) -> grpc.ServerCredentials:
+    cert, key, ca = tls.read("cert"), tls.read("key"), tls.read("ca")
+    if cert is None or key is None:
+        raise BadInput("a server with TLS needs both --tls-cert and --tls-key")
+    return grpc.ssl_server_credentials([(key, cert)], ca, require_client_auth=ca is not None)

@@ -1,0 +1,203 @@
+"""Requests and replies as plain data, and their bytes.
+
+What SplitLab puts into the Open Inference Protocol's messages:
+- request: `model_name`; `id` = "<32 hex>-<first row>"; parameter `splitlab_digest`, the digest of
+  the server half (a server refuses another, and accepts requests without one); input `feature`
+  (INT8: also `feature_scale`, `feature_zero_point`); all outputs, in order; raw contents.
+- reply: the request's `id`; outputs `output_<body id>`; parameters `splitlab_queue_us`,
+  `splitlab_decode_us`, `splitlab_bodies_us`, `splitlab_encode_us`, the server's own time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from splitlab.errors import BadInput
+from splitlab.wire import open_inference_pb2 as pb
+from splitlab.wire.codec import WireTensor
+
+SERVICE = "inference.GRPCInferenceService"
+INFER = f"/{SERVICE}/ModelInfer"
+STREAM_INFER = f"/{SERVICE}/ModelStreamInfer"
+DIGEST = "splitlab_digest"
+MAX_ROWS = "splitlab_max_rows"
+# Names, shapes and parameters around the raw contents; a request has a handful of tensors.
+ENVELOPE_BYTES = 64 << 10
+
+Parameter = bool | int | float | str
+
+
+@dataclass(frozen=True)
+class Request:
+    """One ModelInferRequest."""
+
+    model_name: str
+    message_id: str
+    tensors: tuple[WireTensor, ...]
+    outputs: tuple[str, ...] = ()
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    model_version: str = ""
+
+    @property
+    def digest(self) -> str | None:
+        """The digest it carries, or None; not every client of the protocol sends one."""
+        value = self.parameters.get(DIGEST)
+        return None if value is None else str(value)
+
+    def to_bytes(self) -> bytes:
+        """The message; equal requests give equal bytes."""
+        message = pb.ModelInferRequest(
+            model_name=self.model_name, model_version=self.model_version, id=self.message_id
+        )
+        for name, value in self.parameters.items():
+            message.parameters[name].CopyFrom(_parameter(value))
+        for tensor in self.tensors:
+            message.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
+            message.raw_input_contents.append(tensor.data)
+        for output in self.outputs:
+            message.outputs.add(name=output)
+        return message.SerializeToString(deterministic=True)
+
+    @classmethod
+    def from_bytes(cls, raw: bytes) -> Request:
+        """Parse one message.
+
+        Raises:
+            BadInput: not a ModelInferRequest, or raw contents that do not fit the inputs.
+        """
+        message = pb.ModelInferRequest()
+        _parse(message, raw, "a ModelInferRequest")
+        return cls(
+            model_name=message.model_name,
+            message_id=message.id,
+            tensors=_tensors(message.inputs, message.raw_input_contents, "input"),
+            outputs=tuple(output.name for output in message.outputs),
+            parameters=_parameters(message.parameters),
+            model_version=message.model_version,
+        )
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One ModelInferResponse."""
+
+    model_name: str
+    message_id: str
+    tensors: tuple[WireTensor, ...]
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    model_version: str = "1"
+
+    def _message(self) -> pb.ModelInferResponse:
+        message = pb.ModelInferResponse(
+            model_name=self.model_name, model_version=self.model_version, id=self.message_id
+        )
+        for name, value in self.parameters.items():
+            message.parameters[name].CopyFrom(_parameter(value))
+        for tensor in self.tensors:
+            message.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
+            message.raw_output_contents.append(tensor.data)
+        return message
+
+    def to_bytes(self) -> bytes:
+        """The message; equal replies give equal bytes."""
+        return self._message().SerializeToString(deterministic=True)
+
+    @classmethod
+    def from_bytes(cls, raw: bytes) -> Reply:
+        """Parse one message.
+
+        Raises:
+            BadInput: not a ModelInferResponse, or raw contents that do not fit the outputs.
+        """
+        message = pb.ModelInferResponse()
+        _parse(message, raw, "a ModelInferResponse")
+        return cls._of(message)
+
+    @classmethod
+    def _of(cls, message: pb.ModelInferResponse) -> Reply:
+        return cls(
+            model_name=message.model_name,
+            message_id=message.id,
+            tensors=_tensors(message.outputs, message.raw_output_contents, "output"),
+            parameters=_parameters(message.parameters),
+            model_version=message.model_version,
+        )
+
+
+def stream_reply(reply: bytes) -> bytes:
+    """A serialised ModelInferResponse as a message of ModelStreamInfer."""
+    message = pb.ModelStreamInferResponse(infer_response=pb.ModelInferResponse.FromString(reply))
+    return message.SerializeToString(deterministic=True)
+
+
+def stream_error(words: str, message_id: str) -> bytes:
+    """An error in band; the reply inside carries the id of the request that failed."""
+    message = pb.ModelStreamInferResponse(
+        error_message=words, infer_response=pb.ModelInferResponse(id=message_id)
+    )
+    return message.SerializeToString(deterministic=True)
+
+
+def from_stream(raw: bytes) -> tuple[str, Reply]:
+    """(error message, reply) of one ModelStreamInferResponse; the error is empty if all went well.
+
+    Raises:
+        BadInput: not such a message.
+    """
+    message = pb.ModelStreamInferResponse()
+    _parse(message, raw, "a ModelStreamInferResponse")
+    return message.error_message, Reply._of(message.infer_response)
+
+
+def _parse(message: Any, raw: bytes, what: str) -> None:
+    try:
+        message.ParseFromString(raw)
+    except (DecodeError, ValueError) as error:
+        raise BadInput(f"{len(raw)} bytes are not {what}") from error
+
+
+def _tensors(declared: Sequence[Any], raw: Sequence[bytes], what: str) -> tuple[WireTensor, ...]:
+    if not raw and any(item.HasField("contents") for item in declared):
+        raw = [_typed_contents(item) for item in declared]
+    if len(raw) != len(declared):
+        raise BadInput(f"{len(declared)} {what}s have {len(raw)} raw contents; give each its own")
+    return tuple(
+        WireTensor(item.name, item.datatype, tuple(item.shape), data)
+        for item, data in zip(declared, raw, strict=True)
+    )
+
+
+def _typed_contents(item: Any) -> bytes:
+    """The protocol's other way to carry values: typed lists in place of raw contents."""
+    if item.datatype == "FP32":
+        return np.asarray(item.contents.fp32_contents, dtype="<f4").tobytes()
+    if item.datatype == "INT8":
+        values = np.asarray(item.contents.int_contents, dtype=np.int32)
+        if values.size and (values.min() < -128 or values.max() > 127):
+            raise BadInput(f"{item.name} holds values beyond INT8")
+        return values.astype(np.int8).tobytes()
+    raise BadInput(f"{item.name}: {item.datatype} must come as raw contents")
+
+
+def _parameter(value: Parameter) -> pb.InferParameter:
+    if isinstance(value, bool):
+        return pb.InferParameter(bool_param=value)
+    if isinstance(value, int):
+        return pb.InferParameter(int64_param=value)
+    if isinstance(value, float):
+        return pb.InferParameter(double_param=value)
+    return pb.InferParameter(string_param=value)
+
+
+def _parameters(given: Mapping[str, Any]) -> dict[str, Parameter]:
+    found: dict[str, Parameter] = {}
+    for name, value in given.items():
+        which = value.WhichOneof("parameter_choice")
+        if which is not None:
+            found[name] = getattr(value, which)
+    return found
