@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from adversary import ATTACKS, Attack, Observation, run_attack
@@ -71,12 +70,10 @@ def plans(config: SweepConfig) -> list[Plan]:
     kinds: tuple[Knowledge, ...] = (
         ("undefended",) if config.defense == "none" else ("adaptive", "unaware")
     )
-    found = []
+    found: list[Plan] = []
     for name in config.attacks:
         asks: Mapping[str, frozenset[str]] = ATTACKS.load(name).asks
-        for knowledge in kinds:
-            if knowledge in asks:
-                found.append(Plan(name, knowledge, _grant(config, asks[knowledge])))
+        found += [Plan(name, k, _grant(config, asks[k])) for k in kinds if k in asks]
     return found
 
 

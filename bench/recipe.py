@@ -47,6 +47,11 @@ class SweepConfig(BaseModel):
     seed: Seed = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
+    @property
+    def dataset_kind(self) -> str:
+        """The data set's kind; a record never holds its path."""
+        return self.dataset.partition(":")[0]
+
     def point(self, split: str, attack: str, knowledge: Knowledge) -> dict[str, Any]:
         """The config of one point: what this split, attack and knowledge depend on, defaults in.
 
@@ -55,7 +60,7 @@ class SweepConfig(BaseModel):
         mine = self.model_dump(mode="json", exclude={"splits", "attacks", "device", "granularity"})
         mine["attack_options"] = mine["attack_options"].get(attack, {})
         mine["attacked"] = mine["attacked"].get(attack)
-        mine["dataset"] = self.dataset.partition(":")[0]  # a kind, never a path
+        mine["dataset"] = self.dataset_kind
         return {**mine, "split": split, "attack": attack, "knowledge": knowledge}
 
 

@@ -13,10 +13,11 @@ from bench.point import Plan, Scene, plans, run_point
 from bench.recipe import SweepConfig
 from bench.victim import Victim, prepare_victim
 from splitlab.data import Splits, load_splits
-from splitlab.errors import BadInput
+from splitlab.errors import BadInput, Corrupt
 from splitlab.randomness import Secret
 from splitlab.record import Record, RecordStore, point_hash
 from splitlab.split import SplitPoint, find_point, split_points, spread
+from splitlab.storage import read_json, write_json
 from splitlab.training import Progress, Protection, Silent
 
 
@@ -47,7 +48,6 @@ class Sweep:
     ) -> None:
         self.run, self.config, self.weights = run, config, weights
         self.data_root, self.lpips_weights = data_root, lpips_weights
-        self.secret = Secret.new(secret_seed)
         self.progress = progress or Silent()
         self.store = RecordStore(run)
         settings = run / "config.toml"
@@ -63,6 +63,7 @@ class Sweep:
             limits={"train": config.train_images},
         )
         recipe.save(config, settings)
+        self.secret = _kept_secret(run / "client-secret.json", secret_seed)
 
     def execute(self) -> list[Record]:
         """Every point that is not finished yet, split point after split point; all its records."""
@@ -149,6 +150,19 @@ class Sweep:
             classes=self.splits.classes,
             secret=self.secret,
         )
+
+
+def _kept_secret(path: Path, secret_seed: int | None) -> Secret:
+    """The client's secret of this run: drawn once, so that a continued run has the same noise."""
+    if path.exists():
+        try:
+            return Secret(bytes.fromhex(read_json(path)["key"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise Corrupt(path, "it is damaged", "start the sweep in a new folder") from error
+    secret = Secret.new(secret_seed)
+    write_json(path, {"key": secret.key.hex()})
+    path.chmod(0o600)
+    return secret
 
 
 def choose(config: SweepConfig, victim: Victim) -> Sequence[SplitPoint]:

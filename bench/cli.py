@@ -1,0 +1,279 @@
+"""`bench`: train and deploy, grant, sweep, report, measure speed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from splitlab.console import console, guarded
+
+# Two torch processes on few cores fight through spinning threads; this must stand before torch.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+app = typer.Typer(
+    help="Train and deploy a split network, attack what crosses the wire, report what leaks.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+perf = typer.Typer(help="Speed, each time against a rival and a limit.", no_args_is_help=True)
+app.add_typer(perf, name="perf")
+
+Model = Annotated[str, typer.Option(help="Own, torchvision or timm network.")]
+Dataset = Annotated[
+    str, typer.Option(help="photo-patches, cifar10, cifar100 or imagefolder:PATH (folder or tar).")
+]
+Size = Annotated[int, typer.Option(help="Side of the images in pixels.")]
+Seed = Annotated[int, typer.Option(help="Public seed.")]
+SecretSeed = Annotated[
+    int | None, typer.Option(help="For reproduction only: draw the client's secrets from this.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+DataRoot = Annotated[Path | None, typer.Option(help="Where torchvision's data sets lie.")]
+Download = Annotated[bool, typer.Option(help="Let torchvision fetch a data set.")]
+Defense = Annotated[
+    str, typer.Option(help='Such as "gaussian:level=0.1,draw=fixed+dropout:level=0.3".')
+]
+Wire = Annotated[str, typer.Option(help="FP32, FP16, BF16 or INT8.")]
+Epochs = Annotated[int, typer.Option(help="Passes over the victim's training images.")]
+Weights = Annotated[
+    Path | None, typer.Option(help="Trained weights (.pth, .safetensors) instead of training.")
+]
+
+
+@app.command("sweep-split-points")
+@guarded
+def sweep_split_points(
+    out: Annotated[Path, typer.Option(help="Run folder; continued if it exists.")] = Path(
+        "runs/default"
+    ),
+    model: Model = "resnet20",
+    dataset: Dataset = "photo-patches",
+    size: Size = 32,
+    splits: Annotated[
+        str, typer.Option(help="How many, spread evenly; 'all'; or names with commas.")
+    ] = "6",
+    granularity: Annotated[str, typer.Option(help="block or operation.")] = "block",
+    tail_start: Annotated[
+        str | None, typer.Option(help="Split point at which the server's body ends.")
+    ] = None,
+    defense: Defense = "none",
+    train_with_defense: Annotated[
+        bool, typer.Option(help="Let the network learn with the defence, once a split point.")
+    ] = False,
+    wire: Wire = "FP32",
+    attack: Annotated[
+        list[str] | None, typer.Option(help="Repeat for several; default decoder and rmle.")
+    ] = None,
+    set_option: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="ATTACK.FIELD=VALUE, e.g. decoder.epochs=5; repeatable."),
+    ] = None,
+    attacked: Annotated[
+        list[str] | None, typer.Option(help="ATTACK=N: run it on N victims; default rmle=8.")
+    ] = None,
+    train_images: Annotated[int, typer.Option(help="The victim's training images.")] = 4000,
+    queries: Annotated[int, typer.Option(help="The adversary's images, a query each.")] = 2000,
+    victims: Annotated[int, typer.Option(help="Images that cross the wire.")] = 128,
+    repeats: Annotated[int, typer.Option(help="Captures of each victim.")] = 1,
+    epochs: Epochs = 6,
+    weights: Weights = None,
+    lpips_weights: Annotated[Path | None, typer.Option(help="Folder of LPIPS backbones.")] = None,
+    seed: Seed = 0,
+    secret_seed: SecretSeed = None,
+    device: Device = "auto",
+    data_root: DataRoot = None,
+    download: Download = False,
+) -> None:
+    """Attack a network at each split point over a real client and server, and recommend one."""
+    from bench import recipe
+    from bench.options import attack_options, counts, file_hash
+    from bench.recommend import recommend
+    from bench.report import all_doubts, write_report
+    from bench.sweep import Sweep
+    from bench.table import rich_table, sweep_table
+    from splitlab.training import showing
+
+    fields: dict[str, Any] = {
+        "model": model,
+        "dataset": dataset,
+        "size": size,
+        "splits": splits,
+        "granularity": granularity,
+        "tail_start": tail_start,
+        "defense": defense,
+        "train_with_defense": train_with_defense,
+        "wire": wire,
+        "attack_options": attack_options(set_option or []),
+        "train_images": train_images,
+        "queries": queries,
+        "victims": victims,
+        "repeats": repeats,
+        "victim": {"epochs": epochs},
+        "weights_hash": file_hash(weights),
+        "seed": seed,
+        "device": device,
+    }
+    if attack:
+        fields["attacks"] = tuple(attack)
+    if attacked:
+        fields["attacked"] = counts(attacked)
+    config = recipe.validated(**fields)
+    with showing(console) as progress:
+        records = Sweep(
+            out,
+            config,
+            weights=weights,
+            data_root=data_root,
+            download=download,
+            lpips_weights=lpips_weights,
+            secret_seed=secret_seed,
+            progress=progress,
+        ).execute()
+    advice = recommend(records)
+    page = write_report(out)
+    title = f"{model} on {config.dataset_kind}, defence {defense}"
+    console.print(rich_table(sweep_table(records, advice.split), title))
+    console.print(f"[bold]Recommended split point: {advice.split or 'none'}[/]")
+    console.print(advice.reason + ".", soft_wrap=True)
+    if advice.warning:
+        console.print(f"[yellow]{advice.warning}.[/]", soft_wrap=True)
+    console.print(f"{len(all_doubts(records))} doubts are listed in the report.")
+    console.print(f"Report: {page}", soft_wrap=True)
+
+
+@app.command()
+@guarded
+def train(
+    out: Annotated[Path, typer.Option(help="Deployment folder: gets client/ and server/.")],
+    split: Annotated[str, typer.Option(help="Split point at which the head ends.")],
+    model: Model = "resnet20",
+    dataset: Dataset = "photo-patches",
+    size: Size = 32,
+    tail_start: Annotated[
+        str | None, typer.Option(help="Split point at which the server's body ends.")
+    ] = None,
+    defense: Defense = "none",
+    train_with_defense: Annotated[
+        bool, typer.Option(help="Let the network learn with the defence.")
+    ] = False,
+    wire: Wire = "FP32",
+    train_images: Annotated[int, typer.Option(help="Training images.")] = 4000,
+    epochs: Epochs = 6,
+    weights: Weights = None,
+    seed: Seed = 0,
+    secret_seed: SecretSeed = None,
+    device: Device = "auto",
+    data_root: DataRoot = None,
+    download: Download = False,
+) -> None:
+    """Train a network, cut it, and write the two halves of a deployment."""
+    from bench import recipe
+    from bench.options import file_hash
+    from bench.train import train_and_deploy
+    from splitlab.training import showing
+
+    config = recipe.validated(
+        model=model,
+        dataset=dataset,
+        size=size,
+        splits=split,
+        tail_start=tail_start,
+        defense=defense,
+        train_with_defense=train_with_defense,
+        wire=wire,
+        train_images=train_images,
+        victim={"epochs": epochs},
+        weights_hash=file_hash(weights),
+        seed=seed,
+        device=device,
+    )
+    with showing(console) as progress:
+        facts = train_and_deploy(
+            out,
+            config,
+            weights=weights,
+            data_root=data_root,
+            download=download,
+            secret_seed=secret_seed,
+            progress=progress,
+        )
+    console.print(
+        f"validation accuracy {facts['validation_accuracy']:.1f} %, split point "
+        f"{facts['split']}, digest {facts['digest'][:16]}"
+    )
+    console.print(f"client half (keep it): {out / 'client'}", soft_wrap=True)
+    console.print(f"server half (give it away): {out / 'server'}", soft_wrap=True)
+
+
+@app.command()
+@guarded
+def grant(
+    deployment: Annotated[Path, typer.Argument(help="Folder with client/ and server/.")],
+    out: Annotated[Path, typer.Option(help="Folder that the adversary is given.")],
+    head: Annotated[bool, typer.Option(help="Weights of the client's head.")] = False,
+    defense: Annotated[bool, typer.Option(help="Which defence acts, with its levels.")] = False,
+    noise: Annotated[bool, typer.Option(help="The fixed noise itself.")] = False,
+    bodies: Annotated[bool, typer.Option(help="The server's networks.")] = False,
+    tail: Annotated[bool, typer.Option(help="Weights of the client's tail.")] = False,
+    selector: Annotated[bool, typer.Option(help="Which outputs the client uses.")] = False,
+    aux: Annotated[int, typer.Option(help="Number of the adversary's own images.")] = 0,
+    validation: Annotated[int, typer.Option(help="Images to choose its settings by.")] = 0,
+    observe: Annotated[int, typer.Option(help="Number of chosen-input queries.")] = 0,
+    dataset: Dataset = "photo-patches",
+    size: Size = 32,
+    seed: Seed = 0,
+    data_root: DataRoot = None,
+    download: Download = False,
+) -> None:
+    """Write what an adversary is granted, and nothing else, into a folder for it."""
+    from adversary import write_grant
+    from bench.grants import GrantRequest, make_threat
+    from splitlab.data import load_splits
+
+    request = GrantRequest(head, defense, noise, bodies, tail, selector, aux, validation, observe)
+    splits = load_splits(dataset, size=size, seed=seed, root=data_root, download=download)
+    write_grant(out, make_threat(deployment, request, splits, seed, name="granted"))
+    told = ", ".join(f"{k} {v}" if v is not True else k for k, v in request.card().items())
+    console.print(f"granted to the adversary: {told}")
+    console.print(f"{out}", soft_wrap=True)
+
+
+@app.command()
+@guarded
+def splits(
+    model: Annotated[str, typer.Argument(help="Own, torchvision or timm network.")],
+    size: Size = 32,
+    classes: Annotated[int, typer.Option(help="Number of classes.")] = 10,
+    operations: Annotated[bool, typer.Option(help="Every operation, not only blocks.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+) -> None:
+    """List a network's split points: shape, wire bytes, parameters and MACs on each side."""
+    from bench.splits import show_splits
+
+    show_splits(model, size, classes, operations, as_json)
+
+
+@app.command()
+@guarded
+def report(run: Annotated[Path, typer.Argument(help="Run folder with records/.")]) -> None:
+    """Rebuild report.html, report.json and the CSV of a run from its records alone."""
+    from bench.report import write_report
+
+    console.print(f"Report: {write_report(run)}", soft_wrap=True)
+
+
+@perf.command("train")
+@guarded
+def perf_train(
+    device: Device = "auto",
+    out: Annotated[Path | None, typer.Option(help="Write the measurement here as JSON.")] = None,
+) -> None:
+    """Images per second of the training loop against a plain DataLoader loop."""
+    from bench.options import show_perf
+    from bench.perf_train import perf_train as measure
+
+    show_perf(measure(device), out)

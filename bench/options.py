@@ -1,0 +1,79 @@
+"""Flags of the form NAME=VALUE, and small things the command line shows."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from splitlab.console import console
+from splitlab.errors import BadInput, SplitLabError
+from splitlab.storage import sha256, write_json
+
+
+def value_of(text: str) -> Any:
+    """A Python literal (numbers, booleans, lists), else the text itself."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def attack_options(items: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """["decoder.epochs=5"] -> {"decoder": {"epochs": 5}}.
+
+    Raises:
+        BadInput: not ATTACK.FIELD=VALUE.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for item in items:
+        name, equals, value = item.partition("=")
+        attack, dot, field = name.partition(".")
+        if not (equals and dot and attack and field and value):
+            raise BadInput(f"--set {item!r}: wanted ATTACK.FIELD=VALUE, e.g. decoder.epochs=5")
+        found.setdefault(attack.strip(), {})[field.strip()] = value_of(value.strip())
+    return found
+
+
+def counts(items: Sequence[str]) -> dict[str, int]:
+    """["rmle=8"] -> {"rmle": 8}.
+
+    Raises:
+        BadInput: not ATTACK=N with N at least 1.
+    """
+    found: dict[str, int] = {}
+    for item in items:
+        name, _, number = item.partition("=")
+        if not name or not number.isdigit() or int(number) < 1:
+            raise BadInput(f"--attacked {item!r}: wanted ATTACK=N with N at least 1, e.g. rmle=8")
+        found[name] = int(number)
+    return found
+
+
+def file_hash(path: Path | None) -> str | None:
+    """SHA-256 of a file, None for none.
+
+    Raises:
+        BadInput: it cannot be read.
+    """
+    if path is None:
+        return None
+    try:
+        return sha256(path.read_bytes())
+    except OSError as error:
+        raise BadInput(f"--weights {path}: {error.strerror}; give a readable file") from error
+
+
+def show_perf(measured: dict[str, Any], out: Path | None) -> None:
+    """Print a measurement, write it, and fail where it is below its limit.
+
+    Raises:
+        SplitLabError: the limit was not met.
+    """
+    for key, value in measured.items():
+        console.print(f"{key}: {value}")
+    if out is not None:
+        write_json(out, measured)
+    if not measured["ok"]:
+        raise SplitLabError(f"{measured['ratio']:.2f}x is below the limit {measured['limit']}x")

@@ -1,0 +1,61 @@
+"""`bench splits MODEL`: where a network can be cut, without training it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from rich.table import Table
+
+from splitlab.console import console
+from splitlab.contracts import ArchSpec, InputSpec
+from splitlab.models import build
+from splitlab.split import SplitPoint, split_points
+
+
+def show_splits(model: str, size: int, classes: int, operations: bool, as_json: bool) -> None:
+    """Print the split points of `model` for `size` x `size` images, as a table or as JSON.
+
+    Raises:
+        UnknownName: no such network.
+        BadInput: a size or number of classes out of range, or too small for the network.
+    """
+    arch = ArchSpec(name=model, classes=classes, input=InputSpec(size=size))
+    granularity = "operation" if operations else "block"
+    found = split_points(build(arch, seed=0), arch.input.shape, granularity)
+    if as_json:
+        typed = [asdict(point) for point in found]
+        print(json.dumps(typed, indent=1))
+        return
+    console.print(table(found, f"{model}, {size}x{size}, {classes} classes"))
+
+
+def table(points: list[SplitPoint], title: str) -> Table:
+    """One row a split point; MACs in millions, client and server side."""
+    drawn = Table(title=title, header_style="bold")
+    columns = (
+        ("#", "right"),
+        ("split point", "left"),
+        ("also", "left"),
+        ("feature", "right"),
+        ("KiB / image", "right"),
+        ("client params", "right"),
+        ("rest params", "right"),
+        ("client MMACs", "right"),
+        ("rest MMACs", "right"),
+    )
+    for name, justify in columns:
+        drawn.add_column(name, justify="right" if justify == "right" else "left", overflow="fold")
+    for point in points:
+        drawn.add_row(
+            str(point.index),
+            point.name,
+            ", ".join(point.aliases),
+            "x".join(map(str, point.shape)),
+            f"{point.bytes_per_image / 1024:.1f}",
+            f"{point.head_params:,}",
+            f"{point.rest_params:,}",
+            f"{point.head_macs / 1e6:.2f}",
+            f"{point.rest_macs / 1e6:.2f}",
+        )
+    return drawn
