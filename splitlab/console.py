@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 
 from splitlab.errors import SplitLabError
@@ -29,6 +30,12 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         except SplitLabError as error:
             errors.print(f"error: {error}", style="bold red", markup=False)
             raise typer.Exit(error.exit_code) from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            told = f"error: {where} = {first['input']!r}: {first['msg']}"
+            errors.print(told, style="bold red", markup=False)
+            raise typer.Exit(2) from error
         except KeyboardInterrupt as error:
             errors.print("interrupted; what is finished is kept, start again to continue")
             raise typer.Exit(130) from error

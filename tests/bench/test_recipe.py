@@ -1,0 +1,58 @@
+"""The config is checked at the edge, survives its file, and names what differs."""
+
+import pytest
+
+from bench import recipe
+from splitlab.errors import BadInput, Corrupt
+from splitlab.record import point_hash
+
+
+def test_a_config_survives_its_file(tmp_path):
+    config = recipe.validated(
+        dataset='imagefolder:/a "quoted" folder',
+        attack_options={"decoder": {"epochs": 5, "flip": True, "widths": [1, 2]}},
+        tail_start="layer3",
+    )
+    recipe.save(config, tmp_path / "config.toml")
+    assert recipe.load(tmp_path / "config.toml") == config
+
+
+@pytest.mark.parametrize(
+    ("fields", "flag"),
+    [
+        ({"size": 4}, "--size 4"),
+        ({"wire": "FP64"}, "--wire 'FP64'"),
+        ({"victim": {"epochs": -1}}, "--victim-epochs -1"),
+        ({"device": "tpu"}, "--device 'tpu'"),
+    ],
+)
+def test_bad_values_name_their_flag(fields, flag):
+    with pytest.raises(BadInput, match=flag):
+        recipe.validated(**fields)
+
+
+def test_a_point_depends_on_its_own_attack_alone_and_holds_no_path():
+    one = recipe.validated(attack_options={"decoder": {"epochs": 5}}, dataset="imagefolder:/secret")
+    two = recipe.validated(splits="all", attacks=("rmle",), dataset="imagefolder:/elsewhere")
+    assert one.point("conv1", "rmle", "undefended") == two.point("conv1", "rmle", "undefended")
+    mine = one.point("conv1", "decoder", "undefended")
+    assert mine != two.point("conv1", "decoder", "undefended")
+    assert "secret" not in str(mine)
+    assert point_hash(mine, "a") != point_hash(mine, "b")
+
+
+def test_another_config_in_one_folder_is_refused_by_field(tmp_path):
+    old = recipe.validated(seed=1)
+    recipe.require_same(old, recipe.validated(seed=1, splits="all"), tmp_path)
+    with pytest.raises(BadInput, match="seed = 1, given was 2"):
+        recipe.require_same(old, recipe.validated(seed=2), tmp_path)
+
+
+def test_a_damaged_config_is_named(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text("seed = ")
+    with pytest.raises(Corrupt, match=r"config\.toml"):
+        recipe.load(path)
+    path.write_text("sed = 3")
+    with pytest.raises(Corrupt, match="--sed"):
+        recipe.load(path)

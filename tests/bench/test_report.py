@@ -1,0 +1,46 @@
+"""The report is made of records alone, in one file that loads nothing from elsewhere."""
+
+import json
+import re
+
+import pytest
+import torch
+from records import record
+
+from bench.grids import save_grid
+from bench.report import write_report
+from splitlab.errors import BadInput
+from splitlab.record import RecordStore
+
+
+def run_of(folder, records):
+    for one in records:
+        RecordStore(folder).write(one)
+    return folder
+
+
+def test_one_file_without_a_network(tmp_path):
+    one = record("conv1", doubts=("a <doubt> of its own",)).model_copy(update={"images": "a.png"})
+    save_grid(tmp_path / "images" / "a.png", torch.rand(3, 3, 8, 8), torch.rand(3, 3, 8, 8))
+    run_of(tmp_path, [one, record("layer1", psnr=20)])
+    text = write_report(tmp_path).read_text()
+    assert not re.search(r'(?:src|href)="(?!data:)', text.replace('xlink:href="#', ""))
+    assert text.count("data:image/png;base64,") == 1
+    for words in ("30.0", "29.0..31.0", "a &lt;doubt&gt;", "no weights here", "<svg", "layer1"):
+        assert words in text, words
+    data = json.loads((tmp_path / "report.json").read_text())
+    assert data["recommendation"]["split"] == "layer1"
+    assert len(data["records"]) == 2
+
+
+def test_the_report_is_the_same_when_made_again(tmp_path):
+    run_of(tmp_path, [record("conv1"), record("layer1", psnr=20)])
+    first = write_report(tmp_path).read_bytes()
+    assert write_report(tmp_path).read_bytes() == first
+
+
+def test_no_records_no_report(tmp_path):
+    with pytest.raises(BadInput, match="no records"):
+        write_report(tmp_path)
+    with pytest.raises(BadInput, match="no such folder"):
+        write_report(tmp_path / "absent")

@@ -1,0 +1,60 @@
+"""Files are whole or absent; hashes do not depend on order; damage is named."""
+
+import errno
+import os
+
+import pytest
+import torch
+
+from splitlab import storage
+from splitlab.errors import Corrupt, StorageFull
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "record.json"
+    storage.write_json(path, {"a": 1})
+
+    def full(_handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageFull, match=r"record\.json.*no space left"):
+        storage.write_json(path, {"a": 2})
+    assert storage.read_json(path) == {"a": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["record.json"]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff\xfe"])
+def test_damaged_json_is_named(tmp_path, content):
+    path = tmp_path / "record.json"
+    path.write_bytes(content)
+    with pytest.raises(Corrupt, match=r"record\.json"):
+        storage.read_json(path)
+
+
+def test_tensors_round_trip_and_truncation_is_seen(tmp_path):
+    path = tmp_path / "t.safetensors"
+    tensors = {"a": torch.arange(6).reshape(2, 3).float(), "b": torch.tensor([True])}
+    storage.write_tensors(path, tensors)
+    back = storage.read_tensors(path)
+    assert all(torch.equal(back[k], tensors[k]) for k in tensors)
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(Corrupt, match="safetensors"):
+        storage.read_tensors(path)
+
+
+def test_hash_ignores_order_and_sees_names_shapes_and_values():
+    a, b = torch.zeros(2, 3), torch.ones(1)
+    same = storage.hash_tensors({"a": a, "b": b})
+    assert same == storage.hash_tensors({"b": b, "a": a})
+    others = [
+        {"a": a, "c": b},
+        {"a": a.reshape(3, 2), "b": b},
+        {"a": a + 1, "b": b},
+        {"a": a, "b": b.double()},
+    ]
+    assert len({storage.hash_tensors(o) for o in others} | {same}) == 5
+
+
+def test_sha256_keeps_borders():
+    assert storage.sha256(b"ab", b"c") != storage.sha256(b"a", b"bc")
