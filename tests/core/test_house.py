@@ -1,0 +1,115 @@
+"""Rules of the house, executed: small files, living README commands, registries that load."""
+
+import importlib
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+ROOT = Path(__file__).resolve().parents[2]
+ROLES = {
+    "bench": "bench.cli",
+    "edge-client": "edge_client.cli",
+    "cloud-server": "cloud_server.cli",
+    "adversary": "adversary.cli",
+}
+
+
+def tracked(pattern):
+    found = subprocess.run(
+        ["git", "ls-files", pattern], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return [ROOT / line for line in found.stdout.splitlines() if (ROOT / line).exists()]
+
+
+def readme_commands():
+    """Every command line of the four roles inside the README's code blocks."""
+    blocks = re.findall(r"^```\n(.*?)^```", (ROOT / "README.md").read_text(), re.S | re.M)
+    lines = [line.strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line.split(" ")[0] in ROLES]
+
+
+def test_files_are_small_rooms():
+    long = {
+        path.name: count
+        for path in tracked("*.py")
+        if "_pb2" not in path.name and (count := len(path.read_text().splitlines())) > 300
+    }
+    assert not long, f"past 300 lines, ask what wants to leave: {long}"
+
+
+def test_no_path_of_a_machine_and_no_unfinished_work():
+    pattern = re.compile(r"/(?:home|root|work|farm)/\w|\bTO" + r"DO\b|FIX" + r"ME")
+    named = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in [*tracked("*.py"), *tracked("*.md"), *tracked("*.toml"), *tracked("*.proto")]
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if pattern.search(line)
+    ]
+    assert not named
+
+
+def test_readme_names_every_command_of_every_role():
+    roles = {line.split(" ")[0] for line in readme_commands()}
+    assert roles == set(ROLES)
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    for target in re.findall(r"\bmake ([a-z-]+)", (ROOT / "README.md").read_text()):
+        assert target in targets
+
+
+@pytest.mark.parametrize("line", readme_commands())
+def test_readme_commands_exist_with_their_flags(line):
+    words = shlex.split(line)
+    command = typer.main.get_command(importlib.import_module(ROLES[words[0]]).app)
+    options = set()
+    rest = words[1:]
+    while True:
+        options |= {name for p in command.params for name in [*p.opts, *p.secondary_opts]}
+        if not hasattr(command, "commands"):
+            break
+        found = [word for word in rest if word in command.commands]
+        assert found, f"{line}: no subcommand among {sorted(command.commands)}"
+        rest = rest[rest.index(found[0]) + 1 :]
+        command = command.commands[found[0]]
+    for word in words[1:]:
+        if word.startswith("--"):
+            assert word in options, f"{line}: {word} is not a flag"
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_help_does_not_pay_for_torch(role):
+    code = (
+        f"import sys; from typer.testing import CliRunner; from {ROLES[role]} import app; "
+        "done = CliRunner().invoke(app, ['--help']); assert done.exit_code == 0, done.output; "
+        "assert 'torch' not in sys.modules, 'torch was imported'"
+    )
+
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize(
+    "registry",
+    [
+        "splitlab.models:MODELS",
+        "splitlab.data:DATASETS",
+        "splitlab.image_quality:METRICS",
+        "defenses:DEFENSES",
+        "adversary:ATTACKS",
+    ],
+)
+def test_every_registered_name_loads(registry):
+    module, _, name = registry.partition(":")
+    table = getattr(importlib.import_module(module), name)
+    assert table
+    for entry in table:
+        assert callable(table.load(entry)) or hasattr(table.load(entry), "name")
+
+
+def test_every_package_is_named_in_the_readme_tree():
+    tree = (ROOT / "README.md").read_text().split("## Layout")[1].split("##")[0]
+    for folder in sorted(p.parent.name for p in (ROOT / "splitlab").glob("*/__init__.py")):
+        assert f"  {folder}/" in tree, f"{folder}/ is missing from README's tree"
