@@ -6,6 +6,7 @@ serving goes on and nothing that was written before is damaged.
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import queue
 import sys
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import IO
 
 from splitlab.capture.index import Index, Session, index_path, read_index, write_index
 from splitlab.capture.shards import Direction, Frame, Vantage, write_shard
@@ -48,7 +50,8 @@ class CaptureWriter:
 
     Raises:
         Corrupt: the folder holds a damaged capture.
-        BadInput: the folder holds a capture of another vantage, or cannot be written.
+        BadInput: the folder holds a capture of another vantage, cannot be written, or another tap
+            writes into it.
         StorageFull: not even `capture.json` could be written.
     """
 
@@ -66,7 +69,12 @@ class CaptureWriter:
         self.folder, self.vantage = folder, vantage
         self._shard_bytes, self._flush_seconds = shard_bytes, flush_seconds
         self._max_bytes, self._report = max_bytes, report
-        self._sessions = self._begin()
+        self._lock_file = _claim(folder)
+        try:
+            self._sessions = self._begin()
+        except Exception:
+            self._lock_file.close()
+            raise
         self._session = len(self._sessions) - 1
         self._next_shard = self._sessions[-1].first_shard
         self._queue: queue.Queue[Frame | None] = queue.Queue(max_queue)
@@ -129,6 +137,7 @@ class CaptureWriter:
             self._queue.put(None)
             self._thread.join()
             self._end()
+            self._lock_file.close()
         return self.stats
 
     def _begin(self) -> tuple[Session, ...]:
@@ -144,12 +153,7 @@ class CaptureWriter:
             earlier = index.sessions
         first = len(list(self.folder.glob("shard-*.safetensors")))
         sessions = (*earlier, Session(first_shard=first, started_ns=time.time_ns()))
-        try:
-            write_index(self.folder, Index(vantage=self.vantage, sessions=sessions))
-        except OSError as error:
-            raise BadInput(
-                f"{self.folder}: cannot be written ({error.strerror}); choose another folder"
-            ) from error
+        write_index(self.folder, Index(vantage=self.vantage, sessions=sessions))
         return sessions
 
     def _end(self) -> None:
@@ -209,3 +213,20 @@ class CaptureWriter:
             self._told.add(kind)
         if first:
             self._report(words)
+
+
+def _claim(folder: Path) -> IO[bytes]:
+    """Lock the folder for this process; the kernel lets go when it ends, however it ends."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / "tap.lock").open("wb")
+    except OSError as error:
+        raise BadInput(
+            f"{folder}: cannot be written ({error.strerror}); choose another folder"
+        ) from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise BadInput(f"{folder}: another tap writes into it; choose another folder") from error
+    return file

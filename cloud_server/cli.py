@@ -1,0 +1,101 @@
+"""`cloud-server`: serve the bodies of one deployment."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+
+from splitlab.console import guarded
+from splitlab.errors import SplitLabError
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+def say(event: str, **facts: Any) -> None:
+    """One machine-readable line on standard output."""
+    print(json.dumps({"event": event, **facts}), flush=True)
+
+
+@app.command()
+@guarded
+def serve(
+    half: Annotated[Path, typer.Argument(help="the server half, DEPLOYMENT/server")],
+    listen: Annotated[
+        str, typer.Option(help="HOST:PORT; port 0 picks a free one and prints it")
+    ] = "127.0.0.1:50051",
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="allow plaintext off loopback")
+    ] = False,
+    tap: Annotated[
+        Path | None, typer.Option(help="folder in which to keep what passes, as a capture")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="threads of a forward pass; default: torch's choice")
+    ] = None,
+    engine: Annotated[
+        str, typer.Option(help="auto (measured), plain, folded or channels_last")
+    ] = "auto",
+    grace: Annotated[
+        float, typer.Option(min=0.0, help="seconds for requests under way after SIGTERM")
+    ] = 30.0,
+    tls_cert: Annotated[Path | None, typer.Option(help="PEM certificate chain")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM private key")] = None,
+    tls_ca: Annotated[
+        Path | None, typer.Option(help="PEM authority; clients must then show a certificate")
+    ] = None,
+) -> None:
+    """Answer features with the outputs of the N bodies, until SIGTERM or Ctrl-C.
+
+    Prints one JSON line when it listens and one when it has stopped.
+    """
+    from cloud_server.server import CloudServer
+    from splitlab.capture import CaptureWriter
+    from splitlab.deployment import ServerHalf
+    from splitlab.wire.channels import Tls
+
+    stopping = threading.Event()
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        stopping.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    given = any((tls_cert, tls_key, tls_ca))
+    loaded = ServerHalf.load(half)
+    writer = CaptureWriter(tap, "server") if tap is not None else None
+    try:
+        server = CloudServer(
+            loaded,
+            listen,
+            tap=writer,
+            insecure=insecure,
+            tls=Tls(tls_cert, tls_key, tls_ca) if given else None,
+            threads=threads,
+            engine=engine,
+        )
+    except SplitLabError:
+        if writer is not None:
+            writer.close()
+        raise
+    server.start()
+    say(
+        "listening",
+        host=server.host,
+        port=server.port,
+        model=loaded.model_name,
+        digest=loaded.digest,
+        engine=server.engine,
+    )
+    stopping.wait()
+    finished = server.stop(grace)
+    facts: dict[str, Any] = {"finished": finished}
+    if writer is not None:
+        stats = writer.close()
+        facts["tap"] = {"frames": stats.frames, "dropped": stats.dropped}
+    say("stopped", **facts)

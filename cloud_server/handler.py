@@ -1,0 +1,138 @@
+"""Decode -> bodies -> encode, from bytes to bytes. Knows the protocol's messages but no gRPC."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from cloud_server.engine import Answer, Engine
+from cloud_server.half import Half
+from splitlab import __version__
+from splitlab.errors import BadInput, Mismatch, SplitLabError, UnknownName
+from splitlab.wire import Reply, Request, WireTensor, decode, encode, payload_bytes, reply_datatype
+from splitlab.wire import open_inference_pb2 as pb
+from splitlab.wire.int8 import parameter_columns
+from splitlab.wire.messages import DIGEST, ENVELOPE_BYTES, MAX_ROWS
+
+VERSION = "1"
+
+
+class Abandoned(SplitLabError):
+    """The caller went away before its turn came."""
+
+
+class Handler:
+    """Answers inference requests for one server half.
+
+    Args:
+        half: the bodies and what they are fed.
+        engine: runs them.
+    """
+
+    def __init__(self, half: Half, engine: Engine) -> None:
+        self._half, self._engine = half, engine
+        self._names = [f"output_{body_id}" for body_id in half.body_ids]
+
+    @property
+    def largest_request(self) -> int:
+        """Bytes of the largest declared micro-batch, with its envelope."""
+        row = payload_bytes(self._half.feature.shape, self._half.wire)
+        return self._half.max_rows * row + ENVELOPE_BYTES
+
+    def infer(self, raw: bytes, wanted: Callable[[], bool] = lambda: True) -> bytes:
+        """A serialised ModelInferRequest -> a serialised ModelInferResponse.
+
+        Args:
+            raw: the message as it arrived.
+            wanted: whether the caller still waits.
+
+        Raises:
+            BadInput: not a request, or wrong datatype, shape, byte count, NaN, Inf, output name.
+            TooLarge: more rows than declared.
+            UnknownName: another model or version.
+            Mismatch: the request belongs to another deployment.
+            Abandoned: nobody waits any more.
+        """
+        started = time.perf_counter_ns()
+        request = Request.from_bytes(raw)
+        self._check(request)
+        names = self._asked(request)
+        feature = decode(
+            request.tensors,
+            datatype=self._half.wire,
+            shape=self._half.feature.shape,
+            max_rows=self._half.max_rows,
+        )
+        decoded = time.perf_counter_ns()
+        answer = self._engine.run(feature, wanted)
+        if answer is None:
+            raise Abandoned("the caller went away before its turn came")
+        encoding = time.perf_counter_ns()
+        tensors = self._encode(answer, names)
+        ended = time.perf_counter_ns()
+        return Reply(
+            model_name=self._half.model_name,
+            message_id=request.message_id,
+            tensors=tensors,
+            parameters={
+                "splitlab_queue_us": answer.queue_us,
+                "splitlab_decode_us": (decoded - started) // 1000,
+                "splitlab_bodies_us": answer.bodies_us,
+                "splitlab_encode_us": (ended - encoding) // 1000,
+            },
+            model_version=VERSION,
+        ).to_bytes()
+
+    def check_model(self, name: str, version: str) -> None:
+        """Raise unless this is the model that is served.
+
+        Raises:
+            UnknownName: another model or version.
+        """
+        if name != self._half.model_name:
+            raise UnknownName("model", name, [self._half.model_name])
+        if version not in ("", VERSION):
+            raise UnknownName("model version", version, [VERSION])
+
+    def server_metadata(self) -> pb.ServerMetadataResponse:
+        """Name, version, and as extensions what the protocol has no field for."""
+        extensions = ["streaming", f"{DIGEST}:{self._half.digest}"]
+        extensions.append(f"{MAX_ROWS}:{self._half.max_rows}")
+        return pb.ServerMetadataResponse(
+            name="splitlab", version=__version__, extensions=extensions
+        )
+
+    def model_metadata(self) -> pb.ModelMetadataResponse:
+        """Inputs and outputs; -1 is the batch."""
+        wire, shape = self._half.wire, self._half.feature.shape
+        described = pb.ModelMetadataResponse(
+            name=self._half.model_name, versions=[VERSION], platform="splitlab_pytorch"
+        )
+        described.inputs.add(name="feature", datatype=wire, shape=[-1, *shape])
+        if wire == "INT8":
+            for name in ("feature_scale", "feature_zero_point"):
+                columns = parameter_columns(shape)
+                described.inputs.add(name=name, datatype="FP32", shape=[-1, columns])
+        for name, output in zip(self._names, self._half.outputs, strict=True):
+            described.outputs.add(name=name, datatype=reply_datatype(wire), shape=[-1, *output])
+        return described
+
+    def _check(self, request: Request) -> None:
+        self.check_model(request.model_name, request.model_version)
+        if request.digest is not None and request.digest != self._half.digest:
+            raise Mismatch(
+                f"the request belongs to deployment {request.digest[:12]}, this server holds "
+                f"{self._half.digest[:12]} of model {self._half.model_name!r}; use the two halves "
+                "of one deployment"
+            )
+
+    def _asked(self, request: Request) -> list[str]:
+        unknown = [name for name in request.outputs if name not in self._names]
+        if unknown:
+            raise BadInput(f"output {unknown[0]!r} is not served; there are {self._names}")
+        return list(request.outputs) or self._names
+
+    def _encode(self, answer: Answer, names: list[str]) -> tuple[WireTensor, ...]:
+        datatype = reply_datatype(self._half.wire)
+        outputs = dict(zip(self._names, answer.outputs, strict=True))
+        return tuple(tensor for name in names for tensor in encode(outputs[name], datatype, name))

@@ -1,0 +1,104 @@
+"""The server: port, pool of threads, health, reflection, and a stop that finishes its work."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from cloud_server.engine import Engine
+from cloud_server.half import Half
+from cloud_server.handler import Handler
+from cloud_server.servicer import Servicer
+from splitlab.capture import CaptureWriter
+from splitlab.wire.channels import Tls, bind, server_options, split_address
+from splitlab.wire.messages import SERVICE
+
+WORKERS = 32  # threads that wait for the engine; they decode and encode meanwhile
+STREAMS = WORKERS // 2  # open streams hold a thread each; unary calls keep the other half
+LAST_BYTES_SECONDS = 1.0  # for replies that are on their way out when all work is done
+
+
+class CloudServer:
+    """Serves one server half.
+
+    Args:
+        half: what to serve.
+        listen: HOST:PORT; port 0 picks a free one.
+        tap: keeps what passes; its owner closes it after `stop`.
+        insecure: allow plaintext off loopback.
+        tls: certificate files; None for plaintext.
+        threads: threads of one forward pass; None leaves torch's own choice.
+        engine: "auto", "plain", "folded" or "channels_last".
+
+    Raises:
+        BadInput: the port is taken, the address is none, or plaintext off loopback.
+    """
+
+    def __init__(
+        self,
+        half: Half,
+        listen: str,
+        *,
+        tap: CaptureWriter | None = None,
+        insecure: bool = False,
+        tls: Tls | None = None,
+        threads: int | None = None,
+        engine: str = "auto",
+    ) -> None:
+        self._engine = Engine(
+            list(half.bodies),
+            half.feature.shape,
+            name=engine,
+            rows=min(8, half.max_rows),
+            threads=threads,
+        )
+        handler = Handler(half, self._engine)
+        self._servicer = Servicer(handler, tap, STREAMS)
+        self._health = health.HealthServicer()
+        self._server = grpc.server(
+            ThreadPoolExecutor(WORKERS, thread_name_prefix="rpc"),
+            options=server_options(handler.largest_request),
+        )
+        self._server.add_generic_rpc_handlers((self._servicer.handlers(),))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server)
+        self.host, _ = split_address(listen, "--listen")
+        try:
+            self.port = bind(self._server, listen, insecure=insecure, tls=tls)
+        except Exception:
+            self._engine.close()
+            raise
+
+    @property
+    def address(self) -> str:
+        return f"{self.host}:{self.port}"
+
+    @property
+    def engine(self) -> str:
+        """The engine that is used."""
+        return self._engine.name
+
+    def start(self) -> None:
+        """Take requests."""
+        self._server.start()
+        for service in ("", SERVICE):
+            self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+
+    def stop(self, grace: float = 30.0) -> bool:
+        """Health turns NOT_SERVING, new requests get UNAVAILABLE, those under way are finished.
+
+        Args:
+            grace: seconds that requests under way are given.
+
+        Returns:
+            Whether all of them ended in time.
+        """
+        self._health.enter_graceful_shutdown()
+        finished = self._servicer.in_flight.drain(grace)
+        self._server.stop(LAST_BYTES_SECONDS).wait()
+        self._engine.close()
+        return finished

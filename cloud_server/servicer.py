@@ -1,0 +1,191 @@
+"""The protocol's methods over gRPC: bytes go to the handler and the tap, errors become codes."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+
+from cloud_server.handler import Abandoned, Handler
+from splitlab.capture import CaptureWriter
+from splitlab.errors import BadInput, Mismatch, TooLarge, UnknownName
+from splitlab.wire import Request
+from splitlab.wire import open_inference_pb2 as pb
+from splitlab.wire.messages import INFER, SERVICE, STREAM_INFER, stream_error, stream_reply
+
+log = logging.getLogger("cloud_server")
+
+# The first that fits counts: TooLarge is a BadInput.
+CODES: tuple[tuple[type[Exception], grpc.StatusCode], ...] = (
+    (TooLarge, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (UnknownName, grpc.StatusCode.NOT_FOUND),
+    (Mismatch, grpc.StatusCode.FAILED_PRECONDITION),
+    (Abandoned, grpc.StatusCode.CANCELLED),
+    (BadInput, grpc.StatusCode.INVALID_ARGUMENT),
+)
+INTERNAL_WORDS = "the server failed at this request; its own log says why"
+
+
+def status_of(error: Exception) -> tuple[grpc.StatusCode, str]:
+    """Code and words for the peer. What was not foreseen is INTERNAL, without its words."""
+    for kind, code in CODES:
+        if isinstance(error, kind):
+            return code, str(error)
+    return grpc.StatusCode.INTERNAL, INTERNAL_WORDS
+
+
+class InFlight:
+    """Counts inference requests under way; refuses new ones once it is draining."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._count = 0
+        self.draining = False
+
+    def __enter__(self) -> bool:
+        """Whether the request may be served."""
+        with self._condition:
+            self._count += 1
+            return not self.draining
+
+    def __exit__(self, *_: object) -> None:
+        with self._condition:
+            self._count -= 1
+            self._condition.notify_all()
+
+    def drain(self, seconds: float) -> bool:
+        """Refuse from now on and wait for what is under way; whether all of it ended in time."""
+        with self._condition:
+            self.draining = True
+            return self._condition.wait_for(lambda: self._count == 0, timeout=seconds)
+
+
+class Servicer:
+    """GRPCInferenceService.
+
+    Args:
+        handler: answers requests.
+        tap: is given every inference message as it arrived and as it left; None for none.
+        streams: how many ModelStreamInfer calls may be open; each holds a worker thread.
+    """
+
+    def __init__(self, handler: Handler, tap: CaptureWriter | None, streams: int) -> None:
+        self._handler, self._tap = handler, tap
+        self._streams = threading.Semaphore(streams)
+        self.in_flight = InFlight()
+
+    def handlers(self) -> grpc.GenericRpcHandler[Any, Any]:
+        """What `grpc.Server.add_generic_rpc_handlers` takes; inference messages stay bytes."""
+        plain = {
+            name: grpc.unary_unary_rpc_method_handler(
+                method,
+                request_deserializer=request.FromString,
+                response_serializer=lambda message: message.SerializeToString(),
+            )
+            for name, method, request in (
+                ("ServerLive", self._live, pb.ServerLiveRequest),
+                ("ServerReady", self._ready, pb.ServerReadyRequest),
+                ("ModelReady", self._model_ready, pb.ModelReadyRequest),
+                ("ServerMetadata", self._server_metadata, pb.ServerMetadataRequest),
+                ("ModelMetadata", self._model_metadata, pb.ModelMetadataRequest),
+            )
+        }
+        raw = {
+            "ModelInfer": grpc.unary_unary_rpc_method_handler(self._infer),
+            "ModelStreamInfer": grpc.stream_stream_rpc_method_handler(self._stream_infer),
+        }
+        return grpc.method_handlers_generic_handler(SERVICE, {**plain, **raw})
+
+    def _live(self, *_: Any) -> pb.ServerLiveResponse:
+        return pb.ServerLiveResponse(live=True)
+
+    def _ready(self, *_: Any) -> pb.ServerReadyResponse:
+        return pb.ServerReadyResponse(ready=not self.in_flight.draining)
+
+    def _model_ready(
+        self, request: pb.ModelReadyRequest, context: grpc.ServicerContext
+    ) -> pb.ModelReadyResponse:
+        self._or_abort(context, lambda: self._handler.check_model(request.name, request.version))
+        return pb.ModelReadyResponse(ready=not self.in_flight.draining)
+
+    def _server_metadata(self, *_: Any) -> pb.ServerMetadataResponse:
+        return self._handler.server_metadata()
+
+    def _model_metadata(
+        self, request: pb.ModelMetadataRequest, context: grpc.ServicerContext
+    ) -> pb.ModelMetadataResponse:
+        self._or_abort(context, lambda: self._handler.check_model(request.name, request.version))
+        return self._handler.model_metadata()
+
+    def _infer(self, raw: bytes, context: grpc.ServicerContext) -> bytes:
+        call = self._listen(None, "up", raw, INFER, context)
+        with self.in_flight as served:
+            if not served:
+                context.abort(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
+            reply: bytes = self._or_abort(
+                context, lambda: self._handler.infer(raw, context.is_active)
+            )
+            self._listen(call, "down", reply, INFER, context)
+            return reply
+
+    def _stream_infer(
+        self, requests: Iterator[bytes], context: grpc.ServicerContext
+    ) -> Iterator[bytes]:
+        if not self._streams.acquire(blocking=False):
+            context.abort(
+                grpc.StatusCode.RESOURCE_EXHAUSTED, "too many streams are open; close one"
+            )
+        try:
+            call = None
+            for raw in requests:
+                call = self._listen(call, "up", raw, STREAM_INFER, context)
+                with self.in_flight as served:
+                    if not served:
+                        context.abort(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
+                    reply = self._in_band(raw, context)
+                    self._listen(call, "down", reply, STREAM_INFER, context)
+                    yield reply
+        finally:
+            self._streams.release()
+
+    def _in_band(self, raw: bytes, context: grpc.ServicerContext) -> bytes:
+        """A stream goes on after a bad request, as Triton's does."""
+        try:
+            return stream_reply(self._handler.infer(raw, context.is_active))
+        except Exception as error:
+            _, words = status_of(error)
+            _note(error)
+            return stream_error(words, _message_id(raw))
+
+    def _or_abort(self, context: grpc.ServicerContext, work: Callable[[], Any]) -> Any:
+        try:
+            return work()
+        except Exception as error:
+            code, words = status_of(error)
+            _note(error)
+        return context.abort(code, words)
+
+    def _listen(
+        self, call: int | None, direction: Any, raw: bytes, method: str, context: Any
+    ) -> int | None:
+        if self._tap is None:
+            return None
+        number = self._tap.new_call() if call is None else call
+        self._tap.record(number, direction, raw, method=method, peer=context.peer())
+        return number
+
+
+def _note(error: Exception) -> None:
+    """What was not foreseen goes to the server's own log, with its traceback."""
+    if status_of(error)[0] is grpc.StatusCode.INTERNAL:
+        log.error("a request failed", exc_info=error)
+
+
+def _message_id(raw: bytes) -> str:
+    try:
+        return Request.from_bytes(raw).message_id
+    except BadInput:
+        return ""

@@ -1,0 +1,209 @@
+"""`edge-client HALF --server HOST:PORT infer|evaluate ...`: the trusted side's command line."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+from typer.core import TyperGroup
+
+from splitlab.console import console, guarded
+from splitlab.errors import Mismatch
+
+if TYPE_CHECKING:
+    from edge_client.client import EdgeClient
+    from edge_client.evaluate import Evaluation
+    from splitlab.deployment import ClientHalf
+
+
+class HalfFirst(TyperGroup):
+    """Lets options follow HALF, as in `edge-client HALF --server HOST:PORT infer IMAGE`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        command = next((i for i, word in enumerate(args) if i and word in self.commands), len(args))
+        if args and not args[0].startswith("-"):
+            args = [*args[1:command], args[0], *args[command:]]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, cls=HalfFirst
+)
+
+
+@dataclass(frozen=True)
+class Connection:
+    """The options before the subcommand."""
+
+    half: Path
+    servers: tuple[str, ...]
+    deadline: float
+    retries: int
+    window: int
+    insecure: bool
+    threads: int | None
+    tls: tuple[Path | None, Path | None, Path | None]
+
+    def open(self) -> tuple[ClientHalf, EdgeClient]:
+        """Load the half, then connect and shake hands."""
+        import torch
+
+        from defenses import parse
+        from edge_client.client import EdgeClient
+        from splitlab.deployment import ClientHalf
+        from splitlab.wire.channels import Tls
+
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        half = ClientHalf.load(self.half, parse)
+        client = EdgeClient(
+            half,
+            self.servers,
+            deadline_s=self.deadline,
+            retries=self.retries,
+            window=self.window,
+            insecure=self.insecure,
+            tls=Tls(*self.tls) if any(self.tls) else None,
+        )
+        client.handshake()
+        return half, client
+
+
+@app.callback()
+def connection(
+    ctx: typer.Context,
+    half: Annotated[Path, typer.Argument(help="the client half, DEPLOYMENT/client")],
+    server: Annotated[
+        list[str],
+        typer.Option(help="HOST:PORT; repeat it for servers that hold different bodies"),
+    ],
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="allow plaintext off loopback")
+    ] = False,
+    deadline: Annotated[
+        float, typer.Option(min=0.001, help="seconds that one attempt may take")
+    ] = 30.0,
+    retries: Annotated[
+        int, typer.Option(min=0, help="further attempts, where the server is not there only")
+    ] = 4,
+    window: Annotated[int, typer.Option(min=1, help="micro-batches under way at a time")] = 8,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="threads of head and tail; default: torch's choice")
+    ] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="PEM certificate to show")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM private key of it")] = None,
+    tls_ca: Annotated[
+        Path | None, typer.Option(help="PEM authority that signed the server's certificate")
+    ] = None,
+) -> None:
+    """Run head and tail here and the bodies on a server."""
+    tls = (tls_cert, tls_key, tls_ca)
+    ctx.obj = Connection(half, tuple(server), deadline, retries, window, insecure, threads, tls)
+
+
+@app.command()
+@guarded
+def infer(
+    ctx: typer.Context,
+    images: Annotated[list[Path], typer.Argument(help="PNG or JPEG files of any size")],
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON, not a table")] = False,
+) -> None:
+    """Classify images and say what was done to them."""
+    from edge_client.classify import classify
+
+    options: Connection = ctx.obj
+    found, result = classify(options.open, images)
+    if as_json:
+        print(json.dumps({"images": found, "request_id": result.request_id}, indent=1))
+        return
+    table = Table("image", "class", "probability", "prepared")
+    for row in found:
+        table.add_row(row["image"], row["class"], f"{row['probability']:.3f}", row["prepared"])
+    console.print(table)
+    console.print(
+        f"{len(found)} images in {result.seconds * 1000:.1f} ms, "
+        f"{result.bytes_up} bytes up, {result.bytes_down} bytes down"
+    )
+
+
+@app.command()
+@guarded
+def evaluate(
+    ctx: typer.Context,
+    dataset: Annotated[
+        str, typer.Option(help="photo-patches, cifar10, cifar100 or imagefolder:PATH")
+    ],
+    partition: Annotated[
+        str, typer.Option(help="train, auxiliary, validation or victims")
+    ] = "victims",
+    limit: Annotated[int | None, typer.Option(min=1, help="at most so many images")] = None,
+    repeat: Annotated[int, typer.Option(min=1, help="how often each image is sent")] = 1,
+    batch: Annotated[int, typer.Option(min=1, help="images of one request")] = 8,
+    size: Annotated[
+        int | None, typer.Option(min=1, help="side of the images, px; default: the head's")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="public seed of the partitions")] = 0,
+    data_root: Annotated[Path | None, typer.Option(help="where known data sets lie")] = None,
+    download: Annotated[bool, typer.Option("--download", help="fetch what is missing")] = False,
+    out: Annotated[Path | None, typer.Option(help="folder for the account and the join table")] = (
+        None
+    ),
+    secret_seed: Annotated[
+        int | None, typer.Option(help="draws order and ids, for reproduction only")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON, not a table")] = False,
+) -> None:
+    """Send a data set, shuffled, and state accuracy, bytes per image and latency."""
+    from edge_client.evaluate import evaluate, write_evaluation
+    from splitlab.data import PARTITIONS, load_splits
+    from splitlab.errors import UnknownName
+
+    if partition not in PARTITIONS:
+        raise UnknownName("partition", partition, PARTITIONS)
+    options: Connection = ctx.obj
+    half, client = options.open()
+    with client:
+        splits = load_splits(
+            dataset,
+            size=size or half.input.size,
+            seed=seed,
+            root=data_root,
+            download=download,
+        )
+        if splits.classes != half.classes:
+            raise Mismatch(
+                f"--dataset {dataset} has {len(splits.classes)} classes "
+                f"({', '.join(splits.classes[:3])}, ...), the deployment was trained on "
+                f"{len(half.classes)} ({', '.join(half.classes[:3])}, ...)"
+            )
+        images = splits.partitions[partition]
+        if limit is not None:
+            images = images.take(limit, seed)
+        done = evaluate(client, images, batch=batch, repeat=repeat, secret_seed=secret_seed)
+    if out is not None:
+        write_evaluation(out, done)
+    if as_json:
+        print(json.dumps(done.account, indent=1, sort_keys=True))
+    else:
+        _show(done)
+
+
+def _show(done: Evaluation) -> None:
+    account = done.account
+    console.print(
+        f"accuracy {account['accuracy']:.2f} % on {account['images']} images "
+        f"x {account['repeats']}, {account['images_per_second']:.0f} images/s"
+    )
+    rate = account["rate"]
+    console.print(
+        f"bytes per image: {rate['payload_up']:.0f} up and {rate['payload_down']:.0f} down, "
+        f"framed {rate['framed_up']:.0f} and {rate['framed_down']:.0f}"
+    )
+    table = Table("stage", "p50, ms", "p95, ms", title=f"latency, {account['batch']} images")
+    for stage, values in account["latency"].items():
+        table.add_row(stage, f"{values['p50']:.2f}", f"{values['p95']:.2f}")
+    console.print(table)

@@ -1,0 +1,189 @@
+"""The trusted side: cuts a request into micro-batches and keeps a window of them under way."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+
+import torch
+from torch import Tensor
+
+from edge_client.half import Half
+from edge_client.ledger import Ledger
+from edge_client.micro_batch import MicroBatch
+from edge_client.transport import Transport
+from splitlab.errors import BadInput, Mismatch
+from splitlab.wire import payload_bytes
+from splitlab.wire.channels import Tls
+from splitlab.wire.request_ids import new_request_id
+
+MICRO_BATCH_BYTES = 1 << 20  # head, network and bodies overlap, and each part has its own status
+
+
+@dataclass(frozen=True)
+class InferResult:
+    """What `EdgeClient.infer` gives.
+
+    Args:
+        logits: [B, classes], float32.
+        request_id: 32 hex digits; row i of the images went as row i of this request.
+        latency: milliseconds by stage, one value for each micro-batch; see `Ledger`.
+        seconds: wall time of the whole request.
+        bytes_up, bytes_down: whole messages with gRPC's header, without HTTP/2 and TCP.
+        payload_up, payload_down: raw contents of the tensors alone.
+        messages: messages sent.
+        retries: attempts beyond the first.
+    """
+
+    logits: Tensor = field(repr=False)
+    request_id: str
+    latency: dict[str, list[float]] = field(repr=False)
+    seconds: float
+    bytes_up: int
+    bytes_down: int
+    payload_up: int
+    payload_down: int
+    messages: int
+    retries: int
+
+
+class EdgeClient:
+    """Sends images through head, wire and tail. Use as a context manager, or `close` it.
+
+    Args:
+        half: the client half.
+        servers: HOST:PORT of each server; several hold different bodies of one deployment.
+        deadline_s: seconds that one attempt of one micro-batch may take.
+        retries: further attempts after the first, on UNAVAILABLE only and with the same bytes.
+        window: micro-batches under way at a time.
+        insecure: allow plaintext off loopback.
+        tls: certificate files; None for plaintext.
+
+    Raises:
+        BadInput: no server, an address that is none, or plaintext off loopback.
+    """
+
+    def __init__(
+        self,
+        half: Half,
+        servers: Sequence[str],
+        *,
+        deadline_s: float = 30.0,
+        retries: int = 4,
+        window: int = 8,
+        insecure: bool = False,
+        tls: Tls | None = None,
+    ) -> None:
+        if not servers:
+            raise BadInput("--server: give HOST:PORT of at least one server")
+        self._half, self._window = half, max(1, window)
+        self._transports: list[Transport] = []
+        self._greeted = False
+        for address in servers:
+            self._transports.append(
+                Transport(
+                    address,
+                    half,
+                    deadline_s=deadline_s,
+                    retries=retries,
+                    insecure=insecure,
+                    tls=tls,
+                )
+            )
+
+    @property
+    def rows(self) -> int:
+        """Rows of one micro-batch: about 1 MiB, at most what the deployment declares."""
+        row = payload_bytes(self._half.feature.shape, self._half.wire)
+        return max(1, min(self._half.max_rows, MICRO_BATCH_BYTES // row))
+
+    def handshake(self) -> None:
+        """Check that every server belongs to this half and that together they hold all outputs.
+
+        Raises:
+            ServerUnavailable, ServerRefused: a server does not answer, or says no.
+            Mismatch: another deployment, or an output that none or more than one of them holds.
+        """
+        holders: dict[str, str] = {}
+        for transport in self._transports:
+            transport.handshake()
+            for name in transport.outputs:
+                if name in holders:
+                    raise Mismatch(
+                        f"{name} is held by {holders[name]} and by {transport.address}; give "
+                        "servers with different bodies of one deployment"
+                    )
+                holders[name] = transport.address
+        wanted = [f"output_{i}" for i in range(len(self._half.outputs))]
+        if missing := [name for name in wanted if name not in holders]:
+            raise Mismatch(
+                f"no server holds {', '.join(missing)}; name the others with further --server"
+            )
+        self._greeted = True
+
+    def infer(self, images: Tensor, *, request_id: str | None = None) -> InferResult:
+        """Classify images.
+
+        Args:
+            images: float [B, 3, H, W] in [0, 1].
+            request_id: 32 hex digits, for reproduction only; default fresh from the operating
+                system. Noise is keyed by it, so one id must never serve two different requests.
+
+        Raises:
+            BadInput: no images, or of another shape than the head takes.
+            ServerUnavailable, ServerRefused, Mismatch: see `handshake`.
+        """
+        wanted = self._half.input.shape
+        if images.dim() != 4 or tuple(images.shape[1:]) != wanted or not len(images):
+            raise BadInput(f"images have shape {list(images.shape)}, {['B', *wanted]} is taken")
+        started = time.perf_counter()
+        if not self._greeted:
+            self.handshake()
+        request_id = request_id or new_request_id()
+        ledger = Ledger()
+        logits: list[Tensor] = []
+        window: deque[MicroBatch] = deque()
+        try:
+            for first_row in range(0, len(images), self.rows):
+                batch = images[first_row : first_row + self.rows]
+                while len(window) >= self._window:
+                    logits.append(window.popleft().finish())
+                window.append(
+                    MicroBatch(self._half, self._transports, batch, request_id, first_row, ledger)
+                )
+            while window:
+                logits.append(window.popleft().finish())
+        finally:
+            for left in window:
+                left.cancel()
+        return InferResult(
+            logits=torch.cat(logits),
+            request_id=request_id,
+            latency=dict(ledger.ms),
+            seconds=time.perf_counter() - started,
+            bytes_up=ledger.bytes_up,
+            bytes_down=ledger.bytes_down,
+            payload_up=ledger.payload_up,
+            payload_down=ledger.payload_down,
+            messages=ledger.messages,
+            retries=ledger.retries,
+        )
+
+    def close(self) -> None:
+        """Close every connection."""
+        for transport in self._transports:
+            transport.close()
+
+    def __enter__(self) -> EdgeClient:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,44 @@
+"""What went wrong on the way, in words: which host, what, and what to do about it."""
+
+from __future__ import annotations
+
+import grpc
+
+from splitlab.errors import Mismatch, ServerRefused, ServerUnavailable, SplitLabError
+
+REMEDIES = {
+    grpc.StatusCode.INVALID_ARGUMENT: "the request does not fit what the server holds",
+    grpc.StatusCode.NOT_FOUND: "start the server with the other half of this deployment",
+    grpc.StatusCode.RESOURCE_EXHAUSTED: "send smaller micro-batches or fewer at once (--window)",
+    grpc.StatusCode.UNIMPLEMENTED: "what listens there does not speak the Open Inference Protocol",
+    grpc.StatusCode.INTERNAL: "look into the server's own log",
+}
+
+
+def explain(
+    error: grpc.RpcError, address: str, *, deadline_s: float, attempts: int = 1
+) -> SplitLabError:
+    """The lab's error for a failed call.
+
+    Args:
+        error: what the call raised; always also a `grpc.Call`.
+        address: HOST:PORT of the peer.
+        deadline_s: seconds that an attempt was given.
+        attempts: how often it was tried.
+    """
+    code, words = error.code(), (error.details() or "no reason given").strip().rstrip(".")
+    tried = f" after {attempts} attempts" if attempts > 1 else ""
+    if code is grpc.StatusCode.UNAVAILABLE:
+        return ServerUnavailable(
+            f"{address} does not answer{tried} ({words}); is cloud-server running there, and do "
+            "--server, TLS and firewall fit?"
+        )
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return ServerUnavailable(
+            f"{address} did not answer within {deadline_s:g} s{tried}; give it longer with "
+            "--deadline, or look what keeps it busy"
+        )
+    if code is grpc.StatusCode.FAILED_PRECONDITION:
+        return Mismatch(f"{address} refused: {words}")
+    remedy = REMEDIES.get(code, "look into the server's own log")
+    return ServerRefused(f"{address} refused with {code.name}: {words}; {remedy}")
