@@ -1,0 +1,210 @@
+"""What crosses each place of a network: two tapes of it, merged into one graph without a batch."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from splitlab.errors import BadInput, NotCuttable
+from splitlab.models import Normalised
+from splitlab.split.recorder import Step, Tape, record
+from splitlab.split.shadow import shadow
+from splitlab.split.tree import Batch, Ref, Shape, leaves, map_leaves, refs
+
+# Two batch sizes that no layer is likely to have as one of its own dimensions.
+_BATCHES = (11, 13)
+
+
+@dataclass(frozen=True)
+class Merged:
+    """A step for any batch size.
+
+    Args:
+        step: the one of the first tape, with `Batch` for every int that grows with the batch.
+        value: a `Shape` without the batch where the result is one float tensor whose dimension 0
+            is the batch and which nothing else depends on it, else None.
+        depends: whether its numbers depend on the image.
+        live: whether the output depends on it.
+        macs: for one image.
+    """
+
+    step: Step
+    value: Shape | None
+    depends: bool
+    live: bool
+    macs: int
+
+
+@dataclass
+class Flow:
+    """Args:
+    steps: every step in order.
+    prefix: what stands before module paths of the network itself ("net." or "").
+    ends: (module path, number of the call, step), as in `Tape`.
+    output: the step whose tensor the network returns.
+    constants: as in `Tape`.
+    """
+
+    steps: list[Merged]
+    prefix: str
+    ends: list[tuple[str, int, int]]
+    output: int
+    constants: dict[str, Tensor]
+
+    @functools.cached_property
+    def order(self) -> list[int]:
+        """The steps that carry the image towards the output, in order; the first is the input."""
+        return [i for i, merged in enumerate(self.steps) if merged.depends and merged.live]
+
+    def crossings(self) -> Iterator[tuple[int, set[int]]]:
+        """(step, steps whose results are still needed once it is done), over `order`."""
+        last = {step: step for step in self.order}
+        for step in self.order:
+            for source in refs(
+                (self.steps[step].step.call.args, self.steps[step].step.call.kwargs)
+            ):
+                if source in last:
+                    last[source] = max(last[source], step)
+        last[self.output] = len(self.steps)
+        ending: dict[int, list[int]] = {}
+        for source, end in last.items():
+            ending.setdefault(end, []).append(source)
+        crossing: set[int] = set()
+        for step in self.order:
+            crossing.add(step)
+            crossing.difference_update(ending.get(step, ()))
+            yield step, set(crossing)
+
+    def own(self, step: int) -> list[int]:
+        """`step` and the steps independent of the image that it needs, each once."""
+        found: dict[int, None] = {}
+        pending = [step]
+        while pending:
+            current = pending.pop()
+            if current in found:
+                continue
+            found[current] = None
+            call = self.steps[current].step.call
+            pending += [i for i in refs((call.args, call.kwargs)) if not self.steps[i].depends]
+        return list(found)
+
+    def name(self, step: int) -> str:
+        """The name of a step as a user sees it: without the prefix."""
+        return self.steps[step].step.name.removeprefix(self.prefix)
+
+
+def follow(net: nn.Module, input_shape: tuple[int, ...]) -> Flow:
+    """Run a copy of `net` without numbers at two batch sizes and merge what it did.
+
+    Args:
+        net: images [B, *input_shape] -> logits; a `Normalised` or any other module.
+        input_shape: of one image, without the batch.
+
+    Raises:
+        BadInput: the network does not run on images of that shape.
+        NotCuttable: it does something that cannot be followed or that depends on the batch size.
+    """
+    copy = shadow(net)
+    tapes = [_run(copy, (batch, *input_shape)) for batch in _BATCHES]
+    steps = _merge(*tapes)
+    output = tapes[0].output
+    if not isinstance(output, Ref):
+        raise NotCuttable(f"the network returns {type(output).__name__}, wanted one tensor")
+    prefix = "net." if isinstance(net, Normalised) else ""
+    return Flow(steps, prefix, tapes[0].ends, output.step, tapes[0].constants)
+
+
+def _run(copy: nn.Module, shape: tuple[int, ...]) -> Tape:
+    try:
+        return record(copy, torch.empty(shape, device="meta"))
+    except NotCuttable:
+        raise
+    except NotImplementedError as error:
+        raise NotCuttable(f"its course depends on numbers, not only on shapes ({error})") from error
+    except Exception as error:
+        why = str(error).partition("\n")[0] or type(error).__name__
+        if "meta" in why or ".item()" in why:
+            raise NotCuttable(
+                f"its course depends on numbers, not only on shapes ({why})"
+            ) from error
+        raise BadInput(
+            f"the network does not run on images of shape {shape[1:]}: {why}; "
+            "choose another input size"
+        ) from error
+
+
+def _merge(first: Tape, second: Tape) -> list[Merged]:
+    """One step for each pair.
+
+    Raises:
+        NotCuttable: the tapes differ in more than the batch size.
+    """
+    if len(first.steps) != len(second.steps) or first.output != second.output:
+        raise NotCuttable("the network does other operations for other batch sizes")
+    live = _live(first)
+    depends: list[bool] = []
+    merged: list[Merged] = []
+    for index, (one, two) in enumerate(zip(first.steps, second.steps, strict=True)):
+        if one.name != two.name or one.call.target != two.call.target:
+            raise NotCuttable(f"{one.name}: another operation ({two.name}) at another batch size")
+        given = (one.call.args, one.call.kwargs)
+        depends.append(index == 0 or any(depends[source] for source in refs(given)))
+        if index in live:
+            args, kwargs = merge_batches(given, (two.call.args, two.call.kwargs), one.name)
+            call = type(one.call)(one.call.op, one.call.target, args, kwargs, one.call.label)
+            one = type(one)(one.name, call, one.value, one.macs)
+        slope = (two.macs - one.macs) // (_BATCHES[1] - _BATCHES[0])
+        macs = one.macs - (_BATCHES[0] - 1) * slope
+        value = _per_image(one.value, two.value)
+        merged.append(Merged(one, value, depends[-1], index in live, macs))
+    return merged
+
+
+def _live(tape: Tape) -> set[int]:
+    """The steps that the output depends on."""
+    live: set[int] = set()
+    pending = refs(tape.output)
+    while pending:
+        step = pending.pop()
+        if step not in live:
+            live.add(step)
+            pending += refs((tape.steps[step].call.args, tape.steps[step].call.kwargs))
+    return live
+
+
+def merge_batches(one: Any, two: Any, where: str) -> Any:
+    """Arguments at both batch sizes -> arguments at any.
+
+    Raises:
+        NotCuttable: they differ in something that is no multiple of the batch size.
+    """
+    pairs = iter(list(leaves(two)))
+
+    def change(leaf: Any) -> Any:
+        other = next(pairs)
+        if leaf is other or leaf == other:
+            return leaf
+        if type(leaf) is int and type(other) is int:
+            factor, rest = divmod(leaf, _BATCHES[0])
+            if rest == 0 and factor * _BATCHES[1] == other:
+                return Batch(factor)
+        raise NotCuttable(
+            f"{where}: an argument is {leaf!r} for {_BATCHES[0]} images and {other!r} for "
+            f"{_BATCHES[1]}, which is no multiple of the batch size"
+        )
+
+    return map_leaves(one, change)
+
+
+def _per_image(one: Any, two: Any) -> Shape | None:
+    """The shape of one image's part, where dimension 0 is the batch and no other one grows."""
+    if not (isinstance(one, Shape) and isinstance(two, Shape) and one.dtype.is_floating_point):
+        return None
+    if one.shape[:1] != _BATCHES[:1] or two.shape[:1] != _BATCHES[1:]:
+        return None
+    return Shape(one.shape[1:], one.dtype) if one.shape[1:] == two.shape[1:] else None
