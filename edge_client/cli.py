@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.progress import Progress
 from rich.table import Table
 from typer.core import TyperGroup
 
-from splitlab.console import console, guarded
+from splitlab.console import console, errors, guarded
 from splitlab.errors import Mismatch
 
 if TYPE_CHECKING:
@@ -183,7 +184,16 @@ def evaluate(
         images = splits.partitions[partition]
         if limit is not None:
             images = images.take(limit, seed)
-        done = evaluate(client, images, batch=batch, repeat=repeat, secret_seed=secret_seed)
+        with Progress(console=errors, transient=True, disable=not errors.is_terminal) as bar:
+            task = bar.add_task("sending", total=len(images) * repeat)
+            done = evaluate(
+                client,
+                images,
+                batch=batch,
+                repeat=repeat,
+                secret_seed=secret_seed,
+                advance=lambda count: bar.advance(task, count),
+            )
     if out is not None:
         write_evaluation(out, done)
     if as_json:
