@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from splitlab.errors import BadInput, NotCuttable
 from splitlab.models import Normalised
 from splitlab.split.recorder import Step, Tape, record
-from splitlab.split.shadow import shadow
+from splitlab.split.shadow import images, is_cheap, shadow
 from splitlab.split.tree import Batch, Ref, Shape, leaves, map_leaves, refs
 
-# Two batch sizes that no layer is likely to have as one of its own dimensions.
-_BATCHES = (11, 13)
+# Two batch sizes: large where only shapes are followed, so that no layer has them as a dimension of
+# its own; small where numbers are.
+_LARGE, _SMALL = (11, 13), (2, 3)
 
 
 @dataclass(frozen=True)
@@ -98,20 +99,26 @@ class Flow:
         return self.steps[step].step.name.removeprefix(self.prefix)
 
 
-def follow(net: nn.Module, input_shape: tuple[int, ...]) -> Flow:
-    """Run a copy of `net` without numbers at two batch sizes and merge what it did.
+def follow(net: nn.Module, input_shape: tuple[int, ...], numbers: bool | None = None) -> Flow:
+    """Run a copy of `net` at two batch sizes and merge what it did.
 
     Args:
         net: images [B, *input_shape] -> logits; a `Normalised` or any other module.
         input_shape: of one image, without the batch.
+        numbers: whether with numbers or by shapes alone, with the same result; None chooses the
+            faster.
 
     Raises:
         BadInput: the network does not run on images of that shape.
         NotCuttable: it does something that cannot be followed or that depends on the batch size.
     """
-    copy = shadow(net)
-    tapes = [_run(copy, (batch, *input_shape)) for batch in _BATCHES]
-    steps = _merge(*tapes)
+    if numbers is None:
+        numbers = is_cheap(net, input_shape)
+    copy = shadow(net, numbers=numbers)
+    batches = _SMALL if numbers else _LARGE
+    shapes = [(batch, *input_shape) for batch in batches]
+    tapes = [_run(copy, images(net, shape, numbers=numbers)) for shape in shapes]
+    steps = _merge(tapes[0], tapes[1], batches)
     output = tapes[0].output
     if not isinstance(output, Ref):
         raise NotCuttable(f"the network returns {type(output).__name__}, wanted one tensor")
@@ -119,9 +126,9 @@ def follow(net: nn.Module, input_shape: tuple[int, ...]) -> Flow:
     return Flow(steps, prefix, tapes[0].ends, output.step, tapes[0].constants)
 
 
-def _run(copy: nn.Module, shape: tuple[int, ...]) -> Tape:
+def _run(copy: nn.Module, example: Tensor) -> Tape:
     try:
-        return record(copy, torch.empty(shape, device="meta"))
+        return record(copy, example)
     except NotCuttable:
         raise
     except NotImplementedError as error:
@@ -133,12 +140,12 @@ def _run(copy: nn.Module, shape: tuple[int, ...]) -> Tape:
                 f"its course depends on numbers, not only on shapes ({why})"
             ) from error
         raise BadInput(
-            f"the network does not run on images of shape {shape[1:]}: {why}; "
+            f"the network does not run on images of shape {tuple(example.shape[1:])}: {why}; "
             "choose another input size"
         ) from error
 
 
-def _merge(first: Tape, second: Tape) -> list[Merged]:
+def _merge(first: Tape, second: Tape, batches: tuple[int, int]) -> list[Merged]:
     """One step for each pair.
 
     Raises:
@@ -146,6 +153,12 @@ def _merge(first: Tape, second: Tape) -> list[Merged]:
     """
     if len(first.steps) != len(second.steps) or first.output != second.output:
         raise NotCuttable("the network does other operations for other batch sizes")
+    for name, constant in first.constants.items():
+        if not torch.equal(constant, second.constants[name]):
+            raise NotCuttable(
+                "the network uses a tensor whose making cannot be followed (a scripted or compiled "
+                "function)"
+            )
     live = _live(first)
     depends: list[bool] = []
     merged: list[Merged] = []
@@ -155,12 +168,12 @@ def _merge(first: Tape, second: Tape) -> list[Merged]:
         given = (one.call.args, one.call.kwargs)
         depends.append(index == 0 or any(depends[source] for source in refs(given)))
         if index in live:
-            args, kwargs = merge_batches(given, (two.call.args, two.call.kwargs), one.name)
+            args, kwargs = merge_batches(given, (two.call.args, two.call.kwargs), batches, one.name)
             call = type(one.call)(one.call.op, one.call.target, args, kwargs, one.call.label)
             one = type(one)(one.name, call, one.value, one.macs)
-        slope = (two.macs - one.macs) // (_BATCHES[1] - _BATCHES[0])
-        macs = one.macs - (_BATCHES[0] - 1) * slope
-        value = _per_image(one.value, two.value)
+        slope = (two.macs - one.macs) // (batches[1] - batches[0])
+        macs = one.macs - (batches[0] - 1) * slope
+        value = _per_image(one.value, two.value, batches)
         merged.append(Merged(one, value, depends[-1], index in live, macs))
     return merged
 
@@ -177,7 +190,7 @@ def _live(tape: Tape) -> set[int]:
     return live
 
 
-def merge_batches(one: Any, two: Any, where: str) -> Any:
+def merge_batches(one: Any, two: Any, batches: tuple[int, int], where: str) -> Any:
     """Arguments at both batch sizes -> arguments at any.
 
     Raises:
@@ -190,21 +203,21 @@ def merge_batches(one: Any, two: Any, where: str) -> Any:
         if leaf is other or leaf == other:
             return leaf
         if type(leaf) is int and type(other) is int:
-            factor, rest = divmod(leaf, _BATCHES[0])
-            if rest == 0 and factor * _BATCHES[1] == other:
+            factor, rest = divmod(leaf, batches[0])
+            if rest == 0 and factor * batches[1] == other:
                 return Batch(factor)
         raise NotCuttable(
-            f"{where}: an argument is {leaf!r} for {_BATCHES[0]} images and {other!r} for "
-            f"{_BATCHES[1]}, which is no multiple of the batch size"
+            f"{where}: an argument is {leaf!r} for {batches[0]} images and {other!r} for "
+            f"{batches[1]}, which is no multiple of the batch size"
         )
 
     return map_leaves(one, change)
 
 
-def _per_image(one: Any, two: Any) -> Shape | None:
+def _per_image(one: Any, two: Any, batches: tuple[int, int]) -> Shape | None:
     """The shape of one image's part, where dimension 0 is the batch and no other one grows."""
     if not (isinstance(one, Shape) and isinstance(two, Shape) and one.dtype.is_floating_point):
         return None
-    if one.shape[:1] != _BATCHES[:1] or two.shape[:1] != _BATCHES[1:]:
+    if one.shape[:1] != batches[:1] or two.shape[:1] != batches[1:]:
         return None
     return Shape(one.shape[1:], one.dtype) if one.shape[1:] == two.shape[1:] else None

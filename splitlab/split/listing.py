@@ -38,7 +38,7 @@ def split_points(
 
 
 def points_of(flow: Flow, net: nn.Module, granularity: Granularity) -> SplitPoints:
-    """The split points of `net` from its flow; `SplitPoint.index` is a place in `cuttable(flow)`."""
+    """The split points of a flow; `SplitPoint.index` is a place in `cuttable(flow)`."""
     names = _names(flow)
     blocks = set(block_paths(net.net if isinstance(net, Normalised) else net))
     costs = _costs(flow, net)

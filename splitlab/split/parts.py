@@ -138,7 +138,7 @@ def _part(flow: Flow, net: nn.Module, start: int, end: int, input_shape: tuple[i
     module = copy.deepcopy(original).eval()
     for child in module.modules():
         if getattr(child, "inplace", False) is True:
-            child.inplace = False
+            setattr(child, "inplace", False)  # noqa: B010 - modules declare no such attribute
     value = flow.steps[end].value
     return Part(module, keys, input_shape, value.shape if value is not None else ())
 

@@ -71,19 +71,23 @@ def record(shadow: nn.Module, images: Tensor) -> Tape:
 
     Args:
         shadow: as `splitlab.split.shadow.shadow` makes it; hooks are set on it and removed.
-        images: on the meta device.
+        images: on the shadow's device.
 
     Raises:
         NotCuttable: the network does something that cannot be repeated from a tape.
     """
     recorder = _Recorder(shadow)
     hooks = recorder.watch()
+    # The fused attention of PyTorch hides its matrix products from the counter.
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
     try:
         with torch.no_grad(), recorder.counter, recorder:
             recorder.begin(images)
             output = shadow(images)
         recorder.tape.output = recorder._plain(output)
     finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
         for hook in hooks:
             hook.remove()
     return recorder.tape
@@ -95,7 +99,7 @@ class _Recorder(TorchFunctionMode):
     def __init__(self, root: nn.Module) -> None:
         super().__init__()
         self.tape, self.counter = Tape(), MacCounter()
-        self.book = TensorBook(root)
+        self.book, self.device = TensorBook(root), torch.device("meta")
         self.paths = {module: path for path, module in root.named_modules()}
         self.taken: set[str] = set()
         self.calls: Counter[str] = Counter()
@@ -113,6 +117,7 @@ class _Recorder(TorchFunctionMode):
 
     def begin(self, images: Tensor) -> None:
         """The input is step 0."""
+        self.device = images.device
         self._add("input", Call("input", "images", (), {}, ""), images, 0, [])
 
     def _enter(self, module: nn.Module, args: Any, kwargs: Any) -> None:
@@ -200,7 +205,7 @@ class _Recorder(TorchFunctionMode):
         return map_leaves(value, self._plain_leaf)
 
     def _plain_leaf(self, leaf: Any) -> Any:
-        if isinstance(leaf, torch.device) and leaf.type == "meta":
+        if isinstance(leaf, torch.device) and leaf == self.device:
             return Device()
         if isinstance(leaf, Tensor):
             return Ref(self._step_of(leaf))

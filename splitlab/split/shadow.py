@@ -1,23 +1,47 @@
-"""A copy of a network without numbers: shapes can be followed through it at no cost."""
+"""A copy of a network to be followed: with its numbers where that is cheap, else without."""
 
 from __future__ import annotations
 
 import copy
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+
+from splitlab.split.tensor_book import without_numbers
+
+# Parameters x pixels above which a network is followed by shapes alone. Below, five small images
+# take less time than PyTorch needs to import its rules for shapes (seconds, once a process).
+_CHEAP = 16e9
 
 
-def shadow(net: nn.Module) -> nn.Module:
-    """A deep copy in eval mode whose parameters are on the meta device.
+def shadow(net: nn.Module, *, numbers: bool) -> nn.Module:
+    """A copy in eval mode that shares all tensors with `net`; nothing writes to them in eval mode.
 
-    Buffers are shared with `net`, not copied: they are small, and index tables and masks made from
-    them may steer the network's Python. Nothing writes to them in eval mode.
+    Args:
+        net: left as it is.
+        numbers: False puts the parameters on the meta device. Buffers stay as they are: index
+            tables and masks made from them may steer the network's Python.
     """
-    memo: dict[int, Any] = {}
+    memo: dict[int, Any] = {id(buffer): buffer for buffer in net.buffers()}
     for parameter in net.parameters():
-        empty = nn.Parameter(parameter.detach().to("meta"), requires_grad=False)
-        memo[id(parameter)] = empty
-    for buffer in net.buffers():
-        memo[id(buffer)] = buffer
+        kept = parameter if numbers else without_numbers(parameter)
+        memo[id(parameter)] = nn.Parameter(kept.detach(), requires_grad=False)
     return copy.deepcopy(net, memo).eval()
+
+
+def is_cheap(net: nn.Module, input_shape: tuple[int, ...]) -> bool:
+    """Whether to follow `net` with its numbers."""
+    pixels = input_shape[-1] * input_shape[-2]
+    parameters = list(net.parameters())
+    count = sum(parameter.numel() for parameter in parameters)
+    return count * pixels <= _CHEAP and not any(parameter.is_meta for parameter in parameters)
+
+
+def images(net: nn.Module, shape: tuple[int, ...], *, numbers: bool) -> Tensor:
+    """Images of `shape` [B, ...] for a shadow; with numbers, others for each batch size."""
+    if not numbers:
+        return torch.empty(shape, device="meta")
+    source = torch.Generator().manual_seed(shape[0])
+    device = next((tensor.device for tensor in net.parameters()), torch.device("cpu"))
+    return torch.rand(shape, generator=source).to(device)

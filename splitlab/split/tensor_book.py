@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from splitlab.errors import NotCuttable
@@ -78,8 +79,17 @@ class TensorBook:
             return leaf
         if id(leaf) not in self._on_meta:
             self._kept[id(leaf)] = self._kept.get(id(leaf), leaf)
-            self._on_meta[id(leaf)] = leaf.to("meta")
+            self._on_meta[id(leaf)] = without_numbers(leaf)
         return self._on_meta[id(leaf)]
+
+
+def without_numbers(tensor: Tensor) -> Tensor:
+    """A meta tensor of the same shape, strides and dtype.
+
+    Not `tensor.to("meta")`: its first call imports the whole of torch.compile, which takes seconds.
+    """
+    shape, stride = tensor.shape, tensor.stride()
+    return torch.empty_strided(shape, stride, dtype=tensor.dtype, device="meta")
 
 
 def _storage(tensor: Tensor) -> int:
