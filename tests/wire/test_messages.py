@@ -1,0 +1,138 @@
+"""The bytes of a request and a reply, written out by hand, and what is no message."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from splitlab.errors import BadInput
+from splitlab.wire import Reply, Request, WireTensor, decode, encode
+from splitlab.wire import open_inference_pb2 as pb
+from splitlab.wire.messages import DIGEST, from_stream, stream_error, stream_reply
+from splitlab.wire.request_ids import message_id, new_request_id, split_message_id
+
+ID = b"0123456789abcdef0123456789abcdef-16"
+
+REQUEST = b"".join(
+    (
+        b"\x0a\x04tiny",  # 1 model_name
+        b"\x1a\x23" + ID,  # 3 id
+        b"\x22\x1b",  # 4 parameters: one entry of 27 bytes
+        b"\x0a\x0fsplitlab_digest",  # its key
+        b"\x12\x08\x1a\x06abcdef",  # its value: InferParameter, 3 string_param
+        b"\x2a\x13",  # 5 inputs: one of 19 bytes
+        b"\x0a\x07feature",  # 1 name
+        b"\x12\x04FP32",  # 2 datatype
+        b"\x1a\x02\x01\x02",  # 3 shape, packed: [1, 2]
+        b"\x32\x0a\x0a\x08output_0",  # 6 outputs: name
+        b"\x3a\x08",  # 7 raw_input_contents: 8 bytes
+        b"\x00\x00\x80\x3f\x00\x00\x00\xc0",  # 1.0, -2.0
+    )
+)
+
+REPLY = b"".join(
+    (
+        b"\x0a\x04tiny",  # 1 model_name
+        b"\x12\x011",  # 2 model_version
+        b"\x1a\x23" + ID,  # 3 id
+        b"\x22\x18",  # 4 parameters
+        b"\x0a\x12splitlab_bodies_us",
+        b"\x12\x02\x10\x07",  # InferParameter, 2 int64_param
+        b"\x2a\x14",  # 5 outputs
+        b"\x0a\x08output_0",
+        b"\x12\x04BF16",
+        b"\x1a\x02\x01\x01",
+        b"\x32\x02\x40\x40",  # 6 raw_output_contents: 3.0 as BF16
+    )
+)
+
+
+def test_a_request_is_these_bytes() -> None:
+    request = Request(
+        model_name="tiny",
+        message_id=ID.decode(),
+        tensors=tuple(encode(torch.tensor([[1.0, -2.0]]), "FP32")),
+        outputs=("output_0",),
+        parameters={DIGEST: "abcdef"},
+    )
+    assert request.to_bytes() == REQUEST
+    assert Request.from_bytes(REQUEST) == request
+    assert request.digest == "abcdef"
+    assert torch.equal(decode(request.tensors), torch.tensor([[1.0, -2.0]]))
+
+
+def test_a_reply_is_these_bytes() -> None:
+    reply = Reply(
+        model_name="tiny",
+        message_id=ID.decode(),
+        tensors=tuple(encode(torch.tensor([[3.0]]), "BF16", "output_0")),
+        parameters={"splitlab_bodies_us": 7},
+    )
+    assert reply.to_bytes() == REPLY
+    assert Reply.from_bytes(REPLY) == reply
+
+
+def test_equal_requests_give_equal_bytes_whatever_the_order_of_parameters() -> None:
+    one = Request("m", "i", (), parameters={"a": 1, "b": True, "c": 2.5, "d": "x"})
+    two = Request("m", "i", (), parameters={"d": "x", "c": 2.5, "b": True, "a": 1})
+    assert one.to_bytes() == two.to_bytes()
+    assert dict(Request.from_bytes(one.to_bytes()).parameters) == dict(one.parameters)
+
+
+def test_a_stream_carries_replies_and_errors() -> None:
+    assert from_stream(stream_reply(REPLY)) == ("", Reply.from_bytes(REPLY))
+    error, reply = from_stream(stream_error("no", "id-1"))
+    assert (error, reply.message_id) == ("no", "id-1")
+
+
+@pytest.mark.parametrize("raw", [b"\xff\xff\xff", REQUEST[:-3], b"\x0a\x02\xff\xfe"])
+def test_bytes_that_are_no_request_are_refused(raw: bytes) -> None:
+    with pytest.raises(BadInput, match="not a ModelInferRequest"):
+        Request.from_bytes(raw)
+
+
+def test_raw_contents_must_be_one_for_each_input() -> None:
+    message = pb.ModelInferRequest.FromString(REQUEST)
+    message.raw_input_contents.append(b"")
+    with pytest.raises(BadInput, match="1 inputs have 2 raw contents"):
+        Request.from_bytes(message.SerializeToString())
+    del message.raw_input_contents[:]
+    with pytest.raises(BadInput, match="1 inputs have 0 raw contents"):
+        Request.from_bytes(message.SerializeToString())
+
+
+def typed(datatype: str, **contents: list[float]) -> bytes:
+    message = pb.ModelInferRequest()
+    tensor = message.inputs.add(name="feature", datatype=datatype, shape=[1, 2])
+    for field, values in contents.items():
+        getattr(tensor.contents, field).extend(values)
+    return message.SerializeToString()
+
+
+def test_typed_contents_are_read_too() -> None:
+    request = Request.from_bytes(typed("FP32", fp32_contents=[1.0, -2.0]))
+    assert torch.equal(decode(request.tensors), torch.tensor([[1.0, -2.0]]))
+    assert Request.from_bytes(typed("INT8", int_contents=[-128, 127])).tensors == (
+        WireTensor("feature", "INT8", (1, 2), b"\x80\x7f"),
+    )
+    with pytest.raises(BadInput, match="beyond INT8"):
+        Request.from_bytes(typed("INT8", int_contents=[0, 128]))
+    with pytest.raises(BadInput, match="FP16 must come as raw contents"):
+        Request.from_bytes(typed("FP16", fp32_contents=[1.0]))
+
+
+def test_ids_are_random_and_come_apart_again() -> None:
+    first, second = new_request_id(), new_request_id()
+    assert first != second
+    assert split_message_id(message_id(first, 48)) == (first, 48)
+    assert split_message_id("another client's-7") == ("another client's-7", 0)
+    assert split_message_id("") == ("", 0)
+
+
+def test_ids_under_a_secret_repeat_and_depend_on_it() -> None:
+    from splitlab.randomness import Secret
+
+    ids = {new_request_id(Secret.new(seed), "turn", n) for seed in (1, 2) for n in (0, 1)}
+    assert len(ids) == 4
+    assert new_request_id(Secret.new(1), "turn", 0) in ids
+    assert all(split_message_id(message_id(each, 0)) == (each, 0) for each in ids)
