@@ -21,9 +21,8 @@ class State:
         optimizers: each steps on the loss of its own name.
         schedulers: each steps after the optimizer of its own name, once a batch.
         tensors: parameters and buffers that are in no module, e.g. the stacked weights of many
-            shadow models (`torch.func.stack_module_state`), [models, ...] each. Changed in place; they
-            must
-            lie on the run's device already.
+            shadow models (`torch.func.stack_module_state`), [models, ...] each. Changed in place;
+            they must lie on the run's device already.
         generators: randomness of `step`, seeded anew by the loop at the start of every epoch from
             (seed, epoch, name), so that a resumed run draws what an unbroken one would.
     """
