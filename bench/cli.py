@@ -230,7 +230,7 @@ def grant(
     download: Download = False,
 ) -> None:
     """Write what an adversary is granted, and nothing else, into a folder for it."""
-    from adversary import write_grant
+    from adversary.grant import write_grant
     from bench.grants import GrantRequest, make_threat
     from splitlab.data import load_splits
 

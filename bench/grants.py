@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 import defenses
-from adversary import AuxImages, Observed, ThreatModel
+from adversary.threat import AuxImages, Observed, ThreatModel
 from splitlab.data import ImageSet, Splits
 from splitlab.deployment import ClientHalf, ServerHalf
 from splitlab.errors import BadInput

@@ -11,7 +11,8 @@ from typing import Any
 
 from torch import Tensor
 
-from adversary import ATTACKS, Attack, Observation, run_attack
+from adversary import ATTACKS
+from adversary.attack import Attack, Observation, run_attack
 from adversary.floor import mean_image
 from bench.capture_run import Captured, utility
 from bench.doubtful import own_doubts

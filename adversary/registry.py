@@ -1,0 +1,12 @@
+"""Every attack by the name that stands in a flag and in a record."""
+
+from splitlab.contracts.registry import Registry
+
+ATTACKS = Registry(
+    "attack",
+    {
+        "decoder": "adversary.decoder:Decoder",
+        "rmle": "adversary.rmle:RMLE",
+        "mean-image": "adversary.floor:MeanImage",
+    },
+)
