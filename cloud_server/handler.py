@@ -21,6 +21,10 @@ class Abandoned(SplitLabError):
     """The caller went away before its turn came."""
 
 
+class Unsendable(SplitLabError):
+    """A body's output that the wire does not carry: NaN, Inf, or beyond the datatype."""
+
+
 class Handler:
     """Answers inference requests for one server half.
 
@@ -52,6 +56,7 @@ class Handler:
             UnknownName: another model or version.
             Mismatch: the request belongs to another deployment.
             Abandoned: nobody waits any more.
+            Unsendable: an output that the wire does not carry.
         """
         started = time.perf_counter_ns()
         request = Request.from_bytes(raw)
@@ -135,4 +140,9 @@ class Handler:
     def _encode(self, answer: Answer, names: list[str]) -> tuple[WireTensor, ...]:
         datatype = reply_datatype(self._half.wire)
         outputs = dict(zip(self._names, answer.outputs, strict=True))
-        return tuple(tensor for name in names for tensor in encode(outputs[name], datatype, name))
+        try:
+            return tuple(
+                tensor for name in names for tensor in encode(outputs[name], datatype, name)
+            )
+        except BadInput as error:
+            raise Unsendable(str(error)) from error

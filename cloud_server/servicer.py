@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 
-from cloud_server.handler import Abandoned, Handler
+from cloud_server.handler import Abandoned, Handler, Unsendable
 from splitlab.capture import CaptureWriter
 from splitlab.errors import BadInput, Mismatch, TooLarge, UnknownName
 from splitlab.wire import Request
@@ -25,6 +25,7 @@ CODES: tuple[tuple[type[Exception], grpc.StatusCode], ...] = (
     (Mismatch, grpc.StatusCode.FAILED_PRECONDITION),
     (Abandoned, grpc.StatusCode.CANCELLED),
     (BadInput, grpc.StatusCode.INVALID_ARGUMENT),
+    (Unsendable, grpc.StatusCode.INTERNAL),
 )
 INTERNAL_WORDS = "the server failed at this request; its own log says why"
 
