@@ -21,7 +21,7 @@ from splitlab.data import ImageSet
 from splitlab.errors import BadInput, Corrupt, Mismatch
 from splitlab.models import build
 from splitlab.randomness import Secret
-from splitlab.split import cut, load_part_state, part_state
+from splitlab.split import Part, cut, load_part_state, part_state
 from splitlab.storage import hash_tensors, read_json, read_tensors, write_json, write_tensors
 
 FORMAT = "splitlab/grant/1"
@@ -47,10 +47,10 @@ def write_grant(folder: Path, threat: ThreatModel) -> None:
         part = getattr(threat, key)
         content[key] = part is not None
         if part is not None:
-            tensors |= {f"{key}.{n}": v for n, v in part_state(part).items()}
+            tensors |= {f"{key}.{n}": v for n, v in part_state(_part(part)).items()}
     content["bodies"] = len(threat.bodies) if threat.bodies is not None else 0
     for index, body in enumerate(threat.bodies or []):
-        tensors |= {f"bodies.{index}.{n}": v for n, v in part_state(body).items()}
+        tensors |= {f"bodies.{index}.{n}": v for n, v in part_state(_part(body)).items()}
     content["protectors"] = threat.protectors is not None
     if threat.protectors is not None:
         tensors |= {f"protectors.{n}": v for n, v in threat.protectors.state_dict().items()}
@@ -147,6 +147,13 @@ def _networks(
         load_part_state(body, _under(tensors, f"bodies.{index}."))
         bodies.append(body)
     return found | ({"bodies": bodies} if len(bodies) else {})
+
+
+def _part(module: nn.Module) -> Part:
+    """Only what was cut from a network can be rebuilt from its architecture."""
+    if not isinstance(module, Part):
+        raise BadInput(f"a {type(module).__name__} cannot be granted on disk; give a cut part")
+    return module
 
 
 def _put_aux(aux: AuxImages | None, tensors: dict[str, Tensor]) -> dict[str, Any] | None:

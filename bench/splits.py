@@ -10,7 +10,7 @@ from rich.table import Table
 from splitlab.console import console
 from splitlab.contracts import ArchSpec, InputSpec
 from splitlab.models import build
-from splitlab.split import SplitPoint, split_points
+from splitlab.split import Granularity, SplitPoint, split_points
 
 
 def show_splits(model: str, size: int, classes: int, operations: bool, as_json: bool) -> None:
@@ -21,7 +21,7 @@ def show_splits(model: str, size: int, classes: int, operations: bool, as_json: 
         BadInput: a size or number of classes out of range, or too small for the network.
     """
     arch = ArchSpec(name=model, classes=classes, input=InputSpec(size=size))
-    granularity = "operation" if operations else "block"
+    granularity: Granularity = "operation" if operations else "block"
     found = split_points(build(arch, seed=0), arch.input.shape, granularity)
     if as_json:
         typed = [asdict(point) for point in found]

@@ -172,9 +172,10 @@ def choose(config: SweepConfig, victim: Victim) -> Sequence[SplitPoint]:
         UnknownName, NotCuttable: a name that is no split point.
         BadInput: a number below 1.
     """
-    found = split_points(victim.net, victim.arch.input.shape, config.granularity)
+    points = split_points(victim.net, victim.arch.input.shape, config.granularity)
+    found = list(points)
     if config.tail_start is not None:
-        end = find_point(found, config.tail_start)
+        end = find_point(points, config.tail_start)
         found = [p for p in found if p.index < end.index]
     if config.splits == "all":
         return found
@@ -183,5 +184,5 @@ def choose(config: SweepConfig, victim: Victim) -> Sequence[SplitPoint]:
             raise BadInput(f"--splits {config.splits}: at least one split point is wanted")
         return spread(found, int(config.splits))
     names = [name.strip() for name in config.splits.split(",") if name.strip()]
-    picked = {p.index: p for p in (find_point(found, name) for name in names)}
+    picked = {p.index: p for p in (find_point(points, name) for name in names)}
     return [picked[index] for index in sorted(picked)]

@@ -15,7 +15,7 @@ from splitlab.deployment.manifest import ClientManifest, ServerManifest, Shard, 
 from splitlab.deployment.selector import Selector
 from splitlab.errors import BadInput
 from splitlab.randomness import Secret
-from splitlab.split import part_state
+from splitlab.split import Part, part_state
 from splitlab.storage import canonical_json, sha256, write_bytes, write_json, write_tensors
 
 MICRO_BATCH_BYTES = 1 << 20  # about 1 MiB a request: head, network and bodies overlap
@@ -27,9 +27,9 @@ def write_deployment(
     arch: ArchSpec,
     head_end: str,
     tail_start: str | None,
-    head: nn.Module,
-    bodies: Sequence[nn.Module],
-    tail: nn.Module,
+    head: Part,
+    bodies: Sequence[Part],
+    tail: Part,
     defended: Defended,
     protectors: nn.ModuleList,
     secret: Secret,
@@ -97,7 +97,7 @@ def write_deployment(
 
 
 def _write_server(
-    folder: Path, bodies: Sequence[nn.Module], common: dict[str, object]
+    folder: Path, bodies: Sequence[Part], common: dict[str, object]
 ) -> ServerManifest:
     shards = []
     for index, body in enumerate(bodies):
@@ -114,7 +114,7 @@ def _write_server(
 
 
 def _shapes(
-    arch: ArchSpec, head: nn.Module, bodies: Sequence[nn.Module]
+    arch: ArchSpec, head: Part, bodies: Sequence[Part]
 ) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
     """Shapes of one feature and of each body's output, by running two blank images."""
     with torch.inference_mode():
