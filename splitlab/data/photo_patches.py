@@ -36,11 +36,10 @@ PHOTOGRAPHS = {
 }
 SIDES = (32, 48, 64)
 """Sides of the crops in pixels of the photograph."""
-SHARES = {"validation": 0.16, "train": 0.36, "victims": 0.24, "auxiliary": 0.24}
+SHARES = {"train": 0.36, "auxiliary": 0.24, "validation": 0.16, "victims": 0.24}
 """Bands in their order along the longer side, each with its share of what the gaps leave.
 
-The narrowest still fits a 64 px crop. Victims lie inside, as borders of photographs are unlike the
-rest of them (the black corners of the retina).
+The narrowest band of the smallest photograph still fits a 64 px crop.
 """
 COUNTS = {"train": 4_000, "auxiliary": 2_500, "validation": 500}
 """Crops of each partition, the same number from every photograph."""
