@@ -40,8 +40,6 @@ def tap(
     def stop(_signal: int, _frame: FrameType | None) -> None:
         stopping.set()
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
     writer = CaptureWriter(record, "tcp" if raw else "relay")
     relay: GrpcRelay | TcpRelay
     try:
@@ -52,6 +50,8 @@ def tap(
     except SplitLabError:
         writer.close()
         raise
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
     relay.start()
     _say("listening", host=relay.host, port=relay.port, upstream=upstream, raw=raw)
     stopping.wait()

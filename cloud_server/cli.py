@@ -64,8 +64,6 @@ def serve(
     def stop(_signal: int, _frame: FrameType | None) -> None:
         stopping.set()
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
     given = any((tls_cert, tls_key, tls_ca))
     loaded = ServerHalf.load(half)
     writer = CaptureWriter(tap, "server") if tap is not None else None
@@ -83,6 +81,8 @@ def serve(
         if writer is not None:
             writer.close()
         raise
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
     server.start()
     say(
         "listening",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from time import sleep
 from typing import Any
 
 import grpc
@@ -46,7 +47,7 @@ class Call:
             except grpc.RpcError as error:
                 if not self._transport.again(error, self.attempts):
                     raise self._transport.explain(error, self.attempts) from error
-                time.sleep(pause(self.attempts))
+                sleep(pause(self.attempts))
                 self._send()
                 continue
             self.seconds = self._ended - self._started
@@ -163,7 +164,7 @@ class Transport:
             except grpc.RpcError as error:
                 if not self.again(error, attempts):
                     raise self.explain(error, attempts) from error
-                time.sleep(pause(attempts))
+                sleep(pause(attempts))
 
     def _fits(self, name: str, given: Any, shape: Sequence[int], datatype: str) -> None:
         if given is None:

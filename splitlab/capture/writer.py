@@ -113,10 +113,10 @@ class CaptureWriter:
             size: bytes as they travelled, where `data` itself is not kept; default its length.
         """
         length = len(data) if size is None else size
-        frame = Frame(
-            self._session, call, direction, method, peer, time.time_ns(), length, bytes(data)
-        )
-        with self._lock:
+        with self._lock:  # also around the clock, so that frames are queued in order of arrival
+            frame = Frame(
+                self._session, call, direction, method, peer, time.time_ns(), length, bytes(data)
+            )
             fits = not self._closed and self._waiting_bytes + len(data) <= self._max_bytes
             if fits:
                 try:

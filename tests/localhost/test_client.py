@@ -268,6 +268,41 @@ def test_a_server_that_answers_nonsense_is_named(
             client.infer(images(2))
 
 
+def test_a_server_gone_in_mid_run_and_back_again_costs_only_retries(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, half, x = serve(), Client(noise=0.2), images(40)
+    head, heads = half.head, []
+
+    def head_that_stops_the_server(batch: torch.Tensor) -> torch.Tensor:
+        heads.append(len(batch))
+        if len(heads) == 3:
+            first.stop()
+        return head(batch)
+
+    tap = CaptureWriter(tmp_path, "server")
+    pauses: list[float] = []
+
+    def pause_that_brings_it_back(seconds: float) -> None:
+        if not pauses:
+            serve(listen=first.address, tap=tap)
+        pauses.append(seconds)
+        threading.Event().wait(seconds)
+
+    monkeypatch.setattr(half, "head", head_that_stops_the_server)
+    monkeypatch.setattr(transport, "sleep", pause_that_brings_it_back)
+    with EdgeClient(half, [first.address], window=1) as client:
+        result = client.infer(x, request_id=ID)
+    assert result.retries == len(pauses) >= 1
+    assert len(heads) == 5
+    tap.close()
+    rows = captured(tmp_path)[0]
+    assert rows == [f"{ID}/{row}" for row in range(16, 40)]
+    monkeypatch.setattr(half, "head", head)
+    with EdgeClient(half, [serve().address]) as client:
+        assert torch.equal(result.logits, client.infer(x, request_id=ID).logits)
+
+
 @pytest.mark.parametrize("shape", [(3, 12, 12), (0, 3, 12, 12), (2, 3, 12, 13), (2, 1, 12, 12)])
 def test_images_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
     with (

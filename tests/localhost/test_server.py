@@ -19,7 +19,7 @@ from cloud_server.handler import Abandoned, Handler
 from cloud_server.server import CloudServer
 from cloud_server.servicer import status_of
 from splitlab.capture import Capture, CaptureWriter
-from splitlab.errors import BadInput
+from splitlab.errors import BadInput, StorageFull
 from splitlab.wire import Reply, Request, WireTensor, decode, encode
 from splitlab.wire import open_inference_pb2 as pb
 from splitlab.wire.messages import INFER, SERVICE, STREAM_INFER, from_stream
@@ -263,6 +263,24 @@ def test_the_tap_keeps_the_bytes_as_they_came_and_went(serve: Serve, tmp_path: P
     frames = list(Capture.open(tmp_path).frames())
     assert [frame.data for frame in frames] == [raw, answer, raw, *streamed, b"\xff"]
     assert frames[0].peer.startswith("ipv4:127.0.0.1:")
+
+
+def test_serving_goes_on_when_the_tap_s_disk_is_full(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise StorageFull("no space left")
+
+    monkeypatch.setattr("splitlab.capture.writer.write_shard", full)
+    told: list[str] = []
+    tap = CaptureWriter(tmp_path, "server", shard_bytes=1, report=told.append)
+    with grpc.insecure_channel(serve(tap=tap).address) as channel:
+        for _ in range(5):
+            infer(channel, request().to_bytes())
+    stats = tap.close()
+    assert (stats.frames, stats.dropped) == (0, 10)
+    assert len(told) == 1
+    assert Capture.open(tmp_path).dropped == 10
 
 
 def test_a_port_that_is_taken_is_an_error(serve: Serve) -> None:
