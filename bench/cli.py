@@ -94,7 +94,7 @@ def sweep_split_points(
     from bench.recommend import recommend
     from bench.report import all_doubts, write_report
     from bench.sweep import Sweep
-    from bench.table import rich_table, sweep_table
+    from bench.table import rich_table
     from splitlab.training import showing
 
     fields: dict[str, Any] = {
@@ -136,7 +136,7 @@ def sweep_split_points(
     advice = recommend(records)
     page = write_report(out)
     title = f"{model} on {config.dataset_kind}, defence {defense}"
-    console.print(rich_table(sweep_table(records, advice.split), title))
+    console.print(rich_table(records, advice.split, title))
     console.print(f"[bold]Recommended split point: {advice.split or 'none'}[/]")
     console.print(advice.reason + ".", soft_wrap=True)
     if advice.warning:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bench.doubtful import FLOOR_MARGIN_DB
 from splitlab.record import Record
 
 CLIENT_SHARE = 0.75  # a client that runs more than this share of the network gains little
@@ -92,7 +93,12 @@ def recommend(records: Sequence[Record]) -> Recommendation:
     )
     gain = best.psnr - best.floor
     warning = ""
-    if gain >= CLEAR_OF_FLOOR:
+    if gain <= FLOOR_MARGIN_DB:
+        warning = (
+            "every attack that was run there failed, so nothing is shown to be hidden; run a "
+            "stronger one before you trust it"
+        )
+    elif gain >= CLEAR_OF_FLOOR:
         warning = (
             f"it still leaks: {gain:.1f} dB above the mean image; a deeper cut or a defence is "
             "needed where images must stay hidden"

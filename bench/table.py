@@ -1,4 +1,4 @@
-"""One table of a sweep's records, as data; the terminal and the report draw the same one."""
+"""A sweep's records as tables: every column for the report, the essence for a terminal."""
 
 from __future__ import annotations
 
@@ -110,11 +110,42 @@ def _metric(name: str, value: Interval | None) -> Cell:
     return Cell(f"{value.mean:.{digits}f}", interval)
 
 
-def rich_table(table: SweepTable, title: str) -> Table:
-    """The same table for a terminal; intervals stand in the report only."""
-    drawn = Table(title=title, header_style="bold", row_styles=["", "dim"])
-    for index, column in enumerate(table.columns):
-        drawn.add_column(column, justify="left" if index < 3 else "right", overflow="fold")
-    for row in table.rows:
-        drawn.add_row(*(c.text for c in row.cells), style="bold cyan" if row.best else None)
+def rich_table(records: Sequence[Record], recommended: str | None, title: str) -> Table:
+    """One row a split point for a terminal of 80 columns; the report's table has every column.
+
+    Each attack's cell is "PSNR dB / SSIM".
+    """
+    lines = sorted({(str(r.config["attack"]), str(r.config["knowledge"])) for r in records})
+    drawn = Table(title=title, header_style="bold", caption="PSNR in dB / SSIM; floor: mean image")
+    drawn.add_column("split point", overflow="fold")
+    for attack, knowledge in lines:
+        known = "" if knowledge == "undefended" else f"\n{knowledge}"
+        drawn.add_column(f"{attack}{known}", justify="right")
+    for name in ("floor", "acc. %", "KiB up", "client %", "p50 ms"):
+        drawn.add_column(name, justify="right")
+    by_split: dict[str, dict[tuple[str, str], Record]] = {}
+    for record in sorted(records, key=lambda r: r.split["index"]):
+        line = (str(record.config["attack"]), str(record.config["knowledge"]))
+        by_split.setdefault(record.split["name"], {})[line] = record
+    for name, group in by_split.items():
+        one = next(iter(group.values()))
+        macs = one.split["head_macs"] + one.split["rest_macs"]
+        floors = [f.mean for r in group.values() if (f := r.floor.get("psnr")) and f.mean]
+        drawn.add_row(
+            name,
+            *(_leak(group[line]) if line in group else "-" for line in lines),
+            f"{max(floors):.1f}" if floors else "n/a",
+            f"{one.utility['accuracy']:.1f}",
+            f"{one.rate['payload_up'] / 1024:.1f}",
+            f"{100 * one.split['head_macs'] / max(macs, 1):.0f}",
+            f"{one.latency['total']['p50']:.1f}" if "total" in one.latency else "n/a",
+            style="bold cyan" if name == recommended else None,
+        )
     return drawn
+
+
+def _leak(record: Record) -> str:
+    psnr, ssim = record.leakage.get("psnr"), record.leakage.get("ssim")
+    first = f"{psnr.mean:.1f}" if psnr and psnr.mean is not None else "n/a"
+    second = f"{ssim.mean:.2f}" if ssim and ssim.mean is not None else "n/a"
+    return f"{first} / {second}"

@@ -28,8 +28,12 @@ def test_accuracy_is_kept():
     assert recommend(together).split == "conv1"
 
 
-def test_near_the_floor_there_is_no_warning():
+def test_between_floor_and_clear_there_is_no_warning():
     assert recommend([record("conv1", psnr=14)]).warning == ""
+
+
+def test_a_failed_attack_earns_no_trust():
+    assert "failed" in recommend([record("conv1", psnr=13.2)]).warning
 
 
 def test_nothing_to_recommend():
