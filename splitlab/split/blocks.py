@@ -13,8 +13,8 @@ def block_paths(net: nn.Module) -> list[str]:
     """Paths of all named blocks: the children of containers, from the root down.
 
     A container is the network itself; a plain Sequential, ModuleList or ModuleDict; a class derived
-    from these whose children are all of one class of composite modules; or any module with such a
-    uniform list as a direct child (a stage, an encoder).
+    from these whose children are all of one class of composite modules; or any module with a plain
+    list of two or more such children among its own (a stage, an encoder).
     """
     found: list[str] = []
     pending = [("", net)]
@@ -36,7 +36,11 @@ def is_container(module: nn.Module) -> bool:
         return True
     if isinstance(module, _PLAIN):
         return _uniform(module)
-    return any(isinstance(child, _PLAIN) and _uniform(child) for child in module.children())
+    # One child alone says nothing: it may as well be the projection of a residual block.
+    return any(
+        type(child) in _PLAIN and len(list(child.children())) > 1 and _uniform(child)
+        for child in module.children()
+    )
 
 
 def _uniform(module: nn.Module) -> bool:

@@ -78,14 +78,58 @@ def writing_call(
             return Call("call_function", getattr(torch, bare), args, kwargs, bare)
     if getattr(Tensor, name, None) is None:
         raise NotCuttable(f"{where}: {name} writes in place and has no twin that does not")
-    return Call("call_function", on_copy, (name, *args), kwargs, bare)
+    return Call("call_function", write_through, (args[0], (), name, *args[1:]), kwargs, bare)
 
 
-def on_copy(method: str, tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """A copy of `tensor`, of the same shape, after its in-place `method` was called on it."""
-    changed = tensor.clone()
-    getattr(changed, method)(*args, **kwargs)
+def writing_through(
+    root: Any, views: list[Call], func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Call | None:
+    """`func`, which writes into a view of `root`, as a call that makes another `root`.
+
+    Args:
+        root: what stands for it in arguments.
+        views: the calls that lead from the root to the view, in order.
+
+    Returns:
+        None where a step of the way or `func` itself is no method of a tensor.
+    """
+    methods = [_as_method(view) for view in views]
+    name = func.__name__
+    if None in methods or getattr(Tensor, name, None) is None:
+        return None
+    given = (root, tuple(methods), name, *args[1:])
+    return Call("call_function", write_through, given, kwargs, name.strip("_"))
+
+
+def write_through(root: Tensor, views: Any, method: str, *args: Any, **kwargs: Any) -> Tensor:
+    """A copy of `root`, of the same shape, after a view of it was written to.
+
+    Args:
+        root: any tensor; left as it is.
+        views: (method, arguments, keyword arguments) in turn, from the root to the view.
+        method: of the view; writes in place, with `args` and `kwargs`.
+    """
+    changed = root.clone()
+    view: Any = changed
+    for name, given, named in views:
+        view = getattr(view, name)(*given, **named)
+    getattr(view, method)(*args, **kwargs)
     return changed
+
+
+def _as_method(call: Call) -> tuple[str, tuple[Any, ...], dict[str, Any]] | None:
+    """(method, arguments, keyword arguments) of a call on its first argument, if it is one."""
+    if call.op == "call_method":
+        return call.target, call.args[1:], call.kwargs
+    if call.op == "call_function" and call.target is getattr:
+        return "__getattribute__", call.args[1:], {}
+    for name in (
+        f"__{getattr(call.target, '__name__', '')}__",
+        getattr(call.target, "__name__", ""),
+    ):
+        if call.op == "call_function" and hasattr(Tensor, name):
+            return name, call.args[1:], call.kwargs
+    return None
 
 
 def _without_inplace(

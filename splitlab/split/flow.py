@@ -17,8 +17,8 @@ from splitlab.split.shadow import images, is_cheap, shadow
 from splitlab.split.tree import Batch, Ref, Shape, leaves, map_leaves, refs
 
 # Two batch sizes: large where only shapes are followed, so that no layer has them as a dimension of
-# its own; small where numbers are.
-_LARGE, _SMALL = (11, 13), (2, 3)
+# its own; small where numbers are. Far enough apart that a half or a quarter of them differs too.
+_LARGE, _SMALL = (11, 29), (3, 7)
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ class Part(nn.Module):
         super().__init__()
         self.graph, self.keys = graph, keys
         self.input_shape, self.output_shape = input_shape, output_shape
+        self.eval()
 
     def forward(self, tensor: Tensor) -> Tensor:
         """[B, *input_shape] -> [B, *output_shape]."""

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from splitlab.errors import NotCuttable
-from splitlab.split.calls import Call, pure_call, writing_call
+from splitlab.split.calls import Call, pure_call, writing_call, writing_through
 from splitlab.split.macs import MacCounter
-from splitlab.split.tensor_book import TensorBook, Versions, changed, versions
+from splitlab.split.tensor_book import TensorBook, Versions, changed, moved, versions
 from splitlab.split.tree import Device, Ref, map_leaves, shapes, tensors
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
@@ -99,9 +99,10 @@ class _Recorder(TorchFunctionMode):
     def __init__(self, root: nn.Module) -> None:
         super().__init__()
         self.tape, self.counter = Tape(), MacCounter()
-        self.book, self.device = TensorBook(root), torch.device("meta")
+        self.book = TensorBook(root, self._call_of, self._again)
+        self.device = torch.device("meta")
         self.paths = {module: path for path, module in root.named_modules()}
-        self.taken: set[str] = set()
+        self.modules, self.taken = set(self.paths.values()), set[str]()
         self.calls: Counter[str] = Counter()
         self.stack: list[str] = []
         # One entry for each open module that is a leaf or inside one: versions, macs at its start.
@@ -136,7 +137,7 @@ class _Recorder(TorchFunctionMode):
             nothing = isinstance(module, (nn.Identity, nn.modules.dropout._DropoutNd))
             if not (nothing and output is args[0]):
                 written = changed(before)
-                if written and not getattr(module, "inplace", False):
+                if written and not (getattr(module, "inplace", False) and output is written[0]):
                     raise NotCuttable(f"{path} writes into its input and has no flag against it")
                 call = Call("call_module", path, args, kwargs, "")
                 self._add(path, call, output, self.counter.macs - macs, written)
@@ -158,43 +159,70 @@ class _Recorder(TorchFunctionMode):
         if self.leaves:
             return result
         written = changed(before)
-        if written or tensors(result):
-            where = self.stack[-1] if self.stack else ""
-            if written:
-                call = writing_call(func, args, kwargs, written[0], where or "the network")
-                value: Any = written[0]
-            else:
-                call, value = pure_call(func, args, kwargs), result
-            name = f"{where}.{call.label}" if where else call.label
-            self._add(name, call, value, self.counter.macs - macs, written)
+        where = self.stack[-1] if self.stack else ""
+        if len(written) > 1:
+            raise NotCuttable(f"{where or 'the network'}: {func.__name__} writes into two tensors")
+        if written:
+            self._write(func, args, kwargs, written[0], where, self.counter.macs - macs)
+        elif tensors(result):
+            call = pure_call(func, args, kwargs)
+            self._add(_inside(where, call.label), call, result, self.counter.macs - macs, [])
         return result
+
+    def _write(
+        self, func: Any, args: Any, kwargs: Any, written: Tensor, where: str, macs: int
+    ) -> None:
+        """`func` wrote into a tensor: the tape gets a step that makes a new one."""
+        chain, root = self.book.views(self._step_of(written))
+        call: Call | None = None
+        if chain and args and args[0] is written:
+            views = [self.tape.steps[step].call for step in chain]
+            call = writing_through(Ref(root), views, func, args, kwargs)
+        if call is None:
+            call = writing_call(func, args, kwargs, written, where or "the network")
+            self._add(_inside(where, call.label), call, written, macs, [written])
+            return
+        plain = replace(call, args=self._plain(call.args), kwargs=self._plain(call.kwargs))
+        name = _inside(where, call.label)
+        step = self._append(name, plain, self.tape.steps[root].value, macs)
+        self.book.overwritten(written, step, name, root)
 
     def _add(self, name: str, call: Call, value: Any, macs: int, written: list[Tensor]) -> None:
         """Write a step down; its arguments are looked up before its results are entered."""
         plain = replace(call, args=self._plain(call.args), kwargs=self._plain(call.kwargs))
+        before = [self.book.views(self._step_of(tensor)) for tensor in written]
         step = self._append(name, plain, value, macs)
-        for tensor in written:
-            self.book.overwritten(tensor, name)
-            self.book.enter(tensor, step)
-        self._enter_results(value, step, name)
+        for tensor, (chain, root) in zip(written, before, strict=True):
+            self.book.overwritten(tensor, step, name, None if chain else root)
+        if not written:
+            self._enter_results(value, step, name)
 
     def _enter_results(self, value: Any, step: int, name: str) -> None:
         """Tensors inside a tuple, list or dict get a step of their own that takes them out."""
         if isinstance(value, Tensor):
             self.book.enter(value, step)
             return
+        self.book.enter_parts(value, step)
         pairs = value.items() if isinstance(value, dict) else enumerate(value)
         prefix = name if self.tape.steps[step].call.op == "call_module" else name.rpartition(".")[0]
         for key, item in pairs:
             if tensors(item):
                 call = Call("call_function", operator.getitem, (Ref(step), key), {}, "getitem")
-                inner = f"{prefix}.getitem" if prefix else "getitem"
+                inner = _inside(prefix, "getitem")
                 self._enter_results(item, self._append(inner, call, item, 0), inner)
+
+    def _call_of(self, step: int) -> Call:
+        return self.tape.steps[step].call
+
+    def _again(self, step: int, source: int) -> int:
+        """A view taken again, from another step."""
+        old = self.tape.steps[step]
+        return self._append(old.name, moved(old.call, source), old.value, 0)
 
     def _append(self, name: str, call: Call, value: Any, macs: int) -> int:
         unique, number = name, 0
         ours = call.op in ("call_module", "get_attr")
-        while unique in self.taken or (not ours and unique in self.paths.values()):
+        while unique in self.taken or (not ours and unique in self.modules):
             number += 1
             unique = f"{name}_{number}"
         self.taken.add(unique)
@@ -228,3 +256,7 @@ class _Recorder(TorchFunctionMode):
             step = self._append(name, Call("get_attr", name, (), {}, ""), tensor, 0)
             self.book.enter(tensor, step)
         return step
+
+
+def _inside(path: str, label: str) -> str:
+    return f"{path}.{label}" if path else label

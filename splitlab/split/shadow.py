@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from splitlab.split.tensor_book import without_numbers
 
-# Parameters x pixels above which a network is followed by shapes alone. Below, five small images
+# Parameters x pixels above which a network is followed by shapes alone. Below, ten small images
 # take less time than PyTorch needs to import its rules for shapes (seconds, once a process).
 _CHEAP = 16e9
 
