@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -40,7 +42,8 @@ def read_image(path: Path | str, size: int) -> tuple[Tensor, str]:
     """
     path = Path(path)
     try:
-        pixels, done = decode(path.read_bytes(), size, READABLE)
+        with strict_about_size():
+            pixels, done = decode(path.read_bytes(), size, READABLE)
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({error.strerror}); give a PNG or JPEG") from error
     except NotAnImage as error:
@@ -48,22 +51,30 @@ def read_image(path: Path | str, size: int) -> tuple[Tensor, str]:
     return torch.from_numpy(pixels.transpose(2, 0, 1).copy()), done
 
 
+@contextmanager
+def strict_about_size() -> Iterator[None]:
+    """Inside, Pillow's warning of too many pixels is an error. Enter in one thread, not in many."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        warnings.filterwarnings("ignore", message="Palette images with Transparency")
+        yield
+
+
 def decode(
     data: bytes | BinaryIO, size: int, formats: tuple[str, ...] = IN_FOLDERS
 ) -> tuple[NDArray[np.uint8], str]:
     """Bytes of an image file -> uint8 [size, size, 3], and what was done.
+
+    Call inside `strict_about_size`, which is not part of this as filters are shared by threads.
 
     Raises:
         NotAnImage: unknown format, damaged, or more pixels than Pillow takes for harmless.
     """
     stream = io.BytesIO(data) if isinstance(data, bytes) else data
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            warnings.filterwarnings("ignore", message="Palette images with Transparency")
-            with Image.open(stream, formats=formats) as image:
-                image.load()
-                return to_square(image, size)
+        with Image.open(stream, formats=formats) as image:
+            image.load()
+            return to_square(image, size)
     except UnidentifiedImageError as error:
         raise NotAnImage(f"neither of {', '.join(formats)}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

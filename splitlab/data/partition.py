@@ -95,7 +95,7 @@ def assemble(
     parts |= partition(by_content(rest), shares, seed, name)
     if dropped:
         notes = (*notes, f"{dropped} exact copies of held-out images left out")
-    return Splits(**{part: parts[part] for part in PARTITIONS}, name=name, notes=notes)
+    return Splits(*(parts[part] for part in PARTITIONS), name=name, notes=notes)
 
 
 def of_arrays(pixels: Tensor, labels: Tensor, classes: tuple[str, ...], name: str) -> ImageSet:

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from splitlab.data.decode import NotAnImage, decode
+from splitlab.data.decode import NotAnImage, decode, strict_about_size
 from splitlab.errors import BadInput, Corrupt, StorageFull
 from splitlab.storage import read_tensors, sha256, write_tensors
 
@@ -113,7 +113,7 @@ def _files(path: Path) -> Iterator[tuple[str, bytes | None]]:
         with tarfile.open(path) as archive:
             for member in archive:
                 name = PurePosixPath(member.name)
-                parts = tuple(part for part in name.parts if part not in (".", "/"))
+                parts = tuple(part for part in name.parts if part not in (".", "..", "/"))
                 if not member.isfile() or not _visible(parts):
                     continue
                 file = archive.extractfile(member) if _looks_like_image(member.name) else None
@@ -139,7 +139,7 @@ def _decode_all(path: Path, size: int) -> Pixels:
                 broken[name] = str(error)
 
     files = _files(path)
-    with ThreadPoolExecutor() as pool:
+    with strict_about_size(), ThreadPoolExecutor() as pool:
         # A window of chunks at a time, so that a large archive is never in memory as a whole.
         while window := list(islice(files, CHUNK * 16)):
             images = [(name, data) for name, data in window if data is not None]

@@ -5,11 +5,12 @@ from splitlab.training.classifier import Penalty, Protection, accuracy, train_cl
 from splitlab.training.device import choose_device
 from splitlab.training.fit import History, Loss, Step, fit
 from splitlab.training.progress import Progress, RichProgress, Silent, Work, showing
-from splitlab.training.recipe import TrainRecipe
+from splitlab.training.recipe import LONG, TrainRecipe
 from splitlab.training.source import Batch, TensorSource
 from splitlab.training.state import State
 
 __all__ = [
+    "LONG",
     "Augment",
     "Batch",
     "History",
