@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -58,7 +59,7 @@ class Engine:
         if threads is not None:
             # intra-op threads are a property of the process, set before the first forward pass
             torch.set_num_threads(threads)
-        example = torch.linspace(0, 1, rows * _count(shape)).reshape(rows, *shape)
+        example = torch.linspace(0, 1, rows * math.prod(shape)).reshape(rows, *shape)
         build = self._worker.submit(_choose, list(bodies), example, name)
         self.name, self._run_bodies = build.result()
 
@@ -137,10 +138,3 @@ def _error(given: Tensor, wanted: Tensor) -> float:
     """max|delta| / max|y|."""
     scale = float(wanted.abs().max())
     return float((given - wanted).abs().max()) / (scale or 1.0)
-
-
-def _count(shape: tuple[int, ...]) -> int:
-    count = 1
-    for size in shape:
-        count *= size
-    return count

@@ -18,7 +18,8 @@ from splitlab.wire.messages import SERVICE
 
 WORKERS = 32  # threads that wait for the engine; they decode and encode meanwhile
 STREAMS = WORKERS // 2  # open streams hold a thread each; unary calls keep the other half
-LAST_BYTES_SECONDS = 1.0  # for replies that are on their way out when all work is done
+LAST_ARRIVALS_SECONDS = 2.0  # for requests that were on their way when the stop began
+LAST_BYTES_SECONDS = 2.0  # for replies that are on their way out when all work is done
 
 
 class CloudServer:
@@ -88,17 +89,19 @@ class CloudServer:
         for service in ("", SERVICE):
             self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
 
-    def stop(self, grace: float = 30.0) -> bool:
+    def stop(self, grace: float = 30.0, quiet: float = 0.25) -> bool:
         """Health turns NOT_SERVING, new requests get UNAVAILABLE, those under way are finished.
 
         Args:
             grace: seconds that requests under way are given.
+            quiet: seconds without a new request after which the port is closed.
 
         Returns:
             Whether all of them ended in time.
         """
         self._health.enter_graceful_shutdown()
         finished = self._servicer.in_flight.drain(grace)
+        self._servicer.in_flight.wait_for_quiet(quiet, LAST_ARRIVALS_SECONDS)
         self._server.stop(LAST_BYTES_SECONDS).wait()
         self._engine.close()
         return finished

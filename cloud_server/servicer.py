@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 
 from cloud_server.handler import Abandoned, Handler, Unsendable
+from cloud_server.in_flight import InFlight
 from splitlab.capture import CaptureWriter
 from splitlab.errors import BadInput, Mismatch, TooLarge, UnknownName
 from splitlab.wire import Request
@@ -36,32 +37,6 @@ def status_of(error: Exception) -> tuple[grpc.StatusCode, str]:
         if isinstance(error, kind):
             return code, str(error)
     return grpc.StatusCode.INTERNAL, INTERNAL_WORDS
-
-
-class InFlight:
-    """Counts inference requests under way; refuses new ones once it is draining."""
-
-    def __init__(self) -> None:
-        self._condition = threading.Condition()
-        self._count = 0
-        self.draining = False
-
-    def __enter__(self) -> bool:
-        """Whether the request may be served."""
-        with self._condition:
-            self._count += 1
-            return not self.draining
-
-    def __exit__(self, *_: object) -> None:
-        with self._condition:
-            self._count -= 1
-            self._condition.notify_all()
-
-    def drain(self, seconds: float) -> bool:
-        """Refuse from now on and wait for what is under way; whether all of it ended in time."""
-        with self._condition:
-            self.draining = True
-            return self._condition.wait_for(lambda: self._count == 0, timeout=seconds)
 
 
 class Servicer:

@@ -25,6 +25,8 @@ class HalfFirst(TyperGroup):
     """Lets options follow HALF, as in `edge-client HALF --server HOST:PORT infer IMAGE`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if "--help" in args and args[0] in self.commands:
+            args = ["HALF", *args]  # help on a subcommand needs no half
         command = next((i for i, word in enumerate(args) if i and word in self.commands), len(args))
         if args and not args[0].startswith("-"):
             args = [*args[1:command], args[0], *args[command:]]
@@ -79,9 +81,9 @@ def connection(
     ctx: typer.Context,
     half: Annotated[Path, typer.Argument(help="the client half, DEPLOYMENT/client")],
     server: Annotated[
-        list[str],
-        typer.Option(help="HOST:PORT; repeat it for servers that hold different bodies"),
-    ],
+        list[str] | None,
+        typer.Option(help="HOST:PORT, required; repeat it for servers with different bodies"),
+    ] = None,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="allow plaintext off loopback")
     ] = False,
@@ -103,7 +105,9 @@ def connection(
 ) -> None:
     """Run head and tail here and the bodies on a server."""
     tls = (tls_cert, tls_key, tls_ca)
-    ctx.obj = Connection(half, tuple(server), deadline, retries, window, insecure, threads, tls)
+    ctx.obj = Connection(
+        half, tuple(server or ()), deadline, retries, window, insecure, threads, tls
+    )
 
 
 @app.command()

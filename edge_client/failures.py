@@ -38,6 +38,11 @@ def explain(
             f"{address} did not answer within {deadline_s:g} s{tried}; give it longer with "
             "--deadline, or look what keeps it busy"
         )
+    if code is grpc.StatusCode.CANCELLED:
+        return ServerUnavailable(
+            f"{address} stopped while a request was on its way{tried} ({words}); start it again "
+            "and send the request again"
+        )
     if code is grpc.StatusCode.FAILED_PRECONDITION:
         return Mismatch(f"{address} refused: {words}")
     remedy = REMEDIES.get(code, "look into the server's own log")

@@ -25,4 +25,4 @@ def serve() -> Iterator[Callable[..., CloudServer]]:
 
     yield start
     for server in running:
-        server.stop(grace=5)
+        server.stop(grace=5, quiet=0)

@@ -199,6 +199,7 @@ def test_retries_are_bounded(flaky: Callable[..., Flaky]) -> None:
         (grpc.StatusCode.INVALID_ARGUMENT, ServerRefused),
         (grpc.StatusCode.FAILED_PRECONDITION, Mismatch),
         (grpc.StatusCode.DEADLINE_EXCEEDED, ServerUnavailable),
+        (grpc.StatusCode.CANCELLED, ServerUnavailable),
     ],
 )
 def test_nothing_else_is_retried(
@@ -277,7 +278,7 @@ def test_a_server_gone_in_mid_run_and_back_again_costs_only_retries(
     def head_that_stops_the_server(batch: torch.Tensor) -> torch.Tensor:
         heads.append(len(batch))
         if len(heads) == 3:
-            first.stop()
+            first.stop(quiet=0)
         return head(batch)
 
     tap = CaptureWriter(tmp_path, "server")

@@ -12,6 +12,7 @@ import torch
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from halves import Client, Server, images
 
+from cloud_server.in_flight import InFlight
 from cloud_server.server import CloudServer
 from edge_client.client import EdgeClient
 from splitlab.errors import ServerUnavailable
@@ -86,6 +87,31 @@ def test_stop_finishes_requests_under_way_and_refuses_new_ones(
         gate.go.set()
         assert torch.isfinite(under_way.result().logits).all()
         assert stopped.result() is True
+
+
+def test_quiet_is_waited_for_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("cloud_server.in_flight.time.monotonic", lambda: clock[0])
+    under_way = InFlight()
+    waits: list[float] = []
+
+    def wait(seconds: float) -> bool:
+        waits.append(seconds)
+        clock[0] += seconds
+        if len(waits) == 1:
+            with under_way as served:
+                assert not served
+        return False
+
+    under_way.drain(0)
+    monkeypatch.setattr(under_way._condition, "wait", wait)
+    under_way.wait_for_quiet(0.25, at_most=2)
+    assert waits == [0.25, 0.25]  # one more for the request that came meanwhile
+    clock[0] += 1
+    with under_way:
+        pass
+    under_way.wait_for_quiet(5, at_most=2)
+    assert waits[2:] == [2]
 
 
 def test_a_request_that_does_not_end_does_not_hold_the_stop_forever(

@@ -159,7 +159,7 @@ def test_a_dead_upstream_looks_like_a_dead_server(serve: Serve, listen: Callable
     relay, _ = listen(server.address)
     with EdgeClient(Client(), [relay.address], retries=0) as client:
         client.infer(images(2))
-        server.stop(0)
+        server.stop(0, quiet=0)
         with pytest.raises(ServerUnavailable, match=f"{relay.address} does not answer"):
             client.infer(images(2))
 
