@@ -41,6 +41,7 @@ def serve(
     engine: Annotated[
         str, typer.Option(help="auto (measured), plain, folded or channels_last")
     ] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     grace: Annotated[
         float, typer.Option(min=0.0, help="seconds for requests under way after SIGTERM")
     ] = 30.0,
@@ -76,6 +77,7 @@ def serve(
             tls=Tls(tls_cert, tls_key, tls_ca) if given else None,
             threads=threads,
             engine=engine,
+            device=device,
         )
     except SplitLabError:
         if writer is not None:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from cloud_server.folding import fold_batch_norm
 from splitlab.errors import BadInput
+from splitlab.training import choose_device
 
 EngineName = Literal["plain", "folded", "channels_last"]
 TOLERANCE = 1e-5  # max|delta| / max|y|, the lab's one definition of equality
@@ -34,14 +35,15 @@ class Engine:
     """Bodies behind one thread, so that OpenMP keeps one team and requests do not fight for cores.
 
     Args:
-        bodies: modules z [B, *feature_shape] -> y, in eval mode.
+        bodies: modules z [B, *feature_shape] -> y, in eval mode; they are moved to `device`.
         shape: one feature's shape, without the batch.
         name: an engine, or "auto" to measure once and take the fastest that agrees with "plain".
         rows: rows of a typical micro-batch, used for measuring.
         threads: threads of one forward pass; None leaves torch's own choice.
+        device: "auto", "cpu" or "cuda".
 
     Raises:
-        BadInput: an unknown engine.
+        BadInput: an unknown engine, or CUDA asked for where there is none.
     """
 
     def __init__(
@@ -52,15 +54,20 @@ class Engine:
         name: str = "auto",
         rows: int = 8,
         threads: int | None = None,
+        device: str = "cpu",
     ) -> None:
         if name not in ("auto", "plain", "folded", "channels_last"):
             raise BadInput(f"--engine {name!r}: give auto, plain, folded or channels_last")
+        place = choose_device(device)
+        if place.type == "cuda":
+            # TF32 keeps 10 bits of the mantissa; the lab's equality is 1e-5
+            torch.backends.cudnn.allow_tf32 = False
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="engine")
         if threads is not None:
             # intra-op threads are a property of the process, set before the first forward pass
             torch.set_num_threads(threads)
         example = torch.linspace(0, 1, rows * math.prod(shape)).reshape(rows, *shape)
-        build = self._worker.submit(_choose, list(bodies), example, name)
+        build = self._worker.submit(_choose, list(bodies), example, name, place)
         self.name, self._run_bodies = build.result()
 
     def run(self, feature: Tensor, wanted: Callable[[], bool] = lambda: True) -> Answer | None:
@@ -84,12 +91,19 @@ class Engine:
 Runner = Callable[[Tensor], list[Tensor]]
 
 
-def _choose(bodies: list[nn.Module], example: Tensor, name: str) -> tuple[EngineName, Runner]:
+def _choose(
+    bodies: list[nn.Module], example: Tensor, name: str, place: torch.device
+) -> tuple[EngineName, Runner]:
     """The engine asked for, or the fastest that gives what "plain" gives."""
+    bodies = [body.to(place) for body in bodies]
     kinds: dict[EngineName, Callable[[], Runner]] = {
-        "plain": lambda: _runner(bodies, torch.contiguous_format),
-        "folded": lambda: _runner([_folded(body) for body in bodies], torch.contiguous_format),
-        "channels_last": lambda: _runner([_folded(body) for body in bodies], torch.channels_last),
+        "plain": lambda: _runner(bodies, torch.contiguous_format, place),
+        "folded": lambda: _runner(
+            [_folded(body) for body in bodies], torch.contiguous_format, place
+        ),
+        "channels_last": lambda: _runner(
+            [_folded(body) for body in bodies], torch.channels_last, place
+        ),
     }
     for kind, make in kinds.items():
         if kind == name:
@@ -106,15 +120,18 @@ def _choose(bodies: list[nn.Module], example: Tensor, name: str) -> tuple[Engine
     return best[1], best[2]
 
 
-def _runner(bodies: Sequence[nn.Module], layout: torch.memory_format) -> Runner:
+def _runner(
+    bodies: Sequence[nn.Module], layout: torch.memory_format, place: torch.device
+) -> Runner:
     if layout is torch.channels_last:
         bodies = [body.to(memory_format=layout) for body in bodies]
 
     def run(feature: Tensor) -> list[Tensor]:
+        feature = feature.to(place)
         if feature.dim() == 4:
             feature = feature.contiguous(memory_format=layout)
         with torch.inference_mode():
-            return [body(feature) for body in bodies]
+            return [output.cpu() for output in [body(feature) for body in bodies]]
 
     return run
 

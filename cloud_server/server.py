@@ -33,6 +33,7 @@ class CloudServer:
         tls: certificate files; None for plaintext.
         threads: threads of one forward pass; None leaves torch's own choice.
         engine: "auto", "plain", "folded" or "channels_last".
+        device: "auto", "cpu" or "cuda".
 
     Raises:
         BadInput: the port is taken, the address is none, or plaintext off loopback.
@@ -48,6 +49,7 @@ class CloudServer:
         tls: Tls | None = None,
         threads: int | None = None,
         engine: str = "auto",
+        device: str = "cpu",
     ) -> None:
         self._engine = Engine(
             list(half.bodies),
@@ -55,6 +57,7 @@ class CloudServer:
             name=engine,
             rows=min(8, half.max_rows),
             threads=threads,
+            device=device,
         )
         handler = Handler(half, self._engine)
         self._servicer = Servicer(handler, tap, STREAMS)

@@ -193,8 +193,8 @@ class CaptureWriter:
         trouble = ""
         try:
             write_shard(self.folder, self._next_shard, self._session, frames)
-        except (StorageFull, OSError) as error:
-            trouble = str(error)
+        except Exception as error:  # whatever it is, the thread lives and serving goes on
+            trouble = str(error) or type(error).__name__
         with self._lock:
             self._waiting_bytes -= sum(len(frame.data) for frame in frames)
             if trouble:

@@ -87,3 +87,20 @@ def test_the_fastest_engine_is_chosen_but_only_if_it_agrees(
 def test_an_unknown_engine_is_refused(body: nn.Module) -> None:
     with pytest.raises(BadInput, match="--engine 'fast'"):
         Engine([body], SHAPE, name="fast")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["plain", "folded", "channels_last"])
+def test_cuda_gives_the_same_outputs(body: nn.Module, name: str) -> None:
+    engine = Engine([body], SHAPE, name=name, device="cuda")
+    answer = engine.run(z())
+    engine.close()
+    assert answer is not None
+    wanted = body.cpu()(z())
+    assert answer.outputs[0].device.type == "cpu"
+    assert float((answer.outputs[0] - wanted).abs().max() / wanted.abs().max()) <= 1e-5
+
+
+def test_a_device_that_is_not_there_is_refused(body: nn.Module) -> None:
+    with pytest.raises(BadInput, match="tpu"):
+        Engine([body], SHAPE, device="tpu")
