@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import operator
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -45,9 +46,15 @@ def pure_call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
             swapped = (args[1], args[0])
             plain = getattr(operator, f"__{core[1:]}__")
             return Call("call_function", plain, swapped, kwargs, core[1:])
-    if getattr(Tensor, name, None) is func:
+    if getattr(Tensor, name, None) is func or (hasattr(Tensor, name) and not _importable(func)):
         return Call("call_method", name, args, kwargs, name.strip("_"))
     return Call("call_function", func, args, kwargs, name.strip("_"))
+
+
+def _importable(func: Any) -> bool:
+    """Whether generated code can name `func`; PyTorch's operators on tensors are bare closures."""
+    home = sys.modules.get(getattr(func, "__module__", None) or "torch")
+    return getattr(home, func.__name__, None) is func
 
 
 def writing_call(

@@ -114,10 +114,14 @@ def follow(net: nn.Module, input_shape: tuple[int, ...], numbers: bool | None = 
     """
     if numbers is None:
         numbers = is_cheap(net, input_shape)
-    copy = shadow(net, numbers=numbers)
     batches = _SMALL if numbers else _LARGE
-    shapes = [(batch, *input_shape) for batch in batches]
-    tapes = [_run(copy, images(net, shape, numbers=numbers)) for shape in shapes]
+    tapes = []
+    for batch in batches:
+        # A fresh copy each time: some networks keep index tables that they made on the way.
+        copy = shadow(net, numbers=numbers)
+        with torch.inference_mode(False):
+            example = images(net, (batch, *input_shape), numbers=numbers)
+        tapes.append(_run(copy, example))
     steps = _merge(tapes[0], tapes[1], batches)
     output = tapes[0].output
     if not isinstance(output, Ref):

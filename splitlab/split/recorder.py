@@ -82,7 +82,8 @@ def record(shadow: nn.Module, images: Tensor) -> Tape:
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.no_grad(), recorder.counter, recorder:
+        # Under inference mode tensors do not count the writes to them.
+        with torch.inference_mode(False), torch.no_grad(), recorder.counter, recorder:
             recorder.begin(images)
             output = shadow(images)
         recorder.tape.output = recorder._plain(output)

@@ -21,8 +21,11 @@ Versions = list[tuple[Tensor, int]]
 
 
 def versions(value: Any) -> Versions:
-    """Every tensor in `value` with its count of writes so far."""
-    return [(tensor, tensor._version) for tensor in tensors(value)]
+    """Every tensor in `value` with its count of writes so far.
+
+    Tensors made under inference mode have no count; nothing can write to them outside of it.
+    """
+    return [(tensor, tensor._version) for tensor in tensors(value) if not tensor.is_inference()]
 
 
 def changed(before: Versions) -> list[Tensor]:

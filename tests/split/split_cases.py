@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from splitlab.contracts import ArchSpec, InputSpec
 from splitlab.models import Normalised, build
-from splitlab.split import Parts, SplitPoint, cut, split_points
+from splitlab.split import Parts, cut, split_points
 
 
 def stirred(arch: ArchSpec, seed: int = 0) -> Normalised:
@@ -56,25 +56,19 @@ def error(parts: Parts, net: nn.Module, images: Tensor) -> float:
     return ((through(parts, images) - whole).abs().max() / whole.abs().max()).item()
 
 
-def picks(net: nn.Module, shape: tuple[int, ...]) -> list[tuple[SplitPoint, SplitPoint | None]]:
-    """Early and late, middle and none, and two operations that are no blocks' ends if there are."""
-    blocks = split_points(net, shape)
-    every = split_points(net, shape, "operation")
-    inner = [point for point in every if point.kind == "operation"] or list(every)
-    chosen: list[tuple[SplitPoint, SplitPoint | None]] = [(blocks[0], blocks[-1])]
-    chosen.append((blocks[len(blocks) // 2], None))
-    if len(inner) > 1:
-        chosen.append((inner[0], inner[-1]))
-    return chosen
-
-
 def check_network(name: str, size: int, **arguments: object) -> None:
-    """The parts equal the whole at several cuts, for two batch sizes, and their weights load."""
-    arch = ArchSpec(name=name, arguments=arguments, input=InputSpec(size=size))
-    net = stirred(arch)
+    """The parts equal the whole at an early and a late cut, for two batch sizes.
+
+    The first pair lies at ends of named blocks, the second at operations inside blocks if there
+    are any, and has no tail.
+    """
+    net = stirred(ArchSpec(name=name, arguments=arguments, input=InputSpec(size=size)))
     shape = (3, size, size)
+    every = split_points(net, shape, "operation")
+    blocks = [point for point in every if point.kind == "block"]
+    inner = [point for point in every if point.kind == "operation"] or blocks
     source = torch.Generator().manual_seed(1)
-    for number, (first, last) in enumerate(picks(net, shape)):
+    for count, first, last in ((2, blocks[0], blocks[-1]), (3, inner[len(inner) // 2], None)):
         parts = cut(net, first.name, last.name if last else None, shape)
-        images = torch.rand((2 + number % 2, *shape), generator=source)
+        images = torch.rand((count, *shape), generator=source)
         assert error(parts, net, images) <= 1e-5, (first.name, last)

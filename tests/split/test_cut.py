@@ -140,3 +140,12 @@ def test_cuts_that_cannot_be() -> None:
         cut(net, "layer1.9")
     with pytest.raises(NotCuttable, match="2 tensors cross there"):
         cut(net, "relu", "layer3.1.bn2")
+
+
+def test_inference_mode_around_a_cut_changes_nothing() -> None:
+    net = stirred(ArchSpec(name="resnet18_cifar"))
+    with torch.inference_mode():
+        assert split_points(net) == split_points(build(ArchSpec(name="resnet18_cifar")))
+        parts = cut(net, "layer1", "layer4.0")
+    assert error(parts, net, IMAGES) <= 1e-5
+    load_part_state(parts.body, part_state(parts.body))

@@ -112,9 +112,15 @@ def test_shapes_alone_and_numbers_give_the_same_points(name: str) -> None:
         # SPEC.md, section 0.5: modules and shapes at which the papers cut.
         ("resnet18", 224, {"maxpool": (64, 56, 56), "layer4": (512, 7, 7), "avgpool": (512, 1, 1)}),
         ("densenet121", 224, {"features.pool0": (64, 56, 56), "features.norm5": (1024, 7, 7)}),
-        ("vgg16", 224, {"features.15": (256, 56, 56), "features.30": (512, 7, 7)}),
+        pytest.param(
+            *("vgg16", 224, {"features.15": (256, 56, 56), "features.30": (512, 7, 7)}),
+            marks=pytest.mark.slow,
+        ),
         ("efficientnet_b0", 224, {"features.0": (32, 112, 112), "features.7": (320, 7, 7)}),
-        ("maxvit_t", 224, {"stem": (64, 112, 112), "blocks.3": (512, 7, 7)}),
+        pytest.param(
+            *("maxvit_t", 224, {"stem": (64, 112, 112), "blocks.3": (512, 7, 7)}),
+            marks=pytest.mark.slow,
+        ),
         (
             "vit_b_16",
             224,
