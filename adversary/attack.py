@@ -5,16 +5,17 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
-from torch import Tensor
+from torch import Tensor, nn
 
 from adversary.threat import ThreatModel
-from splitlab.errors import BadInput, SplitLabError
+from splitlab.errors import BadInput, Mismatch, SplitLabError, UnknownName
 from splitlab.training import Progress
 
 
@@ -51,11 +52,19 @@ class Estimate:
 Reconstruct = Callable[[Observation], Estimate]
 
 
+class Preset(NamedTuple):
+    """Hyper-parameters with a name, and where they were read."""
+
+    fields: Mapping[str, Any]
+    source: str
+
+
 class Attack(BaseModel, ABC):
     """One method; its hyper-parameters are checked pydantic fields.
 
     `asks` says, for each knowledge that the attack can be run with, which fields of a grant it is
     given in a sweep: "undefended" where no defence acts, "adaptive" and "unaware" where one does.
+    `presets` are named hyper-parameters of papers and their code.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -65,6 +74,7 @@ class Attack(BaseModel, ABC):
     observes: ClassVar[str] = "feature"
     estimates: ClassVar[str] = "image"
     asks: ClassVar[Mapping[str, frozenset[str]]]
+    presets: ClassVar[Mapping[str, Preset]] = {}
 
     @abstractmethod
     def fit(
@@ -84,13 +94,20 @@ class Attack(BaseModel, ABC):
 
     @classmethod
     def configured(cls, options: Mapping[str, Any]) -> Self:
-        """The attack with these hyper-parameters.
+        """The attack with these hyper-parameters; {"preset": name} is filled in before them.
 
         Raises:
+            UnknownName: no such preset.
             BadInput: one that it has not, or out of range; the message lists what it has.
         """
+        fields = dict(options)
+        preset = fields.pop("preset", None)
+        if preset is not None:
+            if preset not in cls.presets:
+                raise UnknownName(f"preset of {cls.name}", str(preset), cls.presets)
+            fields = {**cls.presets[preset].fields, **fields}
         try:
-            return cls.model_validate(dict(options))
+            return cls.model_validate(fields)
         except ValidationError as error:
             first = error.errors()[0]
             name = ".".join(map(str, first["loc"]))
@@ -110,6 +127,11 @@ class Outcome:
     effort: dict[str, float]
 
 
+def seed_of(rng: torch.Generator) -> int:
+    """A public seed drawn from `rng`, for what takes a number."""
+    return int(torch.randint(2**62, (), generator=rng))
+
+
 def run_attack(
     attack: Attack,
     threat: ThreatModel,
@@ -126,17 +148,26 @@ def run_attack(
         observed: what was captured, or a function that waits for it while the attack is fitted.
 
     Raises:
+        MissingKnowledge: the attack needs what was not granted.
+        Mismatch: captured features of another shape than the threat model's.
         SplitLabError: the attack changed what it was granted, or answered with images of another
             number, shape or range than [n, 3, S, S] in [0, 1].
     """
     before = threat.fingerprint()
-    started = time.perf_counter()
-    reconstruct = attack.fit(threat, rng, device=device, progress=progress, checkpoint=checkpoint)
-    fitted = time.perf_counter()
-    observation = observed() if callable(observed) else observed
-    waited = time.perf_counter()
-    estimate = reconstruct(observation)
-    ended = time.perf_counter()
+    count = _Count()
+    with ExitStack() as hooks:
+        if threat.head is not None:
+            hooks.callback(threat.head.register_forward_pre_hook(count).remove)
+        started = time.perf_counter()
+        reconstruct = attack.fit(
+            threat, rng, device=device, progress=progress, checkpoint=checkpoint
+        )
+        fitted = time.perf_counter()
+        observation = observed() if callable(observed) else observed
+        _check_features(observation, threat)
+        waited = time.perf_counter()
+        estimate = reconstruct(observation)
+        ended = time.perf_counter()
     if threat.fingerprint() != before:
         raise SplitLabError(f"{attack.name} changed what it was granted; its result is void")
     _check(attack, observation, estimate, threat)
@@ -144,8 +175,37 @@ def run_attack(
         "fit_seconds": round(fitted - started, 3),
         "reconstruct_seconds": round(ended - waited, 3),
         "images": float(len(observation.ids)),
+        "head_images": float(count.images),
+        "queries": float(len(threat.observe.images)) if threat.observe is not None else 0.0,
     }
     return Outcome(observation.ids, estimate, effort)
+
+
+class _Count:
+    """Images that went through the granted head, or through copies of it, forwards."""
+
+    def __init__(self) -> None:
+        self.images = 0
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Count:
+        return self
+
+    def __call__(self, _module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        self.images += len(inputs[0])
+
+
+def _check_features(seen: Observation, threat: ThreatModel) -> None:
+    given = tuple(seen.features.shape[1:])
+    if threat.feature is not None and given != threat.feature.shape:
+        raise Mismatch(
+            f"captured features are {given}, the grant is for {threat.feature.shape}; "
+            "take a grant of the deployment that was tapped"
+        )
+    if len(seen.ids) != len(seen.features) or not seen.ids:
+        raise Mismatch(
+            f"{len(seen.ids)} ids and {len(seen.features)} features; wanted one id a row and at "
+            "least one row"
+        )
 
 
 def _check(attack: Attack, seen: Observation, estimate: Estimate, threat: ThreatModel) -> None:

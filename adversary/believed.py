@@ -1,0 +1,52 @@
+"""What the adversary believes to happen between the head and the wire: defence, then codec."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from adversary.threat import ThreatModel
+from defenses import parse, protect
+from splitlab.randomness import FreeDraw, Secret
+from splitlab.wire.codec import roundtrip
+
+Spoil = Callable[[Tensor, torch.Generator], Tensor]
+
+
+def believed(threat: ThreatModel, feature_shape: tuple[int, ...]) -> Spoil:
+    """A function (z [B, *feature_shape], rng) -> z^ as the adversary can imitate it.
+
+    Knowing the very protectors, it applies them. Knowing only the defence, it draws anew for every
+    row, also where the client draws once: to whom that draw is unknown any draw may be it. Knowing
+    neither (unaware), it passes z on. The codec is on the wire for all to see.
+    """
+    protectors = _protectors(threat, feature_shape)
+    wire = threat.wire or "FP32"
+
+    def spoil(feature: Tensor, rng: torch.Generator) -> Tensor:
+        spoilt = protect(protectors.to(feature.device), feature, FreeDraw(rng))
+        return spoilt if wire == "FP32" else roundtrip(spoilt, wire).to(feature.device)
+
+    return spoil
+
+
+def loses_elements(threat: ThreatModel) -> bool:
+    """Whether a zero in z^ may be an element that the defence dropped, for all that is known.
+
+    Only where dropout acts last: noise on top of it would hide the zeros.
+    """
+    if threat.defense is None or threat.protectors is not None:
+        return False
+    stack = parse(threat.defense).defenses
+    return bool(stack) and stack[-1].name == "dropout"
+
+
+def _protectors(threat: ThreatModel, feature_shape: tuple[int, ...]) -> nn.ModuleList:
+    if threat.protectors is not None:
+        return threat.protectors
+    if threat.defense is None:
+        return nn.ModuleList()
+    # Fresh draws take nothing from the secret, so any will do.
+    return parse(threat.defense).as_fresh().protectors(feature_shape, Secret(bytes(32)))
