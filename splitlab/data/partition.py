@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from splitlab.data.image_set import ImageSet
-from splitlab.data.splits import PARTITIONS, Splits
+from splitlab.data.splits import Splits
 from splitlab.randomness import generator
 
 WITH_TEST = {"train": 0.5, "auxiliary": 0.4, "validation": 0.1}
@@ -95,7 +95,7 @@ def assemble(
     parts |= partition(by_content(rest), shares, seed, name)
     if dropped:
         notes = (*notes, f"{dropped} exact copies of held-out images left out")
-    return Splits(*(parts[part] for part in PARTITIONS), name=name, notes=notes)
+    return Splits.of(parts, name, notes)
 
 
 def of_arrays(pixels: Tensor, labels: Tensor, classes: tuple[str, ...], name: str) -> ImageSet:

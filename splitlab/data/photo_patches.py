@@ -88,7 +88,7 @@ def load(argument: str, options: LoadOptions) -> Splits:
             )
             parts[part].append(_Crops(source, boxes, _scaled(photograph, boxes, options.size)))
     sets = {name: _image_set(crops, f"photo-patches/{name}") for name, crops in parts.items()}
-    return Splits(*(sets[part] for part in PARTITIONS), name="photo-patches")
+    return Splits.of(sets, "photo-patches")
 
 
 @dataclass(frozen=True)

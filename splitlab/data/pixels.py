@@ -112,8 +112,8 @@ def _files(path: Path) -> Iterator[tuple[str, bytes | None]]:
     try:
         with tarfile.open(path) as archive:
             for member in archive:
-                name = PurePosixPath(member.name)
-                parts = tuple(part for part in name.parts if part not in (".", "..", "/"))
+                place = PurePosixPath(member.name).parts
+                parts = tuple(part for part in place if part not in (".", "..", "/"))
                 if not member.isfile() or not _visible(parts):
                     continue
                 file = archive.extractfile(member) if _looks_like_image(member.name) else None

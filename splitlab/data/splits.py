@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import combinations
 
@@ -37,6 +37,14 @@ class Splits:
     name: str = ""
     notes: tuple[str, ...] = ()
 
+    @classmethod
+    def of(
+        cls, parts: Mapping[str, ImageSet], name: str = "", notes: tuple[str, ...] = ()
+    ) -> Splits:
+        """Splits of the four `parts` by name, in any order."""
+        train, auxiliary, validation, victims = (parts[part] for part in PARTITIONS)
+        return cls(train, auxiliary, validation, victims, name, notes)
+
     @property
     def partitions(self) -> dict[str, ImageSet]:
         """Name -> images, in the order of the fields."""
@@ -68,8 +76,8 @@ class Splits:
                 raise BadInput(
                     f"limit {name}={count}: wanted one of {', '.join(PARTITIONS)} and at least 1"
                 )
-        taken = {n: p.take(limits[n], seed) for n, p in self.partitions.items() if n in limits}
-        return replace(self, **taken)
+        kept = {n: p.take(limits.get(n, len(p)), seed) for n, p in self.partitions.items()}
+        return Splits.of(kept, self.name, self.notes)
 
     def check_disjoint(self) -> None:
         """Compare all pairs of partitions: source rectangles where both have them, else pixels.

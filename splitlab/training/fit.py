@@ -93,7 +93,7 @@ def fit(
     for module in state.modules.values():
         module.to(device)
         if fast:
-            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            module.to(memory_format=torch.channels_last)
     source = TensorSource.of(data, device)
     run = _describe(state, source, epochs, batch_size, seed, augment)
     done, history = _resume(checkpoint, run, state)
