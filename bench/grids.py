@@ -13,6 +13,7 @@ from torch import Tensor
 from splitlab.storage import write_bytes
 
 COLUMNS = 8
+GAP = 2  # white pixels between the rows
 
 
 def grid_png(truth: Tensor, reconstruction: Tensor) -> bytes:
@@ -23,7 +24,8 @@ def grid_png(truth: Tensor, reconstruction: Tensor) -> bytes:
     """
     rows = [images[:COLUMNS].clamp(0, 1) for images in (truth, reconstruction)]
     strips = [torch.cat(list(row), dim=2) for row in rows]
-    pixels = torch.cat(strips, dim=1).mul(255).round().to(torch.uint8)
+    gap = torch.ones(3, GAP, strips[0].shape[2])
+    pixels = torch.cat([strips[0], gap, strips[1]], dim=1).mul(255).round().to(torch.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy()).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from adversary import ATTACKS
@@ -96,10 +97,11 @@ def run_point(scene: Scene, plan: Plan, point: str, progress: Progress | None) -
     threat = make_threat(
         scene.place / "deployment", plan.grant, scene.splits, config.seed, plan.knowledge
     )
+    limit = config.attacked.get(plan.attack)
     outcome = run_attack(
         attack,
         threat,
-        lambda: observe(scene.capture.result(), config.attacked.get(plan.attack)),
+        lambda: observe(scene.capture.result(), limit, config.seed),
         generator(config.seed, "attack", plan.attack, scene.split.name),
         device=config.device,
         progress=progress,
@@ -155,11 +157,20 @@ def make_attack(name: str, options: Mapping[str, Any]) -> Attack:
     return kind.configured(options)
 
 
-def observe(captured: Captured, limit: int | None) -> Observation:
-    """The first `limit` captured features in order of arrival, all of them for None."""
+def observe(captured: Captured, limit: int | None, seed: int) -> Observation:
+    """Captured features of `limit` victims (all for None), the same ones at every split point.
+
+    Which victims is drawn under the public seed, so that split points and attacks are compared on
+    the same images; the attack itself is told nothing but ids and features. With several captures
+    of one victim, the first in order of arrival is taken.
+    """
     ids, features = Capture.open(captured.capture).features()
-    count = len(ids) if limit is None else min(limit, len(ids))
-    return Observation(tuple(ids[:count]), features[:count])
+    first: dict[int, int] = {}
+    for row, key in enumerate(ids):
+        first.setdefault(captured.join.get(key, -1 - row), row)
+    order = torch.randperm(len(first), generator=generator(seed, "attacked"))[:limit]
+    rows = [first[victim] for victim in torch.tensor(sorted(first))[order].tolist()]
+    return Observation(tuple(ids[row] for row in rows), features[rows])
 
 
 def split_facts(split: SplitPoint) -> dict[str, Any]:

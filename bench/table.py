@@ -16,10 +16,17 @@ TITLES = {
     "lpips_alex": "LPIPS alex",
     "lpips_vgg": "LPIPS vgg",
     "lpips_squeeze": "LPIPS squeeze",
-    "reidentified_by_pixels": "re-id [%]",
+    "reidentified_by_pixels": "re-id, pixels [%]",
     "reidentified_by_features": "re-id, features [%]",
 }
-SHOWN = ("psnr", "ssim", "lpips_alex", "lpips_squeeze", "reidentified_by_pixels")
+SHOWN = (
+    "psnr",
+    "ssim",
+    "lpips_alex",
+    "lpips_squeeze",
+    "reidentified_by_pixels",
+    "reidentified_by_features",
+)
 DIGITS = {"psnr": 1, "reidentified_by_pixels": 0, "reidentified_by_features": 0}
 
 
@@ -56,7 +63,7 @@ def sweep_table(records: Sequence[Record], recommended: str | None) -> SweepTabl
         "ceiling [dB]",
         "accuracy [%]",
         "KiB up",
-        "client MACs [%]",
+        "client MACs",
         "p50 [ms]",
     )
     ceilings = ceiling(records)
@@ -75,7 +82,7 @@ def sweep_table(records: Sequence[Record], recommended: str | None) -> SweepTabl
             Cell(f"{top:.1f}" if top is not None else "n/a"),
             Cell(f"{record.utility['accuracy']:.1f}"),
             Cell(f"{record.rate['payload_up'] / 1024:.1f}"),
-            Cell(f"{100 * record.split['head_macs'] / max(macs, 1):.0f}"),
+            Cell(f"{100 * record.split['head_macs'] / max(macs, 1):.0f} %"),
             Cell(f"{record.latency.get('total', {}).get('p50', float('nan')):.1f}"),
         ]
         rows.append(Row(tuple(cells), best=name == recommended))
