@@ -78,7 +78,9 @@ def sweep_split_points(
     train_images: Annotated[int, typer.Option(help="The victim's training images.")] = 4000,
     queries: Annotated[int, typer.Option(help="The adversary's images, a query each.")] = 2000,
     victims: Annotated[int, typer.Option(help="Images that cross the wire.")] = 128,
-    repeats: Annotated[int, typer.Option(help="Captures of each victim.")] = 1,
+    repeats: Annotated[
+        int, typer.Option(help="Captures of each victim, linked and averaged by the adversary.")
+    ] = 1,
     epochs: Epochs = 6,
     weights: Weights = None,
     lpips_weights: Annotated[Path | None, typer.Option(help="Folder of LPIPS backbones.")] = None,
@@ -223,6 +225,7 @@ def grant(
     aux: Annotated[int, typer.Option(help="Number of the adversary's own images.")] = 0,
     validation: Annotated[int, typer.Option(help="Images to choose its settings by.")] = 0,
     observe: Annotated[int, typer.Option(help="Number of chosen-input queries.")] = 0,
+    linked: Annotated[int, typer.Option(help="Requests of one image it can link.", min=1)] = 1,
     dataset: Dataset = "photo-patches",
     size: Size = 32,
     seed: Seed = 0,
@@ -234,7 +237,9 @@ def grant(
     from bench.grants import GrantRequest, make_threat
     from splitlab.data import load_splits
 
-    request = GrantRequest(head, defense, noise, bodies, tail, selector, aux, validation, observe)
+    request = GrantRequest(
+        head, defense, noise, bodies, tail, selector, aux, validation, observe, linked
+    )
     splits = load_splits(dataset, size=size, seed=seed, root=data_root, download=download)
     write_grant(out, make_threat(deployment, request, splits, seed, name="granted"))
     told = ", ".join(f"{k} {v}" if v is not True else k for k, v in request.card().items())
@@ -276,4 +281,4 @@ def perf_train(
     from bench.options import show_perf
     from bench.perf_train import perf_train as measure
 
-    show_perf(measure(device), out)
+    show_perf(measure(device).as_dict(), out)

@@ -39,7 +39,8 @@ class GrantRequest:
         selector: which outputs the client uses.
         auxiliary: number of the adversary's own images, 0 for none.
         validation: number of images that the adversary may choose settings by.
-        observe: number of chosen-input queries to the client (auxiliary images).
+        observe: number of images that it may have the client send (chosen-input queries).
+        linked: how many requests of one image it can link and average, queries included.
     """
 
     head: bool = False
@@ -51,10 +52,11 @@ class GrantRequest:
     auxiliary: int = 0
     validation: int = 0
     observe: int = 0
+    linked: int = 1
 
     def card(self) -> dict[str, Any]:
         """For the record: what was granted, and whether that is a white or a black box."""
-        fields = {k: v for k, v in vars(self).items() if v}
+        fields = {k: v for k, v in vars(self).items() if v and (k, v) != ("linked", 1)}
         return {**fields, "box": "white" if self.head else "black"}
 
 
@@ -95,20 +97,26 @@ def make_threat(
         protectors=client.protectors if request.noise else None,
         selector=client.selector.chosen if request.selector else None,
         aux=aux,
-        observe=Observed(queried, query(client, queried)) if queried is not None else None,
+        observe=Observed(queried, query(client, queried, request.linked)) if queried else None,
     )
 
 
-def query(client: ClientHalf, images: ImageSet) -> Tensor:
-    """z^ [n, *feature_shape] of chosen images, as it would leave the wire: protected and coded."""
-    request_id = secrets.token_hex(16)
-    found = []
+def query(client: ClientHalf, images: ImageSet, linked: int = 1) -> Tensor:
+    """z^ [n, *feature_shape] of chosen images, as it would leave the wire: protected and coded.
+
+    Each image is sent `linked` times, under new ids, and the answers are averaged.
+    """
+    total = torch.zeros(())
     with torch.inference_mode():
-        for first, pixels in _pieces(images.floats("cpu")):
-            draw = KeyedDraw(client.secret, request_id, first)
-            protected = client.protect(client.head(pixels), draw)
-            found.append(decode(encode(protected, client.wire)))
-    return torch.cat(found)
+        for _ in range(linked):
+            request_id = secrets.token_hex(16)
+            found = []
+            for first, pixels in _pieces(images.floats("cpu")):
+                draw = KeyedDraw(client.secret, request_id, first)
+                protected = client.protect(client.head(pixels), draw)
+                found.append(decode(encode(protected, client.wire)))
+            total = total + torch.cat(found)
+    return total / linked
 
 
 def _pieces(images: Tensor) -> Iterator[tuple[int, Tensor]]:

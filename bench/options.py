@@ -71,9 +71,11 @@ def show_perf(measured: dict[str, Any], out: Path | None) -> None:
     Raises:
         SplitLabError: the limit was not met.
     """
+    from splitlab.machine import environment
+
     for key, value in measured.items():
-        console.print(f"{key}: {value}")
+        console.print(f"{key}: {value:.2f}" if isinstance(value, float) else f"{key}: {value}")
     if out is not None:
-        write_json(out, measured)
+        write_json(out, {**measured, "environment": environment()})
     if not measured["ok"]:
         raise SplitLabError(f"{measured['ratio']:.2f}x is below the limit {measured['limit']}x")

@@ -87,6 +87,7 @@ def _grant(config: SweepConfig, fields: frozenset[str]) -> GrantRequest:
         auxiliary=config.queries,
         validation=config.validation_images,
         observe=config.queries if "observe" in fields else 0,
+        linked=config.repeats,
     )
 
 
@@ -161,16 +162,18 @@ def observe(captured: Captured, limit: int | None, seed: int) -> Observation:
     """Captured features of `limit` victims (all for None), the same ones at every split point.
 
     Which victims is drawn under the public seed, so that split points and attacks are compared on
-    the same images; the attack itself is told nothing but ids and features. With several captures
-    of one victim, the first in order of arrival is taken.
+    the same images; the attack itself is told nothing but ids and features. Several captures of
+    one victim are averaged, under the id of the first: an adversary that can link them does so.
     """
     ids, features = Capture.open(captured.capture).features()
-    first: dict[int, int] = {}
+    rows: dict[int, list[int]] = {}
     for row, key in enumerate(ids):
-        first.setdefault(captured.join.get(key, -1 - row), row)
-    order = torch.randperm(len(first), generator=generator(seed, "attacked"))[:limit]
-    rows = [first[victim] for victim in torch.tensor(sorted(first))[order].tolist()]
-    return Observation(tuple(ids[row] for row in rows), features[rows])
+        rows.setdefault(captured.join.get(key, -1 - row), []).append(row)
+    order = torch.randperm(len(rows), generator=generator(seed, "attacked"))[:limit]
+    chosen = [rows[victim] for victim in torch.tensor(sorted(rows))[order].tolist()]
+    return Observation(
+        tuple(ids[own[0]] for own in chosen), torch.stack([features[own].mean(0) for own in chosen])
+    )
 
 
 def split_facts(split: SplitPoint) -> dict[str, Any]:

@@ -41,7 +41,9 @@ class SweepConfig(BaseModel):
     queries: Count = Field(default=2000, description="auxiliary images, each one query")
     validation_images: Count = 128
     victims: Count = 128
-    repeats: Annotated[int, Field(ge=1, le=64, description="captures of each victim")] = 1
+    repeats: Annotated[
+        int, Field(ge=1, le=64, description="linked captures of each victim, averaged")
+    ] = 1
     victim: TrainRecipe = TrainRecipe()
     weights_hash: str | None = Field(default=None, description="SHA-256 of given weights")
     seed: Seed = 0
