@@ -1,5 +1,1 @@
-"""The honest-but-curious side: what it is granted, what it does with a capture."""
-
-from adversary.registry import ATTACKS
-
-__all__ = ["ATTACKS"]
+"""The honest-but-curious side: what it is granted, and what it makes of a capture."""

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adversary import ATTACKS
 from adversary.attack import Attack, Observation, run_attack
 from adversary.floor import mean_image
+from adversary.registry import ATTACKS
 from bench.capture_run import Captured, utility
 from bench.doubtful import own_doubts
 from bench.grants import GrantRequest, make_threat

@@ -95,10 +95,10 @@ def test_help_does_not_pay_for_torch(role):
     "registry",
     [
         "splitlab.models:MODELS",
-        "splitlab.data:DATASETS",
+        "splitlab.data.load:DATASETS",
         "splitlab.image_quality:METRICS",
         "defenses:DEFENSES",
-        "adversary:ATTACKS",
+        "adversary.registry:ATTACKS",
     ],
 )
 def test_every_registered_name_loads(registry):
