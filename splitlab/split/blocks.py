@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import nn
 
 from splitlab.split.recorder import is_leaf
@@ -9,38 +11,43 @@ from splitlab.split.recorder import is_leaf
 _PLAIN = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
-def block_paths(net: nn.Module) -> list[str]:
+def block_paths(net: nn.Module, ends: Mapping[str, int]) -> set[str]:
     """Paths of all named blocks: the children of containers, from the root down.
 
     A container is the network itself; a plain Sequential, ModuleList or ModuleDict; a class derived
-    from these whose children are all of one class of composite modules; or any module with a plain
-    list of two or more such children among its own (a stage, an encoder).
+    from these whose children are all of one class of composite modules; or any module whose
+    children, or a plain list of its own, are so uniform and inside which the network can be cut (a
+    stage, an encoder; not the branch of a residual block).
+
+    Args:
+        net: the network.
+        ends: module path -> step, for every module at whose end the network can be cut.
     """
-    found: list[str] = []
+    found: set[str] = set()
     pending = [("", net)]
     while pending:
         path, module = pending.pop()
-        inner = []
         for name, child in module.named_children():
             full = f"{path}.{name}" if path else name
-            found.append(full)
-            if is_container(child):
-                inner.append((full, child))
-        pending += reversed(inner)
+            found.add(full)
+            if _is_container(full, child, ends):
+                pending.append((full, child))
     return found
 
 
-def is_container(module: nn.Module) -> bool:
-    """Whether the children of `module` are named blocks of their own."""
+def _is_container(path: str, module: nn.Module, ends: Mapping[str, int]) -> bool:
     if type(module) in _PLAIN:
         return True
     if isinstance(module, _PLAIN):
         return _uniform(module)
-    # One child alone says nothing: it may as well be the projection of a residual block.
-    return any(
-        type(child) in _PLAIN and len(list(child.children())) > 1 and _uniform(child)
-        for child in module.children()
-    )
+    inner = [f"{path}.{name}" for name, _ in module.named_children()] if _uniform(module) else []
+    inner += [
+        f"{path}.{name}.{item}"
+        for name, child in module.named_children()
+        if type(child) in _PLAIN and _uniform(child)
+        for item, _ in child.named_children()
+    ]
+    return any(one in ends and ends[one] != ends.get(path) for one in inner)
 
 
 def _uniform(module: nn.Module) -> bool:

@@ -158,7 +158,8 @@ def _merge(first: Tape, second: Tape, batches: tuple[int, int]) -> list[Merged]:
     if len(first.steps) != len(second.steps) or first.output != second.output:
         raise NotCuttable("the network does other operations for other batch sizes")
     for name, constant in first.constants.items():
-        if not torch.equal(constant, second.constants[name]):
+        other = second.constants.get(name)
+        if other is None or not torch.equal(constant, other):
             raise NotCuttable(
                 "the network uses a tensor whose making cannot be followed (a scripted or compiled "
                 "function)"

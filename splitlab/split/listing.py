@@ -22,8 +22,9 @@ def split_points(
 ) -> SplitPoints:
     """The split points of `net` in graph order, found from what it does, not from its name.
 
-    The input, its normalisation and the output are no split points. Nothing is computed with the
-    weights: shapes alone are followed, so the time does not grow with the image.
+    The input, its normalisation and the output are no split points. The weights play no part.
+    Where a network is large, shapes alone are followed, so that the time grows with the number of
+    its operations only.
 
     Args:
         net: images [B, *input_shape] -> logits; names are module paths inside `Normalised.net`.
@@ -39,14 +40,18 @@ def split_points(
 
 def points_of(flow: Flow, net: nn.Module, granularity: Granularity) -> SplitPoints:
     """The split points of a flow; `SplitPoint.index` is a place in `cuttable(flow)`."""
-    names = _names(flow)
-    blocks = set(block_paths(net.net if isinstance(net, Normalised) else net))
+    inside = net.net if isinstance(net, Normalised) else net
+    names = _names(flow, {path for path, _ in inside.named_modules()})
+    places = cuttable(flow)
+    blocks = block_paths(inside, {name: step for step in places for name in names[step]})
     costs = _costs(flow, net)
     operations: list[SplitPoint] = []
     refused: dict[str, str] = {}
     for step, crossing in flow.crossings():
+        if not _inside(flow, step):
+            continue
         reason = _refusal(flow, step, crossing)
-        called = names.get(step, [flow.name(step)])
+        called = names[step]
         value = flow.steps[step].value
         if reason is not None or value is None:
             refused |= dict.fromkeys(called, reason or "")
@@ -73,10 +78,19 @@ def points_of(flow: Flow, net: nn.Module, granularity: Granularity) -> SplitPoin
 
 def cuttable(flow: Flow) -> list[int]:
     """The steps after which the network can be cut, in order."""
-    return [step for step, crossing in flow.crossings() if not _refusal(flow, step, crossing)]
+    return [
+        step
+        for step, crossing in flow.crossings()
+        if _inside(flow, step) and not _refusal(flow, step, crossing)
+    ]
 
 
-def _names(flow: Flow) -> dict[int, list[str]]:
+def _inside(flow: Flow, step: int) -> bool:
+    """Whether `step` belongs to the network itself, not to its input or its normalisation."""
+    return step > 0 and flow.steps[step].step.name.startswith(flow.prefix)
+
+
+def _names(flow: Flow, modules: set[str]) -> dict[int, list[str]]:
     """Every name under which the tensor of a step is known: its own, and modules that return it.
 
     The n-th further call of a module that is called more than once ends in `_n`.
@@ -86,8 +100,12 @@ def _names(flow: Flow) -> dict[int, list[str]]:
         names[step] = {flow.name(step): None}
     for path, number, step in flow.ends:
         if step in names and path.startswith(flow.prefix) and path != "":
-            inside = path.removeprefix(flow.prefix)
-            names[step][f"{inside}_{number}" if number else inside] = None
+            name = path.removeprefix(flow.prefix)
+            further = f"{name}_{number}"
+            if number == 0:
+                names[step][name] = None
+            elif further not in modules:
+                names[step][further] = None
     return {step: list(known) for step, known in names.items()}
 
 
@@ -95,8 +113,6 @@ def _refusal(flow: Flow, step: int, crossing: set[int]) -> str | None:
     """Why the network cannot be cut after `step`, or None where it can."""
     if step == flow.output:
         return "it is the output of the network, nothing is left to run after it"
-    if step == 0 or not flow.steps[step].step.name.startswith(flow.prefix):
-        return "it is the input of the network, nothing has run before it"
     if crossing != {step}:
         shown = ", ".join(repr(flow.name(other)) for other in sorted(crossing))
         return f"{len(crossing)} tensors cross there ({shown})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -71,7 +72,9 @@ def find_point(points: Sequence[SplitPoint], name: str) -> SplitPoint:
     known |= {point.name: point for point in points}
     if isinstance(points, SplitPoints):
         if name in points.refused:
-            near = ", ".join(point.name for point in points[:3])
+            near = (
+                ", ".join(difflib.get_close_matches(name, list(known), n=3, cutoff=0.0)) or "none"
+            )
             raise NotCuttable(
                 f"split point {name!r}: {points.refused[name]}; choose a split point, e.g. {near}"
             )

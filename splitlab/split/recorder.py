@@ -15,8 +15,13 @@ from splitlab.errors import NotCuttable
 from splitlab.split.calls import Call, pure_call, writing_call, writing_through
 from splitlab.split.macs import MacCounter
 from splitlab.split.tensor_book import TensorBook, Versions, changed, moved, versions
-from splitlab.split.tree import Device, Ref, map_leaves, shapes, tensors
+from splitlab.split.tree import Device, Ref, map_leaves, refs, shapes, tensors
 
+# How numbers leave a tensor for Python.
+_READS = frozenset(
+    {"item", "tolist", "numpy", "equal", "allclose", "is_nonzero", "__array__", "__contains__"}
+    | {"__bool__", "__int__", "__float__", "__index__", "__complex__"}
+)
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
 
 
@@ -42,7 +47,7 @@ class Step:
 class Tape:
     """Args:
     steps: in the order of execution; the first is the input.
-    ends: (module path, number of the call, step whose tensor the module returned), in order.
+    ends: (module path, number of the call, step of the one tensor that it returned), in order.
     output: what the network returned.
     constants: tensors that are neither parameters nor buffers, by the name a step gives them.
     """
@@ -106,6 +111,8 @@ class _Recorder(TorchFunctionMode):
         self.modules, self.taken = set(self.paths.values()), set[str]()
         self.calls: Counter[str] = Counter()
         self.stack: list[str] = []
+        # Of each step: whether its numbers depend on the image.
+        self.depends: list[bool] = []
         # One entry for each open module that is a leaf or inside one: versions, macs at its start.
         self.leaves: list[tuple[Versions, int]] = []
 
@@ -143,7 +150,8 @@ class _Recorder(TorchFunctionMode):
                 call = Call("call_module", path, args, kwargs, "")
                 self._add(path, call, output, self.counter.macs - macs, written)
         number, self.calls[path] = self.calls[path], self.calls[path] + 1
-        step = self.book.known(output) if isinstance(output, Tensor) else None
+        found = tensors(output)
+        step = self.book.known(found[0], path) if len(found) == 1 else None
         if step is not None:
             self.tape.ends.append((path, number, step))
 
@@ -168,7 +176,16 @@ class _Recorder(TorchFunctionMode):
         elif tensors(result):
             call = pure_call(func, args, kwargs)
             self._add(_inside(where, call.label), call, result, self.counter.macs - macs, [])
+        elif func.__name__ in _READS:
+            self._refuse_reading(tensors((args, kwargs)), where or "the network")
         return result
+
+    def _refuse_reading(self, read: list[Tensor], where: str) -> None:
+        """What Python learns from the image cannot be on a tape."""
+        for tensor in read:
+            step = self.book.known(tensor, where)
+            if step is not None and self.depends[step]:
+                raise NotCuttable(f"{where}: its course depends on numbers, not only on shapes")
 
     def _write(
         self, func: Any, args: Any, kwargs: Any, written: Tensor, where: str, macs: int
@@ -222,12 +239,15 @@ class _Recorder(TorchFunctionMode):
 
     def _append(self, name: str, call: Call, value: Any, macs: int) -> int:
         unique, number = name, 0
-        ours = call.op in ("call_module", "get_attr")
-        while unique in self.taken or (not ours and unique in self.modules):
+        ours = call.op == "call_module"
+        # The path of a module is kept for its own first call.
+        while unique in self.taken or (unique in self.modules and not (ours and number == 0)):
             number += 1
             unique = f"{name}_{number}"
         self.taken.add(unique)
         self.tape.steps.append(Step(unique, call, shapes(value), macs))
+        sources = refs((call.args, call.kwargs))
+        self.depends.append(call.op == "input" or any(self.depends[i] for i in sources))
         return len(self.tape.steps) - 1
 
     def _plain(self, value: Any) -> Any:

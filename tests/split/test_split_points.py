@@ -116,7 +116,10 @@ def test_shapes_alone_and_numbers_give_the_same_points(name: str) -> None:
             *("vgg16", 224, {"features.15": (256, 56, 56), "features.30": (512, 7, 7)}),
             marks=pytest.mark.slow,
         ),
-        ("efficientnet_b0", 224, {"features.0": (32, 112, 112), "features.7": (320, 7, 7)}),
+        pytest.param(
+            *("efficientnet_b0", 224, {"features.0": (32, 112, 112), "features.7": (320, 7, 7)}),
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             *("maxvit_t", 224, {"stem": (64, 112, 112), "blocks.3": (512, 7, 7)}),
             marks=pytest.mark.slow,
@@ -127,7 +130,10 @@ def test_shapes_alone_and_numbers_give_the_same_points(name: str) -> None:
             {"encoder.layers.encoder_layer_11": (197, 768), "conv_proj": (768, 14, 14)},
         ),
         ("swin_t", 224, {"features.0": (56, 56, 96), "features.7": (7, 7, 768)}),
-        ("convnext_tiny", 224, {"features.1": (96, 56, 56), "features.7": (768, 7, 7)}),
+        pytest.param(
+            *("convnext_tiny", 224, {"features.1": (96, 56, 56), "features.7": (768, 7, 7)}),
+            marks=pytest.mark.slow,
+        ),
         ("timm/repvgg_a0", 224, {"stem": (48, 112, 112), "stages.3": (1280, 7, 7)}),
     ],
 )
