@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import defenses
 from bench import recipe
 from bench.capture_run import capture_in_background, whole_network
 from bench.deploy import deploy, whole
 from bench.judge import prepare_judge
-from bench.point import Plan, Scene, plans, run_point
+from bench.point import Plan, Scene, make_attack, plans, run_point
 from bench.recipe import SweepConfig
-from bench.victim import Victim, prepare_victim
+from bench.victim import Victim, arch_of, prepare_victim
+from splitlab.contracts import ArchSpec
 from splitlab.data import Splits, load_splits
 from splitlab.errors import BadInput, Corrupt
+from splitlab.models import Normalised, build
 from splitlab.randomness import Secret
 from splitlab.record import Record, RecordStore, point_hash
 from splitlab.split import SplitPoint, find_point, split_points, spread
@@ -53,7 +56,11 @@ class Sweep:
         settings = run / "config.toml"
         if settings.exists():
             recipe.require_same(recipe.load(settings), config, run)
+        # Names and settings are checked before anything is loaded or trained.
+        defenses.parse(config.defense)
         self.plans = plans(config)
+        for plan in self.plans:
+            make_attack(plan.attack, config.attack_options.get(plan.attack, {}))
         self.splits: Splits = load_splits(
             config.dataset,
             size=config.size,
@@ -62,18 +69,19 @@ class Sweep:
             download=download,
             limits={"train": config.train_images},
         )
+        self.arch = arch_of(config, len(self.splits.classes))
+        self.chosen = choose(config, build(self.arch, seed=0), self.arch)
         recipe.save(config, settings)
         self.secret = _kept_secret(run / "client-secret.json", secret_seed)
 
     def execute(self) -> list[Record]:
         """Every point that is not finished yet, split point after split point; all its records."""
         victim = self._victim()
-        chosen = choose(self.config, victim)
         judge = prepare_judge(self.run / "judge", self.config, self.splits, self.progress)
         victims = self.splits.victims.take(self.config.victims, self.config.seed)
         done: list[Record] = []
-        points = self.progress.task("split points", len(chosen) * len(self.plans))
-        for split in chosen:
+        points = self.progress.task("split points", len(self.chosen) * len(self.plans))
+        for split in self.chosen:
             pending = []
             for plan in self.plans:
                 point = self._hash(split, plan)
@@ -123,8 +131,6 @@ class Sweep:
         """The shared victim, or one of this split point's own that learned with the defence."""
         if not self.config.train_with_defense or self.config.defense == "none":
             return victim
-        import defenses
-
         stack = defenses.parse(self.config.defense)
         protection = Protection(split.name, stack.protectors(split.shape, self.secret))
         return prepare_victim(
@@ -165,14 +171,14 @@ def _kept_secret(path: Path, secret_seed: int | None) -> Secret:
     return secret
 
 
-def choose(config: SweepConfig, victim: Victim) -> Sequence[SplitPoint]:
+def choose(config: SweepConfig, net: Normalised, arch: ArchSpec) -> Sequence[SplitPoint]:
     """The split points that `--splits` names: a number of them, "all", or names with commas.
 
     Raises:
         UnknownName, NotCuttable: a name that is no split point.
         BadInput: a number below 1.
     """
-    points = split_points(victim.net, victim.arch.input.shape, config.granularity)
+    points = split_points(net, arch.input.shape, config.granularity)
     found = list(points)
     if config.tail_start is not None:
         end = find_point(points, config.tail_start)

@@ -1,0 +1,89 @@
+"""Wrong input at `bench`: one line that names it and says what to do, and a non-zero exit."""
+
+import pytest
+from records import record
+from typer.testing import CliRunner
+
+from bench.cli import app
+from splitlab.record import RecordStore
+
+TINY = ["--model", "tiny_cnn", "--train-images", "64", "--queries", "32", "--victims", "8"]
+
+
+def sweep(tmp_path, *words):
+    return ["sweep-split-points", "--out", str(tmp_path / "run"), "--epochs", "0", *TINY, *words]
+
+
+def told(words):
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 2, done.output
+    assert done.exception is None or isinstance(done.exception, SystemExit)
+    return " ".join(done.output.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--model", "resnet21"], "unknown model 'resnet21'; nearest: resnet"),
+        (["--dataset", "foto-patches"], "unknown dataset 'foto-patches'; nearest: photo-patches"),
+        (["--attack", "decodr"], "unknown attack 'decodr'; nearest: decoder"),
+        (["--defense", "gausian"], "unknown defence 'gausian'; nearest: gaussian"),
+        (["--defense", "gaussian:level=-1"], "level=-1"),
+        (["--defense", "gaussian:sigma=1"], "sigma"),
+        (["--splits", "blok1"], "unknown split point 'blok1'; nearest: block1"),
+        (["--splits", "0"], "--splits 0"),
+        (["--wire", "FP64"], "--wire 'FP64'"),
+        (["--set", "decoder"], "--set 'decoder'"),
+        (["--set", "decoder.epoch=1"], "its settings are"),
+        (["--attacked", "rmle"], "--attacked 'rmle'"),
+        (["--attack", "mean-image", "--tail-start", "block9"], "unknown split point 'block9'"),
+        (["--weights", "no-such-file.pth"], "--weights no-such-file.pth"),
+        (["--dataset", "imagefolder:no-such-folder"], "no-such-folder"),
+        (["--size", "5"], "--size 5"),
+    ],
+)
+def test_sweep(tmp_path, words, message):
+    assert message in told(sweep(tmp_path, *words))
+    assert not (tmp_path / "run").exists(), "nothing is begun before names are checked"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["resnet20", "--size", "0"], "size = 0"),
+        (["nonesuch"], "unknown model 'nonesuch'"),
+        (["resnet20", "--classes", "0"], "classes = 0"),
+    ],
+)
+def test_splits(words, message):
+    assert message in told(["splits", *words])
+
+
+def test_train_at_a_place_where_two_tensors_cross(tmp_path):
+    words = ["train", "--model", "resnet20", "--split", "layer1.0.conv1", "--epochs", "0"]
+    message = told([*words, "--train-images", "64", "--out", str(tmp_path / "d")])
+    assert "layer1.0.conv1" in message
+    assert "tensors cross" in message
+    assert not (tmp_path / "d").exists()
+
+
+def test_grant_of_half_a_deployment(tmp_path):
+    (tmp_path / "d" / "client").mkdir(parents=True)
+    message = told(["grant", str(tmp_path / "d"), "--head", "--out", str(tmp_path / "g")])
+    assert "deployment.json: there is no such file" in message
+    assert not (tmp_path / "g").exists()
+
+
+def test_report_of_a_damaged_record(tmp_path):
+    RecordStore(tmp_path).write(record())
+    path = next((tmp_path / "records").iterdir())
+    whole = path.read_text()
+    path.write_text(whole[:100])
+    message = told(["report", str(tmp_path)])
+    assert path.name in message.replace(" ", "")
+    assert path.read_text() == whole[:100]
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_report_of_nothing(tmp_path):
+    assert "no such folder" in told(["report", str(tmp_path / "absent")])

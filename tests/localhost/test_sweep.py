@@ -1,0 +1,167 @@
+"""The sweep from image to report with real processes; killed at any moment, it continues."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from splitlab.capture import Capture
+from splitlab.record import RecordStore
+from splitlab.storage import read_json, read_tensors
+
+SMALL = [
+    "--model=tiny_cnn",
+    "--splits=block1,block3",
+    "--train-images=256",
+    "--queries=128",
+    "--victims=24",
+    "--epochs=1",
+    "--set=decoder.epochs=1",
+    "--set=rmle.steps=5",
+    "--attacked=rmle=2",
+    "--device=cpu",
+]
+ENVIRONMENT = {
+    **os.environ,
+    "OMP_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "COLUMNS": "120",
+}
+
+
+def sweep(out, *more):
+    return [sys.executable, "-m", "bench", "sweep-split-points", "--out", str(out), *SMALL, *more]
+
+
+def run(words):
+    return subprocess.run(words, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run that was killed with its first record written, and started again."""
+    out = tmp_path_factory.mktemp("sweep") / "run"
+    with subprocess.Popen(
+        sweep(out), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as first:
+        while first.poll() is None and not list(out.glob("records/*.json")):
+            pass_time()
+        first.kill()
+    early = {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in out.glob("records/*.json")}
+    weights = (out / "victim" / "weights.safetensors").stat().st_mtime_ns
+    done = run(sweep(out))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return out, early, weights, done.stdout
+
+
+def pass_time():
+    """Wait a little between two looks; how long does not matter to the result."""
+    signal.sigtimedwait([], 0.02)
+
+
+def test_a_killed_run_continues_and_repeats_no_finished_point(finished):
+    out, early, weights, _ = finished
+    assert 1 <= len(early) < 4, "the run was killed in its middle"
+    for name, (time, content) in early.items():
+        path = out / "records" / name
+        assert (path.stat().st_mtime_ns, path.read_bytes()) == (time, content)
+    assert (out / "victim" / "weights.safetensors").stat().st_mtime_ns == weights
+    records = RecordStore(out).all()
+    assert len(records) == 4
+    assert {(r.split["name"], r.config["attack"]) for r in records} == {
+        (split, attack) for split in ("block1", "block3") for attack in ("decoder", "rmle")
+    }
+
+
+def test_it_ends_with_a_table_a_recommendation_and_a_report(finished):
+    out, _, _, text = finished
+    assert "Recommended split point" in text
+    for word in ("block1", "block3", "decoder", "rmle"):
+        assert word in text
+    report = json.loads((out / "report.json").read_text())
+    assert len(report["records"]) == 4
+    page = (out / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 4
+
+
+def test_every_record_says_what_it_was_measured_on(finished):
+    for record in RecordStore(finished[0]).all():
+        assert set(record.environment) >= {"commit", "cpu", "threads", "versions", "python"}
+        assert record.rate["framed_up"] >= record.rate["payload_up"] > 0
+        assert record.latency["total"]["p95"] >= record.latency["total"]["p50"] > 0
+        assert record.leakage["psnr"].mean is not None
+        assert record.floor["psnr"].mean is not None
+        assert len(record.data_hash) == 64
+        assert str(finished[0]) not in record.model_dump_json()
+
+
+def test_the_wire_answers_as_the_whole_network(finished):
+    for record in RecordStore(finished[0]).all():
+        assert record.utility["agreement"] == 100.0
+        assert record.utility["relative_error"] <= 1e-5
+        assert record.utility["accuracy"] == record.utility["accuracy_whole"]
+
+
+def test_the_attack_saw_the_capture_and_the_capture_alone(finished):
+    """Every captured id is the client's; none of the victims' pixels lie in the capture."""
+    out = finished[0]
+    for place in (out / "points").iterdir():
+        join = read_json(place / "evaluation" / "join.json")["rows"]
+        ids, features = Capture.open(place / "capture").features()
+        assert set(ids) == set(join)
+        assert len(features) == 24
+
+
+def test_the_same_command_again_repeats_nothing(finished):
+    out = finished[0]
+    before = {p.name: p.stat().st_mtime_ns for p in out.glob("records/*.json")}
+    assert run(sweep(out)).returncode == 0
+    assert before == {p.name: p.stat().st_mtime_ns for p in out.glob("records/*.json")}
+
+
+def test_another_config_in_the_folder_is_refused(finished):
+    done = run(sweep(finished[0], "--seed=9"))
+    assert done.returncode == 2
+    assert "seed = 0, given was 9" in " ".join(done.stderr.split())
+
+
+def test_the_adversary_works_from_capture_and_grant_alone(finished, tmp_path):
+    """`bench grant`, then `adversary attack` where no client half is in reach."""
+    place = finished[0] / "points" / "block1"
+    grant, out = tmp_path / "grant", tmp_path / "out"
+    words = [sys.executable, "-m", "bench", "grant", str(place / "deployment"), "--out", str(grant)]
+    done = run([*words, "--observe=64", "--validation=16"])
+    assert done.returncode == 0, done.stderr
+    capture = tmp_path / "capture"
+    capture.mkdir()
+    for path in (place / "capture").iterdir():
+        (capture / path.name).write_bytes(path.read_bytes())
+    attack = [sys.executable, "-m", "adversary", "attack", str(capture), "--knows", str(grant)]
+    done = run([*attack, "--attack=decoder", "--set=epochs=1", "--out", str(out)])
+    assert done.returncode == 0, done.stderr
+    images = read_tensors(out / "reconstructions.safetensors")
+    join = read_json(place / "evaluation" / "join.json")["rows"]
+    assert set(json.loads((out / "estimate.json").read_text())["ids"]) == set(join)
+    assert next(iter(images.values())).shape == (24, 3, 32, 32)
+    assert torch.stack([v.min() for v in images.values()]).min() >= 0
+    done = run([*attack, "--attack=rmle", "--out", str(tmp_path / "no")])
+    assert done.returncode == 2
+    assert "'head'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_report_is_rebuilt_from_records_alone(finished, tmp_path):
+    source = finished[0]
+    bare = tmp_path / "bare"
+    for folder in ("records", "images"):
+        (bare / folder).mkdir(parents=True)
+        for path in (source / folder).iterdir():
+            (bare / folder / path.name).write_bytes(path.read_bytes())
+    done = run([sys.executable, "-m", "bench", "report", str(bare)])
+    assert done.returncode == 0, done.stderr
+    assert (bare / "report.html").read_bytes() == Path(source / "report.html").read_bytes()
