@@ -73,6 +73,7 @@ def fit(
     order of the steps. A loss given as a function is computed only after the optimizers before it
     have stepped (a generator after its discriminator). The loop zeroes the gradients of an
     optimizer before its backward pass. Modules are left in the mode (train or eval) they came in.
+    While they train, images and weights lie channels last, which is faster on CPU and CUDA alike.
 
     Args:
         data: moved to `device` as a whole; uint8 tensors arrive in `step` as float [0, 1].
@@ -81,7 +82,7 @@ def fit(
         augment: acts on the first tensor of a batch.
         sampler: (rows, generator) -> int64 rows to visit in an epoch; a permutation where None.
         checkpoint: file written after every epoch and continued from when it is there.
-        amp: bfloat16 autocast and channels_last, on CUDA only.
+        amp: bfloat16 autocast, on CUDA only.
 
     Raises:
         BadInput: a loss that is not finite, or has no optimizer.
@@ -89,15 +90,11 @@ def fit(
         Corrupt: `checkpoint` is damaged.
     """
     device = choose_device(device)
-    fast = amp and device.type == "cuda"
-    for module in state.modules.values():
-        module.to(device)
-        if fast:
-            module.to(memory_format=torch.channels_last)
+    _lay_out(state, device, torch.channels_last)
     source = TensorSource.of(data, device)
     run = _describe(state, source, epochs, batch_size, seed, augment)
     done, history = _resume(checkpoint, run, state)
-    loop = _Loop(step, state, source, batch_size, augment, sampler, fast)
+    loop = _Loop(step, state, source, batch_size, augment, sampler, amp and device.type == "cuda")
     work = (progress or Silent()).task(name, epochs * len(source), done * len(source))
     try:
         for epoch in range(done, epochs):
@@ -113,6 +110,7 @@ def fit(
                 save_checkpoint(checkpoint, run, content)
     finally:
         work.close()
+        _lay_out(state, device, torch.contiguous_format)
     return history
 
 
@@ -126,7 +124,7 @@ class _Loop:
     batch_size: int
     augment: Augment | None
     sampler: Sampler | None
-    fast: bool
+    amp: bool
 
     def epoch(self, seed: int, epoch: int, work: Work) -> tuple[dict[str, float], int]:
         """One pass, random by (seed, epoch) alone: mean loss by name, and the number of images."""
@@ -142,7 +140,7 @@ class _Loop:
         with torch.random.fork_rng(devices):
             torch.manual_seed(generator(seed, "layers", epoch).initial_seed())
             for indices in order.split(self.batch_size):
-                batch = self.source.batch(indices, self.augment, augment_rng, self.fast)
+                batch = self.source.batch(indices, self.augment, augment_rng)
                 last = None
                 for name, loss in self._losses(batch):
                     sums[name] = sums.get(name, 0.0) + loss * len(indices)
@@ -155,7 +153,7 @@ class _Loop:
         """One step of every optimizer that `step` returns a loss for; the losses, detached."""
         found = []
         device_type = self.source.device.type
-        with torch.autocast(device_type, torch.bfloat16, enabled=self.fast):
+        with torch.autocast(device_type, torch.bfloat16, enabled=self.amp):
             losses = self.step(self.state, batch)
         for name, loss in losses.items():
             if name not in self.state.optimizers:
@@ -163,7 +161,7 @@ class _Loop:
                     f"the step returned a loss {name!r} and there is no optimizer of that name; "
                     f"known: {', '.join(self.state.optimizers)}"
                 )
-            with torch.autocast(device_type, torch.bfloat16, enabled=self.fast):
+            with torch.autocast(device_type, torch.bfloat16, enabled=self.amp):
                 value = loss() if callable(loss) else loss
             optimizer = self.state.optimizers[name]
             optimizer.zero_grad(set_to_none=True)
@@ -173,6 +171,11 @@ class _Loop:
                 self.state.schedulers[name].step()
             found.append((name, value.detach().float()))
         return found
+
+
+def _lay_out(state: State, device: torch.device, layout: torch.memory_format) -> None:
+    for module in state.modules.values():
+        module.to(device).to(memory_format=layout)
 
 
 def _permutation(rows: int, rng: torch.Generator) -> Tensor:

@@ -71,14 +71,16 @@ class TensorSource:
         indices: Tensor,
         augment: Augment | None = None,
         rng: torch.Generator | None = None,
-        channels_last: bool = False,
     ) -> Batch:
         """Rows `indices` (int64 [B] on the device); the first tensor is augmented under `rng`."""
         rows = [t[indices] for t in self.tensors]
         if augment is not None:
             rows[0] = augment(rows[0], rng)
-        if channels_last and rows[0].ndim == 4:
-            rows[0] = rows[0].contiguous(memory_format=torch.channels_last)
-        return Batch(
-            tuple(r.float().div_(255) if r.dtype == torch.uint8 else r for r in rows), indices
-        )
+        return Batch(tuple(_ready(row) for row in rows), indices)
+
+
+def _ready(rows: Tensor) -> Tensor:
+    """Pixels to [0, 1]; maps and images channels last, the layout that `fit` trains in."""
+    if rows.ndim == 4:
+        rows = rows.contiguous(memory_format=torch.channels_last)
+    return rows.float().div_(255) if rows.dtype == torch.uint8 else rows

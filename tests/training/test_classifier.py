@@ -143,7 +143,7 @@ def test_a_penalty_sees_what_it_watches_before_protection_and_is_learned(splits)
         assert set(trace) == {"images", "labels", "logits", "stem"}
         assert trace["logits"].shape == (len(trace["labels"]), 10)
         energy = trace["stem"].square().mean()
-        energies.append(float(energy))
+        energies.append(float(energy.detach()))
         return 3.0 * energy
 
     train_classifier(

@@ -63,8 +63,9 @@ def same(one, two):
 
 
 def test_it_learns_and_counts(images):
-    _, history = run(images, epochs=4)
+    state, history = run(images, epochs=4)
     assert history.losses["net"][-1] < 0.7 * history.losses["net"][0]
+    assert all(value.is_contiguous() for value in weights(state).values())
     assert history.images == 4 * 200
     assert history.epochs == 4
     assert history.images_per_second == pytest.approx(history.images / history.seconds)
@@ -177,7 +178,7 @@ def test_losses_become_steps_in_order_and_late_ones_see_the_earlier_step():
 
     def step(_state, _batch):
         def late():
-            seen.append(float(a))
+            seen.append(a.item())
             return (b - a) ** 2 / 2
 
         return {"first": (a - 4) ** 2 / 2, "second": late}
@@ -185,7 +186,7 @@ def test_losses_become_steps_in_order_and_late_ones_see_the_earlier_step():
     source = TensorSource((torch.zeros(1, 1),))
     fit(step, state, source, epochs=2, batch_size=1, seed=0, device="cpu")
     assert seen == [4.0, 4.0]
-    assert (float(a), float(b)) == (4.0, 4.0)
+    assert (a.item(), b.item()) == (4.0, 4.0)
 
 
 def test_an_optimizer_never_steps_on_anothers_gradients():
@@ -199,8 +200,8 @@ def test_an_optimizer_never_steps_on_anothers_gradients():
 
     source = TensorSource((torch.zeros(1, 1),))
     fit(step, state, source, epochs=1, batch_size=1, seed=0, device="cpu")
-    assert float(own) == 0.0
-    assert float(shared) == 0.5  # 1 - 0.5, without the 1 that the other loss left in its gradient
+    assert own.item() == 0.0
+    assert shared.item() == 0.5  # 1 - 0.5, without the 1 that the other loss left in its gradient
 
 
 def test_stacked_shadows_train_as_each_alone_would(tmp_path):
