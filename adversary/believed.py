@@ -32,6 +32,19 @@ def believed(threat: ThreatModel, feature_shape: tuple[int, ...]) -> Spoil:
     return spoil
 
 
+def certain(threat: ThreatModel) -> Spoil:
+    """The part of it that is known without a draw: the granted protectors that are not stochastic.
+
+    What a white-box attack puts between the head and the loss; noise of mean zero it leaves to the
+    squared error.
+    """
+    if threat.protectors is None or threat.defense is None:
+        return lambda feature, _rng: feature
+    pairs = zip(threat.protectors, parse(threat.defense).defenses, strict=True)
+    known = nn.ModuleList([protector for protector, d in pairs if not d.stochastic])
+    return lambda feature, rng: protect(known.to(feature.device), feature, FreeDraw(rng))
+
+
 def loses_elements(threat: ThreatModel) -> bool:
     """Whether a zero in z^ may be an element that the defence dropped, for all that is known.
 

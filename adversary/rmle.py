@@ -1,0 +1,175 @@
+"""Regularised maximum likelihood (He, Zhang and Lee 2019, "Model Inversion Attacks Against
+Collaborative Inference", section 4.1, white box): the image whose feature is the captured one.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from adversary.attack import Attack, Estimate, Observation, Preset, Reconstruct, seed_of
+from adversary.believed import believed, certain, loses_elements
+from adversary.matching import Match, Settings, match_features
+from adversary.rmle_choice import LEARNING_RATES, TV_WEIGHTS, Bench, choose, rate_steps
+from adversary.rmle_presets import PRESETS
+from adversary.threat import ThreatModel
+from splitlab.contracts import InputSpec
+from splitlab.contracts.ranges import LearningRate, Steps, Weight
+from splitlab.training import Progress, Silent, choose_device
+
+ROWS = 64
+"""Images that are optimised together."""
+UNCHOSEN = (1.0, 0.03)
+"""Learning rate and TV weight where there is nothing to choose them by."""
+STILL_FALLING, CONVERGED = 0.01, 1e-5
+"""A descent is cut short if its loss fell by more than this share over its last tenth, unless the
+loss is below this share of the features' variance."""
+
+
+class RMLE(Attack):
+    """Gradient descent on the pixels (`adversary.matching`).
+
+    Learning rate and TV weight are chosen on the adversary's own validation images by how near
+    the reconstructions' features come to the true ones (`adversary.rmle_choice`); where given, they
+    are taken as they are.
+
+    Knowing the defence (adaptive), noise that is fixed and granted becomes part of the model; with
+    dropout last, elements that came as exact zeros are left out of the loss; and the settings are
+    chosen under the defence. Unaware, none of this.
+
+    Args:
+        steps: of Adam. Papers take 500 to 20,000: what still falls at the end is a doubt.
+        learning_rate: step in normalised pixels; None to choose.
+        tv: weight of the total variation of normalised pixels; None to choose.
+        l2: weight of the mean squared normalised pixel.
+        box: keep pixels in [0, 1] throughout.
+        relative: feature loss in units of the captured features' variance, so that a weight means
+            the same at every split point; the papers' presets are absolute.
+        choose_images: validation images to choose on; 0 takes `UNCHOSEN`.
+        choose_steps: steps of each trial of a TV weight.
+    """
+
+    name: ClassVar[str] = "rmle"
+    source: ClassVar[str] = "He, Zhang, Lee 2019, ACSAC, section 4.1, equation 5"
+    asks: ClassVar[Mapping[str, frozenset[str]]] = {
+        "undefended": frozenset({"head"}),
+        "adaptive": frozenset({"head", "defense"}),
+        "unaware": frozenset({"head"}),
+    }
+    presets: ClassVar[Mapping[str, Preset]] = PRESETS
+
+    steps: Steps = 300
+    learning_rate: LearningRate | None = None
+    tv: Weight | None = None
+    l2: Weight = 0.0
+    box: bool = True
+    relative: bool = True
+    choose_images: Annotated[int, Field(ge=0, le=64, description="validation images")] = 2
+    choose_steps: Steps = 150
+
+    def fit(
+        self,
+        threat: ThreatModel,
+        rng: torch.Generator,
+        *,
+        device: str = "cpu",
+        progress: Progress | None = None,
+        checkpoint: Path | None = None,
+    ) -> Reconstruct:
+        del checkpoint  # seconds of work start again
+        place = choose_device(device)
+        head: nn.Module = threat.need("head", f"attack {self.name!r}")
+        head = copy.deepcopy(head).to(place) if place.type != "cpu" else head
+        draw = torch.Generator().manual_seed(seed_of(rng))
+        sure, lossy = certain(threat), loses_elements(threat)
+
+        def model(images: Tensor) -> Tensor:
+            return sure(head(images), draw)
+
+        def counts(feature: Tensor) -> Tensor | None:
+            return (feature != 0).to(feature) if lossy else None
+
+        given = threat.input or InputSpec()
+        watch = progress or Silent()
+        settings = self._settings(threat, head, model, counts, draw, watch)
+
+        def reconstruct(observed: Observation) -> Estimate:
+            unit = self._unit(observed.features)
+            work = watch.task(self.name, self.steps * len(observed.ids))
+            matches = [
+                match_features(model, z, [settings] * len(z), given, counts(z), unit, work.advance)
+                for z in observed.features.to(place).split(ROWS)
+            ]
+            work.close()
+            return _estimate(settings, matches, unit / _variance(observed.features))
+
+        return reconstruct
+
+    def _settings(
+        self,
+        threat: ThreatModel,
+        head: nn.Module,
+        model: Callable[[Tensor], Tensor],
+        counts: Callable[[Tensor], Tensor | None],
+        draw: torch.Generator,
+        watch: Progress,
+    ) -> Settings:
+        rate, tv = self.learning_rate, self.tv
+        held_out = threat.aux.validation if threat.aux is not None else None
+        if self.choose_images and held_out is not None and len(held_out) and None in (rate, tv):
+            place = next(head.parameters(), torch.empty(0)).device
+            images = held_out.take(self.choose_images).floats(place)
+            with torch.no_grad():
+                clean = head(images)
+                seen, truth = believed(threat, tuple(clean.shape[1:]))(clean, draw), model(images)
+            steps = (rate is None) * len(LEARNING_RATES) * rate_steps(self.choose_steps)
+            steps += (tv is None) * len(TV_WEIGHTS) * self.choose_steps
+            work = watch.task(f"{self.name}: settings", steps * len(images))
+            bench = Bench(
+                model,
+                seen,
+                truth,
+                counts(seen),
+                threat.input or InputSpec(),
+                self._unit(seen),
+                work.advance,
+            )
+            base = Settings(self.choose_steps, 1.0, 0.0, self.l2, self.box)
+            found = choose(bench, base, rate, tv)
+            work.close()
+            rate, tv = found.learning_rate, found.tv
+        rate, tv = UNCHOSEN[0] if rate is None else rate, UNCHOSEN[1] if tv is None else tv
+        return Settings(self.steps, rate, tv, self.l2, self.box)
+
+    def _unit(self, feature: Tensor) -> float:
+        return _variance(feature) if self.relative else 1.0
+
+
+def _variance(feature: Tensor) -> float:
+    return max(float(feature.var()), 1e-12)
+
+
+def _estimate(settings: Settings, matches: list[Match], share: float) -> Estimate:
+    """Images with what is doubtful; `share` turns a loss into a share of the features' variance."""
+    losses = torch.cat([m.losses for m in matches]).cpu()
+    fall = max(m.late_fall for m in matches)
+    blind = int(sum(m.blind.sum() for m in matches))
+    doubts = []
+    if fall > STILL_FALLING and float(losses.mean()) * share > CONVERGED:
+        doubts.append(
+            f"truncated: the feature loss still fell by {100 * fall:.0f} % over the last tenth of "
+            f"{settings.steps} steps"
+        )
+    if blind:
+        doubts.append(
+            f"zero gradient: {blind} of {len(losses)} features do not change with the pixels"
+        )
+    extra = {**asdict(settings), "feature_loss": float(losses.mean()), "late_fall": fall}
+    return Estimate(torch.cat([m.images for m in matches]).cpu(), doubts, extra)
