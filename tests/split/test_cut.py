@@ -1,6 +1,7 @@
 """Three parts that together are the network, and nothing less or more."""
 
 import copy
+from itertools import pairwise
 
 import pytest
 import torch
@@ -15,7 +16,13 @@ from splitlab.split import cut, load_part_state, part_state, split_points
 IMAGES = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("name", list(MODELS))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in ("resnet56", "vgg16_cifar") else [])
+        for name in MODELS
+    ],
+)
 def test_parts_equal_the_whole(name: str) -> None:
     net = stirred(ArchSpec(name=name))
     points = split_points(net, granularity="operation")
@@ -25,14 +32,13 @@ def test_parts_equal_the_whole(name: str) -> None:
         assert error(cut(net, points[first].name, tail), net, IMAGES) <= 1e-5
 
 
-def test_every_operation_of_a_network_and_every_pair_of_its_blocks() -> None:
+def test_every_operation_of_a_network_and_every_body_of_one_block() -> None:
     net = stirred(ArchSpec(name="tiny_cnn"))
     for point in split_points(net, granularity="operation"):
         assert error(cut(net, point.name), net, IMAGES[:2]) <= 1e-5
     blocks = split_points(net)
-    for first in blocks:
-        for last in blocks[blocks.index(first) + 1 :]:
-            assert error(cut(net, first.name, last.name), net, IMAGES[:2]) <= 1e-5
+    for first, last in pairwise(blocks):
+        assert error(cut(net, first.name, last.name), net, IMAGES[:2]) <= 1e-5
 
 
 def test_an_alias_cuts_where_its_block_does() -> None:
@@ -149,3 +155,13 @@ def test_inference_mode_around_a_cut_changes_nothing() -> None:
         parts = cut(net, "layer1", "layer4.0")
     assert error(parts, net, IMAGES) <= 1e-5
     load_part_state(parts.body, part_state(parts.body))
+
+
+def test_the_original_keeps_its_stochastic_layers_for_training() -> None:
+    net = build(ArchSpec(name="torchvision/mobilenet_v3_small"), seed=0).train()
+    cut(net, "features.0")
+    torch.manual_seed(0)
+    assert not torch.equal(net(IMAGES), net(IMAGES))
+    part = cut(net, "features.0").body
+    feature = torch.rand(2, *part.input_shape)
+    assert torch.equal(part(feature), part(feature))

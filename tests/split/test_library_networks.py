@@ -136,6 +136,7 @@ def test_every_other_family_of_timm(name: str, size: int) -> None:
     check_network(f"timm/{name}", size)
 
 
+@pytest.mark.slow
 def test_where_two_branches_never_meet_there_is_no_split_point() -> None:
     spec = ArchSpec(name="timm/crossvit_tiny_240", input=InputSpec(size=240))
     points = split_points(build(spec, seed=0), spec.input.shape)
