@@ -1,0 +1,81 @@
+"""`adversary`: listen between a client and its server, and attack what was captured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from adversary.cli_tap import tap
+from splitlab.console import console, guarded
+from splitlab.errors import BadInput
+
+app = typer.Typer(
+    help="Listen to a split network's wire, and attack a capture with what is granted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(tap)
+
+
+@app.command()
+@guarded
+def attack(
+    capture: Annotated[Path, typer.Argument(help="Folder that a tap wrote.")],
+    knows: Annotated[Path, typer.Option(help="Grant that `bench grant` wrote.")],
+    out: Annotated[Path, typer.Option(help="New folder for estimate and reconstructions.")],
+    attack: Annotated[str, typer.Option(help="decoder, rmle, mean-image.")] = "decoder",
+    set_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="FIELD=VALUE of the attack, e.g. epochs=5 or preset=NAME; repeatable."
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Attack so many features, in order of arrival.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Public seed of the attack.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Reconstruct the images behind a capture, with nothing but the capture and the grant."""
+    from adversary.registry import ATTACKS
+
+    options = read_options(set_option or [])
+    kind = ATTACKS.load(attack)
+    chosen = kind.configured(options)
+    if (out / "estimate.json").exists():
+        raise BadInput(f"{out}: an estimate is there already; choose another --out")
+
+    from adversary.attack import run_attack
+    from adversary.estimate_files import attacked, write_estimate
+    from splitlab.randomness import generator
+    from splitlab.training import choose_device, showing
+
+    place = str(choose_device(device))
+    threat, observation = attacked(capture, knows, limit)
+    with showing(console) as progress:
+        rng = generator(seed, "attack", attack)
+        outcome = run_attack(chosen, threat, observation, rng, device=place, progress=progress)
+    write_estimate(out, chosen, threat, outcome, seed)
+    console.print(f"{len(outcome.ids)} reconstructions by {attack}: {out}", soft_wrap=True)
+    for doubt in outcome.estimate.doubts:
+        console.print(f"doubt: {doubt}", style="yellow", markup=False)
+
+
+def read_options(items: list[str]) -> dict[str, Any]:
+    """FIELD=VALUE texts to fields; the value "none" is None.
+
+    Raises:
+        BadInput: no field or no value, or a field given twice.
+    """
+    found: dict[str, Any] = {}
+    for item in items:
+        field, equals, value = (part.strip() for part in item.partition("="))
+        if not (field and equals and value):
+            raise BadInput(f"--set {item!r}: wanted FIELD=VALUE, e.g. epochs=5")
+        if field in found:
+            raise BadInput(f"--set {field} is given twice; keep one")
+        found[field] = None if value.lower() == "none" else value
+    return found
