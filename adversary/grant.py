@@ -18,7 +18,7 @@ import defenses
 from adversary.threat import AuxImages, Observed, ThreatModel
 from splitlab.contracts import ArchSpec, FeatureSpec, InputSpec
 from splitlab.data import ImageSet
-from splitlab.errors import BadInput, Corrupt, Mismatch
+from splitlab.errors import BadInput, Corrupt, SplitLabError
 from splitlab.models import build
 from splitlab.randomness import Secret
 from splitlab.split import Part, cut, load_part_state, part_state
@@ -87,7 +87,7 @@ def read_grant(folder: Path) -> ThreatModel:
         raise Corrupt(folder / "grant.safetensors", "its tensors are not those granted", REMEDY)
     try:
         return _threat(content, tensors)
-    except (KeyError, TypeError, ValueError, ValidationError, Mismatch) as error:
+    except (KeyError, TypeError, ValueError, ValidationError, RuntimeError, SplitLabError) as error:
         raise Corrupt(path, f"it is damaged ({error})", REMEDY) from error
 
 

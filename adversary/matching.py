@@ -14,13 +14,17 @@ from torch import Tensor
 
 from splitlab.contracts import InputSpec
 
+START = 0.01
+"""Deviation of the first image's normalised pixels from the mean colour. The papers begin with
+zeros; a network without biases answers those with zeros, where ReLU has no slope, for ever."""
+
 
 @dataclass(frozen=True)
 class Settings:
     """Of one descent.
 
     Args:
-        steps: of Adam (AMSGrad, eps 1e-3), from an image of the mean colour.
+        steps: of Adam (AMSGrad, eps 1e-3), from the mean colour and a trace of noise.
         learning_rate: in units of normalised pixels a step.
         tv: weight of the total variation (`total_variation`), of normalised pixels.
         l2: weight of the mean squared normalised pixel.
@@ -67,6 +71,7 @@ def match_features(
     target: Tensor,
     settings: list[Settings],
     given: InputSpec,
+    rng: torch.Generator,
     counts: Tensor | None = None,
     unit: float = 1.0,
     advance: Callable[[int], None] | None = None,
@@ -78,6 +83,7 @@ def match_features(
         target: z^ [B, *feature_shape].
         settings: one for each row; their number of steps must be the same.
         given: size of the images, and the mean and deviation they are normalised by.
+        rng: CPU generator of the first image; all rows begin with the same.
         counts: float [B, *feature_shape], weight of each element of the feature loss (0 for
             elements that carry no information); None for 1 everywhere.
         unit: what the feature loss is divided by, e.g. the variance of features, so that weights
@@ -87,7 +93,8 @@ def match_features(
     device = target.device
     mean, std = (torch.tensor(v, device=device).view(-1, 1, 1) for v in (given.mean, given.std))
     low, high = (0 - mean) / std, (1 - mean) / std
-    rows = [torch.zeros(given.shape, device=device, requires_grad=True) for _ in settings]
+    start = START * torch.randn(given.shape, generator=rng).to(device)
+    rows = [start.clone().requires_grad_() for _ in settings]
     optimizer = torch.optim.Adam(
         [{"params": [row], "lr": s.learning_rate} for row, s in zip(rows, settings, strict=True)],
         eps=1e-3,

@@ -104,7 +104,9 @@ class RMLE(Attack):
             unit = self._unit(observed.features)
             work = watch.task(self.name, self.steps * len(observed.ids))
             matches = [
-                match_features(model, z, [settings] * len(z), given, counts(z), unit, work.advance)
+                match_features(
+                    model, z, [settings] * len(z), given, draw, counts(z), unit, work.advance
+                )
                 for z in observed.features.to(place).split(ROWS)
             ]
             work.close()
@@ -139,6 +141,7 @@ class RMLE(Attack):
                 counts(seen),
                 threat.input or InputSpec(),
                 self._unit(seen),
+                draw,
                 work.advance,
             )
             base = Settings(self.choose_steps, 1.0, 0.0, self.l2, self.box)

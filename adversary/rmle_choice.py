@@ -31,6 +31,7 @@ class Bench:
         counts: weight of each element of the feature loss, or None.
         given: the images' size, mean and deviation.
         unit: what the feature loss is divided by.
+        rng: of the first images.
         advance: told the number of images after every step.
     """
 
@@ -40,6 +41,7 @@ class Bench:
     counts: Tensor | None
     given: InputSpec
     unit: float
+    rng: torch.Generator
     advance: Callable[[int], None]
 
     def losses(self, options: Sequence[Settings]) -> list[float]:
@@ -50,6 +52,7 @@ class Bench:
             self.seen.repeat(times),
             [option for option in options for _ in self.seen],
             self.given,
+            self.rng,
             None if self.counts is None else self.counts.repeat(times),
             self.unit,
             self.advance,

@@ -1,0 +1,69 @@
+"""Every attack under every knowledge against every defence at every kind of split point.
+
+Pairwise by default: each two of the three meet at least once. All combinations under `slow`.
+"""
+
+from itertools import product
+
+import pytest
+from worlds import Orthogonal, capture, outcome, threat, tiny_head
+
+from adversary.registry import ATTACKS
+from defenses import DEFENSES
+
+ATTACKS_AND_KNOWLEDGE = [
+    (name, knowledge)
+    for name in ATTACKS
+    for knowledge in ("queries", "unaware", "adaptive")
+    if (name, knowledge) != ("rmle", "queries")
+]
+DEFENCES = [
+    "none",
+    *(f"{d}:draw={m}" for d in DEFENSES if d != "none" for m in ("fresh", "fixed")),
+    "gaussian+dropout",
+]
+POINTS = ["block1", "block2", "block3", "pool", "vit", "grid"]
+EVERY = list(product(ATTACKS_AND_KNOWLEDGE, DEFENCES, POINTS))
+QUICK = {
+    "decoder": {"epochs": 1, "width": 8, "depth": 1},
+    "rmle": {"steps": 6, "choose_steps": 3, "choose_images": 1},
+}
+
+
+def pairwise():
+    """A greedy cover of all pairs."""
+
+    def pairs(combination):
+        return {(i, j, combination[i], combination[j]) for i in range(3) for j in range(i)}
+
+    left = set().union(*map(pairs, EVERY))
+    while left:
+        best = max(EVERY, key=lambda c: len(pairs(c) & left))
+        left -= pairs(best)
+        yield best
+
+
+def head_at(point):
+    if point == "vit":
+        return tiny_head("layers.0", "tiny_vit", depth=1)
+    return Orthogonal("grid") if point == "grid" else tiny_head(point)
+
+
+def attacked(attack, defense, point):
+    name, knowledge = attack
+    head = head_at(point)
+    kind = ATTACKS.load(name).configured(QUICK.get(name, {}))
+    done = outcome(kind, threat(head, defense, known=knowledge), capture(head, defense))
+    assert done.estimate.images.shape == (8, 3, 16, 16)
+    assert done.effort["fit_seconds"] >= 0
+
+
+@pytest.mark.parametrize(("attack", "defense", "point"), list(pairwise()))
+def test_pairwise(attack, defense, point):
+    attacked(attack, defense, point)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("attack", "defense", "point"), EVERY)
+def test_every_combination(attack, defense, point):
+    attacked(attack, defense, point)
