@@ -38,7 +38,9 @@ Defense = Annotated[
     str, typer.Option(help='Such as "gaussian:level=0.1,draw=fixed+dropout:level=0.3".')
 ]
 Wire = Annotated[str, typer.Option(help="FP32, FP16, BF16 or INT8.")]
-Epochs = Annotated[int, typer.Option(help="Passes over the victim's training images.")]
+Epochs = Annotated[
+    int | None, typer.Option(help="Passes over the victim's training images; default the recipe's.")
+]
 Weights = Annotated[
     Path | None, typer.Option(help="Trained weights (.pth, .safetensors) instead of training.")
 ]
@@ -81,7 +83,7 @@ def sweep_split_points(
     repeats: Annotated[
         int, typer.Option(help="Captures of each victim, linked and averaged by the adversary.")
     ] = 1,
-    epochs: Epochs = 6,
+    epochs: Epochs = None,
     weights: Weights = None,
     lpips_weights: Annotated[Path | None, typer.Option(help="Folder of LPIPS backbones.")] = None,
     seed: Seed = 0,
@@ -114,7 +116,7 @@ def sweep_split_points(
         "queries": queries,
         "victims": victims,
         "repeats": repeats,
-        "victim": {"epochs": epochs},
+        "victim": {} if epochs is None else {"epochs": epochs},
         "weights_hash": file_hash(weights),
         "seed": seed,
         "device": device,
@@ -164,7 +166,7 @@ def train(
     ] = False,
     wire: Wire = "FP32",
     train_images: Annotated[int, typer.Option(help="Training images.")] = 4000,
-    epochs: Epochs = 6,
+    epochs: Epochs = None,
     weights: Weights = None,
     seed: Seed = 0,
     secret_seed: SecretSeed = None,
@@ -188,7 +190,7 @@ def train(
         train_with_defense=train_with_defense,
         wire=wire,
         train_images=train_images,
-        victim={"epochs": epochs},
+        victim={} if epochs is None else {"epochs": epochs},
         weights_hash=file_hash(weights),
         seed=seed,
         device=device,
