@@ -10,7 +10,7 @@ sweep: .venv/installed  ## train, split, deploy, attack and report on the embedd
 	$(BIN)/bench sweep-split-points --out $(RUN)
 
 test: .venv/installed-dev  ## the fast test suite, at most 5 minutes on 2 cores
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 test-slow: .venv/installed-dev  ## what takes minutes: every torchvision network, full products
 	$(BIN)/pytest -m slow

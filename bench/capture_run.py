@@ -114,8 +114,8 @@ def utility(captured: Captured, whole: Tensor, victims: ImageSet) -> dict[str, f
         max|y| over all logits.
     """
     through = captured.logits
-    right = (whole.argmax(1) == victims.labels).float().mean()
-    same = (through.argmax(1) == whole.argmax(1)).float().mean()
+    right = (whole.argmax(1) == victims.labels).double().mean()
+    same = (through.argmax(1) == whole.argmax(1)).double().mean()
     error = (through - whole).abs().max() / whole.abs().max()
     return {
         "accuracy": float(captured.evaluation["accuracy"]),

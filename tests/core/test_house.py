@@ -37,9 +37,10 @@ def test_files_are_small_rooms():
     long = {
         path.name: count
         for path in tracked("*.py")
-        if "_pb2" not in path.name and (count := len(path.read_text().splitlines())) > 300
+        if "_pb2" not in path.name
+        and (count := len(path.read_text().splitlines())) > (350 if "tests" in path.parts else 300)
     }
-    assert not long, f"past 300 lines, ask what wants to leave: {long}"
+    assert not long, f"past 300 lines (350 in tests), ask what wants to leave: {long}"
 
 
 def test_no_path_of_a_machine_and_no_unfinished_work():
@@ -57,8 +58,8 @@ def test_readme_names_every_command_of_every_role():
     roles = {line.split(" ")[0] for line in readme_commands()}
     assert roles == set(ROLES)
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
-    for target in re.findall(r"\bmake ([a-z-]+)", (ROOT / "README.md").read_text()):
-        assert target in targets
+    named = re.findall(r"(?:^|`)make ([a-z-]+)", (ROOT / "README.md").read_text(), re.M)
+    assert {"sweep", "test"} <= set(named) <= targets
 
 
 @pytest.mark.parametrize("line", readme_commands())
