@@ -60,8 +60,8 @@ class Decoder(Attack):
     }
 
     epochs: Epochs = 3
-    batch_size: BatchSize = 16
-    learning_rate: LearningRate = 2e-3
+    batch_size: BatchSize = 32
+    learning_rate: LearningRate = 3e-3
     optimizer: Literal["adam", "adam amsgrad eps 1e-3"] = "adam"
     schedule: Literal["one cycle", "halved every 20 epochs"] = "one cycle"
     linear_start: bool = True

@@ -13,8 +13,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from cloud_server.folding import fold_batch_norm
 from splitlab.errors import BadInput
+from splitlab.split.folding import fold_batch_norm
 from splitlab.training import choose_device
 
 EngineName = Literal["plain", "folded", "channels_last"]

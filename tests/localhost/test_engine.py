@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from cloud_server.engine import Engine
-from cloud_server.folding import fold_batch_norm
 from splitlab.contracts import ArchSpec
 from splitlab.errors import BadInput
 from splitlab.models import build
 from splitlab.split import cut
+from splitlab.split.folding import fold_batch_norm
 
 SHAPE = (8, 32, 32)
 
