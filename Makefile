@@ -2,7 +2,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
 RUN ?= runs/default
-export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: sweep test test-slow check format lint types layers stubs-fresh stubs clean
 

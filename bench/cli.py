@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from splitlab.console import console, guarded
-
-# Two torch processes on few cores fight through spinning threads; this must stand before torch.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 app = typer.Typer(
     help="Train and deploy a split network, attack what crosses the wire, report what leaks.",

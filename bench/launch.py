@@ -1,7 +1,8 @@
 """Start the two roles as real processes on localhost, with a thread share each.
 
 Two torch processes on few cores fight through spinning OpenMP threads, so every child waits
-passively and gets its share of threads before torch is imported. A child never outlives the
+passively and gets its share of threads before torch is imported. The bench itself keeps spinning:
+waiting passively makes its small training steps up to twice as slow. A child never outlives the
 bench: on Linux the kernel ends it with its parent, also after `kill -9`.
 """
 
