@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.launch import ServerProcess, run_edge_client
+from bench.launch import Gate, ServerProcess, run_edge_client
 from bench.recipe import SweepConfig
 from bench.score import read_join
 from splitlab.capture import Capture
@@ -33,22 +33,41 @@ class Captured:
     logits: Tensor
 
 
-def capture_in_background(
-    place: Path, config: SweepConfig, data_root: Path | None
-) -> Future[Captured]:
-    """Start `run` in a thread of its own; an earlier, finished one is read back at once.
+class CaptureRun:
+    """One split point over real processes, in a thread of its own; a context manager.
+
+    The processes start at once; the images are sent when the first one asks for the result, so
+    that the latency is not measured against an adversary that trains on the same cores. An
+    earlier, finished run is read back. Leaving the block before that ends them unused.
 
     The thread that starts the processes also waits for them: on Linux a child is told to end with
     the thread that made it.
     """
-    pool = ThreadPoolExecutor(1, thread_name_prefix="capture")
-    future = pool.submit(run, place, config, data_root)
-    pool.shutdown(wait=False)
-    return future
+
+    def __init__(self, place: Path, config: SweepConfig, data_root: Path | None) -> None:
+        self._gate = Gate()
+        pool = ThreadPoolExecutor(1, thread_name_prefix="capture")
+        self._future = pool.submit(run, place, config, data_root, self._gate)
+        pool.shutdown(wait=False)
+
+    def result(self) -> Captured:
+        """Let the client send, and wait for what comes of it.
+
+        Raises:
+            SplitLabError: a process failed.
+        """
+        self._gate.open()
+        return self._future.result()
+
+    def __enter__(self) -> CaptureRun:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._gate.give_up()
 
 
-def run(place: Path, config: SweepConfig, data_root: Path | None) -> Captured:
-    """Serve, evaluate, capture; files under `place`.
+def run(place: Path, config: SweepConfig, data_root: Path | None, gate: Gate) -> Captured:
+    """Serve, evaluate once the gate is open, capture; files under `place`.
 
     Raises:
         SplitLabError: a process failed; the message ends with its words.
@@ -80,7 +99,7 @@ def run(place: Path, config: SweepConfig, data_root: Path | None) -> Captured:
         ]
         if data_root is not None:
             words += ["--data-root", str(data_root)]
-        run_edge_client(words, place / "client.log")
+        run_edge_client(words, place / "client.log", gate)
     found = read_back(place)
     if found is None:
         raise SplitLabError(f"{place}: client and server ended well, yet the capture is not whole")

@@ -111,24 +111,50 @@ class ServerProcess:
         self.stop()
 
 
-def run_edge_client(words: Sequence[str], log: Path, threads: int = 1) -> None:
-    """Run one `edge-client` to its end.
+class Gate:
+    """Opened or given up, once, by another thread than the one that waits for it."""
+
+    def __init__(self) -> None:
+        self.decided = threading.Event()
+        self.given_up = False
+
+    def open(self) -> None:
+        self.decided.set()
+
+    def give_up(self) -> None:
+        """Too late once it is open."""
+        self.given_up = not self.decided.is_set()
+        self.decided.set()
+
+
+def run_edge_client(words: Sequence[str], log: Path, gate: Gate, threads: int = 1) -> None:
+    """Run one `edge-client ... evaluate --hold` to its end.
+
+    It starts at once, and sends when the gate opens: what it measures is then not disturbed by
+    what this process does until then. A gate that is given up ends it.
 
     Raises:
         SplitLabError: it failed; the message ends with its words.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as output:
-        done = subprocess.run(
-            command("edge_client", *words),
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            command("edge_client", *words, "--hold"),
+            stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
             env=thread_environment(threads),
             preexec_fn=_end_with_parent,
-            check=False,
-        )
-    if done.returncode != 0:
-        raise SplitLabError(f"edge-client ended with {done.returncode}: {tail_of(log)}")
+        ) as process,
+    ):
+        while not gate.decided.wait(timeout=0.2) and process.poll() is None:
+            pass
+        if gate.given_up:
+            process.terminate()
+        process.communicate(b"go\n")
+    if process.returncode != 0:
+        raise SplitLabError(f"edge-client ended with {process.returncode}: {tail_of(log)}")
 
 
 def tail_of(log: Path, lines: int = 4) -> str:

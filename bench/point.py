@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +14,7 @@ from torch import Tensor
 from adversary.attack import Attack, Observation, run_attack
 from adversary.floor import mean_image
 from adversary.registry import ATTACKS
-from bench.capture_run import Captured, utility
+from bench.capture_run import Captured, CaptureRun, utility
 from bench.doubtful import own_doubts
 from bench.grants import GrantRequest, make_threat
 from bench.grids import save_grid
@@ -45,7 +44,7 @@ class Scene:
     splits: Splits
     split: SplitPoint
     place: Path
-    capture: Future[Captured]
+    capture: CaptureRun
     whole: Tensor
     embed: Callable[[Tensor], Tensor]
     images: Path

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import defenses
 from bench import recipe
-from bench.capture_run import capture_in_background, whole_network
+from bench.capture_run import CaptureRun, whole_network
 from bench.deploy import deploy, whole
 from bench.judge import prepare_judge
 from bench.point import Plan, Scene, make_attack, plans, run_point
@@ -95,22 +95,23 @@ class Sweep:
             place = self.run / "points" / split.name
             own = self._defended_victim(split, victim)
             self._deploy(place, split, own)
-            scene = Scene(
-                config=self.config,
-                splits=self.splits,
-                split=split,
-                place=place,
-                capture=capture_in_background(place, self.config, self.data_root),
-                whole=whole_network(own.net, victims),
-                embed=judge,
-                images=self.run / "images",
-                lpips_weights=self.lpips_weights,
-            )
-            for plan, point in pending:
-                record = run_point(scene, plan, point, self.progress)
-                self.store.write(record)
-                done.append(record)
-                points.advance(1)
+            with CaptureRun(place, self.config, self.data_root) as capture:
+                scene = Scene(
+                    config=self.config,
+                    splits=self.splits,
+                    split=split,
+                    place=place,
+                    capture=capture,
+                    whole=whole_network(own.net, victims),
+                    embed=judge,
+                    images=self.run / "images",
+                    lpips_weights=self.lpips_weights,
+                )
+                for plan, point in pending:
+                    record = run_point(scene, plan, point, self.progress)
+                    self.store.write(record)
+                    done.append(record)
+                    points.advance(1)
         points.close()
         return done
 

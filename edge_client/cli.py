@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -160,6 +161,9 @@ def evaluate(
     secret_seed: Annotated[
         int | None, typer.Option(help="draws order and ids, for reproduction only")
     ] = None,
+    hold: Annotated[
+        bool, typer.Option("--hold", help="when ready say so, and wait for a line on stdin")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON, not a table")] = False,
 ) -> None:
     """Send a data set, shuffled, and state accuracy, bytes per image and latency."""
@@ -188,6 +192,9 @@ def evaluate(
         images = splits.partitions[partition]
         if limit is not None:
             images = images.take(limit, seed)
+        if hold:
+            print(json.dumps({"event": "ready", "images": len(images)}), flush=True)
+            sys.stdin.readline()
         with Progress(console=errors, transient=True, disable=not errors.is_terminal) as bar:
             task = bar.add_task("sending", total=len(images) * repeat)
             done = evaluate(

@@ -125,6 +125,28 @@ def test_the_same_command_again_repeats_nothing(finished):
     assert before == {p.name: p.stat().st_mtime_ns for p in out.glob("records/*.json")}
 
 
+def test_ctrl_c_ends_the_run_and_its_processes(tmp_path):
+    """Interrupted while the adversary trains and the client waits: exit 130, nobody is left."""
+    out = tmp_path / "run"
+    words = sweep(out, "--set=decoder.epochs=500")
+    with subprocess.Popen(
+        words, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as running:
+        while running.poll() is None and not ready(out):
+            pass_time()
+        running.send_signal(signal.SIGINT)
+        text, _ = running.communicate()
+    assert running.returncode == 130, text
+    assert "start again to continue" in text
+    left = subprocess.run(["pgrep", "-f", str(out)], capture_output=True, check=False)
+    assert left.stdout == b""
+
+
+def ready(out):
+    logs = list(out.glob("points/*/client.log"))
+    return bool(logs) and "ready" in logs[0].read_text()
+
+
 def test_another_config_in_the_folder_is_refused(finished):
     done = run(sweep(finished[0], "--seed=9"))
     assert done.returncode == 2
