@@ -212,7 +212,9 @@ def train(
 @app.command()
 @guarded
 def grant(
-    deployment: Annotated[Path, typer.Argument(help="Folder with client/ and server/.")],
+    deployment: Annotated[
+        Path, typer.Argument(metavar="DEPLOYMENT", help="Folder with client/ and server/.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder that the adversary is given.")],
     head: Annotated[bool, typer.Option(help="Weights of the client's head.")] = False,
     defense: Annotated[bool, typer.Option(help="Which defence acts, with its levels.")] = False,
@@ -248,7 +250,9 @@ def grant(
 @app.command()
 @guarded
 def splits(
-    model: Annotated[str, typer.Argument(help="Own, torchvision or timm network.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Own, torchvision or timm network.")
+    ],
     size: Size = 32,
     classes: Annotated[int, typer.Option(help="Number of classes.")] = 10,
     operations: Annotated[bool, typer.Option(help="Every operation, not only blocks.")] = False,
@@ -262,7 +266,9 @@ def splits(
 
 @app.command()
 @guarded
-def report(run: Annotated[Path, typer.Argument(help="Run folder with records/.")]) -> None:
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder with records/.")],
+) -> None:
     """Rebuild report.html, report.json and the CSV of a run from its records alone."""
     from bench.report import write_report
 

@@ -120,16 +120,19 @@ def _metric(name: str, value: Interval | None) -> Cell:
 def rich_table(records: Sequence[Record], recommended: str | None, title: str) -> Table:
     """One row a split point for a terminal of 80 columns; the report's table has every column.
 
-    Each attack's cell is "PSNR dB / SSIM".
+    Each attack's cell is the PSNR, with the SSIM beside it where there is room.
     """
     lines = sorted({(str(r.config["attack"]), str(r.config["knowledge"])) for r in records})
-    drawn = Table(title=title, header_style="bold", caption="PSNR in dB / SSIM; floor: mean image")
-    drawn.add_column("split point", overflow="fold")
+    room = len(lines) <= 2
+    caption = "attacks: PSNR in dB" + (", SSIM" if room else "") + "; floor: mean image"
+    drawn = Table(title=title, header_style="bold", caption=caption, pad_edge=False)
+    drawn.add_column("split\npoint", overflow="fold", no_wrap=True)
     for attack, knowledge in lines:
         known = "" if knowledge == "undefended" else f"\n{knowledge}"
         drawn.add_column(f"{attack}{known}", justify="right")
-    for name in ("floor", "acc. %", "KiB up", "client %", "p50 ms"):
-        drawn.add_column(name, justify="right")
+    costs = ("client\nMACs %", "p50\nms") if room else ()
+    for name in ("floor", "acc. %", "KiB up", *costs):
+        drawn.add_column(name, justify="right", no_wrap=True)
     by_split: dict[str, dict[tuple[str, str], Record]] = {}
     for record in sorted(records, key=lambda r: r.split["index"]):
         line = (str(record.config["attack"]), str(record.config["knowledge"]))
@@ -137,22 +140,27 @@ def rich_table(records: Sequence[Record], recommended: str | None, title: str) -
     for name, group in by_split.items():
         one = next(iter(group.values()))
         macs = one.split["head_macs"] + one.split["rest_macs"]
-        floors = [f.mean for r in group.values() if (f := r.floor.get("psnr")) and f.mean]
-        drawn.add_row(
+        widest = max(group.values(), key=lambda r: f.items if (f := r.floor.get("psnr")) else 0)
+        floor = widest.floor.get("psnr")
+        cells = [
             name,
-            *(_leak(group[line]) if line in group else "-" for line in lines),
-            f"{max(floors):.1f}" if floors else "n/a",
+            *(_leak(group[line], room) if line in group else "-" for line in lines),
+            f"{floor.mean:.1f}" if floor and floor.mean is not None else "n/a",
             f"{one.utility['accuracy']:.1f}",
             f"{one.rate['payload_up'] / 1024:.1f}",
             f"{100 * one.split['head_macs'] / max(macs, 1):.0f}",
             f"{one.latency['total']['p50']:.1f}" if "total" in one.latency else "n/a",
+        ]
+        drawn.add_row(
+            *cells[: len(cells) if room else -2],
             style="bold cyan" if name == recommended else None,
         )
     return drawn
 
 
-def _leak(record: Record) -> str:
+def _leak(record: Record, with_ssim: bool) -> str:
     psnr, ssim = record.leakage.get("psnr"), record.leakage.get("ssim")
-    first = f"{psnr.mean:.1f}" if psnr and psnr.mean is not None else "n/a"
-    second = f"{ssim.mean:.2f}" if ssim and ssim.mean is not None else "n/a"
-    return f"{first} / {second}"
+    text = f"{psnr.mean:.1f}" if psnr and psnr.mean is not None else "n/a"
+    if with_ssim and ssim and ssim.mean is not None:
+        text += f"  {ssim.mean:.2f}"
+    return text

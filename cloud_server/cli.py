@@ -25,7 +25,9 @@ def say(event: str, **facts: Any) -> None:
 @app.command()
 @guarded
 def serve(
-    half: Annotated[Path, typer.Argument(help="the server half, DEPLOYMENT/server")],
+    half: Annotated[
+        Path, typer.Argument(metavar="HALF", help="the server half, DEPLOYMENT/server")
+    ],
     listen: Annotated[
         str, typer.Option(help="HOST:PORT; port 0 picks a free one and prints it")
     ] = "127.0.0.1:50051",

@@ -80,7 +80,9 @@ class Connection:
 @app.callback()
 def connection(
     ctx: typer.Context,
-    half: Annotated[Path, typer.Argument(help="the client half, DEPLOYMENT/client")],
+    half: Annotated[
+        Path, typer.Argument(metavar="HALF", help="the client half, DEPLOYMENT/client")
+    ],
     server: Annotated[
         list[str] | None,
         typer.Option(help="HOST:PORT, required; repeat it for servers with different bodies"),
