@@ -167,8 +167,7 @@ def _kept_secret(path: Path, secret_seed: int | None) -> Secret:
         except (KeyError, TypeError, ValueError) as error:
             raise Corrupt(path, "it is damaged", "start the sweep in a new folder") from error
     secret = Secret.new(secret_seed)
-    write_json(path, {"key": secret.key.hex()})
-    path.chmod(0o600)
+    write_json(path, {"key": secret.key.hex()}, private=True)
     return secret
 
 

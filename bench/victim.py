@@ -84,7 +84,7 @@ def prepare_victim(
     facts["validation_accuracy"] = accuracy(net, splits.validation, config.device)
     net.to("cpu")
     facts["weights"] = hash_tensors(net.net.state_dict())
-    write_tensors(kept, net.net.state_dict())
+    write_tensors(kept, net.net.state_dict(), private=True)  # it holds the head
     write_json(finished, facts)
     (folder / "checkpoint.pt").unlink(missing_ok=True)
     return Victim(arch, net, facts)

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from splitlab.contracts import Defense, Protector
-from splitlab.randomness import Draw, FreeDraw, Secret
+from splitlab.randomness import Draw, KeyedDraw, Secret
 
 DrawMode = Annotated[
     Literal["fresh", "fixed"],
@@ -64,6 +64,6 @@ class NoiseDefense(Defense):
     def protector(self, feature_shape: tuple[int, ...], secret: Secret) -> Noise:
         fixed = None
         if self.draw == "fixed":
-            source = FreeDraw(secret.generator("fixed noise", self.name))
+            source = KeyedDraw(secret, f"fixed noise of {self.name}")
             fixed = self.sample(torch.empty(1, *feature_shape), source, "fixed")[0]
         return Noise(self.combine, self.sample, fixed)

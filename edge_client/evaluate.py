@@ -70,7 +70,7 @@ def evaluate(
     join: dict[str, int] = {}
     results: list[InferResult] = []
     for turn in range(repeat):
-        order = torch.randperm(len(images), generator=secret.generator("order", turn))
+        order = secret.permutation(len(images), "order", turn)
         answers: list[Tensor] = []
         for start in range(0, len(order), batch):
             chosen = order[start : start + batch]
@@ -94,7 +94,7 @@ def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
     Raises:
         StorageFull: no space left; what stood there before is untouched.
     """
-    write_json(folder / "join.json", {"rows": evaluation.join})
+    write_json(folder / "join.json", {"rows": evaluation.join}, private=True)
     write_tensors(folder / "logits.safetensors", {"logits": evaluation.logits})
     write_json(folder / "evaluation.json", evaluation.account)
 

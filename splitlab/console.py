@@ -36,11 +36,15 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             told = f"error: {where} = {first['input']!r}: {first['msg']}"
             errors.print(told, style="bold red", markup=False)
             raise typer.Exit(2) from error
-        except KeyboardInterrupt as error:
-            errors.print("interrupted; what is finished is kept, start again to continue")
-            raise typer.Exit(130) from error
         except BrokenPipeError:
             sys.stderr.close()
             raise typer.Exit(0) from None
+        except OSError as error:
+            told = f"error: {error.filename or 'the system'}: {error.strerror or error}"
+            errors.print(told, style="bold red", markup=False)
+            raise typer.Exit(2) from error
+        except KeyboardInterrupt as error:
+            errors.print("interrupted; what is finished is kept, start again to continue")
+            raise typer.Exit(130) from error
 
     return run

@@ -12,6 +12,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -47,9 +48,19 @@ class Secret:
         text = "\x1f".join(map(str, labels)).encode()
         return Secret(hashlib.blake2b(text, key=self.key, digest_size=32).digest())
 
-    def generator(self, *labels: str | int) -> torch.Generator:
-        """A CPU generator for one purpose under this secret."""
-        return torch.Generator().manual_seed(self.number(*labels))
+    def uniform(self, count: int, *labels: str | int) -> Tensor:
+        """`count` float64 numbers in (0, 1) for one purpose, from a keystream (SHAKE-256).
+
+        Not from torch's generator: that one keeps 32 bits of a seed, few enough to try them all.
+        """
+        text = "\x1f".join(map(str, labels)).encode()
+        stream = hashlib.shake_256(len(self.key).to_bytes(2, "little") + self.key + text)
+        words = np.frombuffer(stream.digest(8 * count), dtype="<u8") >> np.uint64(12)
+        return torch.from_numpy((words.astype(np.float64) + 0.5) / 2.0**52)
+
+    def permutation(self, count: int, *labels: str | int) -> Tensor:
+        """0..count-1 in an order that only the key's holder knows, int64 [count]."""
+        return self.uniform(count, *labels).argsort()
 
 
 class Draw(Protocol):
@@ -78,21 +89,22 @@ class KeyedDraw:
     request_id: str
     first_row: int = 0
 
-    def _rows(self, like: Tensor, purpose: str) -> list[torch.Generator]:
-        return [
-            self.secret.generator(self.request_id, self.first_row + row, purpose)
-            for row in range(like.shape[0])
+    def _rows(self, like: Tensor, purpose: str) -> Tensor:
+        """Uniform float64 in (0, 1) of `like`'s shape, one stream a row."""
+        count = like[0].numel() if len(like) else 0
+        rows = [
+            self.secret.uniform(count, self.request_id, self.first_row + row, purpose)
+            for row in range(len(like))
         ]
+        return torch.cat(rows).view(like.shape) if rows else torch.empty(like.shape).double()
 
     def normal(self, like: Tensor, purpose: str) -> Tensor:
-        shape = like.shape[1:]
-        rows = [torch.randn(shape, generator=g) for g in self._rows(like, purpose)]
-        return _stack(rows, like)
+        return torch.special.ndtri(self._rows(like, purpose)).to(like)
 
     def uniform(self, like: Tensor, purpose: str) -> Tensor:
-        shape = like.shape[1:]
-        rows = [torch.rand(shape, generator=g) for g in self._rows(like, purpose)]
-        return _stack(rows, like)
+        # Rounding to a narrower type may reach 1, which the contract leaves out.
+        largest = 1.0 - torch.finfo(like.dtype).eps / 2
+        return self._rows(like, purpose).clamp_max(largest).to(like)
 
 
 @dataclass(frozen=True)
@@ -106,7 +118,3 @@ class FreeDraw:
 
     def uniform(self, like: Tensor, purpose: str) -> Tensor:  # noqa: ARG002
         return torch.rand(like.shape, generator=self.source).to(like)
-
-
-def _stack(rows: list[Tensor], like: Tensor) -> Tensor:
-    return torch.stack(rows).to(like) if rows else torch.empty_like(like)

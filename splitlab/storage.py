@@ -17,19 +17,24 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from splitlab.errors import Corrupt, StorageFull
+from splitlab.errors import BadInput, Corrupt, StorageFull
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes, *, private: bool = False) -> None:
     """Write `data` to `path` so that a kill at any moment leaves the old file or the new one.
+
+    Args:
+        private: readable by its owner alone, from the first byte on.
 
     Raises:
         StorageFull: no space left; what stood at `path` before is untouched.
+        BadInput: it cannot be written there, e.g. a parent is a file.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with beside.open("wb") as file:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        with os.fdopen(os.open(beside, flags, 0o600 if private else 0o666), "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -43,7 +48,18 @@ def write_bytes(path: Path, data: bytes) -> None:
                 f"{path}: no space left for {len(data)} bytes; free some and start again, "
                 "finished work is kept"
             ) from error
-        raise
+        raise BadInput(f"{path}: {error.strerror}; give a folder that can be written") from error
+
+
+def require_writable(folder: Path) -> None:
+    """Make `folder` and write in it, so that no work is done whose result cannot be kept.
+
+    Raises:
+        BadInput, StorageFull: it cannot be made or written.
+    """
+    probe = folder / ".writable"
+    write_bytes(probe, b"")
+    probe.unlink()
 
 
 def _fsync_folder(folder: Path) -> None:
@@ -61,9 +77,10 @@ def canonical_json(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, *, private: bool = False) -> None:
     """Write indented JSON with sorted keys, atomically."""
-    write_bytes(path, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode())
+    text = json.dumps(value, indent=1, sort_keys=True) + "\n"
+    write_bytes(path, text.encode(), private=private)
 
 
 def read_json(path: Path, remedy: str = "write it again") -> dict[str, Any]:
@@ -84,11 +101,15 @@ def read_json(path: Path, remedy: str = "write it again") -> dict[str, Any]:
 
 
 def write_tensors(
-    path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    metadata: dict[str, str] | None = None,
+    *,
+    private: bool = False,
 ) -> None:
     """Write a safetensors file, atomically. Tensors are moved to the CPU and made contiguous."""
     plain = {k: v.detach().to("cpu").contiguous().clone() for k, v in tensors.items()}
-    write_bytes(path, save(plain, metadata))
+    write_bytes(path, save(plain, metadata), private=private)
 
 
 def read_tensors(path: Path, remedy: str = "write it again") -> dict[str, Tensor]:

@@ -80,10 +80,9 @@ def write_deployment(
     tensors = {f"head.{k}": v for k, v in part_state(head).items()}
     tensors |= {f"protectors.{k}": v for k, v in protectors.state_dict().items()}
     tensors |= {f"tail.{k}": v for k, v in part_state(tail).items()}
-    write_tensors(client / "weights.safetensors", tensors)
+    write_tensors(client / "weights.safetensors", tensors, private=True)
     hidden = {"key": secret.key.hex(), "total": selector.total, "chosen": selector.chosen}
-    write_bytes(client / "secret.json", canonical_json(hidden))
-    (client / "secret.json").chmod(0o600)
+    write_bytes(client / "secret.json", canonical_json(hidden), private=True)
     mine = ClientManifest(
         **common,
         defense=defended.spec,

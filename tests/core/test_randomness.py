@@ -37,6 +37,33 @@ def test_draws_have_their_distribution():
     assert abs(uniform.mean() - 0.5) < 0.01
 
 
+def test_every_bit_of_the_key_counts():
+    """A generator that keeps 32 bits of its seed would repeat itself within these keys."""
+    like = torch.zeros(1, 8)
+    key = bytes(range(32))
+    drawn = set()
+    for bit in range(256):
+        flipped = bytearray(key)
+        flipped[bit // 8] ^= 1 << (bit % 8)
+        noise = KeyedDraw(Secret(bytes(flipped)), "id").normal(like, "n")
+        drawn.add(tuple(noise.flatten().tolist()))
+    assert len(drawn) == 256
+
+
+def test_a_stream_is_longer_than_32_bits_of_state():
+    """Consecutive requests under one key never share a value, as 2^32 states would allow."""
+    secret = Secret.new(3)
+    first = torch.cat([secret.uniform(2000, "id", row) for row in range(50)])
+    assert len(first.unique()) == len(first)
+
+
+def test_a_permutation_holds_each_index_once():
+    order = Secret.new(1).permutation(100, "order")
+    assert sorted(order.tolist()) == list(range(100))
+    assert order.tolist() != list(range(100))
+    assert torch.equal(order, Secret.new(1).permutation(100, "order"))
+
+
 def test_secrets_are_new_unless_asked_for_and_never_shown():
     assert Secret.new() != Secret.new()
     assert Secret.new(7) == Secret.new(7) != Secret.new(8)
