@@ -51,15 +51,18 @@ def attack(
     from adversary.attack import run_attack
     from adversary.estimate_files import attacked, write_estimate
     from splitlab.randomness import generator
+    from splitlab.storage import require_writable
     from splitlab.training import choose_device, showing
 
+    require_writable(out)
     place = str(choose_device(device))
     threat, observation = attacked(capture, knows, limit)
     with showing(console) as progress:
         rng = generator(seed, "attack", attack)
         outcome = run_attack(chosen, threat, observation, rng, device=place, progress=progress)
     write_estimate(out, chosen, threat, outcome, seed)
-    console.print(f"{len(outcome.ids)} reconstructions by {attack}: {out}", soft_wrap=True)
+    told = f"{len(outcome.ids)} reconstructions by {attack}: {out}"
+    console.print(told, soft_wrap=True, markup=False)
     for doubt in outcome.estimate.doubts:
         console.print(f"doubt: {doubt}", style="yellow", markup=False)
 

@@ -54,7 +54,9 @@ def sweep_split_points(
     splits: Annotated[
         str, typer.Option(help="How many, spread evenly; 'all'; or names with commas.")
     ] = "6",
-    granularity: Annotated[str, typer.Option(help="block or operation.")] = "block",
+    granularity: Annotated[
+        str, typer.Option(help="block or operation: where cuts are offered.")
+    ] = "block",
     tail_start: Annotated[
         str | None, typer.Option(help="Split point at which the server's body ends.")
     ] = None,
@@ -64,7 +66,10 @@ def sweep_split_points(
     ] = False,
     wire: Wire = "FP32",
     attack: Annotated[
-        list[str] | None, typer.Option(help="Repeat for several; default decoder and rmle.")
+        list[str] | None,
+        typer.Option(
+            help="decoder, rmle or mean-image; repeat for several; default decoder and rmle."
+        ),
     ] = None,
     set_option: Annotated[
         list[str] | None,
@@ -95,6 +100,7 @@ def sweep_split_points(
     from bench.report import all_doubts, write_report
     from bench.sweep import Sweep
     from bench.table import rich_table
+    from splitlab.record import RecordStore
     from splitlab.training import showing
 
     fields: dict[str, Any] = {
@@ -123,7 +129,7 @@ def sweep_split_points(
         fields["attacked"] = counts(attacked)
     config = recipe.validated(**fields)
     with showing(console) as progress:
-        records = Sweep(
+        Sweep(
             out,
             config,
             weights=weights,
@@ -133,8 +139,9 @@ def sweep_split_points(
             secret_seed=secret_seed,
             progress=progress,
         ).execute()
-    advice = recommend(records)
     page = write_report(out)
+    records = RecordStore(out).all()
+    advice = recommend(records)
     title = f"{model} on {config.dataset_kind}, defence {defense}"
     console.print(rich_table(records, advice.split, title))
     console.print(f"[bold]Recommended split point: {advice.split or 'none'}[/]")
@@ -142,7 +149,7 @@ def sweep_split_points(
     if advice.warning:
         console.print(f"[yellow]{advice.warning}.[/]", soft_wrap=True)
     console.print(f"{len(all_doubts(records))} doubts are listed in the report.")
-    console.print(f"Report: {page}", soft_wrap=True)
+    console.print(f"Report: {page}", soft_wrap=True, markup=False)
 
 
 @app.command()
@@ -205,8 +212,8 @@ def train(
         f"validation accuracy {facts['validation_accuracy']:.1f} %, split point "
         f"{facts['split']}, digest {facts['digest'][:16]}"
     )
-    console.print(f"client half (keep it): {out / 'client'}", soft_wrap=True)
-    console.print(f"server half (give it away): {out / 'server'}", soft_wrap=True)
+    console.print(f"client half (keep it): {out / 'client'}", soft_wrap=True, markup=False)
+    console.print(f"server half (give it away): {out / 'server'}", soft_wrap=True, markup=False)
 
 
 @app.command()
@@ -225,26 +232,21 @@ def grant(
     aux: Annotated[int, typer.Option(help="Number of the adversary's own images.")] = 0,
     validation: Annotated[int, typer.Option(help="Images to choose its settings by.")] = 0,
     observe: Annotated[int, typer.Option(help="Number of chosen-input queries.")] = 0,
-    linked: Annotated[int, typer.Option(help="Requests of one image it can link.", min=1)] = 1,
     dataset: Dataset = "photo-patches",
-    size: Size = 32,
     seed: Seed = 0,
     data_root: DataRoot = None,
     download: Download = False,
 ) -> None:
     """Write what an adversary is granted, and nothing else, into a folder for it."""
     from adversary.grant import write_grant
-    from bench.grants import GrantRequest, make_threat
-    from splitlab.data import load_splits
+    from bench.grants import GrantRequest, adversary_images, make_threat
 
-    request = GrantRequest(
-        head, defense, noise, bodies, tail, selector, aux, validation, observe, linked
-    )
-    splits = load_splits(dataset, size=size, seed=seed, root=data_root, download=download)
+    request = GrantRequest(head, defense, noise, bodies, tail, selector, aux, validation, observe)
+    splits = adversary_images(deployment, dataset, seed, data_root, download)
     write_grant(out, make_threat(deployment, request, splits, seed, name="granted"))
     told = ", ".join(f"{k} {v}" if v is not True else k for k, v in request.card().items())
     console.print(f"granted to the adversary: {told}")
-    console.print(f"{out}", soft_wrap=True)
+    console.print(str(out), soft_wrap=True, markup=False)
 
 
 @app.command()
@@ -272,7 +274,7 @@ def report(
     """Rebuild report.html, report.json and the CSV of a run from its records alone."""
     from bench.report import write_report
 
-    console.print(f"Report: {write_report(run)}", soft_wrap=True)
+    console.print(f"Report: {write_report(run)}", soft_wrap=True, markup=False)
 
 
 @perf.command("train")

@@ -29,6 +29,7 @@ def deploy(
     classes: tuple[str, ...],
     secret: Secret,
     protectors: nn.ModuleList | None = None,
+    victims_hash: str = "",
 ) -> str:
     """Cut `net` and write `folder/client` and `folder/server`; returns the digest.
 
@@ -36,6 +37,7 @@ def deploy(
         defense: text that `defenses.parse` reads, e.g. "gaussian:level=0.1,draw=fixed".
         secret: the client's; draws the fixed noise and keys the fresh one.
         protectors: trained along with the network; made from `secret` where None.
+        victims_hash: hash of the images that are kept for attacks.
 
     Raises:
         UnknownName, NotCuttable: no such defence or split point.
@@ -58,6 +60,7 @@ def deploy(
         secret=secret,
         classes=classes,
         wire=wire,
+        victims_hash=victims_hash,
     )
 
 
@@ -77,7 +80,9 @@ def whole(folder: Path) -> bool:
     try:
         client = ClientHalf.load(folder / "client", defenses.parse)
         server = ServerHalf.load(folder / "server")
+        if client.digest == server.digest:
+            return True
     except SplitLabError:
-        shutil.rmtree(folder, ignore_errors=True)
-        return False
-    return client.digest == server.digest
+        pass
+    shutil.rmtree(folder, ignore_errors=True)
+    return False

@@ -17,9 +17,9 @@ from torch import Tensor
 
 import defenses
 from adversary.threat import AuxImages, Observed, ThreatModel
-from splitlab.data import ImageSet, Splits
+from splitlab.data import ImageSet, Splits, load_splits
 from splitlab.deployment import ClientHalf, ServerHalf
-from splitlab.errors import BadInput
+from splitlab.errors import BadInput, Mismatch
 from splitlab.randomness import KeyedDraw
 from splitlab.wire.codec import decode, encode
 
@@ -74,6 +74,8 @@ def make_threat(
         BadInput: noise without the defence, or more images than there are.
         Corrupt: a half is damaged.
     """
+    if not any(value for field, value in vars(request).items() if field != "linked"):
+        raise BadInput("nothing is granted; name at least one of --head, --observe N, --aux N ...")
     if request.noise and not request.defense:
         raise BadInput("--noise without --defense: noise is part of the defence; grant both")
     client = ClientHalf.load(deployment / "client", defenses.parse)
@@ -99,6 +101,25 @@ def make_threat(
         aux=aux,
         observe=Observed(queried, query(client, queried, request.linked)) if queried else None,
     )
+
+
+def adversary_images(
+    deployment: Path, dataset: str, seed: int, root: Path | None, download: bool
+) -> Splits:
+    """The partitions of the data set that the deployment was trained on, at its image size.
+
+    Raises:
+        Mismatch: another data set, seed or version of it than at training: its auxiliary images
+            might be victims there.
+    """
+    client = ClientHalf.load(deployment / "client", defenses.parse)
+    splits = load_splits(dataset, size=client.input.size, seed=seed, root=root, download=download)
+    if client.manifest.victims_hash not in ("", splits.victims.hash):
+        raise Mismatch(
+            f"--dataset {dataset} --seed {seed} has other victims than the deployment was "
+            "trained beside; give the data set and seed of `bench train`"
+        )
+    return splits
 
 
 def query(client: ClientHalf, images: ImageSet, linked: int = 1) -> Tensor:

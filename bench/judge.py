@@ -17,7 +17,6 @@ from splitlab.split import cut, split_points
 from splitlab.storage import read_tensors, write_tensors
 from splitlab.training import Progress, TrainRecipe, train_classifier
 
-NAME = "tiny_cnn"
 RECIPE = TrainRecipe(epochs=3)
 
 
@@ -26,10 +25,12 @@ def prepare_judge(
 ) -> Callable[[Tensor], Tensor]:
     """Images [B, 3, S, S] in [0, 1] -> features of the judge's last split point, flattened.
 
-    A small plain CNN of another architecture and another seed than the victim's, trained on the
-    training images; it has seen neither the victims' images nor any reconstruction.
+    A small plain CNN (a small transformer where the victim is that CNN), of another architecture
+    and another seed than the victim's, trained on the training images; it
+    has seen neither the victims' images nor any reconstruction.
     """
-    arch = ArchSpec(name=NAME, classes=len(splits.classes), input=InputSpec(size=config.size))
+    name = "tiny_vit" if config.model == "tiny_cnn" else "tiny_cnn"
+    arch = ArchSpec(name=name, classes=len(splits.classes), input=InputSpec(size=config.size))
     net = build(arch, seed=config.seed + 7919)
     kept = folder / "judge.safetensors"
     try:

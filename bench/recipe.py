@@ -81,7 +81,7 @@ def validated(**fields: Any) -> SweepConfig:
 def _told(error: ValidationError) -> str:
     first = error.errors()[0]
     flag = "--" + "-".join(str(part) for part in first["loc"]).replace("_", "-")
-    return f"{flag} {first['input']!r}: {first['msg'].lower()}"
+    return f"{flag} {first['input']!r}: {first['msg']}"
 
 
 def save(config: SweepConfig, path: Path) -> None:

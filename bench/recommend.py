@@ -66,6 +66,11 @@ def places(records: Sequence[Record]) -> list[Place]:
     return sorted(found, key=lambda p: p.index)
 
 
+def _left_out(fit: list[Place], shown: list[Place]) -> str:
+    count = len(fit) - len(shown)
+    return f", {count} left out as every attack failed there" if count else ""
+
+
 def recommend(records: Sequence[Record]) -> Recommendation:
     """The least leaking split point that leaves the server real work and keeps the accuracy.
 
@@ -77,28 +82,31 @@ def recommend(records: Sequence[Record]) -> Recommendation:
         return Recommendation(None, "no split point has a scored attack yet")
     top = max(p.accuracy for p in found)
     fit = [p for p in found if p.client_share <= CLIENT_SHARE and p.accuracy >= top - ACCURACY_LOSS]
+    shown = [p for p in fit if p.psnr - p.floor > FLOOR_MARGIN_DB]
+    if fit and not shown:
+        return Recommendation(
+            None,
+            "every attack failed at every split point that could be taken, which shows nothing to "
+            "be hidden; run a stronger attack",
+        )
     if not fit:
         return Recommendation(
             None,
             f"no split point keeps the accuracy within {ACCURACY_LOSS:g} point of {top:.1f} % "
             f"and leaves the server at least {1 - CLIENT_SHARE:.0%} of the computation",
         )
-    best = min(fit, key=lambda p: (p.psnr, p.client_share))
+    best = min(shown, key=lambda p: (p.psnr, p.client_share))
     reason = (
         f"least leakage among the {len(fit)} of {len(found)} split points that keep the accuracy "
         f"within {ACCURACY_LOSS:g} point and leave the server at least {1 - CLIENT_SHARE:.0%} of "
-        f"the computation: the best attack ({best.attack}) recovers {best.psnr:.1f} dB, the mean "
-        f"image {best.floor:.1f} dB; accuracy {best.accuracy:.1f} %, the client runs "
-        f"{best.client_share:.0%} of the network and sends {best.payload / 1024:.1f} KiB an image"
+        f"the computation{_left_out(fit, shown)}: the best attack ({best.attack}) recovers "
+        f"{best.psnr:.1f} dB, the mean image {best.floor:.1f} dB; accuracy {best.accuracy:.1f} %, "
+        f"the client runs {best.client_share:.0%} of the network and sends "
+        f"{best.payload / 1024:.1f} KiB an image"
     )
     gain = best.psnr - best.floor
     warning = ""
-    if gain <= FLOOR_MARGIN_DB:
-        warning = (
-            "every attack that was run there failed, so nothing is shown to be hidden; run a "
-            "stronger one before you trust it"
-        )
-    elif gain >= CLEAR_OF_FLOOR:
+    if gain >= CLEAR_OF_FLOOR:
         warning = (
             f"it still leaks: {gain:.1f} dB above the mean image; a deeper cut or a defence is "
             "needed where images must stay hidden"

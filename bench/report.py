@@ -30,7 +30,8 @@ def write_report(run: Path) -> Path:
         Corrupt: a record is damaged; the message names it.
     """
     if not run.is_dir():
-        raise BadInput(f"{run}: there is no such folder; give the folder of a run")
+        what = "is a file" if run.exists() else "there is no such folder"
+        raise BadInput(f"{run}: {what}; give the folder of a run")
     store = RecordStore(run)
     records = store.all()
     if not records:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import defenses
+from adversary.registry import ATTACKS
 from bench import recipe
 from bench.capture_run import CaptureRun, whole_network
 from bench.deploy import deploy, whole
@@ -15,7 +16,8 @@ from bench.recipe import SweepConfig
 from bench.victim import Victim, arch_of, prepare_victim
 from splitlab.contracts import ArchSpec
 from splitlab.data import Splits, load_splits
-from splitlab.errors import BadInput, Corrupt
+from splitlab.errors import BadInput, Corrupt, UnknownName
+from splitlab.machine import commit
 from splitlab.models import Normalised, build
 from splitlab.randomness import Secret
 from splitlab.record import Record, RecordStore, point_hash
@@ -49,6 +51,7 @@ class Sweep:
         secret_seed: int | None = None,
         progress: Progress | None = None,
     ) -> None:
+        commit()  # of the code that was loaded, not of what the checkout becomes meanwhile
         self.run, self.config, self.weights = run, config, weights
         self.data_root, self.lpips_weights = data_root, lpips_weights
         self.progress = progress or Silent()
@@ -61,6 +64,11 @@ class Sweep:
         self.plans = plans(config)
         for plan in self.plans:
             make_attack(plan.attack, config.attack_options.get(plan.attack, {}))
+        for name in config.attack_options:
+            if name not in config.attacks:
+                raise UnknownName("attack of this sweep", name, config.attacks)
+        for name in config.attacked:
+            ATTACKS[name]
         self.splits: Splits = load_splits(
             config.dataset,
             size=config.size,
@@ -69,6 +77,7 @@ class Sweep:
             download=download,
             limits={"train": config.train_images},
         )
+        _check_counts(config, self.splits)
         self.arch = arch_of(config, len(self.splits.classes))
         self.chosen = choose(config, build(self.arch, seed=0), self.arch)
         recipe.save(config, settings)
@@ -156,16 +165,42 @@ class Sweep:
             wire=self.config.wire,
             classes=self.splits.classes,
             secret=self.secret,
+            victims_hash=self.splits.victims.hash,
         )
 
 
+def _check_counts(config: SweepConfig, splits: Splits) -> None:
+    """
+    Raises:
+        BadInput: more images are asked for than there are; a record would state a false number.
+    """
+    for flag, asked, there in (
+        ("--train-images", config.train_images, len(splits.train)),
+        ("--queries", config.queries, len(splits.auxiliary)),
+        ("--victims", config.victims, len(splits.victims)),
+    ):
+        if asked > there:
+            raise BadInput(f"{flag} {asked}: {config.dataset_kind} has {there}; ask for fewer")
+
+
 def _kept_secret(path: Path, secret_seed: int | None) -> Secret:
-    """The client's secret of this run: drawn once, so that a continued run has the same noise."""
+    """The client's secret of this run: drawn once, so that a continued run has the same noise.
+
+    Raises:
+        Corrupt: the file is damaged.
+        BadInput: the run began with another secret than `secret_seed` gives.
+    """
     if path.exists():
         try:
-            return Secret(bytes.fromhex(read_json(path)["key"]))
+            kept = Secret(bytes.fromhex(read_json(path)["key"]))
         except (KeyError, TypeError, ValueError) as error:
             raise Corrupt(path, "it is damaged", "start the sweep in a new folder") from error
+        if secret_seed is not None and kept != Secret.new(secret_seed):
+            raise BadInput(
+                f"--secret-seed {secret_seed}: this run began with another secret; leave the flag "
+                "out to continue it, or choose another --out"
+            )
+        return kept
     secret = Secret.new(secret_seed)
     write_json(path, {"key": secret.key.hex()}, private=True)
     return secret

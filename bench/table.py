@@ -58,6 +58,7 @@ def sweep_table(records: Sequence[Record], recommended: str | None) -> SweepTabl
         "split point",
         "attack",
         "knowledge",
+        "victims",
         *(TITLES[m] for m in metrics),
         "floor [dB]",
         "ceiling [dB]",
@@ -77,6 +78,7 @@ def sweep_table(records: Sequence[Record], recommended: str | None) -> SweepTabl
             Cell(name),
             Cell(str(record.config["attack"])),
             Cell(str(record.config["knowledge"])),
+            Cell(str(floor.items) if floor else "n/a"),
             *(_metric(m, record.leakage.get(m)) for m in metrics),
             Cell(f"{floor.mean:.1f}" if floor and floor.mean is not None else "n/a"),
             Cell(f"{top:.1f}" if top is not None else "n/a"),
@@ -89,8 +91,8 @@ def sweep_table(records: Sequence[Record], recommended: str | None) -> SweepTabl
     note = (
         "Mean and 95 % bootstrap interval over independent groups of victims. Floor: answering "
         "with the mean auxiliary image, on the same victims. Ceiling: the decoder with "
-        "chosen-input queries on the same split point. Latency is of a whole request of the "
-        "client, over loopback."
+        "chosen-input queries on the same split point, on all victims. Latency is of a whole "
+        "request of the client, over loopback."
     )
     return SweepTable(columns, tuple(rows), note)
 

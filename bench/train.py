@@ -14,6 +14,7 @@ from splitlab.errors import BadInput
 from splitlab.models import build
 from splitlab.randomness import Secret
 from splitlab.split import find_point, split_points
+from splitlab.storage import require_writable
 from splitlab.training import Progress, Protection
 
 
@@ -57,6 +58,7 @@ def train_and_deploy(
         end = find_point(points, config.tail_start)
         if end.index <= point.index:
             raise BadInput(f"--tail-start {end.name} is not behind --split {point.name}")
+    require_writable(out)
     secret = Secret.new(secret_seed)
     protectors = stack.protectors(point.shape, secret)
     protect = Protection(point.name, protectors) if config.train_with_defense else None
@@ -74,5 +76,6 @@ def train_and_deploy(
         classes=splits.classes,
         secret=secret,
         protectors=protectors,
+        victims_hash=splits.victims.hash,
     )
     return {**victim.facts, "split": point.name, "digest": digest}

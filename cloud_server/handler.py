@@ -135,6 +135,8 @@ class Handler:
         unknown = [name for name in request.outputs if name not in self._names]
         if unknown:
             raise BadInput(f"output {unknown[0]!r} is not served; there are {self._names}")
+        if len(set(request.outputs)) != len(request.outputs):
+            raise BadInput("an output is asked for twice; ask for each once")
         return list(request.outputs) or self._names
 
     def _encode(self, answer: Answer, names: list[str]) -> tuple[WireTensor, ...]:

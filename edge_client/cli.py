@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 from typer.core import TyperGroup
@@ -130,7 +131,8 @@ def infer(
         return
     table = Table("image", "class", "probability", "prepared")
     for row in found:
-        table.add_row(row["image"], row["class"], f"{row['probability']:.3f}", row["prepared"])
+        words = (row["image"], row["class"], f"{row['probability']:.3f}", row["prepared"])
+        table.add_row(*map(escape, words))
     console.print(table)
     console.print(
         f"{len(found)} images in {result.seconds * 1000:.1f} ms, "
@@ -172,9 +174,12 @@ def evaluate(
     from edge_client.evaluate import evaluate, write_evaluation
     from splitlab.data import PARTITIONS, load_splits
     from splitlab.errors import UnknownName
+    from splitlab.storage import require_writable
 
     if partition not in PARTITIONS:
         raise UnknownName("partition", partition, PARTITIONS)
+    if out is not None:
+        require_writable(out)
     options: Connection = ctx.obj
     half, client = options.open()
     with client:

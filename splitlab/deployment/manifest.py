@@ -66,6 +66,7 @@ class ClientManifest(BaseModel):
     max_rows: int
     defense: str
     classes: tuple[str, ...]
+    victims_hash: str = Field(default="", description="hash of the images kept for attacks")
     file: str
     sha256: Hex256
     digest: Hex256

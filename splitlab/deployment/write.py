@@ -37,6 +37,7 @@ def write_deployment(
     selector: Selector | None = None,
     wire: WireType = "FP32",
     model_name: str = "",
+    victims_hash: str = "",
 ) -> str:
     """Write `folder/client` and `folder/server`; returns the digest of the server half.
 
@@ -48,6 +49,8 @@ def write_deployment(
         defended, protectors: the stack of defences and its protectors (their tensors are saved).
         secret: the client's key; keys the noise.
         classes: names of the classes, in the order of the logits.
+        victims_hash: hash of the images that are kept for attacks, so that nobody else's
+            auxiliary images can be among them by mistake.
         selector: which outputs the tail is fed; default the only one.
 
     Raises:
@@ -87,6 +90,7 @@ def write_deployment(
         **common,
         defense=defended.spec,
         classes=classes,
+        victims_hash=victims_hash,
         file="weights.safetensors",
         sha256=sha256((client / "weights.safetensors").read_bytes()),
         digest=manifest.digest,

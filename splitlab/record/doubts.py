@@ -59,20 +59,28 @@ def _psnr(record: Record) -> float | None:
 def _box_order(split: str, group: Sequence[Record]) -> list[str]:
     """A black box above the white box with the same knowledge of the defence."""
     best: dict[tuple[str, str], float] = {}
+    counts: dict[tuple[str, str], int] = {}
     for record in group:
         value = _psnr(record)
         box = record.threat.get("box")
         if value is not None and box in ("white", "black"):
             key = (str(record.config.get("knowledge")), box)
             best[key] = max(best.get(key, value), value)
+            counts[key] = record.leakage["psnr"].items
     return [
         f"{split}: the black-box attack ({black:.1f} dB) beats the white-box attack "
-        f"({best[knowledge, 'white']:.1f} dB), which knows more; the white box is not at its best"
+        f"({best[knowledge, 'white']:.1f} dB), which knows more{_on(counts, knowledge)}; the white "
+        "box is not at its best"
         for (knowledge, box), black in sorted(best.items())
         if box == "black"
         and (knowledge, "white") in best
         and black > best[knowledge, "white"] + MARGIN_DB
     ]
+
+
+def _on(counts: dict[tuple[str, str], int], knowledge: str) -> str:
+    black, white = counts[knowledge, "black"], counts[knowledge, "white"]
+    return "" if black == white else f", on {black} and {white} victims"
 
 
 def _awareness_order(split: str, group: Sequence[Record]) -> list[str]:

@@ -1,6 +1,7 @@
 """Wrong input at `bench`: one line that names it and says what to do, and a non-zero exit."""
 
 import pytest
+from PIL import Image
 from records import record
 from typer.testing import CliRunner
 
@@ -36,6 +37,10 @@ def told(words):
         (["--set", "decoder"], "--set 'decoder'"),
         (["--set", "decoder.epoch=1"], "its settings are"),
         (["--attacked", "rmle"], "--attacked 'rmle'"),
+        (["--attacked", "rmel=3"], "unknown attack 'rmel'; nearest: rmle"),
+        (["--set", "decodr.epochs=5"], "'decodr'; nearest: decoder"),
+        (["--victims", "100000"], "--victims 100000: photo-patches has 234; ask for fewer"),
+        (["--queries", "100000"], "--queries 100000"),
         (["--attack", "mean-image", "--tail-start", "block9"], "unknown split point 'block9'"),
         (["--weights", "no-such-file.pth"], "--weights no-such-file.pth"),
         (["--dataset", "imagefolder:no-such-folder"], "no-such-folder"),
@@ -83,6 +88,35 @@ def test_report_of_a_damaged_record(tmp_path):
     assert path.name in message.replace(" ", "")
     assert path.read_text() == whole[:100]
     assert not (tmp_path / "report.html").exists()
+
+
+def test_grant_of_nothing_and_of_other_images(tmp_path):
+    out = tmp_path / "d"
+    words = ["train", "--model", "tiny_cnn", "--split", "block1", "--epochs", "0"]
+    done = CliRunner().invoke(app, [*words, "--train-images", "64", "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    grant = ["grant", str(out), "--out", str(tmp_path / "g")]
+    assert "nothing is granted" in told(grant)
+    other = tmp_path / "images"
+    for part in ("train", "test"):
+        for label in range(10):
+            folder = other / part / f"class{label}"
+            folder.mkdir(parents=True)
+            for number in range(4):
+                pixels = bytes((37 * number + 11 * label + len(part) + i) % 256 for i in range(192))
+                Image.frombytes("RGB", (8, 8), pixels).save(folder / f"{number}.png")
+    message = told([*grant, "--observe", "4", "--dataset", f"imagefolder:{other}"])
+    assert "has other victims than the deployment" in message
+    assert not (tmp_path / "g").exists()
+
+
+def test_out_is_a_file(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("mine")
+    words = ["train", "--model", "tiny_cnn", "--split", "block1", "--epochs", "0", "--out"]
+    assert "give a folder that can be written" in told([*words, str(path / "d")])
+    assert path.read_text() == "mine"
+    assert "is a file" in told(["report", str(path)])
 
 
 def test_report_of_nothing(tmp_path):

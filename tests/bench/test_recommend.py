@@ -24,7 +24,7 @@ def test_a_place_is_judged_by_its_best_attack():
 
 
 def test_accuracy_is_kept():
-    together = [record("conv1", psnr=18), record("layer1", psnr=14, accuracy=70)]
+    together = [record("conv1", psnr=18), record("layer1", psnr=15, accuracy=70)]
     assert recommend(together).split == "conv1"
 
 
@@ -32,8 +32,13 @@ def test_between_floor_and_clear_there_is_no_warning():
     assert recommend([record("conv1", psnr=14)]).warning == ""
 
 
-def test_a_failed_attack_earns_no_trust():
-    assert "failed" in recommend([record("conv1", psnr=13.2)]).warning
+def test_a_failed_attack_earns_no_credit():
+    failed = record("layer1", psnr=13.2)
+    assert recommend([failed]).split is None
+    assert "failed" in recommend([failed]).reason
+    advice = recommend([record("conv1", psnr=30), failed])
+    assert advice.split == "conv1"
+    assert "1 left out" in advice.reason
 
 
 def test_nothing_to_recommend():

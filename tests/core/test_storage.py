@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from splitlab import storage
-from splitlab.errors import Corrupt, StorageFull
+from splitlab.errors import BadInput, Corrupt, StorageFull
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
@@ -22,6 +22,19 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         storage.write_json(path, {"a": 2})
     assert storage.read_json(path) == {"a": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["record.json"]
+
+
+def test_a_private_file_is_its_owner_s_alone(tmp_path):
+    storage.write_json(tmp_path / "secret.json", {"key": 1}, private=True)
+    assert (tmp_path / "secret.json").stat().st_mode & 0o077 == 0
+
+
+def test_a_file_where_a_folder_is_wanted_is_told(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(BadInput, match="give a folder that can be written"):
+        storage.require_writable(tmp_path / "file")
+    storage.require_writable(tmp_path / "new" / "folder")
+    assert list((tmp_path / "new" / "folder").iterdir()) == []
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff\xfe"])
