@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from bench.depth import depth_correlations
 from bench.grids import data_uri
 from bench.recommend import recommend
 from bench.table import sweep_table
@@ -49,6 +50,7 @@ def report_data(records: Sequence[Record]) -> dict[str, Any]:
         "version": __version__,
         "recommendation": asdict(recommend(records)),
         "doubts": all_doubts(records),
+        "depth": depth_correlations(records),
         "records": [r.model_dump(mode="json") for r in records],
     }
 
@@ -81,6 +83,7 @@ def render(run: Path, records: Sequence[Record]) -> str:
         recommendation=advice,
         table=sweep_table(records, advice.split),
         figure=sweep_figure(records),
+        depth=depth_correlations(records),
         threats=_threats(records),
         grids=_grids(run, records),
         doubts=all_doubts(records),

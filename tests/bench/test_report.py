@@ -5,8 +5,9 @@ import re
 
 import pytest
 import torch
-from records import record
+from records import NAMES, record
 
+from bench.depth import depth_correlations
 from bench.grids import save_grid
 from bench.report import write_report
 from splitlab.errors import BadInput
@@ -44,3 +45,11 @@ def test_no_records_no_report(tmp_path):
         write_report(tmp_path)
     with pytest.raises(BadInput, match="no such folder"):
         write_report(tmp_path / "absent")
+
+
+def test_leakage_against_depth():
+    four = [record(n, psnr=p) for n, p in zip(NAMES, (30, 25, 26, 14), strict=True)]
+    assert depth_correlations(four) == [
+        {"attack": "decoder, undefended", "split_points": 4, "spearman": -0.8}
+    ]
+    assert depth_correlations(four[:3])[0]["spearman"] is None
