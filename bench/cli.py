@@ -281,10 +281,13 @@ def report(
 @guarded
 def perf_train(
     device: Device = "auto",
+    model: Annotated[
+        str | None, typer.Option(help="Network; default tiny_cnn on a CPU, resnet20 on a GPU.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the measurement here as JSON.")] = None,
 ) -> None:
     """Images per second of the training loop against a plain DataLoader loop."""
     from bench.options import show_perf
     from bench.perf_train import perf_train as measure
 
-    show_perf(measure(device).as_dict(), out)
+    show_perf(measure(device, model).as_dict(), out)
