@@ -105,4 +105,4 @@ def _latency(axis: Axes, records: Sequence[Record], names: list[str]) -> None:
         axis.bar(range(len(found)), heights, bottom=bottom, color=colour, label=stage, width=0.6)
         bottom = [b + h for b, h in zip(bottom, heights, strict=True)]
     axis.set_ylabel("latency per request, p50 [ms]")
-    axis.legend(fontsize=8, frameon=False)
+    axis.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))

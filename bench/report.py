@@ -111,7 +111,8 @@ def _threats(records: Sequence[Record]) -> list[dict[str, Any]]:
     cards: dict[str, dict[str, Any]] = {}
     for record in records:
         name = f"{record.config['attack']}, {record.config['knowledge']}"
-        entries = [(k, v) for k, v in record.threat.items() if v not in (None, False, "")]
+        granted = ((k, v) for k, v in record.threat.items() if v not in (None, False, ""))
+        entries = [(k, "yes" if v is True else v) for k, v in granted]
         cards.setdefault(name, {"name": name, "entries": entries})
     return list(cards.values())
 
