@@ -44,10 +44,16 @@ class CaptureRun:
     the thread that made it.
     """
 
-    def __init__(self, place: Path, config: SweepConfig, data_root: Path | None) -> None:
+    def __init__(
+        self,
+        place: Path,
+        config: SweepConfig,
+        data_root: Path | None,
+        secret_seed: int | None = None,
+    ) -> None:
         self._gate = Gate()
         pool = ThreadPoolExecutor(1, thread_name_prefix="capture")
-        self._future = pool.submit(run, place, config, data_root, self._gate)
+        self._future = pool.submit(run, place, config, data_root, secret_seed, self._gate)
         pool.shutdown(wait=False)
 
     def result(self) -> Captured:
@@ -66,7 +72,13 @@ class CaptureRun:
         self._gate.give_up()
 
 
-def run(place: Path, config: SweepConfig, data_root: Path | None, gate: Gate) -> Captured:
+def run(
+    place: Path,
+    config: SweepConfig,
+    data_root: Path | None,
+    secret_seed: int | None,
+    gate: Gate,
+) -> Captured:
     """Serve, evaluate once the gate is open, capture; files under `place`.
 
     Raises:
@@ -99,6 +111,8 @@ def run(place: Path, config: SweepConfig, data_root: Path | None, gate: Gate) ->
         ]
         if data_root is not None:
             words += ["--data-root", str(data_root)]
+        if secret_seed is not None:
+            words += ["--secret-seed", str(secret_seed)]
         run_edge_client(words, place / "client.log", gate)
     found = read_back(place)
     if found is None:

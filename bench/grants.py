@@ -6,7 +6,6 @@ name, and what was not asked for is not in the threat model.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from splitlab.deployment import ClientHalf, ServerHalf
 from splitlab.errors import BadInput, Mismatch
 from splitlab.randomness import KeyedDraw
 from splitlab.wire.codec import decode, encode
+from splitlab.wire.request_ids import new_request_id
 
 ROWS = 256
 
@@ -125,12 +125,13 @@ def adversary_images(
 def query(client: ClientHalf, images: ImageSet, linked: int = 1) -> Tensor:
     """z^ [n, *feature_shape] of chosen images, as it would leave the wire: protected and coded.
 
-    Each image is sent `linked` times, under new ids, and the answers are averaged.
+    Each image is sent `linked` times, under ids of their own, and the answers are averaged. The
+    ids follow from the client's secret, so that a run under a `--secret-seed` repeats itself.
     """
     total = torch.zeros(())
     with torch.inference_mode():
-        for _ in range(linked):
-            request_id = secrets.token_hex(16)
+        for turn in range(linked):
+            request_id = new_request_id(client.secret, "query", turn)
             found = []
             for first, pixels in _pieces(images.floats("cpu")):
                 draw = KeyedDraw(client.secret, request_id, first)

@@ -54,7 +54,7 @@ class Sweep:
         commit()  # of the code that was loaded, not of what the checkout becomes meanwhile
         self.run, self.config, self.weights = run, config, weights
         self.data_root, self.lpips_weights = data_root, lpips_weights
-        self.progress = progress or Silent()
+        self.secret_seed, self.progress = secret_seed, progress or Silent()
         self.store = RecordStore(run)
         settings = run / "config.toml"
         if settings.exists():
@@ -104,7 +104,7 @@ class Sweep:
             place = self.run / "points" / split.name
             own = self._defended_victim(split, victim)
             self._deploy(place, split, own)
-            with CaptureRun(place, self.config, self.data_root) as capture:
+            with CaptureRun(place, self.config, self.data_root, self.secret_seed) as capture:
                 scene = Scene(
                     config=self.config,
                     splits=self.splits,

@@ -147,6 +147,23 @@ def ready(out):
     return bool(logs) and "ready" in logs[0].read_text()
 
 
+def test_a_secret_seed_repeats_a_defended_run(tmp_path):
+    """Ids, order, noise and numbers are the same; without the flag they would not be."""
+    found = []
+    for name in ("one", "two"):
+        more = ["--secret-seed=5", "--defense=gaussian:level=0.5", "--splits=block1"]
+        words = [*sweep(tmp_path / name, *more), "--attack=decoder"]
+        words.remove("--set=rmle.steps=5")
+        done = run(words)
+        assert done.returncode == 0, done.stdout + done.stderr
+        records = RecordStore(tmp_path / name).all()
+        found.append([(r.hash, r.leakage, r.utility["accuracy"]) for r in records])
+        join = next((tmp_path / name / "points").glob("*/evaluation/join.json"))
+        found[-1].append(read_json(join)["rows"])
+    assert found[0] == found[1]
+    assert {r.config["knowledge"] for r in records} == {"adaptive", "unaware"}
+
+
 def test_another_config_in_the_folder_is_refused(finished):
     done = run(sweep(finished[0], "--seed=9"))
     assert done.returncode == 2
