@@ -52,14 +52,20 @@ def write_bytes(path: Path, data: bytes, *, private: bool = False) -> None:
 
 
 def require_writable(folder: Path) -> None:
-    """Make `folder` and write in it, so that no work is done whose result cannot be kept.
+    """Write in `folder` and clean up, so that no work is done whose result cannot be kept.
+
+    A folder that was not there is not there afterwards either.
 
     Raises:
         BadInput, StorageFull: it cannot be made or written.
     """
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
     probe = folder / ".writable"
     write_bytes(probe, b"")
     probe.unlink()
+    for place in missing:
+        with contextlib.suppress(OSError):
+            place.rmdir()
 
 
 def _fsync_folder(folder: Path) -> None:

@@ -60,7 +60,7 @@ def read_pixels(path: Path, size: int) -> Pixels:
             return _unpack(read_tensors(cached))
     pixels = _decode_all(path, size)
     # A cache that cannot be written costs time at the next start, nothing else.
-    with suppress(OSError, StorageFull):
+    with suppress(BadInput, StorageFull):
         write_tensors(cached, _pack(pixels))
     return pixels
 

@@ -34,7 +34,10 @@ def test_a_file_where_a_folder_is_wanted_is_told(tmp_path):
     with pytest.raises(BadInput, match="give a folder that can be written"):
         storage.require_writable(tmp_path / "file")
     storage.require_writable(tmp_path / "new" / "folder")
-    assert list((tmp_path / "new" / "folder").iterdir()) == []
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "old").mkdir()
+    storage.require_writable(tmp_path / "old")
+    assert list((tmp_path / "old").iterdir()) == []
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff\xfe"])
