@@ -29,7 +29,8 @@ class Protection(NamedTuple):
     """A defence's protectors, acting at a split point while the network is trained.
 
     Args:
-        point: name of the split point, which must be a module (a named block).
+        point: name of the split point, which must be a module (a named block); the end of the
+            head for what acts on z, that of the body for what acts on its output.
         protector: one `Protector`, or a `ModuleList` of them in order; trained along where it has
             parameters.
         draw: fresh randomness; None for the loop's own, which a resumed run repeats.
@@ -49,7 +50,7 @@ def train_classifier(
     device: torch.device | str = "auto",
     checkpoint: Path | None = None,
     progress: Progress | None = None,
-    protect: Protection | tuple[Any, ...] | None = None,
+    protect: Protection | tuple[Any, ...] | Sequence[Protection] | None = None,
     watches: Sequence[str] = (),
     penalty: Penalty | None = None,
     phases: Sequence[Phase] | None = None,
@@ -62,7 +63,8 @@ def train_classifier(
 
     Args:
         data: the train partition is used, or the images as they are.
-        protect: (split point, protector[, draw]): the rest of the network learns on z'.
+        protect: (split point, protector[, draw]): the rest of the network learns on z'. Several
+            act in their order where they share a point.
         watches: names of modules whose outputs `penalty` is handed, before any protection.
         penalty: {"images", "labels", "logits" and each of `watches`: tensor} -> a term added to
             the loss, or None.
@@ -86,9 +88,8 @@ def train_classifier(
     with ExitStack() as hooks:
         for watched in watches:
             hooks.callback(_watch(net, watched, seen).remove)
-        if protect is not None:
-            point, protector, draw = Protection(*protect)
-            modules["protector"] = protector.to(device).train()
+        for number, (point, protector, draw) in enumerate(_protections(protect)):
+            modules[f"protector{number or ''}"] = protector.to(device).train()
             hooks.callback(_protect(net, point, protector, draw or FreeDraw(rng)).remove)
 
         def step(state: State, batch: Batch) -> dict[str, Loss]:
@@ -197,6 +198,17 @@ def _watch(net: nn.Module, name: str, seen: dict[str, Tensor]) -> torch.utils.ho
         seen[name] = output
 
     return _module(net, name).register_forward_hook(keep)
+
+
+def _protections(
+    given: Protection | tuple[Any, ...] | Sequence[Protection] | None,
+) -> list[Protection]:
+    """One, several or none as a list; a lone one begins with the name of its point."""
+    if given is None:
+        return []
+    if isinstance(given, tuple) and given and isinstance(given[0], str):
+        return [Protection(*given)]
+    return [Protection(*one) for one in given]
 
 
 def _protect(

@@ -126,6 +126,29 @@ def test_protectors_stack_and_their_draw_can_be_given(splits):
     assert not torch.equal(drawn, torch.randn(3, generator=torch.Generator().manual_seed(7)))
 
 
+def test_several_places_are_protected_at_once(splits):
+    """Head and body's end; a checkpoint holds the parameters of both."""
+
+    class Shift(Noise):
+        def __init__(self):
+            super().__init__(0.1)
+            self.shift = nn.Parameter(torch.zeros(()))
+
+        def forward(self, feature, draw):
+            return super().forward(feature, draw) + self.shift
+
+    first, second = Shift(), Shift()
+    places = [Protection("stem", first), Protection("rest", second)]
+    net = Small()
+    train_classifier(net, splits, TrainRecipe(epochs=1), device="cpu", protect=places)
+    assert first.shapes[0][1:] == (16, 15, 15)
+    assert second.shapes[0][1:] == (32, 7, 7)
+    assert first.shift != 0
+    assert second.shift != 0
+    assert not net.net.stem._forward_hooks
+    assert not net.net.rest._forward_hooks
+
+
 def test_places_that_are_no_modules_are_refused(splits):
     with pytest.raises(NotCuttable, match="'add_3' is no module"):
         train_classifier(Small(), splits, device="cpu", protect=("add_3", Noise(0.1)))
