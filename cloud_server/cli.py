@@ -1,4 +1,4 @@
-"""`cloud-server`: serve the bodies of one deployment."""
+"""`cloud-server`: serve the bodies of one deployment, or hand a server its part of them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,45 @@ from types import FrameType
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from splitlab.console import guarded
-from splitlab.errors import SplitLabError
+from splitlab.console import console, guarded
+from splitlab.errors import BadInput, SplitLabError
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+class ServeUnlessTold(TyperGroup):
+    """`cloud-server HALF ...` is `cloud-server serve HALF ...`; other words name a command."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] != "--help" and args[0] not in self.commands:
+            args = ["serve", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    cls=ServeUnlessTold,
+    help="Serve the bodies of a deployment: `cloud-server HALF` is `cloud-server serve HALF`.",
+)
 
 
 def say(event: str, **facts: Any) -> None:
     """One machine-readable line on standard output."""
     print(json.dumps({"event": event, **facts}), flush=True)
+
+
+def body_ids(text: str) -> list[int]:
+    """Text "0,2" -> [0, 2].
+
+    Raises:
+        BadInput: something else than numbers with commas between.
+    """
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isascii() and word.isdigit() for word in words):
+        raise BadInput(f"--bodies {text!r}: give numbers with commas, such as 0,2")
+    return [int(word) for word in words]
 
 
 @app.command()
@@ -31,6 +60,10 @@ def serve(
     listen: Annotated[
         str, typer.Option(help="HOST:PORT; port 0 picks a free one and prints it")
     ] = "127.0.0.1:50051",
+    bodies: Annotated[
+        str | None,
+        typer.Option(help="serve only these, such as 0,2; default: all whose shard is there"),
+    ] = None,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="allow plaintext off loopback")
     ] = False,
@@ -68,7 +101,7 @@ def serve(
         stopping.set()
 
     given = any((tls_cert, tls_key, tls_ca))
-    loaded = ServerHalf.load(half)
+    loaded = ServerHalf.load(half, None if bodies is None else body_ids(bodies))
     writer = CaptureWriter(tap, "server") if tap is not None else None
     try:
         server = CloudServer(
@@ -94,6 +127,7 @@ def serve(
         port=server.port,
         model=loaded.model_name,
         digest=loaded.digest,
+        bodies=loaded.body_ids,
         engine=server.engine,
     )
     stopping.wait()
@@ -103,3 +137,24 @@ def serve(
         stats = writer.close()
         facts["tap"] = {"frames": stats.frames, "dropped": stats.dropped}
     say("stopped", **facts)
+
+
+@app.command()
+@guarded
+def split(
+    half: Annotated[
+        Path, typer.Argument(metavar="HALF", help="the server half, DEPLOYMENT/server")
+    ],
+    bodies: Annotated[str, typer.Option(help="bodies that one server is to run, such as 0,2")],
+    out: Annotated[Path, typer.Option(help="folder to give to that server")],
+) -> None:
+    """Copy one server's part, these bodies and no others, into a folder of its own."""
+    from splitlab.deployment import split_server
+
+    ids = body_ids(bodies)
+    manifest = split_server(half, out, ids)
+    console.print(
+        f"{out}: {len(ids)} of {len(manifest.outputs)} bodies, digest {manifest.digest[:16]}",
+        soft_wrap=True,
+        markup=False,
+    )

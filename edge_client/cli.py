@@ -1,4 +1,4 @@
-"""`edge-client HALF --server HOST:PORT infer|evaluate ...`: the trusted side's command line."""
+"""`edge-client HALF --servers A,B infer|evaluate ...`: the trusted side's command line."""
 
 from __future__ import annotations
 
@@ -46,6 +46,7 @@ class Connection:
 
     half: Path
     servers: tuple[str, ...]
+    replicas: bool
     deadline: float
     retries: int
     window: int
@@ -68,6 +69,7 @@ class Connection:
         client = EdgeClient(
             half,
             self.servers,
+            replicas=self.replicas,
             deadline_s=self.deadline,
             retries=self.retries,
             window=self.window,
@@ -75,6 +77,10 @@ class Connection:
             tls=Tls(*self.tls) if any(self.tls) else None,
         )
         client.handshake()
+        for address, bodies in client.servers.items():
+            if not bodies:
+                told = f"warning: {address} does not answer or holds no body; it is left out"
+                errors.print(told, style="yellow", markup=False)
         return half, client
 
 
@@ -86,8 +92,19 @@ def connection(
     ],
     server: Annotated[
         list[str] | None,
-        typer.Option(help="HOST:PORT, required; repeat it for servers with different bodies"),
+        typer.Option(help="HOST:PORT of a server; repeat it for servers with different bodies"),
     ] = None,
+    servers: Annotated[
+        str, typer.Option(help="HOST:PORT,HOST:PORT,...: the same as --server, repeated")
+    ] = "",
+    replicas: Annotated[
+        bool,
+        typer.Option(
+            "--replicas",
+            help="servers may hold the same bodies: they take turns, and where one is dead or "
+            "exceeds --deadline the same bytes go to another",
+        ),
+    ] = False,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="allow plaintext off loopback")
     ] = False,
@@ -107,10 +124,12 @@ def connection(
         Path | None, typer.Option(help="PEM authority that signed the server's certificate")
     ] = None,
 ) -> None:
-    """Run head and tail here and the bodies on a server."""
+    """Run head and tail here and the bodies on one server or more."""
+    named = [address.strip() for address in servers.split(",") if address.strip()]
+    addresses = (*(server or ()), *named)
     tls = (tls_cert, tls_key, tls_ca)
     ctx.obj = Connection(
-        half, tuple(server or ()), deadline, retries, window, insecure, threads, tls
+        half, addresses, replicas, deadline, retries, window, insecure, threads, tls
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -12,10 +13,11 @@ import torch
 from torch import Tensor
 
 from edge_client.half import Half
+from edge_client.holders import Holders, distinct, group
 from edge_client.ledger import Ledger
 from edge_client.micro_batch import MicroBatch
 from edge_client.transport import Transport
-from splitlab.errors import BadInput, Mismatch
+from splitlab.errors import BadInput, ServerUnavailable
 from splitlab.wire import payload_bytes
 from splitlab.wire.channels import Tls
 from splitlab.wire.request_ids import new_request_id
@@ -36,6 +38,8 @@ class InferResult:
         payload_up, payload_down: raw contents of the tensors alone.
         messages: messages sent.
         retries: attempts beyond the first.
+        bytes_resent: whole messages of these attempts, not in `bytes_up`.
+        answered, failed: attempts by server (HOST:PORT).
     """
 
     logits: Tensor = field(repr=False)
@@ -48,6 +52,9 @@ class InferResult:
     payload_down: int
     messages: int
     retries: int
+    bytes_resent: int
+    answered: dict[str, int] = field(repr=False)
+    failed: dict[str, int] = field(repr=False)
 
 
 class EdgeClient:
@@ -56,6 +63,8 @@ class EdgeClient:
     Args:
         half: the client half.
         servers: HOST:PORT of each server; several hold different bodies of one deployment.
+        replicas: allow servers with the same bodies; they take turns, and where one is dead or
+            exceeds the deadline, the same bytes go to another.
         deadline_s: seconds that one attempt of one micro-batch may take.
         retries: further attempts after the first, on UNAVAILABLE only and with the same bytes.
         window: micro-batches under way at a time.
@@ -63,7 +72,8 @@ class EdgeClient:
         tls: certificate files; None for plaintext.
 
     Raises:
-        BadInput: no server, an address that is none, or plaintext off loopback.
+        BadInput: no server, one twice as its own replica, an address that is none, or plaintext
+            off loopback.
     """
 
     def __init__(
@@ -71,6 +81,7 @@ class EdgeClient:
         half: Half,
         servers: Sequence[str],
         *,
+        replicas: bool = False,
         deadline_s: float = 30.0,
         retries: int = 4,
         window: int = 8,
@@ -79,9 +90,11 @@ class EdgeClient:
     ) -> None:
         if not servers:
             raise BadInput("--server: give HOST:PORT of at least one server")
-        self._half, self._window = half, max(1, window)
+        if replicas:
+            distinct(servers)
+        self._half, self._window, self._replicas = half, max(1, window), replicas
         self._transports: list[Transport] = []
-        self._greeted = False
+        self._groups: list[Holders] = []
         for address in servers:
             self._transports.append(
                 Transport(
@@ -100,29 +113,31 @@ class EdgeClient:
         row = payload_bytes(self._half.feature.shape, self._half.wire)
         return max(1, min(self._half.max_rows, MICRO_BATCH_BYTES // row))
 
+    @property
+    def servers(self) -> dict[str, list[int]]:
+        """Address -> ids of the bodies held there; none where the handshake met nobody."""
+        return {transport.address: transport.bodies for transport in self._transports}
+
     def handshake(self) -> None:
         """Check that every server belongs to this half and that together they hold all outputs.
 
+        With replicas, a server that does not answer is done without where others hold all.
+
         Raises:
             ServerUnavailable, ServerRefused: a server does not answer, or says no.
-            Mismatch: another deployment, or an output that none or more than one of them holds.
+            Mismatch: another deployment, an output that none holds, or, without replicas, one
+                that more than one holds.
         """
-        holders: dict[str, str] = {}
-        for transport in self._transports:
-            transport.handshake()
-            for name in transport.outputs:
-                if name in holders:
-                    raise Mismatch(
-                        f"{name} is held by {holders[name]} and by {transport.address}; give "
-                        "servers with different bodies of one deployment"
-                    )
-                holders[name] = transport.address
+        with ThreadPoolExecutor(len(self._transports)) as pool:
+            absent = [error for error in pool.map(_greet, self._transports) if error is not None]
         wanted = [f"output_{i}" for i in range(len(self._half.outputs))]
-        if missing := [name for name in wanted if name not in holders]:
-            raise Mismatch(
-                f"no server holds {', '.join(missing)}; name the others with further --server"
-            )
-        self._greeted = True
+        there = [transport for transport in self._transports if transport.outputs]
+        held = {name for transport in there for name in transport.outputs}
+        missing = [name for name in wanted if name not in held]
+        if absent and (missing or not self._replicas):
+            without = f"; no other server holds {', '.join(missing)}" if there and missing else ""
+            raise ServerUnavailable(f"{absent[0]}{without}") from absent[0]
+        self._groups = group(there, wanted, self._replicas)
 
     def infer(self, images: Tensor, *, request_id: str | None = None) -> InferResult:
         """Classify images.
@@ -140,7 +155,7 @@ class EdgeClient:
         if images.dim() != 4 or tuple(images.shape[1:]) != wanted or not len(images):
             raise BadInput(f"images have shape {list(images.shape)}, {['B', *wanted]} is taken")
         started = time.perf_counter()
-        if not self._greeted:
+        if not self._groups:
             self.handshake()
         request_id = request_id or new_request_id()
         ledger = Ledger()
@@ -152,7 +167,7 @@ class EdgeClient:
                 while len(window) >= self._window:
                     logits.append(window.popleft().finish())
                 window.append(
-                    MicroBatch(self._half, self._transports, batch, request_id, first_row, ledger)
+                    MicroBatch(self._half, self._groups, batch, request_id, first_row, ledger)
                 )
             while window:
                 logits.append(window.popleft().finish())
@@ -170,6 +185,9 @@ class EdgeClient:
             payload_down=ledger.payload_down,
             messages=ledger.messages,
             retries=ledger.retries,
+            bytes_resent=ledger.bytes_resent,
+            answered=dict(ledger.answered),
+            failed=dict(ledger.failed),
         )
 
     def close(self) -> None:
@@ -187,3 +205,12 @@ class EdgeClient:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _greet(transport: Transport) -> ServerUnavailable | None:
+    """Shake hands; the error where nobody answers."""
+    try:
+        transport.handshake()
+    except ServerUnavailable as error:
+        return error
+    return None

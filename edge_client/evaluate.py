@@ -85,7 +85,9 @@ def evaluate(
         logits = torch.empty_like(torch.cat(answers))
         logits[order] = torch.cat(answers)
         found.append(logits)
-    return Evaluation(_account(results, found, images, batch), join, found[0])
+    account = _account(results, found, images, batch)
+    account["servers"] = _servers(client.servers, results)
+    return Evaluation(account, join, found[0])
 
 
 def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
@@ -127,5 +129,18 @@ def _account(
         "requests": len(results),
         "messages": sum(result.messages for result in results),
         "retries": sum(result.retries for result in results),
+        "bytes_resent": sum(result.bytes_resent for result in results),
         "images_per_second": sent / sum(result.seconds for result in results),
     }
+
+
+def _servers(held: dict[str, list[int]], results: list[InferResult]) -> list[dict[str, Any]]:
+    """Of each server, in the order in which they were named: its bodies and its attempts."""
+    return [
+        {
+            "bodies": bodies,
+            "answered": sum(result.answered.get(address, 0) for result in results),
+            "failed": sum(result.failed.get(address, 0) for result in results),
+        }
+        for address, bodies in held.items()
+    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,11 +20,14 @@ class Ledger:
     Args:
         ms: stage -> milliseconds, one value for each micro-batch. "head", "protect", "encode",
             "decode", "tail" are the client's; "queue" (waiting for the bodies' turn), "codec" and
-            "bodies" are the server's own figures; "network" is what is left of the round trip.
+            "bodies" are the slowest server's own figures; "network" is what is left of its round
+            trip; "retry" is what went by before the attempt that was answered, where one failed.
         bytes_up, bytes_down: whole messages with gRPC's header, without HTTP/2 and TCP.
         payload_up, payload_down: raw contents of the tensors alone.
         messages: messages sent, one for each micro-batch and server.
         retries: attempts beyond the first.
+        bytes_resent: whole messages of these attempts, not in `bytes_up`.
+        answered, failed: attempts by server (HOST:PORT).
     """
 
     ms: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -34,6 +37,9 @@ class Ledger:
     payload_down: int = 0
     messages: int = 0
     retries: int = 0
+    bytes_resent: int = 0
+    answered: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -49,6 +55,10 @@ class Ledger:
         self.messages += 1
         self.payload_up += payload
         self.bytes_up += len(message) + GRPC_PREFIX_BYTES
+
+    def resent(self, times: int, message: bytes) -> None:
+        self.retries += times
+        self.bytes_resent += times * (len(message) + GRPC_PREFIX_BYTES)
 
     def received(self, payload: int, message: bytes) -> None:
         self.payload_down += payload

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from edge_client.half import Half
+from edge_client.holders import Call, Holders
 from edge_client.ledger import Ledger
-from edge_client.transport import Call, Transport
 from splitlab.errors import BadInput, ServerRefused
 from splitlab.randomness import KeyedDraw
 from splitlab.wire import Reply, Request, WireTensor, decode, encode, reply_datatype
@@ -22,7 +22,7 @@ class MicroBatch:
 
     Args:
         half: the client half.
-        transports: a server each, after their handshakes.
+        groups: servers with the same bodies each; together they hold all outputs.
         images: float [b, 3, H, W] in [0, 1].
         request_id, first_row: where these images stand in which request; they key the noise.
         ledger: is told what it costs.
@@ -31,7 +31,7 @@ class MicroBatch:
     def __init__(
         self,
         half: Half,
-        transports: Sequence[Transport],
+        groups: Sequence[Holders],
         images: Tensor,
         request_id: str,
         first_row: int,
@@ -47,12 +47,12 @@ class MicroBatch:
                 feature = half.protect(feature, self._draw)
         with ledger.stage("encode"):
             tensors = tuple(encode(feature, half.wire))
-            raws = [self._request(tensors, transport) for transport in transports]
+            raws = [self._request(tensors, holders) for holders in groups]
         payload = sum(len(tensor.data) for tensor in tensors)
-        self._calls: list[tuple[Transport, Call]] = []
-        for transport, raw in zip(transports, raws, strict=True):
+        self._calls: list[tuple[Holders, Call]] = []
+        for holders, raw in zip(groups, raws, strict=True):
             ledger.sent(payload, raw)
-            self._calls.append((transport, transport.start(raw)))
+            self._calls.append((holders, holders.start(raw)))
 
     def finish(self) -> Tensor:
         """Logits [b, classes].
@@ -61,22 +61,26 @@ class MicroBatch:
             ServerUnavailable, ServerRefused, Mismatch: a server failed, or answered nonsense.
         """
         outputs: dict[str, Tensor] = {}
-        slowest: tuple[float, Reply | None] = (0.0, None)
-        for transport, call in self._calls:
+        slowest: tuple[Call, Reply] | None = None
+        for holders, call in self._calls:
             raw = call.result()
-            self._ledger.retries += call.attempts - 1
+            self._ledger.resent(call.attempts - 1, call.raw)
+            self._ledger.failed.update(call.failed)
+            self._ledger.answered[call.transport.address] += 1
             try:
                 with self._ledger.stage("decode"):
                     reply = Reply.from_bytes(raw)
-                    outputs |= self._decoded(reply, transport)
+                    outputs |= self._decoded(reply, holders.outputs)
             except BadInput as error:
                 raise ServerRefused(
-                    f"{transport.address} answered with something else than was asked for: "
+                    f"{call.transport.address} answered with something else than was asked for: "
                     f"{error}; use the two halves of one deployment"
                 ) from error
             self._ledger.received(sum(len(tensor.data) for tensor in reply.tensors), raw)
-            slowest = max(slowest, (call.seconds, reply), key=lambda pair: pair[0])
-        self._note(*slowest)
+            if slowest is None or call.total_seconds > slowest[0].total_seconds:
+                slowest = call, reply
+        if slowest is not None:
+            self._note(*slowest)
         with torch.inference_mode(), self._ledger.stage("tail"):
             ordered = [outputs[f"output_{i}"] for i in range(len(self._half.outputs))]
             return self._half.tail(self._half.select(ordered, self._draw))
@@ -86,21 +90,21 @@ class MicroBatch:
         for _, call in self._calls:
             call.cancel()
 
-    def _request(self, tensors: tuple[WireTensor, ...], transport: Transport) -> bytes:
-        """The client asks for everything the server holds, in order, whatever the selector."""
+    def _request(self, tensors: tuple[WireTensor, ...], holders: Holders) -> bytes:
+        """The client asks for everything a server holds, in order, whatever the selector."""
         return Request(
             model_name=self._half.model_name,
             message_id=self._id,
             tensors=tensors,
-            outputs=transport.outputs,
+            outputs=holders.outputs,
             parameters={DIGEST: self._half.digest},
         ).to_bytes()
 
-    def _decoded(self, reply: Reply, transport: Transport) -> dict[str, Tensor]:
+    def _decoded(self, reply: Reply, names: Sequence[str]) -> dict[str, Tensor]:
         if reply.message_id != self._id:
             raise BadInput(f"id {reply.message_id!r}, {self._id!r} was wanted")
         decoded = {}
-        for name in transport.outputs:
+        for name in names:
             shape = self._half.outputs[int(name.removeprefix("output_"))]
             datatype = reply_datatype(self._half.wire)
             output = decode(reply.tensors, name=name, datatype=datatype, shape=shape)
@@ -109,9 +113,9 @@ class MicroBatch:
             decoded[name] = output
         return decoded
 
-    def _note(self, seconds: float, reply: Reply | None) -> None:
+    def _note(self, call: Call, reply: Reply) -> None:
         """Part the slowest server's round trip into its own time and the network's."""
-        told = {} if reply is None else reply.parameters
+        told = reply.parameters
         server = {
             stage: sum(float(told.get(f"splitlab_{name}_us", 0)) for name in names) / 1e6
             for stage, names in (
@@ -120,7 +124,9 @@ class MicroBatch:
                 ("bodies", ("bodies",)),
             )
         }
-        self._ledger.add_seconds("network", seconds - sum(server.values()))
+        self._ledger.add_seconds("network", call.seconds - sum(server.values()))
+        if call.lost_seconds:
+            self._ledger.add_seconds("retry", call.lost_seconds)
         if any(name.startswith("splitlab_") for name in told):
             for stage, spent in server.items():
                 self._ledger.add_seconds(stage, spent)

@@ -1,4 +1,4 @@
-"""One server: its channel, the handshake, and calls that are sent again with the same bytes."""
+"""One server: its channel, the handshake, and whether it has just failed."""
 
 from __future__ import annotations
 
@@ -19,53 +19,7 @@ from splitlab.wire.messages import DIGEST, ENVELOPE_BYTES, INFER, SERVICE
 
 FIRST_PAUSE_S = 0.2  # before the second attempt; doubles with each further one
 LONGEST_PAUSE_S = 2.0
-
-
-class Call:
-    """One request under way; the bytes are made once and never again.
-
-    Attributes:
-        attempts: how often they were sent.
-        seconds: from the last sending to its answer, once `result` returned.
-    """
-
-    def __init__(self, transport: Transport, raw: bytes) -> None:
-        self._transport, self._raw = transport, raw
-        self.attempts, self.seconds = 0, 0.0
-        self._send()
-
-    def result(self) -> bytes:
-        """Wait for the answer.
-
-        Raises:
-            ServerUnavailable: no answer, after the last attempt or the deadline.
-            ServerRefused, Mismatch: an answer that says no.
-        """
-        while True:
-            try:
-                reply: bytes = self._future.result()
-            except grpc.RpcError as error:
-                if not self._transport.again(error, self.attempts):
-                    raise self._transport.explain(error, self.attempts) from error
-                sleep(pause(self.attempts))
-                self._send()
-                continue
-            self.seconds = self._ended - self._started
-            return reply
-
-    def cancel(self) -> None:
-        """Give up on it."""
-        self._future.cancel()
-
-    def _send(self) -> None:
-        self.attempts += 1
-        self._started = self._ended = time.perf_counter()
-        self._future = self._transport.send(self._raw)
-        self._future.add_done_callback(self._note_end)
-
-    def _note_end(self, future: Any) -> None:
-        if future is self._future:
-            self._ended = time.perf_counter()
+REST_S = 30.0  # a server that failed is asked last for so long, where others hold its bodies
 
 
 def pause(attempt: int) -> float:
@@ -94,7 +48,8 @@ class Transport:
         tls: Tls | None,
     ) -> None:
         self.address, self._half = address, half
-        self._deadline_s, self._retries = deadline_s, retries
+        self._deadline_s, self.retries = deadline_s, retries
+        self._rests_until = 0.0
         datatype = reply_datatype(half.wire)
         row = sum(payload_bytes(shape, datatype) for shape in half.outputs)
         self._channel = open_channel(
@@ -136,16 +91,30 @@ class Transport:
         """Send one attempt; returns gRPC's future."""
         return self._infer.future(raw, timeout=self._deadline_s)
 
-    def start(self, raw: bytes) -> Call:
-        """Send a serialised request, to be waited for with `Call.result`."""
-        return Call(self, raw)
+    @property
+    def resting(self) -> bool:
+        """Whether it has just failed."""
+        return time.monotonic() < self._rests_until
 
-    def again(self, error: grpc.RpcError, attempts: int) -> bool:
-        """Whether a failed call is sent again: on UNAVAILABLE, while retries are left."""
-        return error.code() is grpc.StatusCode.UNAVAILABLE and attempts <= self._retries
+    def rest(self) -> None:
+        """It failed: let others go first for a while."""
+        self._rests_until = time.monotonic() + REST_S
+
+    def works(self) -> None:
+        """It answered."""
+        self._rests_until = 0.0
+
+    @property
+    def bodies(self) -> list[int]:
+        """Ids of the bodies that it holds, known after the handshake."""
+        return [int(name.removeprefix("output_")) for name in self.outputs]
 
     def explain(self, error: grpc.RpcError, attempts: int) -> Exception:
-        return explain(error, self.address, deadline_s=self._deadline_s, attempts=attempts)
+        """The lab's error for a failed call; it names the bodies where the server has not all."""
+        name = self.address
+        if 0 < len(self.outputs) < len(self._half.outputs):
+            name = f"{name} (which holds {', '.join(self.outputs)})"
+        return explain(error, name, deadline_s=self._deadline_s, attempts=attempts)
 
     def close(self) -> None:
         self._channel.close()
@@ -162,7 +131,8 @@ class Transport:
             try:
                 return call(request, timeout=self._deadline_s)
             except grpc.RpcError as error:
-                if not self.again(error, attempts):
+                unavailable = error.code() is grpc.StatusCode.UNAVAILABLE
+                if not unavailable or attempts > self.retries:
                     raise self.explain(error, attempts) from error
                 sleep(pause(attempts))
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
 
 from splitlab.contracts import FeatureSpec
-from splitlab.deployment.manifest import REMEDY, ServerManifest, read_checked, read_manifest
-from splitlab.errors import Corrupt
+from splitlab.deployment.manifest import REMEDY, ServerManifest
+from splitlab.deployment.shards import choose_shards, read_server_manifest
 from splitlab.models import build
 from splitlab.split import cut, load_part_state
 from splitlab.storage import read_tensors
@@ -17,7 +18,10 @@ from splitlab.storage import read_tensors
 
 @dataclass(frozen=True)
 class ServerHalf:
-    """What the cloud server is given. Bodies map z [B, *feature] to y [B, *outputs[i]]."""
+    """What a cloud server is given: all bodies of a deployment, or some of them.
+
+    Bodies map z [B, *feature] to y [B, *outputs[i]].
+    """
 
     manifest: ServerManifest
     body_ids: list[int]
@@ -49,28 +53,30 @@ class ServerHalf:
         return self.manifest.max_rows
 
     @classmethod
-    def load(cls, folder: Path) -> ServerHalf:
-        """Read `folder`; every shard whose file is listed must be there and whole.
+    def load(cls, folder: Path, bodies: Sequence[int] | None = None) -> ServerHalf:
+        """Read `folder`; shards of bodies that are not wanted may be absent.
+
+        Args:
+            folder: a `server/` folder, or one with some of its shards.
+            bodies: ids of the bodies to hold; None for all whose shard is there.
 
         Raises:
-            Corrupt: half-written, damaged, or not a server half.
+            BadInput: `bodies` is empty, names one twice, or one that does not exist.
+            Corrupt: half-written, damaged, not a server half, or a wanted shard is absent.
             UnknownName: the network is not known to this version.
         """
-        manifest = read_manifest(folder, ServerManifest)
-        if manifest.digest != manifest.computed_digest():
-            raise Corrupt(folder / "deployment.json", "its digest does not fit it", REMEDY)
-        bodies: dict[int, nn.Module] = {}
+        manifest = read_server_manifest(folder)
+        chosen = choose_shards(folder, manifest, bodies)
+        held: dict[int, nn.Module] = {}
         net = build(manifest.arch, seed=0)
         shape = manifest.arch.input.shape
-        for shard in manifest.shards:
-            path = folder / shard.file
-            read_checked(path, shard.sha256)
-            tensors = read_tensors(path, REMEDY)
-            for body_id in shard.bodies:
+        for shard, ids in chosen:
+            tensors = read_tensors(folder / shard.file, REMEDY)
+            for body_id in ids:
                 body = cut(net, manifest.head_end, manifest.tail_start, shape).body
                 prefix = f"{body_id}."
                 state = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
                 load_part_state(body, state)
-                bodies[body_id] = body.eval().requires_grad_(False)
-        order = sorted(bodies)
-        return cls(manifest, order, nn.ModuleList([bodies[i] for i in order]))
+                held[body_id] = body.eval().requires_grad_(False)
+        order = sorted(held)
+        return cls(manifest, order, nn.ModuleList([held[i] for i in order]))

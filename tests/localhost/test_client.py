@@ -19,7 +19,7 @@ from cloud_server.engine import Engine
 from cloud_server.handler import Handler
 from cloud_server.server import CloudServer
 from edge_client import client as client_module
-from edge_client import transport
+from edge_client import holders, transport
 from edge_client.client import EdgeClient
 from splitlab.capture import Capture, CaptureWriter
 from splitlab.errors import BadInput, Mismatch, ServerRefused, ServerUnavailable
@@ -291,7 +291,7 @@ def test_a_server_gone_in_mid_run_and_back_again_costs_only_retries(
         threading.Event().wait(seconds)
 
     monkeypatch.setattr(half, "head", head_that_stops_the_server)
-    monkeypatch.setattr(transport, "sleep", pause_that_brings_it_back)
+    monkeypatch.setattr(holders, "sleep", pause_that_brings_it_back)
     with EdgeClient(half, [first.address], window=1) as client:
         result = client.infer(x, request_id=ID)
     assert result.retries == len(pauses) >= 1
