@@ -112,20 +112,17 @@ class Call:
 
     def _go_on(self, error: grpc.RpcError) -> None:
         """Send it to the next holder at once, or after a pause to all again; or raise."""
+        code = error.code()
         self.failed.append(self.transport.address)
-        if error.code() in GONE:
+        if code in GONE:
             self.transport.rest()
-        if error.code() not in GONE or not (self._left or self._again(error)):
+        more = bool(self._left) or code is grpc.StatusCode.UNAVAILABLE
+        if code not in GONE or not more or self.attempts >= self._holders.attempts:
             raise self._holders.explain(error, self.transport, self.attempts) from error
         if not self._left:
             sleep(pause(self.attempts))
             self._left = self._holders.order()
         self._send()
-
-    def _again(self, error: grpc.RpcError) -> bool:
-        """All were asked: whether they are once more."""
-        unavailable = error.code() is grpc.StatusCode.UNAVAILABLE
-        return unavailable and self.attempts < self._holders.attempts
 
     def _send(self) -> None:
         self.attempts += 1

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import grpc
 import pytest
+from flaky import Flaky
 from halves import Server
 
 from cloud_server.server import CloudServer
+from edge_client import transport
 
 
 @pytest.fixture
@@ -26,3 +29,20 @@ def serve() -> Iterator[Callable[..., CloudServer]]:
     yield start
     for server in running:
         server.stop(grace=5, quiet=0)
+
+
+@pytest.fixture
+def flaky(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Flaky]]:
+    """Start a server that fails as it is told, and retry it without a pause."""
+    monkeypatch.setattr(transport, "FIRST_PAUSE_S", 0.001)
+    made: list[Flaky] = []
+
+    def make(
+        fail: Callable[[int], grpc.StatusCode | None] = lambda _: None, half: Server | None = None
+    ) -> Flaky:
+        made.append(Flaky(fail, half))
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.stop()

@@ -5,25 +5,21 @@ from __future__ import annotations
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
 import torch
+from flaky import Flaky
 from halves import Client, Server, images
 
-from cloud_server.engine import Engine
-from cloud_server.handler import Handler
 from cloud_server.server import CloudServer
 from edge_client import client as client_module
 from edge_client import holders, transport
 from edge_client.client import EdgeClient
 from splitlab.capture import Capture, CaptureWriter
 from splitlab.errors import BadInput, Mismatch, ServerRefused, ServerUnavailable
-from splitlab.wire.messages import INFER
 
 Serve = Callable[..., CloudServer]
 ID = "0123456789abcdef0123456789abcdef"
@@ -105,61 +101,6 @@ def test_requests_under_two_selectors_are_the_same_bytes(serve: Serve, tmp_path:
         sent.append(sorted(frame.data for frame in frames if frame.direction == "up"))
     assert len(sent[0]) == 2
     assert sent[0] == sent[1]
-
-
-class Flaky:
-    """A server that answers like ours, but fails attempts as it is told."""
-
-    def __init__(self, fail: Callable[[int], grpc.StatusCode | None]) -> None:
-        half = Server()
-        self._engine = Engine(list(half.bodies), half.feature.shape, name="plain")
-        self._handler, self._fail = Handler(half, self._engine), fail
-        self._lock, self.raws = threading.Lock(), []
-        self._server = grpc.server(ThreadPoolExecutor(4))
-        self._server.add_generic_rpc_handlers((self._handlers(),))
-        self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
-        self._server.start()
-
-    def _handlers(self) -> Any:
-        def plain(answer: Callable[[], Any]) -> Any:
-            return grpc.unary_unary_rpc_method_handler(
-                lambda _request, _context: answer().SerializeToString()
-            )
-
-        return grpc.method_handlers_generic_handler(
-            INFER.split("/")[1],
-            {
-                "ServerMetadata": plain(self._handler.server_metadata),
-                "ModelMetadata": plain(self._handler.model_metadata),
-                "ModelInfer": grpc.unary_unary_rpc_method_handler(self._infer),
-            },
-        )
-
-    def _infer(self, raw: bytes, context: grpc.ServicerContext) -> bytes:
-        with self._lock:
-            self.raws.append(raw)
-            code = self._fail(len(self.raws))
-        if code is not None:
-            context.abort(code, "as told")
-        return self._handler.infer(raw)
-
-    def stop(self) -> None:
-        self._server.stop(None).wait()
-        self._engine.close()
-
-
-@pytest.fixture
-def flaky(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Flaky]]:
-    monkeypatch.setattr(transport, "FIRST_PAUSE_S", 0.001)
-    made: list[Flaky] = []
-
-    def make(fail: Callable[[int], grpc.StatusCode | None]) -> Flaky:
-        made.append(Flaky(fail))
-        return made[-1]
-
-    yield make
-    for server in made:
-        server.stop()
 
 
 def test_a_retry_sends_the_same_bytes_and_the_answer_is_unchanged(
