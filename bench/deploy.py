@@ -9,7 +9,7 @@ from torch import nn
 
 import defenses
 from splitlab.contracts import ArchSpec
-from splitlab.deployment import ClientHalf, ServerHalf, write_deployment
+from splitlab.deployment import ClientHalf, Halves, Selector, ServerHalf, write_deployment
 from splitlab.deployment.manifest import WireType
 from splitlab.errors import SplitLabError
 from splitlab.models import Normalised
@@ -47,16 +47,20 @@ def deploy(
     parts = cut(net, head_end, tail_start, arch.input.shape)
     if protectors is None:
         protectors = stack.protectors(feature_shape(parts.head, arch), secret)
-    return write_deployment(
-        folder,
+    halves = Halves(
         arch=arch,
         head_end=head_end,
         tail_start=tail_start,
         head=parts.head,
-        bodies=[parts.body],
+        bodies=(parts.body,),
         tail=parts.tail,
-        defended=stack,
         protectors=protectors,
+        selector=Selector(1, (0,)),
+    )
+    return write_deployment(
+        folder,
+        halves,
+        defended=stack,
         secret=secret,
         classes=classes,
         wire=wire,

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from splitlab.contracts import ArchSpec, Defense, Phase, Task
+from splitlab.contracts import ArchSpec, Defense, Phase, Protector, Task
 from splitlab.errors import BadInput
 from splitlab.randomness import Draw, Secret
 
@@ -60,6 +60,14 @@ class Stack:
             arch = defense.architecture(arch)
         return arch
 
+    def check(self, tail_start: str | None) -> None:
+        """
+        Raises:
+            BadInput: a defence cannot act where the network is cut.
+        """
+        for defense in self.defenses:
+            defense.check(tail_start)
+
     def phases(self, task: Task) -> list[Phase] | None:
         """The schedule of the one defence that owns it, or None for the recipe's own."""
         for defense in self.defenses:
@@ -74,12 +82,18 @@ class Stack:
 
     def protectors(self, feature_shape: tuple[int, ...], secret: Secret) -> nn.ModuleList:
         """The protectors in order; each draws from a key of its own under `secret`."""
-        made = nn.ModuleList()
+        return nn.ModuleList(protector for _, protector in self.placed(feature_shape, secret))
+
+    def placed(
+        self, feature_shape: tuple[int, ...], secret: Secret
+    ) -> list[tuple[Defense, Protector]]:
+        """The protectors in order, each with the defence that it belongs to."""
+        made = []
         for place, defense in enumerate(self.defenses):
             protector = defense.protector(feature_shape, secret.derive("protector", place))
             if protector is not None:
                 protector.purpose = f"{place}:{defense.name}"
-                made.append(protector)
+                made.append((defense, protector))
         return made
 
     def recombine(self, outputs: list[Tensor], draw: Draw) -> list[Tensor]:

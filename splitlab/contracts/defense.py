@@ -64,7 +64,8 @@ class Defense(BaseModel):
     """A defence; subclasses add hyper-parameters as pydantic fields and override hooks.
 
     `owns` names what at most one defence of a stack may own ("schedule", "optimizer",
-    "architecture"); two owners of one thing are an error that names them.
+    "architecture", "bodies"); two owners of one thing are an error that names them. `retrains`:
+    the network learns with the defence; else it is put in front of a network trained without.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -73,6 +74,7 @@ class Defense(BaseModel):
     source: ClassVar[str] = ""
     owns: ClassVar[frozenset[str]] = frozenset()
     watches: ClassVar[tuple[str, ...]] = ()
+    retrains: ClassVar[bool] = False
 
     @property
     def stochastic(self) -> bool:
@@ -82,6 +84,16 @@ class Defense(BaseModel):
     def architecture(self, arch: ArchSpec) -> ArchSpec:
         """The network as this defence wants it built."""
         return arch
+
+    def check(self, tail_start: str | None) -> None:
+        """
+        Args:
+            tail_start: where the client's tail begins; None for no tail.
+
+        Raises:
+            BadInput: this defence cannot act on a network that is cut like this.
+        """
+        del tail_start
 
     def phases(self, task: Task) -> list[Phase] | None:
         """The schedule, or None for the recipe's own."""

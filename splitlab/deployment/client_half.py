@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from splitlab.contracts import Defended, FeatureSpec, InputSpec
 from splitlab.deployment.manifest import REMEDY, ClientManifest, read_checked, read_manifest
 from splitlab.deployment.selector import Selector
-from splitlab.errors import BadInput, Corrupt
+from splitlab.errors import BadInput, Corrupt, Mismatch
 from splitlab.models import build
 from splitlab.randomness import Draw, Secret
-from splitlab.split import cut, load_part_state
+from splitlab.split import Part, cut, load_part_state, widen
 from splitlab.storage import read_json, read_tensors
 
 
@@ -95,17 +95,45 @@ class ClientHalf:
         net = build(manifest.arch, seed=0)
         parts = cut(net, manifest.head_end, manifest.tail_start, manifest.arch.input.shape)
         load_part_state(parts.head, _under(tensors, "head."))
-        load_part_state(parts.tail, _under(tensors, "tail."))
+        tail = _tail(parts.tail, selector, _under(tensors, "tail."), manifest, folder)
         defended = parse(manifest.defense)
         # A blank secret: whatever is drawn here is overwritten by the tensors that were saved.
         protectors = defended.protectors(manifest.feature.shape, Secret(bytes(32)))
         try:
             protectors.load_state_dict(_under(tensors, "protectors."))
         except RuntimeError as error:
-            raise Corrupt(folder / manifest.file, f"protectors: {error}", REMEDY) from error
-        for module in (parts.head, protectors, parts.tail):
+            first = " ".join(str(error).split())
+            raise Corrupt(
+                folder / manifest.file, f"noise of another shape or defence: {first}", REMEDY
+            ) from error
+        for module in (parts.head, protectors, tail):
             module.eval().requires_grad_(False)
-        return cls(manifest, parts.head, protectors, defended, selector, parts.tail, secret)
+        return cls(manifest, parts.head, protectors, defended, selector, tail, secret)
+
+
+def _tail(
+    tail: Part,
+    selector: Selector,
+    tensors: dict[str, Tensor],
+    manifest: ClientManifest,
+    folder: Path,
+) -> Part:
+    """The tail for as many outputs as the selector chooses, with its weights.
+
+    Raises:
+        Corrupt: selector, number of bodies and weights do not fit each other.
+    """
+    hidden, bodies = folder / "secret.json", len(manifest.outputs)
+    if selector.total != bodies:
+        why = f"its selector is for {selector.total} bodies and the deployment has {bodies}"
+        raise Corrupt(hidden, why, REMEDY)
+    wide = widen(tail, len(selector.chosen))
+    try:
+        load_part_state(wide, tensors)
+    except Mismatch as error:
+        why = f"its selector chooses {len(selector.chosen)} of {bodies} bodies, and the tail was "
+        raise Corrupt(hidden, f"{why}trained for another number ({error})", REMEDY) from error
+    return wide
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

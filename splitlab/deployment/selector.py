@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from splitlab.contracts import FeatureSpec
 from splitlab.errors import BadInput
 
 
@@ -33,10 +34,18 @@ class Selector:
     def __call__(self, outputs: list[Tensor]) -> Tensor:
         """N outputs [B, *output_shape] -> what the tail is fed.
 
-        One body: its output as it is. P of N: each scaled by 1/P, concatenated along axis 1.
+        One body: its output as it is. P of N: each scaled by 1/P, concatenated along the channel
+        axis (axis 1 for maps and vectors, the last one for tokens and channels-last grids).
         """
         if len(outputs) != self.total:
             raise BadInput(f"{self.total} outputs were wanted, {len(outputs)} came")
         if self.total == 1:
             return outputs[0]
-        return torch.cat([outputs[i] / len(self.chosen) for i in self.chosen], dim=1)
+        axis = FeatureSpec(shape=tuple(outputs[0].shape[1:])).channel_axis
+        return torch.cat([outputs[i] / len(self.chosen) for i in self.chosen], dim=axis)
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of what the tail is fed, from that of one body's output; without the batch."""
+        wide = list(shape)
+        wide[0 if FeatureSpec(shape=shape).channel_axis == 1 else -1] *= len(self.chosen)
+        return tuple(wide)

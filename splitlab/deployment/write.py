@@ -7,12 +7,9 @@ import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn
-
-from splitlab.contracts import ArchSpec, Defended, FeatureSpec
+from splitlab.contracts import Defended, FeatureSpec
+from splitlab.deployment.halves import Halves
 from splitlab.deployment.manifest import ClientManifest, ServerManifest, Shard, WireType
-from splitlab.deployment.selector import Selector
 from splitlab.errors import BadInput
 from splitlab.randomness import Secret
 from splitlab.split import Part, part_state
@@ -23,18 +20,11 @@ MICRO_BATCH_BYTES = 1 << 20  # about 1 MiB a request: head, network and bodies o
 
 def write_deployment(
     folder: Path,
+    halves: Halves,
     *,
-    arch: ArchSpec,
-    head_end: str,
-    tail_start: str | None,
-    head: Part,
-    bodies: Sequence[Part],
-    tail: Part,
     defended: Defended,
-    protectors: nn.ModuleList,
     secret: Secret,
     classes: tuple[str, ...],
-    selector: Selector | None = None,
     wire: WireType = "FP32",
     model_name: str = "",
     victims_hash: str = "",
@@ -43,48 +33,43 @@ def write_deployment(
 
     Args:
         folder: must not hold a deployment yet.
-        arch: the whole network as data.
-        head_end, tail_start: the two split points; no `tail_start` leaves an empty tail.
-        head, bodies, tail: parts from `splitlab.split.cut`, trained.
-        defended, protectors: the stack of defences and its protectors (their tensors are saved).
+        halves: head, bodies, tail, protectors (their tensors are saved) and selector, trained.
+        defended: the stack of defences that the protectors belong to.
         secret: the client's key; keys the noise.
         classes: names of the classes, in the order of the logits.
         victims_hash: hash of the images that are kept for attacks, so that nobody else's
             auxiliary images can be among them by mistake.
-        selector: which outputs the tail is fed; default the only one.
 
     Raises:
-        BadInput: there is a deployment already, or no selector was given for several bodies.
+        BadInput: there is a deployment already, or the parts do not fit each other.
     """
     for half in ("client", "server"):
         if (folder / half / "deployment.json").exists():
             raise BadInput(f"{folder / half}: a deployment is there already; choose another --out")
-    if selector is None:
-        if len(bodies) != 1:
-            raise BadInput(f"{len(bodies)} bodies need a selector, none was given")
-        selector = Selector(1, (0,))
-    shape, outputs = _shapes(arch, head, bodies)
+    halves.check()
+    shape = halves.head.output_shape
     feature = FeatureSpec(shape=shape)
     max_rows = max(1, min(1024, MICRO_BATCH_BYTES // (4 * math.prod(shape))))
     common = {
-        "model_name": model_name or arch.name.replace("/", "."),
-        "arch": arch,
-        "head_end": head_end,
-        "tail_start": tail_start,
+        "model_name": model_name or halves.arch.name.replace("/", "."),
+        "arch": halves.arch,
+        "head_end": halves.head_end,
+        "tail_start": halves.tail_start,
         "feature": feature,
-        "outputs": outputs,
+        "outputs": tuple(body.output_shape for body in halves.bodies),
         "wire": wire,
         "max_rows": max_rows,
     }
-    manifest = _write_server(folder / "server", bodies, common)
+    manifest = _write_server(folder / "server", halves.bodies, common)
     client = folder / "client"
     client.mkdir(parents=True, exist_ok=True)
     client.chmod(0o700)
-    tensors = {f"head.{k}": v for k, v in part_state(head).items()}
-    tensors |= {f"protectors.{k}": v for k, v in protectors.state_dict().items()}
-    tensors |= {f"tail.{k}": v for k, v in part_state(tail).items()}
+    tensors = {f"head.{k}": v for k, v in part_state(halves.head).items()}
+    tensors |= {f"protectors.{k}": v for k, v in halves.protectors.state_dict().items()}
+    tensors |= {f"tail.{k}": v for k, v in part_state(halves.tail).items()}
     write_tensors(client / "weights.safetensors", tensors, private=True)
-    hidden = {"key": secret.key.hex(), "total": selector.total, "chosen": selector.chosen}
+    chosen = {"total": halves.selector.total, "chosen": halves.selector.chosen}
+    hidden = {"key": secret.key.hex(), **chosen}
     write_bytes(client / "secret.json", canonical_json(hidden), private=True)
     mine = ClientManifest(
         **common,
@@ -114,13 +99,3 @@ def _write_server(
     manifest = draft.model_copy(update={"digest": draft.computed_digest()})
     write_json(folder / "deployment.json", manifest.model_dump(mode="json"))
     return manifest
-
-
-def _shapes(
-    arch: ArchSpec, head: Part, bodies: Sequence[Part]
-) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
-    """Shapes of one feature and of each body's output, by running two blank images."""
-    with torch.inference_mode():
-        feature: Tensor = head(torch.zeros(2, *arch.input.shape))
-        outputs = [tuple(body(feature).shape[1:]) for body in bodies]
-    return tuple(feature.shape[1:]), tuple(outputs)

@@ -3,6 +3,7 @@
 from splitlab.split.listing import split_points
 from splitlab.split.parts import Part, Parts, cut, load_part_state, part_state
 from splitlab.split.points import Granularity, SplitPoint, SplitPoints, find_point, spread
+from splitlab.split.widen import widen
 
 __all__ = [
     "Granularity",
@@ -16,4 +17,5 @@ __all__ = [
     "part_state",
     "split_points",
     "spread",
+    "widen",
 ]

@@ -10,11 +10,11 @@ import torch
 import defenses
 from bench.deploy import deploy, whole
 from splitlab.contracts import ArchSpec
-from splitlab.deployment import ClientHalf, Selector, ServerHalf, write_deployment
+from splitlab.deployment import ClientHalf, Halves, Selector, ServerHalf, write_deployment
 from splitlab.errors import BadInput, Corrupt
 from splitlab.models import build
 from splitlab.randomness import KeyedDraw, Secret
-from splitlab.split import cut
+from splitlab.split import cut, widen
 from splitlab.storage import read_tensors
 
 ARCH = ArchSpec(name="tiny_cnn", classes=5)
@@ -167,21 +167,18 @@ def test_several_bodies_and_a_secret_selector(tmp_path, net):
     bodies = [cut(build(ARCH, seed=s), "block1", "block3", ARCH.input.shape).body for s in range(3)]
     parts = cut(net, "block1", "block3", ARCH.input.shape)
     stack = defenses.parse("none")
-    fields = {
-        "arch": ARCH,
-        "head_end": "block1",
-        "tail_start": "block3",
-        "head": parts.head,
-        "bodies": bodies,
-        "tail": parts.tail,
-        "defended": stack,
-        "protectors": stack.protectors((8, 32, 32), Secret.new()),
-        "secret": Secret.new(),
-        "classes": CLASSES,
-    }
-    with pytest.raises(BadInput, match="need a selector"):
-        write_deployment(tmp_path / "none", **fields)
-    write_deployment(tmp_path / "three", selector=Selector(3, (2, 0)), **fields)
+    halves = Halves(
+        arch=ARCH,
+        head_end="block1",
+        tail_start="block3",
+        head=parts.head,
+        bodies=tuple(bodies),
+        tail=widen(parts.tail, 2),
+        protectors=torch.nn.ModuleList(),
+        selector=Selector(3, (2, 0)),
+    )
+    fields = {"defended": stack, "secret": Secret.new(), "classes": CLASSES}
+    write_deployment(tmp_path / "three", halves, **fields)
     client, server = load(tmp_path / "three")
     z = client.head(torch.rand(2, 3, 32, 32))
     outputs = [b(z) for b in server.bodies]

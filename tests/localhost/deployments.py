@@ -16,7 +16,7 @@ from PIL import Image
 
 from defenses import parse
 from splitlab.contracts import ArchSpec, InputSpec
-from splitlab.deployment import Selector, write_deployment
+from splitlab.deployment import Halves, Selector, write_deployment
 from splitlab.models import Normalised, build
 from splitlab.randomness import Secret
 from splitlab.split import cut
@@ -33,21 +33,17 @@ def deploy(folder: Path, *, defense: str = "none", wire: str = "FP32", bodies: i
     """Write a deployment of `network()`, cut after its first block; tail from its pool on."""
     parts = cut(network(), "block1.2", "pool", ARCH.input.shape)
     defended, secret = parse(defense), Secret.new(3)
-    write_deployment(
-        folder,
+    halves = Halves(
         arch=ARCH,
         head_end="block1.2",
         tail_start="pool",
         head=parts.head,
-        bodies=[parts.body] * bodies,
+        bodies=(parts.body,) * bodies,
         tail=parts.tail,
-        defended=defended,
         protectors=defended.protectors((8, 16, 16), secret),
-        secret=secret,
-        classes=CLASSES,
         selector=Selector(bodies, (0,)),
-        wire=wire,
     )
+    write_deployment(folder, halves, defended=defended, secret=secret, classes=CLASSES, wire=wire)
     return folder
 
 

@@ -1,0 +1,63 @@
+"""Finished stages of a training that has several, so that a killed run repeats none of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from splitlab.errors import Mismatch
+from splitlab.storage import read_json, read_tensors, write_json, write_tensors
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A place for one finished stage: tensors and facts, readable by their owner alone.
+
+    Args:
+        folder: None keeps nothing.
+        name: of the two files in it, without suffix.
+        run: JSON values that say which run the stage belongs to.
+    """
+
+    folder: Path | None
+    name: str
+    run: dict[str, Any]
+
+    def read(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Tensors and facts, or None where the stage is not finished.
+
+        Raises:
+            Mismatch: it is another run's; names what differs.
+            Corrupt: a file is damaged.
+        """
+        if self.folder is None or not self._facts.exists():
+            return None
+        remedy = f"remove {self.folder} to train again"
+        found = read_json(self._facts, remedy)
+        known = found.get("run", {})
+        if differing := sorted(k for k in {*known, *self.run} if known.get(k) != self.run.get(k)):
+            raise Mismatch(
+                f"{self._facts} belongs to another training ({', '.join(differing)} differ); "
+                f"{remedy}, or choose another folder"
+            )
+        return read_tensors(self._weights, remedy), found["facts"]
+
+    def write(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        """Keep a finished stage; the facts come last, so that a kill leaves it unfinished."""
+        if self.folder is None:
+            return
+        write_tensors(self._weights, tensors, private=True)
+        write_json(self._facts, {"run": self.run, "facts": facts}, private=True)
+
+    @property
+    def _facts(self) -> Path:
+        assert self.folder is not None
+        return self.folder / f"{self.name}.json"
+
+    @property
+    def _weights(self) -> Path:
+        assert self.folder is not None
+        return self.folder / f"{self.name}.safetensors"
