@@ -96,7 +96,8 @@ class Call:
                 self._go_on(error)
                 continue
             self.transport.works()
-            self.seconds = self._ended - self._started
+            # gRPC may wake the caller before it calls back
+            self.seconds = (self._ended or time.perf_counter()) - self._started
             if self.failed:
                 self.lost_seconds = self._started - self._first
             return reply
@@ -127,7 +128,7 @@ class Call:
     def _send(self) -> None:
         self.attempts += 1
         self.transport = self._left.pop(0)
-        self._started = self._ended = time.perf_counter()
+        self._started, self._ended = time.perf_counter(), 0.0
         self._future = self.transport.send(self.raw)
         self._future.add_done_callback(self._note_end)
 

@@ -19,7 +19,7 @@ from splitlab.contracts import ArchSpec, InputSpec
 from splitlab.deployment import Halves, Selector, write_deployment
 from splitlab.models import Normalised, build
 from splitlab.randomness import Secret
-from splitlab.split import cut
+from splitlab.split import cut, widen
 
 CLASSES = ("cats", "dogs")
 ARCH = ArchSpec(name="tiny_cnn", classes=len(CLASSES), input=InputSpec(size=16))
@@ -29,19 +29,31 @@ def network() -> Normalised:
     return build(ARCH, seed=5).eval()
 
 
-def deploy(folder: Path, *, defense: str = "none", wire: str = "FP32", bodies: int = 1) -> Path:
-    """Write a deployment of `network()`, cut after its first block; tail from its pool on."""
+def deploy(
+    folder: Path,
+    *,
+    defense: str = "none",
+    wire: str = "FP32",
+    bodies: int = 1,
+    chosen: tuple[int, ...] = (0,),
+) -> Path:
+    """Write a deployment of `network()`, cut after its first block; tail from its pool on.
+
+    Its body is body 0; further ones are other networks'.
+    """
     parts = cut(network(), "block1.2", "pool", ARCH.input.shape)
+    others = (build(ARCH, seed=5 + i).eval() for i in range(1, bodies))
+    more = [cut(net, "block1.2", "pool", ARCH.input.shape).body for net in others]
     defended, secret = parse(defense), Secret.new(3)
     halves = Halves(
         arch=ARCH,
         head_end="block1.2",
         tail_start="pool",
         head=parts.head,
-        bodies=(parts.body,) * bodies,
-        tail=parts.tail,
+        bodies=(parts.body, *more),
+        tail=widen(parts.tail, len(chosen)),
         protectors=defended.protectors((8, 16, 16), secret),
-        selector=Selector(bodies, (0,)),
+        selector=Selector(bodies, chosen),
     )
     write_deployment(folder, halves, defended=defended, secret=secret, classes=CLASSES, wire=wire)
     return folder
@@ -91,8 +103,11 @@ class Process:
         assert event["event"] == "listening"
         return event
 
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
     def terminate(self) -> None:
-        self._process.send_signal(signal.SIGTERM)
+        self.signal(signal.SIGTERM)
 
     def finish(self) -> tuple[int, str]:
         """SIGTERM, wait; (exit code, standard error)."""
