@@ -19,9 +19,11 @@ from splitlab.errors import BadInput, SplitLabError
 class ServeUnlessTold(TyperGroup):
     """`cloud-server HALF ...` is `cloud-server serve HALF ...`; other words name a command."""
 
+    unless_told = "serve"
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and args[0] != "--help" and args[0] not in self.commands:
-            args = ["serve", *args]
+            args = [self.unless_told, *args]
         return super().parse_args(ctx, args)
 
 
