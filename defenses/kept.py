@@ -2,14 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from splitlab.errors import Mismatch
+from splitlab.split import Part, load_part_state, part_state
 from splitlab.storage import read_json, read_tensors, write_json, write_tensors
+
+
+def tensors_of(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    """All tensors of several modules, each under "name of the module." + its own name."""
+    return {
+        f"{name}.{key}": value
+        for name, module in modules.items()
+        for key, value in _state(module).items()
+    }
+
+
+def load_tensors(modules: Mapping[str, nn.Module], tensors: Mapping[str, Tensor]) -> None:
+    """Take over what `tensors_of` gave for modules of the same names and shapes.
+
+    Raises:
+        Mismatch: they are of other shapes.
+    """
+    for name, module in modules.items():
+        prefix = f"{name}."
+        own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        if isinstance(module, Part):
+            load_part_state(module, own)
+            continue
+        try:
+            module.load_state_dict(own)
+        except RuntimeError as error:
+            raise Mismatch(f"tensors of another {name}: {error}") from error
+
+
+def _state(module: nn.Module) -> dict[str, Tensor]:
+    return part_state(module) if isinstance(module, Part) else module.state_dict()
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from defenses.kept import Kept
+from defenses.kept import Kept, load_tensors, tensors_of
 from defenses.stack import Stack
 from splitlab.contracts import ArchSpec, Defense, Task
 from splitlab.data import ImageSet
@@ -24,6 +24,8 @@ from splitlab.randomness import Draw, Secret
 from splitlab.split import Parts, cut
 from splitlab.storage import hash_tensors
 from splitlab.training import Progress, Protection, TrainRecipe, train_classifier
+
+Together = Literal["auto", "one after another", "processes", "batched"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Order:
         trained: state dict (of `.net`) of an undefended trained network of this architecture, taken
             where no defence has to be learned with.
         train_with_defense: the network learns with every defence of the stack.
+        together: how several networks of one deployment are trained; see `train_together`.
     """
 
     arch: ArchSpec
@@ -54,6 +57,7 @@ class Order:
     progress: Progress | None = None
     trained: Mapping[str, Tensor] | None = None
     train_with_defense: bool = False
+    together: Together = "auto"
 
     def cut(self, net: nn.Module) -> Parts:
         """Head, body and tail of `net`, which is of this architecture."""
@@ -155,11 +159,10 @@ def _train(
 ) -> dict[str, Any]:
     """Train `net`, and `chain` along with it; returns the facts. Taken from the folder if kept."""
     kept = Kept(order.folder, "network", order.run(stack))
+    every = {"net": net.net, "protectors": chain}
     if (found := kept.read()) is not None:
-        tensors, facts = found
-        net.net.load_state_dict(_under(tensors, "net."))
-        chain.load_state_dict(_under(tensors, "protectors."))
-        return facts
+        load_tensors(every, found[0])
+        return found[1]
     protections = [Protection(order.head_end, chain)] if len(chain) else []
     for defense in learned:
         if type(defense).recombine is not Defense.recombine:
@@ -193,19 +196,11 @@ def _train(
         "losses": history.losses["net"],
         "weights": hash_tensors(net.net.state_dict()),
     }
-    kept.write(
-        {f"net.{k}": v for k, v in net.net.state_dict().items()}
-        | {f"protectors.{k}": v for k, v in chain.state_dict().items()},
-        facts,
-    )
+    kept.write(tensors_of(every), facts)
     if checkpoint is not None:
         for path in checkpoint.parent.glob(f"{checkpoint.name}*"):
             path.unlink()
     return facts
-
-
-def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
 @torch.no_grad()

@@ -9,5 +9,11 @@ DEFENSES = Registry(
         "gaussian": "defenses.gaussian:Gaussian",
         "laplace": "defenses.laplace:Laplace",
         "dropout": "defenses.dropout:Dropout",
+        "single": "defenses.single:Single",
+        "output-dropout": "defenses.output_dropout:OutputDropout",
+        "shredder": "defenses.shredder:Shredder",
+        "random-head": "defenses.random_head:RandomHead",
+        "ensembler": "defenses.ensembler:Ensembler",
+        "dropout-ensemble": "defenses.dropout_ensemble:DropoutEnsemble",
     },
 )

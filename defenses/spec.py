@@ -41,7 +41,5 @@ def _one(part: str) -> Defense:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
         known = ", ".join(kind.model_fields) or "none"
-        raise BadInput(
-            f"defence {name!r}, {field}={fields.get(field, '')}: {first['msg']}; "
-            f"its fields are: {known}"
-        ) from error
+        told = f"{field}={fields.get(field, '')}: {first['msg']}" if field else first["msg"]
+        raise BadInput(f"defence {name!r}, {told}; its fields are: {known}") from error

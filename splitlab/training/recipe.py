@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-from torch import nn
+from torch import Tensor
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -63,12 +63,17 @@ class TrainRecipe(BaseModel):
 
         return share
 
-    def optimizer(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
-        """SGD over `parameters`; one-dimensional ones (norms, biases) are not decayed."""
-        trained = [p for p in parameters if p.requires_grad]
+    def optimizer(self, parameters: Iterable[Tensor], stacked: Iterable[Tensor] = ()) -> Optimizer:
+        """SGD over `parameters`; one-dimensional ones (norms, biases) are not decayed.
+
+        Args:
+            stacked: parameters of many networks of one shape, [networks, ...] each.
+        """
+        trained = [(p, p.ndim) for p in parameters if p.requires_grad]
+        trained += [(p, p.ndim - 1) for p in stacked if p.requires_grad]
         groups = [
-            {"params": [p for p in trained if p.ndim > 1], "weight_decay": self.weight_decay},
-            {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+            {"params": [p for p, n in trained if n > 1], "weight_decay": self.weight_decay},
+            {"params": [p for p, n in trained if n <= 1], "weight_decay": 0.0},
         ]
         return SGD(
             [group for group in groups if group["params"]],
