@@ -1,0 +1,44 @@
+"""How much of the victims' text was read, and what the translation was worth and cost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.text_wire import WIRE, Translated
+from splitlab.data.vocabulary import PAD, SPECIAL
+from splitlab.image_quality import mean_interval
+
+
+def recovery(read: Tensor, truth: Tensor) -> dict[str, Any]:
+    """Share of a sentence's words that were read, in %, with its interval over sentences.
+
+    Args:
+        read, truth: int64 [n, T]; only places with a word of the vocabulary count.
+    """
+    words = truth >= len(SPECIAL)
+    kept = words.any(1)
+    right = ((read == truth) & words)[kept].sum(1) / words[kept].sum(1)
+    mean, low, high = mean_interval(100.0 * right.double(), torch.arange(len(right)))
+    whole = 100.0 * float((right == 1).double().mean())
+    return {"recovery": mean, "low": low, "high": high, "whole_sentences": whole, "n": len(right)}
+
+
+def utility(sent: Translated, wanted: Tensor) -> dict[str, Any]:
+    """Words and whole sentences that are as the reference has them, in %; bytes a sentence.
+
+    Args:
+        wanted: int64 [n, target_length], the reference translation.
+    """
+    placed = wanted != PAD
+    same = sent.target == wanted
+    return {
+        "accuracy_words": 100.0 * float(same[placed].double().mean()),
+        "accuracy_sentences": 100.0 * float((same | ~placed).all(1).double().mean()),
+        "payload_up": sent.payload_up / len(wanted),
+        "payload_down": sent.payload_down / len(wanted),
+        "messages": sent.messages,
+        "wire": WIRE,
+    }

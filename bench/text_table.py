@@ -1,0 +1,43 @@
+"""Rows and example sentences of the experiment on text, as a Markdown file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from splitlab.storage import write_bytes
+
+HEADINGS = ("defence", "attack", "words recovered", "95 %", "whole sentences", "words translated")
+
+
+def write_table(
+    path: Path, rows: Sequence[dict[str, Any]], examples: Sequence[dict[str, str]]
+) -> None:
+    """Write the numbers, then the paper's five columns (its Table 4) for a few victims."""
+    lines = ["# Text: what is read from private embeddings", "", *_table(HEADINGS, map(_row, rows))]
+    for row in rows:
+        lines += [f"- {row['defense']}, {row['attack']}: {d}" for d in row.get("doubts", [])]
+    if examples:
+        body = [[f"{text}" for text in example.values()] for example in examples]
+        lines += ["", "## A few sentences", "", *_table(tuple(examples[0]), body)]
+    write_bytes(path, ("\n".join(lines) + "\n").encode())
+
+
+def _row(row: dict[str, Any]) -> list[str]:
+    if "skipped" in row:
+        return [row["defense"], row["attack"], f"skipped ({row['skipped']})", "", "", ""]
+    between = "" if row["low"] is None else f"{row['low']:.1f} to {row['high']:.1f} %"
+    return [
+        row["defense"],
+        row["attack"],
+        f"{row['recovery']:.1f} %",
+        between,
+        f"{row['whole_sentences']:.1f} %",
+        f"{row['accuracy_words']:.1f} %",
+    ]
+
+
+def _table(headings: Sequence[str], body: Any) -> list[str]:
+    lines = ["| " + " | ".join(headings) + " |", "|" + "---|" * len(headings)]
+    return lines + ["| " + " | ".join(cells) + " |" for cells in body] + [""]
