@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from adversary.threat import ThreatModel
 from defenses import parse, protect
+from splitlab.contracts import Defense
 from splitlab.randomness import FreeDraw, Secret
 from splitlab.wire.codec import roundtrip
 
@@ -19,7 +20,8 @@ def believed(threat: ThreatModel, feature_shape: tuple[int, ...]) -> Spoil:
     """A function (z [B, *feature_shape], rng) -> z^ as the adversary can imitate it.
 
     Knowing the very protectors, it applies them. Knowing only the defence, it draws anew for every
-    row, also where the client draws once: to whom that draw is unknown any draw may be it. Knowing
+    row, also where the client draws once: to whom that draw is unknown any draw may be it. Of
+    learned noise it draws what the learning begins with; where that led is not known. Knowing
     neither (unaware), it passes z on. The codec is on the wire for all to see.
     """
     protectors = _protectors(threat, feature_shape)
@@ -40,7 +42,7 @@ def certain(threat: ThreatModel) -> Spoil:
     """
     if threat.protectors is None or threat.defense is None:
         return lambda feature, _rng: feature
-    pairs = zip(threat.protectors, parse(threat.defense).defenses, strict=True)
+    pairs = zip(threat.protectors, _on_features(threat.defense), strict=True)
     known = nn.ModuleList([protector for protector, d in pairs if not d.stochastic])
     return lambda feature, rng: protect(known.to(feature.device), feature, FreeDraw(rng))
 
@@ -48,12 +50,17 @@ def certain(threat: ThreatModel) -> Spoil:
 def loses_elements(threat: ThreatModel) -> bool:
     """Whether a zero in z^ may be an element that the defence dropped, for all that is known.
 
-    Only where dropout acts last: noise on top of it would hide the zeros.
+    Only where dropout acts last on them: noise on top of it would hide the zeros.
     """
     if threat.defense is None or threat.protectors is not None:
         return False
-    stack = parse(threat.defense).defenses
-    return bool(stack) and stack[-1].name == "dropout"
+    acting = _on_features(threat.defense)
+    return bool(acting) and acting[-1].name == "dropout"
+
+
+def _on_features(defense: str) -> list[Defense]:
+    """Those of the stack that have a protector, in order; others act elsewhere or in training."""
+    return [one for one, _ in parse(defense).placed((1,), Secret(bytes(32)))]
 
 
 def _protectors(threat: ThreatModel, feature_shape: tuple[int, ...]) -> nn.ModuleList:

@@ -34,6 +34,11 @@ class Laplace(NoiseDefense):
     level: Level = 0.1
 
     def sample(self, like: Tensor, draw: Draw, purpose: str) -> Tensor:
-        centred = draw.uniform(like, purpose) - 0.5
-        tail = (1 - 2 * centred.abs()).clamp_min(SMALLEST)
-        return -self.level / math.sqrt(2) * torch.sign(centred) * torch.log(tail)
+        return self.level / math.sqrt(2) * standard_laplace(draw.uniform(like, purpose))
+
+
+def standard_laplace(uniform: Tensor) -> Tensor:
+    """Numbers uniform in [0, 1) -> the same from a Laplace distribution of mean 0 and scale 1."""
+    centred = uniform - 0.5
+    tail = (1 - 2 * centred.abs()).clamp_min(SMALLEST)
+    return -torch.sign(centred) * torch.log(tail)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import torch
 from pydantic import Field
@@ -60,6 +60,9 @@ class NoiseDefense(Defense):
     def combine(self, feature: Tensor, noise: Tensor) -> Tensor:
         """z and noise (broadcast over the batch) -> z'. Additive unless overridden."""
         return feature + noise
+
+    def as_fresh(self) -> Self:
+        return self.model_copy(update={"draw": "fresh"})
 
     def protector(self, feature_shape: tuple[int, ...], secret: Secret) -> Noise:
         fixed = None

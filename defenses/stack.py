@@ -103,15 +103,11 @@ class Stack:
         return outputs
 
     def as_fresh(self) -> Stack:
-        """The same stack with every fixed draw made fresh.
+        """The same stack with fresh draws in place of everything drawn once or learned.
 
         What an adversary can model who knows the defence but not the noise: any draw may be it.
         """
-        fields = [
-            d.model_copy(update={"draw": "fresh"}) if "draw" in type(d).model_fields else d
-            for d in self.defenses
-        ]
-        return Stack(fields)
+        return Stack([defense.as_fresh() for defense in self.defenses])
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Stack) and self.spec == other.spec

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -114,6 +114,13 @@ class Defense(BaseModel):
         """Acts on the bodies' outputs on the client, before the selector."""
         del draw
         return outputs
+
+    def as_fresh(self) -> Self:
+        """What an adversary can model who knows these fields but not the tensors drawn or learned.
+
+        Its protectors draw anew for every row and need nothing secret.
+        """
+        return self
 
 
 class Defended(Protocol):
