@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from bench.launch import Gate, ServerProcess, run_edge_client
@@ -17,10 +16,7 @@ from bench.score import read_join
 from splitlab.capture import Capture
 from splitlab.data import ImageSet
 from splitlab.errors import SplitLabError
-from splitlab.models import Normalised
 from splitlab.storage import read_json, read_tensors
-
-ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -132,15 +128,8 @@ def read_back(place: Path) -> Captured | None:
     return Captured(evaluation, join, place / "capture", logits)
 
 
-@torch.inference_mode()
-def whole_network(net: Normalised, images: ImageSet) -> Tensor:
-    """Logits of the undivided network in this process, [N, classes]; no defence acts."""
-    pixels = images.floats("cpu")
-    return torch.cat([net(part) for part in pixels.split(ROWS)])
-
-
 def utility(captured: Captured, whole: Tensor, victims: ImageSet) -> dict[str, float]:
-    """Accuracy through the wire and of the undivided network, and how far their answers differ.
+    """Accuracy through the wire and of the undefended network, and how far their answers differ.
 
     Returns:
         accuracy, accuracy_whole, agreement (same argmax), all in %; relative_error = max|delta| /

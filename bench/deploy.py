@@ -1,79 +1,51 @@
-"""From a trained network and a split point to two halves on disk."""
+"""Deployments on disk: whether one is whole, and what it answers without its defences."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
 
-from torch import nn
+import torch
+from torch import Tensor
 
 import defenses
-from splitlab.contracts import ArchSpec
-from splitlab.deployment import ClientHalf, Halves, Selector, ServerHalf, write_deployment
-from splitlab.deployment.manifest import WireType
+from bench.victim import Victim
+from splitlab.data import ImageSet
+from splitlab.deployment import ClientHalf, ServerHalf
 from splitlab.errors import SplitLabError
-from splitlab.models import Normalised
-from splitlab.randomness import Secret
-from splitlab.split import cut
+from splitlab.split import Part, part_state
+
+ROWS = 256
 
 
-def deploy(
-    folder: Path,
-    net: Normalised,
-    arch: ArchSpec,
-    *,
-    head_end: str,
-    tail_start: str | None = None,
-    defense: str = "none",
-    wire: WireType = "FP32",
-    classes: tuple[str, ...],
-    secret: Secret,
-    protectors: nn.ModuleList | None = None,
-    victims_hash: str = "",
-) -> str:
-    """Cut `net` and write `folder/client` and `folder/server`; returns the digest.
+@torch.inference_mode()
+def undefended(folder: Path, images: ImageSet, victim: Victim | None = None) -> Tensor:
+    """Logits [N, classes] in this process, with no noise, no dropout and no wire in between.
 
-    Args:
-        defense: text that `defenses.parse` reads, e.g. "gaussian:level=0.1,draw=fixed".
-        secret: the client's; draws the fixed noise and keys the fresh one.
-        protectors: trained along with the network; made from `secret` where None.
-        victims_hash: hash of the images that are kept for attacks.
-
-    Raises:
-        UnknownName, NotCuttable: no such defence or split point.
-        BadInput: `folder` holds a deployment.
+    Where the halves are cut from `victim` these are the logits of the undivided network; else, as
+    with several bodies, those of head, bodies, selector and tail one after another.
     """
-    stack = defenses.parse(defense)
-    parts = cut(net, head_end, tail_start, arch.input.shape)
-    if protectors is None:
-        protectors = stack.protectors(feature_shape(parts.head, arch), secret)
-    halves = Halves(
-        arch=arch,
-        head_end=head_end,
-        tail_start=tail_start,
-        head=parts.head,
-        bodies=(parts.body,),
-        tail=parts.tail,
-        protectors=protectors,
-        selector=Selector(1, (0,)),
-    )
-    return write_deployment(
-        folder,
-        halves,
-        defended=stack,
-        secret=secret,
-        classes=classes,
-        wire=wire,
-        victims_hash=victims_hash,
+    client = ClientHalf.load(folder / "client", defenses.parse)
+    bodies = ServerHalf.load(folder / "server").bodies
+    pieces = images.floats("cpu").split(ROWS)
+    if victim is not None and _is_cut_from(victim, [client.head, *bodies, client.tail]):
+        return torch.cat([victim.net(piece) for piece in pieces])
+    return torch.cat(
+        [
+            client.tail(client.selector([body(feature) for body in bodies]))
+            for feature in map(client.head, pieces)
+        ]
     )
 
 
-def feature_shape(head: nn.Module, arch: ArchSpec) -> tuple[int, ...]:
-    """Shape of one feature, by running one blank image."""
-    import torch
-
-    with torch.inference_mode():
-        return tuple(head(torch.zeros(1, *arch.input.shape)).shape[1:])
+def _is_cut_from(victim: Victim, modules: list[torch.nn.Module]) -> bool:
+    """Whether the modules are head, one body and tail of `victim`, with its very weights."""
+    state = victim.net.net.state_dict()
+    parts = [module for module in modules if isinstance(module, Part)]
+    held = [item for part in parts for item in part_state(part).items()]
+    return len(modules) == 3 and all(
+        name in state and torch.equal(state[name], value) for name, value in held
+    )
 
 
 def whole(folder: Path) -> bool:
@@ -84,7 +56,7 @@ def whole(folder: Path) -> bool:
     try:
         client = ClientHalf.load(folder / "client", defenses.parse)
         server = ServerHalf.load(folder / "server")
-        if client.digest == server.digest:
+        if client.digest == server.digest and len(server.bodies) == len(client.outputs):
             return True
     except SplitLabError:
         pass

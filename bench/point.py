@@ -36,7 +36,7 @@ class Scene:
     Args:
         place: folder of this split point, with `deployment/`, `capture/` and `evaluation/`.
         capture: the captured run, finished or under way.
-        whole: logits of the undivided network on the victims.
+        whole: logits of the undefended network on the victims.
         embed: the judge's features, for re-identification.
     """
 
@@ -91,24 +91,67 @@ def _grant(config: SweepConfig, fields: frozenset[str]) -> GrantRequest:
 
 
 def run_point(scene: Scene, plan: Plan, point: str, progress: Progress | None) -> Record:
-    """Fit while the capture is under way, attack what was captured, score, make the record."""
+    """One attack of a sweep, with its knowledge, on one split point."""
     config = scene.config
-    attack = make_attack(plan.attack, config.attack_options.get(plan.attack, {}))
-    threat = make_threat(
-        scene.place / "deployment", plan.grant, scene.splits, config.seed, plan.knowledge
+    return measure(
+        scene,
+        make_attack(plan.attack, config.attack_options.get(plan.attack, {})),
+        plan.knowledge,
+        plan.grant,
+        config=config.point(scene.split.name, plan.attack, plan.knowledge),
+        point=point,
+        limit=config.attacked.get(plan.attack),
+        rng=generator(config.seed, "attack", plan.attack, scene.split.name),
+        checkpoint=scene.place / f"{plan.attack}-{plan.knowledge}.pt",
+        progress=progress,
     )
-    limit = config.attacked.get(plan.attack)
+
+
+def measure(
+    scene: Scene,
+    attack: Attack,
+    knowledge: Knowledge,
+    grant: GrantRequest,
+    *,
+    config: dict[str, Any],
+    point: str,
+    limit: int | None,
+    rng: torch.Generator,
+    checkpoint: Path,
+    progress: Progress | None,
+) -> Record:
+    """Fit while the capture is under way, attack what was captured, score, make the record.
+
+    An attack that is granted the capture is fitted once the capture is there.
+
+    Args:
+        config: what the record keeps as the point's config; `point` is its hash.
+        limit: victims that the attack is run on; None for all.
+    """
+    settings = scene.config
+
+    def seen() -> Observation:
+        return observe(scene.capture.result(), limit, settings.seed)
+
+    threat = make_threat(
+        scene.place / "deployment",
+        grant,
+        scene.splits,
+        settings.seed,
+        knowledge,
+        seen().features if grant.capture else None,
+    )
     outcome = run_attack(
         attack,
         threat,
-        lambda: observe(scene.capture.result(), limit, config.seed),
-        generator(config.seed, "attack", plan.attack, scene.split.name),
-        device=config.device,
+        seen,
+        rng,
+        device=settings.device,
         progress=progress,
-        checkpoint=scene.place / f"{plan.attack}-{plan.knowledge}.pt",
+        checkpoint=checkpoint,
     )
     captured = scene.capture.result()
-    victims = scene.splits.victims.take(config.victims, config.seed)
+    victims = scene.splits.victims.take(settings.victims, settings.seed)
     scores = score(
         outcome.ids,
         outcome.estimate.images,
@@ -116,24 +159,25 @@ def run_point(scene: Scene, plan: Plan, point: str, progress: Progress | None) -
         victims,
         mean_image(threat.need("aux").images),
         {"embed": scene.embed, "lpips_weights": scene.lpips_weights},
-        config.seed,
+        settings.seed,
     )
     picture = f"{point}.png"
     save_grid(scene.images / picture, scores.truth, outcome.estimate.images)
     return Record(
         hash=point,
         method_version=METHOD_VERSION,
-        config=config.point(scene.split.name, plan.attack, plan.knowledge),
+        config=config,
         data_hash=scene.splits.hash,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         split=split_facts(scene.split),
-        threat=plan.grant.card(),
+        threat=grant.card(),
         utility=utility(captured, scene.whole, victims),
         rate=captured.evaluation["rate"],
         latency=captured.evaluation["latency"],
         leakage=scores.leakage,
         floor=scores.floor,
         effort=outcome.effort,
+        attack_facts=outcome.estimate.extra,
         doubts=own_doubts(
             scores.leakage,
             scores.floor,

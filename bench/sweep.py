@@ -8,22 +8,29 @@ from pathlib import Path
 import defenses
 from adversary.registry import ATTACKS
 from bench import recipe
-from bench.capture_run import CaptureRun, whole_network
-from bench.deploy import deploy, whole
+from bench.capture_run import CaptureRun
+from bench.deploy import undefended, whole
 from bench.judge import prepare_judge
 from bench.point import Plan, Scene, make_attack, plans, run_point
 from bench.recipe import SweepConfig
-from bench.victim import Victim, arch_of, prepare_victim
+from bench.victim import (
+    Victim,
+    arch_of,
+    kept_secret,
+    learns,
+    prepare_halves,
+    prepare_victim,
+    require_no_weights,
+)
 from splitlab.contracts import ArchSpec
 from splitlab.data import Splits, load_splits
-from splitlab.errors import BadInput, Corrupt, UnknownName
+from splitlab.deployment import write_deployment
+from splitlab.errors import BadInput, UnknownName
 from splitlab.machine import commit
 from splitlab.models import Normalised, build
-from splitlab.randomness import Secret
 from splitlab.record import Record, RecordStore, point_hash
 from splitlab.split import SplitPoint, find_point, split_points, spread
-from splitlab.storage import read_json, write_json
-from splitlab.training import Progress, Protection, Silent
+from splitlab.training import Progress, Silent
 
 
 class Sweep:
@@ -60,7 +67,9 @@ class Sweep:
         if settings.exists():
             recipe.require_same(recipe.load(settings), config, run)
         # Names and settings are checked before anything is loaded or trained.
-        defenses.parse(config.defense)
+        self.stack = defenses.parse(config.defense)
+        self.stack.check(config.tail_start)
+        require_no_weights(config, self.stack, weights)
         self.plans = plans(config)
         for plan in self.plans:
             make_attack(plan.attack, config.attack_options.get(plan.attack, {}))
@@ -81,7 +90,7 @@ class Sweep:
         self.arch = arch_of(config, len(self.splits.classes))
         self.chosen = choose(config, build(self.arch, seed=0), self.arch)
         recipe.save(config, settings)
-        self.secret = _kept_secret(run / "client-secret.json", secret_seed)
+        self.secret = kept_secret(run / "client-secret.json", secret_seed)
 
     def execute(self) -> list[Record]:
         """Every point that is not finished yet, split point after split point; all its records."""
@@ -102,8 +111,7 @@ class Sweep:
             if not pending:
                 continue
             place = self.run / "points" / split.name
-            own = self._defended_victim(split, victim)
-            self._deploy(place, split, own)
+            self._deploy(place, split, victim)
             with CaptureRun(place, self.config, self.data_root, self.secret_seed) as capture:
                 scene = Scene(
                     config=self.config,
@@ -111,7 +119,7 @@ class Sweep:
                     split=split,
                     place=place,
                     capture=capture,
-                    whole=whole_network(own.net, victims),
+                    whole=undefended(place / "deployment", victims, victim),
                     embed=judge,
                     images=self.run / "images",
                     lpips_weights=self.lpips_weights,
@@ -128,7 +136,10 @@ class Sweep:
         point = self.config.point(split.name, plan.attack, plan.knowledge)
         return point_hash(point, self.splits.hash)
 
-    def _victim(self) -> Victim:
+    def _victim(self) -> Victim | None:
+        """The undefended network that all split points share; None where each trains its own."""
+        if learns(self.config, self.stack):
+            return None
         return prepare_victim(
             self.run / "victim",
             self.config,
@@ -137,31 +148,24 @@ class Sweep:
             progress=self.progress,
         )
 
-    def _defended_victim(self, split: SplitPoint, victim: Victim) -> Victim:
-        """The shared victim, or one of this split point's own that learned with the defence."""
-        if not self.config.train_with_defense or self.config.defense == "none":
-            return victim
-        stack = defenses.parse(self.config.defense)
-        protection = Protection(split.name, stack.protectors(split.shape, self.secret))
-        return prepare_victim(
-            self.run / "victims" / split.name,
-            self.config,
-            self.splits,
-            progress=self.progress,
-            protect=protection,
-        )
-
-    def _deploy(self, place: Path, split: SplitPoint, victim: Victim) -> None:
+    def _deploy(self, place: Path, split: SplitPoint, victim: Victim | None) -> None:
         folder = place / "deployment"
         if folder.exists() and whole(folder):
             return
-        deploy(
+        halves = prepare_halves(
+            self.run / "victims" / split.name,
+            self.config,
+            self.splits,
+            self.stack,
+            split.name,
+            self.secret,
+            victim=victim,
+            progress=self.progress,
+        )
+        write_deployment(
             folder,
-            victim.net,
-            victim.arch,
-            head_end=split.name,
-            tail_start=self.config.tail_start,
-            defense=self.config.defense,
+            halves,
+            defended=self.stack,
             wire=self.config.wire,
             classes=self.splits.classes,
             secret=self.secret,
@@ -181,29 +185,6 @@ def _check_counts(config: SweepConfig, splits: Splits) -> None:
     ):
         if asked > there:
             raise BadInput(f"{flag} {asked}: {config.dataset_kind} has {there}; ask for fewer")
-
-
-def _kept_secret(path: Path, secret_seed: int | None) -> Secret:
-    """The client's secret of this run: drawn once, so that a continued run has the same noise.
-
-    Raises:
-        Corrupt: the file is damaged.
-        BadInput: the run began with another secret than `secret_seed` gives.
-    """
-    if path.exists():
-        try:
-            kept = Secret(bytes.fromhex(read_json(path)["key"]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise Corrupt(path, "it is damaged", "start the sweep in a new folder") from error
-        if secret_seed is not None and kept != Secret.new(secret_seed):
-            raise BadInput(
-                f"--secret-seed {secret_seed}: this run began with another secret; leave the flag "
-                "out to continue it, or choose another --out"
-            )
-        return kept
-    secret = Secret.new(secret_seed)
-    write_json(path, {"key": secret.key.hex()}, private=True)
-    return secret
 
 
 def choose(config: SweepConfig, net: Normalised, arch: ArchSpec) -> Sequence[SplitPoint]:

@@ -6,16 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import defenses
-from bench.deploy import deploy
 from bench.recipe import SweepConfig
-from bench.victim import arch_of, prepare_victim
+from bench.victim import (
+    arch_of,
+    kept_secret,
+    learns,
+    prepare_halves,
+    prepare_victim,
+    require_no_weights,
+)
 from splitlab.data import load_splits
+from splitlab.deployment import write_deployment
 from splitlab.errors import BadInput
 from splitlab.models import build
-from splitlab.randomness import Secret
 from splitlab.split import find_point, split_points
 from splitlab.storage import require_writable
-from splitlab.training import Progress, Protection
+from splitlab.training import Progress
 
 
 def train_and_deploy(
@@ -33,16 +39,19 @@ def train_and_deploy(
     Names are checked before anything is trained. A killed training continues from `out/training`.
 
     Returns:
-        the victim's facts, with `split` and `digest`.
+        how it was trained, its validation accuracy in % with the defence, `split` and `digest`.
 
     Raises:
-        BadInput: `out` holds a deployment already.
+        BadInput: `out` holds a deployment already, or `weights` are given to a defence that the
+            network has to learn with.
         UnknownName, NotCuttable: no such network, data set, defence or split point.
     """
     for half in ("client", "server"):
         if (out / half / "deployment.json").exists():
             raise BadInput(f"{out / half}: a deployment is there already; choose another --out")
     stack = defenses.parse(config.defense)
+    stack.check(config.tail_start)
+    require_no_weights(config, stack, weights)
     splits = load_splits(
         config.dataset,
         size=config.size,
@@ -59,23 +68,30 @@ def train_and_deploy(
         if end.index <= point.index:
             raise BadInput(f"--tail-start {end.name} is not behind --split {point.name}")
     require_writable(out)
-    secret = Secret.new(secret_seed)
-    protectors = stack.protectors(point.shape, secret)
-    protect = Protection(point.name, protectors) if config.train_with_defense else None
-    victim = prepare_victim(
-        out / "training", config, splits, weights=weights, progress=progress, protect=protect
+    secret = kept_secret(out / "training" / "client-secret.json", secret_seed)
+    victim = None
+    if not learns(config, stack):
+        victim = prepare_victim(
+            out / "training", config, splits, weights=weights, progress=progress
+        )
+    halves = prepare_halves(
+        out / "training",
+        config,
+        splits,
+        stack,
+        config.splits,
+        secret,
+        victim=victim,
+        progress=progress,
     )
-    digest = deploy(
+    digest = write_deployment(
         out,
-        victim.net,
-        victim.arch,
-        head_end=config.splits,
-        tail_start=config.tail_start,
-        defense=config.defense,
+        halves,
+        defended=stack,
         wire=config.wire,
         classes=splits.classes,
         secret=secret,
-        protectors=protectors,
         victims_hash=splits.victims.hash,
     )
-    return {**victim.facts, "split": point.name, "digest": digest}
+    facts = victim.facts if victim is not None else {}
+    return {**facts, **halves.facts, "split": point.name, "digest": digest}

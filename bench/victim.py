@@ -1,4 +1,4 @@
-"""The network under attack: trained once a run, or loaded; a kill costs at most an epoch."""
+"""The network under attack, undefended or with its defences; a kill costs at most an epoch."""
 
 from __future__ import annotations
 
@@ -6,12 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from bench.recipe import SweepConfig
+from defenses import Stack
+from defenses.prepare import Order, prepare
 from splitlab.contracts import ArchSpec, InputSpec
-from splitlab.data import Splits
+from splitlab.data import ImageSet, Splits
+from splitlab.deployment import Halves
+from splitlab.errors import BadInput, Corrupt
 from splitlab.models import Normalised, build, load_checkpoint
+from splitlab.randomness import FreeDraw, Secret, generator
 from splitlab.storage import hash_tensors, read_json, read_tensors, write_json, write_tensors
-from splitlab.training import Progress, Protection, accuracy, train_classifier
+from splitlab.training import Progress, accuracy, train_classifier
 
 
 @dataclass(frozen=True)
@@ -41,14 +48,12 @@ def prepare_victim(
     *,
     weights: Path | None = None,
     progress: Progress | None = None,
-    protect: Protection | None = None,
 ) -> Victim:
-    """The victim in `folder`, trained there if it is not there yet.
+    """The undefended victim in `folder`, trained there if it is not there yet.
 
     Args:
         folder: gets `weights.safetensors` and `victim.json`; while training, a checkpoint.
         weights: a checkpoint to use instead of training.
-        protect: a defence that the network learns with, at its split point.
 
     Raises:
         Corrupt: a file in `folder`, or `weights`, is damaged.
@@ -73,7 +78,6 @@ def prepare_victim(
             device=config.device,
             checkpoint=folder / "checkpoint.pt",
             progress=progress,
-            protect=protect,
         )
         facts = {
             "epochs": history.epochs,
@@ -88,3 +92,95 @@ def prepare_victim(
     write_json(finished, facts)
     (folder / "checkpoint.pt").unlink(missing_ok=True)
     return Victim(arch, net, facts)
+
+
+def learns(config: SweepConfig, stack: Stack) -> bool:
+    """Whether a network is trained for this very stack, so that no undefended one is of use."""
+    return any(d.retrains or config.train_with_defense for d in stack.defenses)
+
+
+def require_no_weights(config: SweepConfig, stack: Stack, weights: Path | None) -> None:
+    """
+    Raises:
+        BadInput: trained weights are given for a network that has to learn with a defence.
+    """
+    if weights is not None and learns(config, stack):
+        raise BadInput(
+            f"--weights {weights}: with --defense {config.defense} the network is trained here, "
+            "with the defence; leave out --weights, or choose a defence that needs no training"
+        )
+
+
+def prepare_halves(
+    folder: Path,
+    config: SweepConfig,
+    splits: Splits,
+    stack: Stack,
+    head_end: str,
+    secret: Secret,
+    *,
+    victim: Victim | None = None,
+    progress: Progress | None = None,
+) -> Halves:
+    """Head, bodies and tail with their defences, trained in `folder` or cut from `victim`.
+
+    Args:
+        folder: gets finished stages and checkpoints; all of it is the client's.
+        victim: an undefended network, taken where no defence has to be learned with.
+
+    Raises:
+        Mismatch, Corrupt: `folder` holds another run, or a damaged file.
+    """
+    order = Order(
+        arch=arch_of(config, len(splits.classes)),
+        head_end=head_end,
+        tail_start=config.tail_start,
+        images=splits.train,
+        recipe=config.victim,
+        seed=config.seed,
+        secret=secret,
+        device=config.device,
+        folder=folder,
+        progress=progress,
+        trained=victim.net.net.state_dict() if victim is not None else None,
+        train_with_defense=config.train_with_defense,
+    )
+    halves = prepare(stack, order)
+    halves.facts["validation_accuracy"] = defended_accuracy(halves, stack, splits.validation)
+    write_json(folder / "defended.json", halves.facts, private=True)
+    return halves
+
+
+@torch.inference_mode()
+def defended_accuracy(halves: Halves, stack: Stack, images: ImageSet, rows: int = 256) -> float:
+    """Share of `images` that the halves classify rightly with every defence in place, in %."""
+    draw = FreeDraw(generator(0, "accuracy"))
+    pieces = zip(images.floats("cpu").split(rows), images.labels.split(rows), strict=True)
+    hits = sum(
+        int((halves.logits(pixels, draw, stack).argmax(1) == labels).sum())
+        for pixels, labels in pieces
+    )
+    return 100.0 * hits / len(images)
+
+
+def kept_secret(path: Path, secret_seed: int | None) -> Secret:
+    """The client's secret of this run: drawn once, so that a continued run has the same noise.
+
+    Raises:
+        Corrupt: the file is damaged.
+        BadInput: the run began with another secret than `secret_seed` gives.
+    """
+    if path.exists():
+        try:
+            kept = Secret(bytes.fromhex(read_json(path)["key"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise Corrupt(path, "it is damaged", "start in a new folder") from error
+        if secret_seed is not None and kept != Secret.new(secret_seed):
+            raise BadInput(
+                f"--secret-seed {secret_seed}: this run began with another secret; leave the flag "
+                "out to continue it, or choose another --out"
+            )
+        return kept
+    secret = Secret.new(secret_seed)
+    write_json(path, {"key": secret.key.hex()}, private=True)
+    return secret

@@ -1,5 +1,6 @@
 """Two halves on disk: they compose, belong together, keep their secrets, and notice damage."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -8,14 +9,14 @@ import pytest
 import torch
 
 import defenses
-from bench.deploy import deploy, whole
+from bench.deploy import whole
 from splitlab.contracts import ArchSpec
 from splitlab.deployment import ClientHalf, Halves, Selector, ServerHalf, write_deployment
 from splitlab.errors import BadInput, Corrupt
 from splitlab.models import build
 from splitlab.randomness import KeyedDraw, Secret
 from splitlab.split import cut, widen
-from splitlab.storage import read_tensors
+from splitlab.storage import read_tensors, sha256, write_tensors
 
 ARCH = ArchSpec(name="tiny_cnn", classes=5)
 CLASSES = ("a", "b", "c", "d", "e")
@@ -36,11 +37,26 @@ def folder(tmp_path, net):
     return written(tmp_path / "deployment", net)
 
 
-def written(folder, net, **options):
-    fields = {"head_end": "block1", "tail_start": "block3", "classes": CLASSES}
-    fields |= {"secret": Secret.new(), "defense": "gaussian:level=0.5,draw=fixed"}
-    deploy(folder, net, ARCH, **{**fields, **options})
+def written(folder, net, *, defense="gaussian:level=0.5,draw=fixed", secret=None):
+    stack, secret = defenses.parse(defense), secret or Secret.new()
+    parts = cut(net, "block1", "block3", ARCH.input.shape)
+    halves = halves_of(parts, protectors=stack.protectors((8, 32, 32), secret))
+    write_deployment(folder, halves, defended=stack, secret=secret, classes=CLASSES)
     return folder
+
+
+def halves_of(parts, **changes):
+    made = Halves(
+        arch=ARCH,
+        head_end="block1",
+        tail_start="block3",
+        head=parts.head,
+        bodies=(parts.body,),
+        tail=parts.tail,
+        protectors=torch.nn.ModuleList(),
+        selector=Selector(1, (0,)),
+    )
+    return dataclasses.replace(made, **changes)
 
 
 def load(folder):
@@ -167,16 +183,8 @@ def test_several_bodies_and_a_secret_selector(tmp_path, net):
     bodies = [cut(build(ARCH, seed=s), "block1", "block3", ARCH.input.shape).body for s in range(3)]
     parts = cut(net, "block1", "block3", ARCH.input.shape)
     stack = defenses.parse("none")
-    halves = Halves(
-        arch=ARCH,
-        head_end="block1",
-        tail_start="block3",
-        head=parts.head,
-        bodies=tuple(bodies),
-        tail=widen(parts.tail, 2),
-        protectors=torch.nn.ModuleList(),
-        selector=Selector(3, (2, 0)),
-    )
+    chosen = Selector(3, (2, 0))
+    halves = halves_of(parts, bodies=tuple(bodies), tail=widen(parts.tail, 2), selector=chosen)
     fields = {"defended": stack, "secret": Secret.new(), "classes": CLASSES}
     write_deployment(tmp_path / "three", halves, **fields)
     client, server = load(tmp_path / "three")
@@ -200,3 +208,81 @@ def test_halves_are_copied_alone(tmp_path, folder):
         shutil.copytree(folder / half, tmp_path / "machine" / half / "h")
     ClientHalf.load(Path(tmp_path / "machine" / "client" / "h"), defenses.parse)
     ServerHalf.load(Path(tmp_path / "machine" / "server" / "h"))
+
+
+def three(net, **changes):
+    parts = cut(net, "block1", "block3", ARCH.input.shape)
+    bodies = [cut(build(ARCH, seed=s), "block1", "block3", ARCH.input.shape).body for s in range(3)]
+    fields = {
+        "bodies": tuple(bodies),
+        "tail": widen(parts.tail, 2),
+        "selector": Selector(3, (2, 0)),
+    }
+    return halves_of(parts, **{**fields, **changes})
+
+
+def test_parts_that_do_not_fit_are_refused_with_their_sizes(tmp_path, net):
+    parts = cut(net, "block1", "block3", ARCH.input.shape)
+    other = cut(net, "block1", "block2", ARCH.input.shape)
+    noisy = defenses.parse("gaussian:draw=fixed").protectors((8, 16, 16), Secret.new())
+    for halves, message in (
+        (three(net, selector=Selector(4, (2, 0))), "among 4 bodies and there are 3"),
+        (three(net, tail=parts.tail), r"feeds the tail \[64, 8, 8\] \(2 of 3 bodies\)"),
+        (three(net, bodies=(parts.body, parts.body, other.body)), "different shapes"),
+        (halves_of(parts, protectors=noisy), r"shape \[8, 16, 16\], one feature has \[8, 32, 32\]"),
+    ):
+        with pytest.raises(BadInput, match=message):
+            write(tmp_path / "d", halves)
+        assert not (tmp_path / "d").exists()
+
+
+def write(folder, halves, defense="none"):
+    stack = defenses.parse(defense)
+    write_deployment(folder, halves, defended=stack, secret=Secret.new(), classes=CLASSES)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"chosen": [0]}, "chooses 1 of 3 bodies, and the tail was trained for another number"),
+        ({"chosen": [0, 1, 2]}, "chooses 3 of 3 bodies, and the tail was trained"),
+        ({"chosen": [0, 7]}, "secret.json: it is damaged"),
+        ({"total": 4}, "for 4 bodies and the deployment has 3"),
+    ],
+)
+def test_a_selector_file_that_does_not_fit_is_named(tmp_path, net, change, message):
+    path = write(tmp_path / "d", three(net)) / "client" / "secret.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(Corrupt, match=message):
+        load(tmp_path / "d")
+
+
+def test_saved_noise_of_another_shape_is_named(tmp_path, net):
+    folder = written(tmp_path / "d", net)
+    path, manifest = folder / "client" / "weights.safetensors", folder / "client/deployment.json"
+    tensors = {**read_tensors(path), "protectors.0.noise": torch.zeros(8, 16, 16)}
+    write_tensors(path, tensors)
+    content = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**content, "sha256": sha256(path.read_bytes())}))
+    with pytest.raises(Corrupt, match=r"noise of another shape.*\[8, 16, 16\]"):
+        load(folder)
+
+
+@pytest.mark.parametrize("change", ["swapped", "missing", "of another deployment"])
+def test_bodies_that_do_not_fit_the_digest_are_refused(tmp_path, net, change):
+    """Order and number of the bodies are part of the digest, so that no server mixes them up."""
+    server = write(tmp_path / "d", three(net)) / "server"
+    path = server / "deployment.json"
+    content = json.loads(path.read_text())
+    shards = content["shards"]
+    if change == "swapped":
+        shards[0]["bodies"], shards[1]["bodies"] = shards[1]["bodies"], shards[0]["bodies"]
+    elif change == "missing":
+        del shards[1]
+    else:
+        other = write(tmp_path / "other", three(net)) / "server" / "deployment.json"
+        content["id"] = json.loads(other.read_text())["id"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(Corrupt, match="digest"):
+        ServerHalf.load(server)
