@@ -87,6 +87,10 @@ class LearnedNoise(Protector):
                 rows[name] = resample(learned, place, uniform)
         return perturb(feature, rows)
 
+    @property
+    def ready(self) -> bool:
+        return bool(self.unit > 0)
+
     def unit_of(self, feature: Tensor) -> Tensor:
         """Standard deviation of the feature: as it was when the noise was made, else at hand."""
         return self.unit.to(feature) if self.unit > 0 else feature.std()

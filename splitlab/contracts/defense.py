@@ -29,6 +29,11 @@ class Protector(nn.Module):
         """
         raise NotImplementedError
 
+    @property
+    def ready(self) -> bool:
+        """Whether it acts as its defence says; what is learned after training does not before."""
+        return True
+
 
 @dataclass(frozen=True)
 class Task:

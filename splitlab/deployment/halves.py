@@ -76,6 +76,12 @@ class Halves:
                         f"{list(shape)}; draw it for this head"
                     )
             outputs = {tuple(body(blank.new_zeros(2, *shape)).shape[1:]) for body in self.bodies}
+        for protector in self.protectors:
+            if not getattr(protector, "ready", True):
+                raise BadInput(
+                    f"the protector {protector.purpose!r} has learned nothing yet and would protect "
+                    "nothing; let `defenses.prepare` finish the network"
+                )
         if len(outputs) != 1:
             raise BadInput(f"the bodies answer with different shapes: {sorted(outputs)}")
         fed = self.selector.output_shape(outputs.pop())

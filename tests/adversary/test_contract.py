@@ -6,10 +6,10 @@ Pairwise by default: each two of the three meet at least once. All combinations 
 from itertools import product
 
 import pytest
-from worlds import Orthogonal, capture, outcome, threat, tiny_head
+from worlds import SECRET, Orthogonal, capture, outcome, threat, tiny_head
 
 from adversary.registry import ATTACKS
-from defenses import DEFENSES
+from defenses import DEFENSES, parse
 
 ATTACKS_AND_KNOWLEDGE = [
     (name, knowledge)
@@ -17,10 +17,22 @@ ATTACKS_AND_KNOWLEDGE = [
     for knowledge in ("queries", "unaware", "adaptive")
     if (name, knowledge) != ("rmle", "queries")
 ]
+
+
+def on_features(name):
+    """A defence as it can be had without a network: drawn fresh, and once where it can be."""
+    if not parse(name).protectors((1,), SECRET):
+        return []
+    if "draw" in DEFENSES.load(name).model_fields:
+        return [f"{name}:draw=fresh", f"{name}:draw=fixed"]
+    return [parse(name).as_fresh().spec]
+
+
 DEFENCES = [
     "none",
-    *(f"{d}:draw={m}" for d in DEFENSES if d != "none" for m in ("fresh", "fixed")),
+    *(text for name in DEFENSES for text in on_features(name)),
     "gaussian+dropout",
+    "dropout+output-dropout",
 ]
 POINTS = ["block1", "block2", "block3", "pool", "vit", "grid"]
 EVERY = list(product(ATTACKS_AND_KNOWLEDGE, DEFENCES, POINTS))

@@ -241,6 +241,12 @@ def test_noise_of_another_shape_is_refused(shred, tmp_path):
         written(tmp_path / "e", dataclasses.replace(halves, protectors=other), QUICK)
 
 
+def test_noise_that_was_never_learned_is_not_deployed(plain, tmp_path):
+    blank = parse(QUICK).protectors((8, 16, 16), Secret.new())
+    with pytest.raises(BadInput, match="learned nothing"):
+        written(tmp_path / "d", dataclasses.replace(plain, protectors=blank), QUICK)
+
+
 def test_a_feature_without_scale_is_refused(plain):
     stack = parse(QUICK)
     silent = dataclasses.replace(plain, protectors=stack.protectors((8, 16, 16), Secret.new()))
