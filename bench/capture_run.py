@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -86,7 +87,9 @@ def run(
     shutil.rmtree(place / "capture", ignore_errors=True)
     shutil.rmtree(place / "evaluation", ignore_errors=True)
     server = place / "deployment" / "server"
-    with ServerProcess(server, place / "capture", place / "server.log") as process:
+    threads = max(1, (os.cpu_count() or 2) // 2)
+    log = place / "server.log"
+    with ServerProcess(server, place / "capture", log, threads) as process:
         words = [
             str(place / "deployment" / "client"),
             "--server",

@@ -41,6 +41,8 @@ class GrantRequest:
         validation: number of images that the adversary may choose settings by.
         observe: number of images that it may have the client send (chosen-input queries).
         linked: how many requests of one image it can link and average, queries included.
+        P: how many outputs the client uses.
+        capture: the captured features already while the attack is fitted, not only afterwards.
     """
 
     head: bool = False
@@ -53,6 +55,8 @@ class GrantRequest:
     validation: int = 0
     observe: int = 0
     linked: int = 1
+    P: bool = False
+    capture: bool = False
 
     def card(self) -> dict[str, Any]:
         """For the record: what was granted, and whether that is a white or a black box."""
@@ -61,7 +65,12 @@ class GrantRequest:
 
 
 def make_threat(
-    deployment: Path, request: GrantRequest, splits: Splits, seed: int, name: str = ""
+    deployment: Path,
+    request: GrantRequest,
+    splits: Splits,
+    seed: int,
+    name: str = "",
+    capture: Tensor | None = None,
 ) -> ThreatModel:
     """Build the threat model that `request` describes.
 
@@ -69,15 +78,20 @@ def make_threat(
         deployment: folder with `client/` and, if bodies are asked for, `server/`.
         splits: the adversary's images are the auxiliary partition, never another.
         seed: which of the auxiliary images it has.
+        capture: z^ [n, *feature_shape] of the victims, in the order in which the attack will be
+            handed them; granted where `request` says so.
 
     Raises:
-        BadInput: noise without the defence, or more images than there are.
+        BadInput: noise without the defence, a capture that is not there, or more images than
+            there are.
         Corrupt: a half is damaged.
     """
     if not any(value for field, value in vars(request).items() if field != "linked"):
         raise BadInput("nothing is granted; name at least one of --head, --observe N, --aux N ...")
     if request.noise and not request.defense:
         raise BadInput("--noise without --defense: noise is part of the defence; grant both")
+    if request.capture and capture is None:
+        raise BadInput("a capture is granted and there is none; tap the deployment first")
     client = ClientHalf.load(deployment / "client", defenses.parse)
     wanted = max(request.auxiliary, request.observe)
     images = _first(splits.auxiliary, wanted, "auxiliary", seed)
@@ -98,8 +112,10 @@ def make_threat(
         defense=client.manifest.defense if request.defense else None,
         protectors=client.protectors if request.noise else None,
         selector=client.selector.chosen if request.selector else None,
+        P=len(client.selector.chosen) if request.P else None,
         aux=aux,
         observe=Observed(queried, query(client, queried, request.linked)) if queried else None,
+        capture=capture if request.capture else None,
     )
 
 

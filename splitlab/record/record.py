@@ -48,6 +48,10 @@ class Record(BaseModel):
     leakage: dict[str, Interval]
     floor: dict[str, Interval]
     effort: dict[str, float] = Field(description="seconds and counts of the attack")
+    attack_facts: dict[str, Any] = Field(
+        default_factory=dict,
+        description="what the attack says of itself: settings it chose, losses",
+    )
     doubts: tuple[str, ...] = ()
     images: str | None = Field(default=None, description="file under images/ with the grid's data")
     environment: dict[str, Any]
