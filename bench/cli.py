@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from bench.cli_perf import perf
 from splitlab.console import console, guarded
 
 app = typer.Typer(
@@ -15,7 +16,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-perf = typer.Typer(help="Speed, each time against a rival and a limit.", no_args_is_help=True)
 app.add_typer(perf, name="perf")
 
 Model = Annotated[str, typer.Option(help="Own, torchvision or timm network.")]
@@ -275,19 +275,3 @@ def report(
     from bench.report import write_report
 
     console.print(f"Report: {write_report(run)}", soft_wrap=True, markup=False)
-
-
-@perf.command("train")
-@guarded
-def perf_train(
-    device: Device = "auto",
-    model: Annotated[
-        str | None, typer.Option(help="Network; default tiny_cnn on a CPU, resnet20 on a GPU.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="Write the measurement here as JSON.")] = None,
-) -> None:
-    """Images per second of the training loop against a plain DataLoader loop."""
-    from bench.options import show_perf
-    from bench.perf_train import perf_train as measure
-
-    show_perf(measure(device, model).as_dict(), out)

@@ -51,11 +51,14 @@ class ServerProcess:
     the tap are finished.
     """
 
-    def __init__(self, half: Path, tap: Path, log: Path, threads: int = 1) -> None:
+    def __init__(self, half: Path, tap: Path | None, log: Path, threads: int = 1) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         self.log = log
         self._errors: IO[bytes] = log.open("wb")
-        words = command("cloud_server", str(half), "--listen", "127.0.0.1:0", "--tap", str(tap))
+        self._reader: threading.Thread | None = None
+        words = command("cloud_server", str(half), "--listen", "127.0.0.1:0")
+        if tap is not None:
+            words += ["--tap", str(tap)]
         self._process = subprocess.Popen(
             words,
             stdout=subprocess.PIPE,
@@ -86,7 +89,8 @@ class ServerProcess:
         """Keep reading standard output, so that a talkative server never blocks on a full pipe."""
         pipe = self._process.stdout
         assert pipe is not None
-        threading.Thread(target=lambda: [None for _ in pipe], daemon=True).start()
+        self._reader = threading.Thread(target=lambda: [None for _ in pipe], daemon=True)
+        self._reader.start()
 
     def stop(self) -> None:
         """SIGTERM, then wait; a server that does not end within 30 s is killed."""
@@ -97,6 +101,10 @@ class ServerProcess:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
+        if self._reader is not None:
+            self._reader.join()  # to the end of the pipe
+        if self._process.stdout is not None:
+            self._process.stdout.close()
         self._errors.close()
 
     def __enter__(self) -> ServerProcess:

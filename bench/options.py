@@ -71,11 +71,33 @@ def show_perf(measured: dict[str, Any], out: Path | None) -> None:
     Raises:
         SplitLabError: the limit was not met.
     """
+    _write_perf(measured, [measured], out)
+
+
+def show_perfs(measured: dict[str, dict[str, Any]], out: Path | None) -> None:
+    """Print measurements, by what was measured, write them into one file, and fail if one fails.
+
+    Raises:
+        SplitLabError: a limit was not met.
+    """
+    named = [{"measured": name, **facts} for name, facts in measured.items()]
+    _write_perf(measured, named, out)
+
+
+def _write_perf(content: dict[str, Any], shown: list[dict[str, Any]], out: Path | None) -> None:
     from splitlab.machine import environment
 
-    for key, value in measured.items():
-        console.print(f"{key}: {value:.2f}" if isinstance(value, float) else f"{key}: {value}")
+    for measured in shown:
+        for key, value in measured.items():
+            text = f"{value:.2f}" if isinstance(value, float) else str(value)
+            console.print(f"{key}: {text}", markup=False)
     if out is not None:
-        write_json(out, {**measured, "environment": environment()})
-    if not measured["ok"]:
-        raise SplitLabError(f"{measured['ratio']:.2f}x is below the limit {measured['limit']}x")
+        write_json(out, {**content, "environment": environment()})
+    failed = [
+        f"{measured.get('measured', 'speed')}: {measured['ratio']:.2f}x is below the limit "
+        f"{measured['limit']}x"
+        for measured in shown
+        if not measured["ok"]
+    ]
+    if failed:
+        raise SplitLabError("; ".join(failed))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,12 +69,12 @@ class ServerHalf:
         manifest = read_server_manifest(folder)
         chosen = choose_shards(folder, manifest, bodies)
         held: dict[int, nn.Module] = {}
-        net = build(manifest.arch, seed=0)
-        shape = manifest.arch.input.shape
+        net, shape = build(manifest.arch, seed=0), manifest.arch.input.shape
+        blank = cut(net, manifest.head_end, manifest.tail_start, shape).body
         for shard, ids in chosen:
             tensors = read_tensors(folder / shard.file, REMEDY)
             for body_id in ids:
-                body = cut(net, manifest.head_end, manifest.tail_start, shape).body
+                body = copy.deepcopy(blank)
                 prefix = f"{body_id}."
                 state = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
                 load_part_state(body, state)
