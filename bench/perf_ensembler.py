@@ -16,7 +16,7 @@ import torch
 
 from bench.perf_serving import FULL, QUICK, fair, perf_serving
 from defenses import parse
-from defenses.prepare import Order
+from defenses.prepare import Order, Together
 from defenses.stage_one import train_together
 from splitlab.contracts import ArchSpec
 from splitlab.data import load_splits
@@ -25,8 +25,7 @@ from splitlab.randomness import Secret
 from splitlab.training import TrainRecipe, choose_device
 
 Part = Literal["serving", "training", "both"]
-Way = Literal["processes", "batched"]
-WAYS: dict[str, Way] = {"cpu": "processes", "cuda": "batched"}
+WAYS: dict[str, Together] = {"cpu": "processes", "cuda": "batched"}
 LIMITS = {"cpu": 1.0, "cuda": 2.0}
 """Least speed-up over one after another."""
 MODELS = {"cpu": ("resnet20", "relu"), "cuda": ("resnet18_cifar", "maxpool")}
@@ -78,8 +77,9 @@ def perf_ensembler(
     """
     if part not in get_args(Part):
         raise BadInput(f"--part {part!r}: give {', '.join(get_args(Part))}")
-    if how is not None and how not in get_args(Way):
-        raise BadInput(f"--how {how!r}: give {' or '.join(get_args(Way))}")
+    way = next((each for each in WAYS.values() if each == how), None)
+    if how != way:
+        raise BadInput(f"--how {how!r}: give {' or '.join(WAYS.values())}")
     if chosen > bodies:
         raise BadInput(f"--chosen {chosen} is above --bodies {bodies}; choose at most all")
     found: dict[str, dict[str, Any]] = {}
@@ -87,14 +87,14 @@ def perf_ensembler(
         found["serving"] = perf_serving(bodies, chosen, fair(QUICK if quick else FULL)).as_dict()
     if part != "serving":
         sizes = {"images": 1_000, "rounds": 1} if quick else {}
-        found["training"] = perf_stage_one(bodies, device, how, **sizes).as_dict()
+        found["training"] = perf_stage_one(bodies, device, way, **sizes).as_dict()
     return found
 
 
 def perf_stage_one(
     networks: int,
     device: torch.device | str = "auto",
-    how: str | None = None,
+    how: Together | None = None,
     *,
     images: int | None = None,
     rounds: int = 3,
@@ -120,7 +120,7 @@ def perf_stage_one(
         device=device.type,
     )
     stack = parse(NOISE)
-    found: dict[str, list[float]] = {way: [], "one after another": []}
+    found: dict[Together, list[float]] = {way: [], "one after another": []}
     warm = replace(order, images=data.take(min(WARM_UP, len(data)), 0))
     for each in found:
         train_together(warm, stack, networks if each == "batched" else 1, each)
