@@ -10,20 +10,24 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from splitlab.errors import BadInput
 
-LEAST_GAP = 0.05
-"""Logarithm of the ratio of two distances with none between them, for clouds to count as apart."""
-SAMPLE = 3_000
-"""Rows whose pairwise distances show the gap."""
+SAMPLE = 2_000
+"""Vectors whose pairwise distances show how large a cloud is."""
+BINS = 400
+SMOOTH = 9
+"""Bins of the histogram of log-distances, and how many of them are averaged."""
+DEEPEST = 0.25
+"""Height of the valley between the two peaks, as a share of the lower peak, for words to be told
+from noise."""
+ROUNDING = 1e-4
+"""Distance of equal vectors at most, as a share of their length, where there is no noise."""
 BLOCK = 512
+POLISH = 5
+"""Rounds in which vectors go to their nearest centre and centres to their vectors' mean."""
 REMEDY = "the captured vectors do not show which are equal; this attack needs less noise"
 
 
@@ -34,71 +38,105 @@ class Symbols:
     Args:
         ids: int64 [B, T], the symbol at each place of each sentence.
         centres: float [K, D], the mean of each symbol's vectors, position taken off.
-        gap: logarithm of the ratio of the distances on both sides of the threshold.
+        radius: distance up to which two vectors were taken for the same word.
     """
 
     ids: Tensor
     centres: Tensor
-    gap: float
+    radius: float
 
 
 def find_symbols(features: Tensor, places: Tensor, words: int) -> Symbols:
-    """Connected clouds of vectors; two are connected where they are nearer than the widest gap.
+    """Clouds of vectors, the densest first, until none is left.
 
     Args:
         features: z^ [B, T, D], decoded from the wire.
         places: public positions [T, D].
-        words: size of the vocabulary; there cannot be more symbols.
+        words: size of the vocabulary; there cannot be more symbols. Beyond it, stray vectors go
+            to the nearest cloud.
 
     Raises:
-        BadInput: clouds cannot be told apart: no gap between distances, or too many clouds.
+        BadInput: noise hides which vectors are equal.
     """
     length, width = features.shape[1:]
-    exact = (features - places).reshape(-1, width).double()
-    points = torch.unique(exact.round(decimals=4), dim=0)
-    threshold, gap = _threshold(points[_spread(len(points), SAMPLE)], len(points) <= words)
-    first, second = _near(points, threshold)
-    graph = coo_matrix((np.ones(len(first)), (first, second)), shape=(len(points),) * 2)
-    kinds, labels = connected_components(graph, directed=False)
-    if kinds > words:
-        raise BadInput(f"{kinds} clouds for {words} words; {REMEDY}")
-    centres = torch.zeros(kinds, width, dtype=torch.float64)
-    owner = torch.from_numpy(labels).long()
-    centres.index_add_(0, owner, points)
-    centres /= torch.bincount(owner, minlength=kinds)[:, None]
-    nearest = torch.cat([torch.cdist(part, centres).argmin(1) for part in exact.split(BLOCK)])
-    return Symbols(nearest.view(-1, length), centres.float(), gap)
+    vectors = (features - places).reshape(-1, width)
+    step = ROUNDING * float(vectors.norm(dim=1).mean()) or 1.0
+    # equal vectors are equal up to rounding: count them once
+    points, weights = torch.unique((vectors / step).round(), dim=0, return_counts=True)
+    points = points * step
+    radius = _radius(points, step, len(points) <= words)
+    centres = _centres(points, weights, radius, words)
+    for _ in range(POLISH):
+        owner = _nearest(points, centres)
+        sums = torch.zeros_like(centres).index_add_(0, owner, points * weights[:, None])
+        sizes = torch.zeros(len(centres)).index_add_(0, owner, weights.float())
+        kept = sizes > 0
+        centres = sums[kept] / sizes[kept, None]
+    return Symbols(_nearest(vectors, centres).view(-1, length), centres, radius)
 
 
-def _spread(total: int, wanted: int) -> Tensor:
-    return torch.linspace(0, total - 1, min(total, wanted)).long()
+def _centres(points: Tensor, weights: Tensor, radius: float, words: int) -> Tensor:
+    """Of the points that are left, again and again the one with most others about it, averaged."""
+    left = torch.ones(len(points), dtype=torch.bool)
+    crowds = _about(points, points, weights.float(), radius)
+    found: list[Tensor] = []
+    while bool(left.any()) and len(found) < words:
+        best = int(torch.where(left, crowds, -1.0).argmax())
+        members = (torch.cdist(points[best : best + 1], points)[0] < radius) & left
+        members[best] = True
+        share = weights[members].float()
+        found.append((points[members] * share[:, None]).sum(0) / share.sum())
+        left &= ~members
+        crowds -= _about(points, points[members], share, radius)
+    return torch.stack(found)
 
 
-def _threshold(points: Tensor, few: bool) -> tuple[float, float]:
-    """The middle of the widest empty interval of log-distances, and its width.
+def _about(points: Tensor, others: Tensor, weights: Tensor, radius: float) -> Tensor:
+    """How much weight of `others` [m, D] is nearer than `radius` to each point: [n]."""
+    parts = points.split(BLOCK)
+    return torch.cat([(torch.cdist(part, others) < radius).float() @ weights for part in parts])
+
+
+def _nearest(points: Tensor, centres: Tensor) -> Tensor:
+    return torch.cat([torch.cdist(part, centres).argmin(1) for part in points.split(BLOCK)])
+
+
+def _radius(points: Tensor, rounding: float, few: bool) -> float:
+    """The valley between distances of equal and of different words.
 
     Args:
         points: different vectors [n, D].
-        few: there are no more of them than words, so that each may be a word of its own. Only
-            distances that rounding explains (a thousandth of the median) are then no distances.
+        few: there are no more of them than words, so that each may be a word of its own.
     """
-    distances = torch.pdist(points).sort().values
-    floor = 1e-3 * float(distances[len(distances) // 2]) if few and len(distances) else 0.0
-    logs = distances[: max(1, int(0.95 * len(distances)))].clamp_min(floor).log()
-    if few:
-        logs = torch.cat([torch.full((1,), floor, dtype=logs.dtype).log(), logs])
-    widths = logs.diff()
-    if len(widths) == 0 or float(widths.max()) < LEAST_GAP:
+    sample = points[torch.linspace(0, len(points) - 1, min(len(points), SAMPLE)).long()]
+    distances = torch.pdist(sample)
+    least = 4 * rounding * math.sqrt(points.shape[1])
+    if few or len(distances) == 0:
+        return least
+    logs = distances.clamp_min(least).log()
+    low, high = float(logs.min()), float(logs.max())
+    if high - low < 1e-3:
+        raise BadInput(f"all distances are alike; {REMEDY}")
+    raw = torch.histc(logs.double(), BINS, low, high)
+    heights = torch.nn.functional.avg_pool1d(
+        raw[None, None], SMOOTH, 1, SMOOTH // 2, count_include_pad=False
+    )[0, 0]
+    first = _between(heights)
+    left, right = int(heights[:first].argmax()), first + int(heights[first:].argmax())
+    valley = heights[left : right + 1]
+    if float(valley.min()) > DEEPEST * min(float(heights[left]), float(heights[right])):
         raise BadInput(f"no distance parts words from noise; {REMEDY}")
-    at = int(widths.argmax())
-    return math.exp(float(logs[at] + widths[at] / 2)), float(widths[at])
+    lowest = (valley == valley.min()).nonzero()[:, 0]
+    at = left + float(lowest[len(lowest) // 2]) + 0.5
+    return math.exp(low + (high - low) * at / BINS)
 
 
-def _near(points: Tensor, threshold: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows and columns of every pair nearer than `threshold`."""
-    rows, columns = [], []
-    for start in range(0, len(points), BLOCK):
-        found = (torch.cdist(points[start : start + BLOCK], points) < threshold).nonzero()
-        rows.append(found[:, 0] + start)
-        columns.append(found[:, 1])
-    return torch.cat(rows).numpy(), torch.cat(columns).numpy()
+def _between(heights: Tensor) -> int:
+    """The bin that best parts a histogram in two (Otsu 1979)."""
+    place = torch.arange(len(heights), dtype=heights.dtype)
+    below, total = heights.cumsum(0), heights.sum()
+    moment = (heights * place).cumsum(0)
+    above = total - below
+    means = moment / below.clamp_min(1e-9), (moment[-1] - moment) / above.clamp_min(1e-9)
+    spread = below * above * (means[0] - means[1]).square()
+    return min(max(int(spread.argmax()) + 1, 1), len(heights) - 1)

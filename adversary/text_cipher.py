@@ -30,13 +30,13 @@ class Deciphered:
     Args:
         words: int64 [n, source_length].
         symbols: how many different source vectors were told apart.
-        gap: logarithm of the ratio of distances between different and between equal words.
+        radius: distance up to which two source vectors were taken for one word.
         both: whether the target was used.
     """
 
     words: Tensor
     symbols: int
-    gap: float
+    radius: float
     both: bool
 
 
@@ -76,4 +76,4 @@ def read_cipher(
     read = key[source.ids]
     # a source symbol that fell to a target word stands for none
     read = torch.where(read < spec.source_words, read, torch.zeros_like(read))
-    return Deciphered(read, len(source.centres), source.gap, both)
+    return Deciphered(read, len(source.centres), source.radius, both)

@@ -26,14 +26,14 @@ from adversary.text_shadow import (
 )
 from adversary.text_threat import Sentences, TextThreat, last_features
 from bench.text_config import PAPER, QUICK, Scale, TextConfig
-from bench.text_score import recovery, utility
+from bench.text_score import common_words, recovery, utility
 from bench.text_table import write_table
 from bench.text_wire import TextHalves, Translated, greedy, translate
 from defenses import parse
 from splitlab.capture import Capture
 from splitlab.data.sentences import Pair, SentenceSplits, corpus_splits, grammar_splits
 from splitlab.data.vocabulary import PAD
-from splitlab.errors import BadInput, Unavailable
+from splitlab.errors import BadInput, SplitLabError, Unavailable
 from splitlab.machine import environment
 from splitlab.models.seq2seq import Seq2Seq, Seq2SeqSpec
 from splitlab.randomness import KeyedDraw, Secret
@@ -41,6 +41,7 @@ from splitlab.storage import canonical_json, require_writable, sha256, write_jso
 from splitlab.training import Progress
 from splitlab.training.translator import fed, train_translator
 from splitlab.wire.codec import roundtrip
+from splitlab.wire.request_ids import new_request_id
 
 EXAMPLES = 6
 ROWS = 256
@@ -97,7 +98,8 @@ def run(
     for number, text in enumerate(config.defenses):
         secret = Secret.new(secret_seed).derive("text", seed, number)
         place = out / "captures" / f"{seed}-{number}"
-        found, shown = _attack(world, text, secret, place)
+        request_id = new_request_id(None if secret_seed is None else secret)
+        found, shown = _attack(world, text, secret, place, request_id)
         examples += shown if number == 0 else []
         for row in found:
             kept = {"scale": scale, "seed": seed, "defense": text, **row}
@@ -173,24 +175,24 @@ def _prepare(
 
 
 def _attack(
-    world: _World, defense: str, secret: Secret, place: Path
+    world: _World, defense: str, secret: Secret, place: Path, request_id: str
 ) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
     """Serve the victims under one defence, attack what was captured, score it."""
     stack, spec = parse(defense), world.net.spec
     protectors = stack.protectors(spec.feature_shape, secret)
     halves = TextHalves(world.net, protectors, secret, world.config.wire)
-    capture = place / secret.derive("capture").key.hex()[:12]
-    shutil.rmtree(capture, ignore_errors=True)  # of a run with the same secret
-    sent = translate(halves, world.victims.source, capture)
-    ids, features = last_features(Capture.open(capture))
+    shutil.rmtree(place, ignore_errors=True)  # of an earlier run
+    sent = translate(halves, world.victims.source, place, request_id)
+    ids, features = last_features(Capture.open(place))
     row_of = {name: row for row, name in enumerate(ids)}
     join = torch.tensor([row_of[name] for name in sent.ids])
     source = features[:, : spec.source_length]
     cost = utility(sent, world.victims.target)
+    common = common_words(_auxiliary(world).source)
     before = world.threat.fingerprint()
 
     def scored(attack: str, words: Tensor, threat: list[str], **more: Any) -> dict[str, Any]:
-        rate = recovery(words, world.victims.source)
+        rate = recovery(words, world.victims.source, common)
         return {"attack": attack, "granted": threat, **rate, **more, **cost}
 
     shadow, own = world.shadow, world.threat.granted
@@ -205,10 +207,10 @@ def _attack(
         scored("ceiling: decoder with queries", _ceiling(world, halves, source)[join], ["observe"]),
     ]
     if world.threat.fingerprint() != before:
-        raise BadInput("an attack changed the body that it was granted; its result is void")
+        raise SplitLabError("an attack changed the body that it was granted; its result is void")
     least = rows[0]["recovery"]
     for row in rows[1:]:
-        if "recovery" in row and row["recovery"] <= least:
+        if "skipped" not in row and row["recovery"] <= least:
             row["doubts"] = ["no better than the most frequent word: the attack failed"]
     return rows, _examples(world, sent, on_shadow, on_client)
 
@@ -224,7 +226,7 @@ def _cipher_row(
         )
     except BadInput as error:
         return {"attack": name, "granted": granted, "skipped": str(error)}
-    facts = {"symbols": read.symbols, "gap": read.gap, "both": read.both}
+    facts = {"symbols": read.symbols, "radius": read.radius, "both": read.both}
     found: dict[str, Any] = scored(name, read.words[join], granted, **facts)
     return found
 

@@ -11,19 +11,36 @@ from bench.text_wire import WIRE, Translated
 from splitlab.data.vocabulary import PAD, SPECIAL
 from splitlab.image_quality import mean_interval
 
+COMMON = 10
+"""Most frequent words: articles and their like, which say little and are guessed easily."""
 
-def recovery(read: Tensor, truth: Tensor) -> dict[str, Any]:
+
+def common_words(text: Tensor) -> Tensor:
+    """The most frequent words of int64 [N, T]: int64 [at most COMMON]."""
+    words, counts = text[text >= len(SPECIAL)].unique(return_counts=True)
+    return words[counts.argsort(descending=True)[:COMMON]]
+
+
+def recovery(read: Tensor, truth: Tensor, common: Tensor) -> dict[str, Any]:
     """Share of a sentence's words that were read, in %, with its interval over sentences.
 
     Args:
         read, truth: int64 [n, T]; only places with a word of the vocabulary count.
+        common: words that the share `rarer_words`, over all sentences together, leaves out.
     """
-    words = truth >= len(SPECIAL)
+    words, same = truth >= len(SPECIAL), read == truth
     kept = words.any(1)
-    right = ((read == truth) & words)[kept].sum(1) / words[kept].sum(1)
+    right = (same & words)[kept].sum(1) / words[kept].sum(1)
     mean, low, high = mean_interval(100.0 * right.double(), torch.arange(len(right)))
-    whole = 100.0 * float((right == 1).double().mean())
-    return {"recovery": mean, "low": low, "high": high, "whole_sentences": whole, "n": len(right)}
+    rarer = words & ~torch.isin(truth, common)
+    return {
+        "recovery": mean,
+        "low": low,
+        "high": high,
+        "rarer_words": 100.0 * float(same[rarer].double().mean()) if rarer.any() else None,
+        "whole_sentences": 100.0 * float((right == 1).double().mean()),
+        "n": len(right),
+    }
 
 
 def utility(sent: Translated, wanted: Tensor) -> dict[str, Any]:

@@ -8,7 +8,15 @@ from typing import Any
 
 from splitlab.storage import write_bytes
 
-HEADINGS = ("defence", "attack", "words recovered", "95 %", "whole sentences", "words translated")
+HEADINGS = (
+    "defence",
+    "attack",
+    "words read",
+    "95 %",
+    "rarer words read",
+    "whole sentences read",
+    "words translated",
+)
 
 
 def write_table(
@@ -26,13 +34,14 @@ def write_table(
 
 def _row(row: dict[str, Any]) -> list[str]:
     if "skipped" in row:
-        return [row["defense"], row["attack"], f"skipped ({row['skipped']})", "", "", ""]
+        return [row["defense"], row["attack"], f"skipped ({row['skipped']})", *[""] * 4]
     between = "" if row["low"] is None else f"{row['low']:.1f} to {row['high']:.1f} %"
     return [
         row["defense"],
         row["attack"],
         f"{row['recovery']:.1f} %",
         between,
+        "" if row["rarer_words"] is None else f"{row['rarer_words']:.1f} %",
         f"{row['whole_sentences']:.1f} %",
         f"{row['accuracy_words']:.1f} %",
     ]

@@ -106,11 +106,16 @@ class Translated:
     payload_down: int
 
 
-def translate(halves: TextHalves, source: Tensor, capture: Path) -> Translated:
+def translate(
+    halves: TextHalves, source: Tensor, capture: Path, request_id: str | None = None
+) -> Translated:
     """Greedy translation of int64 [n, source_length] through a tapped server.
 
     Sentences are sent shuffled under a random id, rows of one request; each further word sends the
     sentence again with a longer target, under the same id and so with the same noise.
+
+    Args:
+        request_id: 32 hex digits, for reproduction only; default fresh from the operating system.
     """
     writer = CaptureWriter(capture, "server")
     server = CloudServer(halves, "127.0.0.1:0", tap=writer, engine="plain")
@@ -120,15 +125,16 @@ def translate(halves: TextHalves, source: Tensor, capture: Path) -> Translated:
     )
     try:
         transport.handshake()
-        return _translate(halves, source, transport)
+        return _translate(halves, source, transport, request_id or new_request_id())
     finally:
         transport.close()
         server.stop()
         writer.close()
 
 
-def _translate(halves: TextHalves, source: Tensor, transport: Transport) -> Translated:
-    request_id = new_request_id()
+def _translate(
+    halves: TextHalves, source: Tensor, transport: Transport, request_id: str
+) -> Translated:
     order = halves.secret.derive(request_id).permutation(len(source), "order")
     target = torch.full((len(source), halves.net.spec.target_length), PAD)
     ids = [""] * len(source)
