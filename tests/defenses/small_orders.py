@@ -1,25 +1,22 @@
-"""Orders for networks of a few thousand parameters on images that a colour gives away."""
+"""Orders whose networks learn something, though not everything, and what to compare them by."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import orders
 import torch
+from orders import CLASSES
 
 from defenses import parse
 from defenses.prepare import Order, prepare
-from splitlab.contracts import ArchSpec, InputSpec
 from splitlab.data import ImageSet
 from splitlab.deployment import Halves
-from splitlab.randomness import Secret
 from splitlab.training import TrainRecipe
-
-CLASSES = ("red", "green", "blue")
-ARCH = ArchSpec(name="tiny_cnn", classes=3, input=InputSpec(size=16))
 
 
 def coloured(count: int = 96, seed: int = 0) -> ImageSet:
-    """Noise, brighter in the channel of the label; uint8 [count, 3, 16, 16]."""
+    """Noise, a little brighter in the channel of the label; uint8 [count, 3, 16, 16]."""
     g = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % 3
     pixels = 0.6 * torch.rand(count, 3, 16, 16, generator=g)
@@ -30,17 +27,8 @@ def coloured(count: int = 96, seed: int = 0) -> ImageSet:
 
 def order(**changes: Any) -> Order:
     """Cut after the first block, tail from the pool on; six epochs take a second."""
-    fields: dict[str, Any] = {
-        "arch": ARCH,
-        "head_end": "block1",
-        "tail_start": "pool",
-        "images": coloured(),
-        "recipe": TrainRecipe(epochs=6, batch_size=16, flip=False),
-        "seed": 0,
-        "secret": Secret.new(secret_seed=1),
-        "device": "cpu",
-    }
-    return Order(**{**fields, **changes})
+    recipe = TrainRecipe(epochs=6, batch_size=16, flip=False)
+    return orders.order(**{"images": coloured(), "recipe": recipe, **changes})
 
 
 def prepared(text: str, **changes: Any) -> Halves:

@@ -4,7 +4,8 @@ from itertools import product
 
 import pytest
 import torch
-from small_orders import CLASSES, coloured, order
+from orders import CLASSES
+from small_orders import coloured, order
 
 import defenses
 from adversary.believed import believed, certain, loses_elements
@@ -38,7 +39,6 @@ def deployed(tmp_path_factory):
                 head_end=point,
                 images=coloured(32),
                 recipe=TrainRecipe(epochs=1, batch_size=16),
-                together="one after another",
             )
             halves = prepare(stack, wanted)
             folder = tmp_path_factory.mktemp("deployment") / "d"

@@ -5,7 +5,8 @@ import json
 
 import pytest
 import torch
-from small_orders import CLASSES, equal, order, prepared, tensors
+from orders import CLASSES
+from small_orders import equal, order, prepared, tensors
 
 import defenses
 from defenses import parse
