@@ -4,6 +4,7 @@ and a dropout layer where Ensembler has its selector, trained in one round).
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -81,7 +82,7 @@ class DropoutEnsemble(Assembles, Defense):
         else:
             # What a defence learns after training is not there yet.
             chain = nn.ModuleList(p for d, p in placed if not isinstance(d, Finishes))
-            halves.facts.update(_train(halves, parts, chain, stack, order))
+            halves.facts.update(_train(halves, parts, chain, stack, order, kept.checkpoint))
             kept.write(tensors_of(every), halves.facts)
         for module in every.values():
             module.to("cpu").eval()
@@ -98,7 +99,12 @@ class DropoutEnsemble(Assembles, Defense):
 
 
 def _train(
-    halves: Halves, parts: dict[str, Part], chain: nn.ModuleList, stack: Stack, order: Order
+    halves: Halves,
+    parts: dict[str, Part],
+    chain: nn.ModuleList,
+    stack: Stack,
+    order: Order,
+    checkpoint: Path | None,
 ) -> dict[str, Any]:
     """Everything in one round; returns the facts."""
     recipe, device = order.recipe, choose_device(order.device)
@@ -117,7 +123,6 @@ def _train(
 
     optimizer = recipe.optimizer(p for module in learned.values() for p in module.parameters())
     scheduler = recipe.scheduler(optimizer, len(order.images))
-    checkpoint = order.folder / "ensemble.pt" if order.folder is not None else None
     history = fit(
         step,
         State(learned, {"net": optimizer}, {"net": scheduler}, {}, {"draw": draw}),
@@ -131,8 +136,6 @@ def _train(
         progress=order.progress,
         name="ensemble",
     )
-    if checkpoint is not None:
-        checkpoint.unlink(missing_ok=True)
     return {
         "epochs": recipe.epochs,
         "seconds": round(history.seconds, 2),

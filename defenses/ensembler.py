@@ -168,7 +168,6 @@ class StageTwo:
             return {"net": loss}
 
         optimizer = recipe.optimizer(p for m in modules.values() for p in m.parameters())
-        checkpoint = order.folder / f"{self.kept.name}.pt" if order.folder is not None else None
         history = fit(
             step,
             State(
@@ -184,7 +183,7 @@ class StageTwo:
             seed=order.seed,
             device=device,
             augment=recipe.augment,
-            checkpoint=checkpoint,
+            checkpoint=self.kept.checkpoint,
             progress=order.progress,
             name="stage two",
         )
@@ -192,8 +191,6 @@ class StageTwo:
         frozen.to("cpu").to(memory_format=torch.contiguous_format)
         for parameter, needed in zip(frozen.parameters(), before, strict=True):
             parameter.requires_grad_(needed)
-        if checkpoint is not None:
-            checkpoint.unlink(missing_ok=True)
         one = [network.facts for network in self.networks]
         seconds = sum(facts["seconds"] for facts in one) + history.seconds
         images = len(order.images) * recipe.epochs * (len(one) + 1)

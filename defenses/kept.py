@@ -11,7 +11,14 @@ from torch import Tensor, nn
 
 from splitlab.errors import Mismatch
 from splitlab.split import Part, load_part_state, part_state
-from splitlab.storage import read_json, read_tensors, write_json, write_tensors
+from splitlab.storage import (
+    canonical_json,
+    read_json,
+    read_tensors,
+    sha256,
+    write_json,
+    write_tensors,
+)
 
 
 def tensors_of(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
@@ -84,6 +91,20 @@ class Kept:
             return
         write_tensors(self._weights, tensors, private=True)
         write_json(self._facts, {"run": self.run, "facts": facts}, private=True)
+        self.clear()
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """Where the unfinished stage stands; named for the run, so that no other takes it over."""
+        if self.folder is None:
+            return None
+        return self.folder / f"{self.name}-{sha256(canonical_json(self.run))[:8]}.pt"
+
+    def clear(self) -> None:
+        """Remove the checkpoints of a stage that is finished."""
+        if self.folder is not None and self.checkpoint is not None:
+            for path in self.folder.glob(f"{self.checkpoint.name}*"):
+                path.unlink()
 
     @property
     def _facts(self) -> Path:

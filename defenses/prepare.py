@@ -175,14 +175,13 @@ def _train(
     task = Task(
         order.arch, order.head_end, order.tail_start, order.recipe.epochs, order.recipe.batch_size
     )
-    checkpoint = order.folder / "checkpoint.pt" if order.folder is not None else None
     history = train_classifier(
         net,
         order.images,
         order.recipe,
         seed=order.seed,
         device=order.device,
-        checkpoint=checkpoint,
+        checkpoint=kept.checkpoint,
         progress=order.progress,
         protect=protections,
         watches=stack.watches if learned else (),
@@ -197,9 +196,6 @@ def _train(
         "weights": hash_tensors(net.net.state_dict()),
     }
     kept.write(tensors_of(every), facts)
-    if checkpoint is not None:
-        for path in checkpoint.parent.glob(f"{checkpoint.name}*"):
-            path.unlink()
     return facts
 
 

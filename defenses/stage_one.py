@@ -169,7 +169,7 @@ def train_one(order: Order, members: Members, number: int) -> Trained:
         smoothing = recipe.label_smoothing
         return {"net": F.cross_entropy(logits, batch.labels, label_smoothing=smoothing)}
 
-    checkpoint = order.folder / f"network-{number}.pt" if order.folder is not None else None
+    kept = members.kept(number)
     history = fit(
         step,
         State(
@@ -185,7 +185,7 @@ def train_one(order: Order, members: Members, number: int) -> Trained:
         seed=order.seed,
         device=device,
         sampler=member.order,
-        checkpoint=checkpoint,
+        checkpoint=kept.checkpoint,
         progress=order.progress,
         name=f"network {number}",
     )
@@ -195,9 +195,7 @@ def train_one(order: Order, members: Members, number: int) -> Trained:
         "images_per_second": round(history.images_per_second, 1),
     }
     finished = member.finished(facts)
-    members.kept(number).write(tensors_of(member.modules()), facts)
-    if checkpoint is not None:
-        checkpoint.unlink(missing_ok=True)
+    kept.write(tensors_of(member.modules()), facts)
     return finished
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 
 import torch
@@ -93,8 +94,7 @@ def train_batched(order: Order, members: Members, pending: Sequence[int]) -> dic
     optimizer = recipe.optimizer(
         (p for m in group for p in m.protectors.parameters()), stacked=learned
     )
-    names = "-".join(map(str, pending))
-    checkpoint = order.folder / f"networks-{names}.pt" if order.folder is not None else None
+    together = dataclasses.replace(members.kept(pending[0]), name=_name(pending))
     history = fit(
         step,
         State(
@@ -115,7 +115,7 @@ def train_batched(order: Order, members: Members, pending: Sequence[int]) -> dic
         seed=order.seed,
         device=device,
         sampler=sampler,
-        checkpoint=checkpoint,
+        checkpoint=together.checkpoint,
         progress=order.progress,
         name=f"{len(group)} networks at once",
     )
@@ -130,9 +130,12 @@ def train_batched(order: Order, members: Members, pending: Sequence[int]) -> dic
         }
         done[member.number] = member.finished(facts)
         members.kept(member.number).write(tensors_of(member.modules()), facts)
-    if checkpoint is not None:
-        checkpoint.unlink(missing_ok=True)
+    together.clear()
     return done
+
+
+def _name(pending: Sequence[int]) -> str:
+    return "networks-" + "-".join(map(str, pending))
 
 
 def _augmented(

@@ -287,3 +287,22 @@ def test_ways_to_train_are_named():
         train_together(order(together="faster"), defenses.parse("none"), 2)
     with pytest.raises(BadInput, match="at least 1"):
         train_together(order(), defenses.parse("none"), 0)
+
+
+def test_a_checkpoint_of_another_secret_is_not_taken_over(tmp_path):
+    with pytest.raises(Killed):
+        made("ensembler:N=1,P=1", folder=tmp_path, progress=Killer(64), secret=Secret.new(8))
+    assert list(tmp_path.glob("*.pt"))
+    watch = Killer()
+    made("ensembler:N=1,P=1", folder=tmp_path, progress=watch)
+    assert watch.seen == 2 * 96
+
+
+@pytest.mark.gpu
+def test_batched_networks_learn_as_well_on_a_gpu():
+    recipe = order().recipe.model_copy(update={"epochs": 10})
+    found = train_together(
+        order(device="cuda", recipe=recipe), defenses.parse("gaussian"), 4, "batched"
+    )
+    for network in found:
+        assert network.facts["losses"][-1] < 0.7 * network.facts["losses"][0]
