@@ -15,12 +15,13 @@ from torch import Tensor
 from adversary.substitution import Decipher, decipher
 from adversary.symbols import find_symbols
 from adversary.text_threat import Sentences, TextThreat
+from splitlab.errors import BadInput
 from splitlab.models.seq2seq import positions
 from splitlab.training.translator import fed
 
-LARGEST = 6_000
-"""Words of both languages together up to which both are deciphered at once; beyond, the source
-alone, as memory grows with the square."""
+LARGEST = 12_000
+"""Words of the languages that are read, together; memory grows with the square, time with the
+cube."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,13 +32,11 @@ class Deciphered:
         words: int64 [n, source_length].
         symbols: how many different source vectors were told apart.
         radius: distance up to which two source vectors were taken for one word.
-        both: whether the target was used.
     """
 
     words: Tensor
     symbols: int
     radius: float
-    both: bool
 
 
 def read_cipher(
@@ -56,12 +55,14 @@ def read_cipher(
 
     Raises:
         MissingKnowledge: sizes or auxiliary sentences were not granted.
-        BadInput: noise hides which vectors are equal.
+        BadInput: noise hides which vectors are equal, or there are too many words.
     """
     spec = threat.need("spec", "the cipher")
     own: Sentences = threat.need("auxiliary", "the cipher")
     length, places = spec.source_length, positions(spec)
-    both = both and spec.source_words + spec.target_words <= LARGEST
+    total = spec.source_words + (spec.target_words if both else 0)
+    if total > LARGEST:
+        raise BadInput(f"{total} words are too many, at most {LARGEST} are deciphered at once")
     source = find_symbols(features[:, :length], places[:length], spec.source_words)
     symbols, kinds = source.ids, len(source.centres)
     text, words = own.source, spec.source_words
@@ -76,4 +77,4 @@ def read_cipher(
     read = key[source.ids]
     # a source symbol that fell to a target word stands for none
     read = torch.where(read < spec.source_words, read, torch.zeros_like(read))
-    return Deciphered(read, len(source.centres), source.radius, both)
+    return Deciphered(read, len(source.centres), source.radius)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from adversary.text_shadow import (
 )
 from adversary.text_threat import Sentences, TextThreat, last_features
 from bench.text_config import PAPER, QUICK, Scale, TextConfig
+from bench.text_records import finish, finished, write_record
 from bench.text_score import common_words, recovery, utility
 from bench.text_table import write_table
 from bench.text_wire import TextHalves, Translated, greedy, translate
@@ -34,10 +34,9 @@ from splitlab.capture import Capture
 from splitlab.data.sentences import Pair, SentenceSplits, corpus_splits, grammar_splits
 from splitlab.data.vocabulary import PAD
 from splitlab.errors import BadInput, SplitLabError, Unavailable
-from splitlab.machine import environment
 from splitlab.models.seq2seq import Seq2Seq, Seq2SeqSpec
 from splitlab.randomness import KeyedDraw, Secret
-from splitlab.storage import canonical_json, require_writable, sha256, write_json
+from splitlab.storage import require_writable
 from splitlab.training import Progress
 from splitlab.training.translator import fed, train_translator
 from splitlab.wire.codec import roundtrip
@@ -74,6 +73,8 @@ def run(
 ) -> list[dict[str, Any]]:
     """Train, serve, capture, attack; write `out/records/*.json` and `out/text.md`.
 
+    A finished run is read back; an unfinished one continues from its checkpoints.
+
     Args:
         scale: "quick" is the lab's own grammar, minutes on two cores; "paper" the tutorial's sizes
             on a parallel corpus.
@@ -84,15 +85,19 @@ def run(
     Returns:
         One row for every defence and attack; a single row with "skipped" where the scale's text
         is not there.
+
+    Raises:
+        BadInput: `out` holds another run, or a corpus that does not fit together.
     """
     require_writable(out)
     config = config or (QUICK if scale == "quick" else PAPER)
     try:
         splits = _splits(scale, config, seed, text_root)
     except Unavailable as missing:
-        rows = [{"scale": scale, "seed": seed, "skipped": str(missing)}]
-        write_json(out / "records" / f"skipped-{scale}-{seed}.json", rows[0])
-        return rows
+        return [{"scale": scale, "seed": seed, "skipped": str(missing)}]
+    about = {"scale": scale, "seed": seed, "data": splits.hash, **config.model_dump(mode="json")}
+    if (done := finished(out, about)) is not None:
+        return done[0]
     world = _prepare(config, splits, seed, device, out / "checkpoints", progress)
     rows, examples = [], []
     for number, text in enumerate(config.defenses):
@@ -102,9 +107,10 @@ def run(
         found, shown = _attack(world, text, secret, place, request_id)
         examples += shown if number == 0 else []
         for row in found:
-            kept = {"scale": scale, "seed": seed, "defense": text, **row}
-            rows.append(_recorded(kept, config, splits, out))
+            rows.append({"scale": scale, "seed": seed, "defense": text, **row})
+            write_record(rows[-1], config, splits, out)
     write_table(out / "text.md", rows, examples)
+    finish(out, about, rows, examples)
     return rows
 
 
@@ -226,7 +232,7 @@ def _cipher_row(
         )
     except BadInput as error:
         return {"attack": name, "granted": granted, "skipped": str(error)}
-    facts = {"symbols": read.symbols, "radius": read.radius, "both": read.both}
+    facts = {"symbols": read.symbols, "radius": read.radius}
     found: dict[str, Any] = scored(name, read.words[join], granted, **facts)
     return found
 
@@ -280,21 +286,3 @@ def _examples(
         }
         for row in range(len(truth))
     ]
-
-
-def _recorded(
-    row: dict[str, Any], config: TextConfig, splits: SentenceSplits, out: Path
-) -> dict[str, Any]:
-    """The row with what it was measured on, written as a record of its own."""
-    content = {
-        "format": "splitlab/text/1",
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "config": config.model_dump(mode="json"),
-        "data": {"name": splits.name, "hash": splits.hash},
-        "environment": environment(),
-        **row,
-    }
-    names = [row[key] for key in ("scale", "seed", "defense", "attack")]
-    key = sha256(canonical_json([names, content["config"], splits.hash]))
-    write_json(out / "records" / f"{key}.json", content)
-    return row

@@ -111,6 +111,9 @@ def test_what_is_not_granted_is_refused():
         fit_shadow(TextThreat(SPEC, auxiliary=sentences()), TextShadow(), seed=0)
     with pytest.raises(MissingKnowledge, match="'auxiliary'"):
         read_cipher(TextThreat(SPEC), torch.zeros(1, 8, 16), Decipher())
+    huge = TextThreat(SPEC.model_copy(update={"target_words": 60_000}), auxiliary=sentences())
+    with pytest.raises(BadInput, match="60010 words are too many"):
+        read_cipher(huge, torch.zeros(1, 8, 16), Decipher())
     assert TextThreat(SPEC).granted == ["spec"]
 
 
