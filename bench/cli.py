@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from bench.cli_perf import perf
+from bench.reproduce.cli import reproduce
 from splitlab.console import console, guarded
 
 app = typer.Typer(
@@ -17,6 +18,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(perf, name="perf")
+app.command()(reproduce)
 
 Model = Annotated[str, typer.Option(help="Own, torchvision or timm network.")]
 Dataset = Annotated[

@@ -38,6 +38,27 @@ def save_grid(path: Path, truth: Tensor, reconstruction: Tensor) -> None:
 
 def data_uri(path: Path) -> str | None:
     """The file as a `data:` address for a page without a network; None where it is absent."""
+    return _address(path.read_bytes()) if path.is_file() else None
+
+
+def strips(path: Path, columns: int = COLUMNS) -> tuple[str, str] | None:
+    """The first `columns` victims of a saved grid, and their reconstructions, as `data:` addresses.
+
+    None where the file is absent.
+    """
     if not path.is_file():
         return None
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+    with Image.open(path) as grid:
+        side = (grid.height - GAP) // 2
+        width = min(grid.width, columns * side)
+        boxes = ((0, 0, width, side), (0, side + GAP, width, grid.height))
+        found = []
+        for box in boxes:
+            buffer = io.BytesIO()
+            grid.crop(box).save(buffer, "PNG", optimize=True)
+            found.append(_address(buffer.getvalue()))
+    return found[0], found[1]
+
+
+def _address(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode()

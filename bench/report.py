@@ -67,17 +67,12 @@ def all_doubts(records: Sequence[Record]) -> list[str]:
 
 def render(run: Path, records: Sequence[Record]) -> str:
     """The page. Images are embedded, nothing is loaded from elsewhere."""
-    import jinja2
-
     from bench.plots import sweep_figure
 
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    template = environment.from_string(
-        (files("bench") / "templates" / "report.html.j2").read_text("utf-8")
-    )
     first, advice = records[0], recommend(records)
     config = first.config
-    return template.render(
+    return filled(
+        "report.html.j2",
         title=f"{config['model']} on {config['dataset']}: what leaks at each split point",
         lead=_lead(records),
         recommendation=advice,
@@ -87,10 +82,9 @@ def render(run: Path, records: Sequence[Record]) -> str:
         threats=_threats(records),
         grids=_grids(run, records),
         doubts=all_doubts(records),
-        missing=_missing(records),
+        missing=missing_columns(records),
         settings=[(k, v) for k, v in sorted(config.items()) if k not in HIDDEN_SETTINGS],
-        environment=_environment(first),
-        version=__version__,
+        environment=[("measured", first.created), *environment_lines(first.environment)],
         count=len(records),
     )
 
@@ -132,11 +126,23 @@ def _grids(run: Path, records: Sequence[Record]) -> list[dict[str, str]]:
     return found
 
 
-def _missing(records: Sequence[Record]) -> list[str]:
+def missing_columns(records: Sequence[Record]) -> list[str]:
+    """Each metric that could not be computed, and why."""
     return sorted({f"{n}: {v.why}" for r in records for n, v in r.leakage.items() if v.why})
 
 
-def _environment(record: Record) -> list[tuple[str, Any]]:
-    entries = {k: v for k, v in record.environment.items() if k != "versions"}
-    entries |= record.environment.get("versions", {})
-    return [("measured", record.created), *entries.items()]
+def environment_lines(environment: dict[str, Any]) -> list[tuple[str, Any]]:
+    """A record's environment, versions among it, line by line."""
+    entries = {k: v for k, v in environment.items() if k != "versions"}
+    return [*entries.items(), *environment.get("versions", {}).items()]
+
+
+def filled(template: str, **content: Any) -> str:
+    """A page of `bench/templates` with its content, in the house's style; nothing is loaded."""
+    import jinja2
+
+    folder = files("bench") / "templates"
+    pages = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    style = (folder / "style.css").read_text("utf-8")
+    page = pages.from_string((folder / template).read_text("utf-8"))
+    return page.render(style=style, version=__version__, **content)

@@ -1,0 +1,73 @@
+"""The directions that Ensembler's tables state (Liu and Xiong 2024, section 5), as data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.reproduce.ensembler_attacks import KINDS, Kind
+from bench.reproduce.experiment import Claim, Metric
+
+LEAKAGE: tuple[Metric, ...] = ("ssim", "psnr")
+POINTS = 3.0
+"""Accuracy that Ensembler may lose, in points."""
+
+
+def accuracy_claim(place: str) -> Claim:
+    """The accuracy of `place` against the undefended network's."""
+    return Claim(
+        f"Ensembler's accuracy is at most {POINTS:g} points below NONE's",
+        "accuracy_change",
+        f"{place}/ceiling",
+        "at least",
+        margin=-POINTS,
+        otherwise="the price in accuracy is higher than the paper's",
+    )
+
+
+def protection_claims(
+    place: str, single: str, kinds: Sequence[Kind] = KINDS, *, best: bool = True
+) -> list[Claim]:
+    """Adaptive and best single-body reconstructions below those of Single, in both metrics."""
+    found = []
+    for kind in kinds:
+        for metric in LEAKAGE:
+            than = f"{single}/0/{kind}"
+            name = metric.upper()
+            found.append(
+                Claim(
+                    f"{name} of Adaptive is below Single's ({kind} attack)",
+                    metric,
+                    f"{place}/all/{kind}",
+                    "below",
+                    than,
+                    otherwise="N bodies with a secret choice hide no more than one noisy network",
+                )
+            )
+            if best:
+                found.append(
+                    Claim(
+                        f"{name} of the best N = 1 is below Single's ({kind} attack)",
+                        metric,
+                        f"{place}/best {metric}/{kind}",
+                        "below",
+                        than,
+                        otherwise="one body alone tells as much of the head as Single's does",
+                    )
+                )
+    return found
+
+
+def oracle_claims(place: str, kinds: Sequence[Kind] = KINDS) -> list[Claim]:
+    """Knowing the selector helps; else its secrecy protects nothing."""
+    return [
+        Claim(
+            f"{metric.upper()} with the selector granted is above Adaptive's ({kind} attack)",
+            metric,
+            f"{place}/oracle/{kind}",
+            "above",
+            f"{place}/all/{kind}",
+            otherwise="knowing the selector buys nothing here, so its secrecy protects nothing",
+        )
+        for kind in kinds
+        for metric in LEAKAGE
+    ]

@@ -1,0 +1,142 @@
+"""The page of a reproduction: one HTML file without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.grids import strips
+from bench.report import environment_lines, filled, missing_columns
+from bench.reproduce.experiment import Experiment
+from bench.reproduce.summary import METRICS, RowSummary, Summary
+from bench.reproduce.table import TITLES, printed, ranged, shown
+from splitlab.record import Record
+from splitlab.storage import write_bytes
+
+CELL_COLUMNS = 4  # victims in one cell of a grid; a line of its own holds twice as many
+
+
+def write_page(
+    run: Path,
+    experiment: Experiment,
+    summary: Summary,
+    records: Sequence[Record],
+    seconds: Mapping[str, float],
+) -> Path:
+    """Write `run/report.html` and return its path."""
+    setup = summary.as_dict()["setup"]
+    recipe = setup.pop("recipe")
+    text = filled(
+        "reproduce.html.j2",
+        title=experiment.title,
+        lead=_lead(summary),
+        time=_time(seconds),
+        notes=experiment.notes,
+        skipped=sorted({row.why for row in summary.rows if row.why}),
+        judged=summary.judged,
+        titles=[TITLES[metric] for metric in METRICS],
+        rows=[_line(row) for row in summary.rows],
+        floor=_floor(summary),
+        tables=summary.tables,
+        pictures=_pictures(run / "images", summary),
+        matrices=_matrices(run / "images", summary),
+        doubts=_doubts(summary),
+        missing=missing_columns(records),
+        settings=[*sorted(setup.items()), *sorted(recipe.items())],
+        environment=environment_lines(summary.environment),
+        count=len(records),
+    )
+    write_bytes(run / "report.html", text.encode())
+    return run / "report.html"
+
+
+def _lead(summary: Summary) -> str:
+    experiment = summary.experiment
+    seeds = ", ".join(map(str, summary.seeds))
+    return (
+        f"{experiment.source}; {experiment.scale} scale, seeds {seeds}. Numbers are means over "
+        "seeds, with the smallest and the largest; the paper's stand beside them."
+    )
+
+
+def _time(seconds: Mapping[str, float]) -> str:
+    told = ", ".join(f"seed {seed}: {value:.0f} s" for seed, value in sorted(seconds.items()))
+    return f"Work on all deployments and attacks, over all sittings: {told}." if told else ""
+
+
+def _line(row: RowSummary) -> dict[str, Any]:
+    """One row of the table, as text."""
+    return {
+        "label": row.row.label,
+        "attack": row.row.attack,
+        "why": row.why,
+        "cells": [(shown(m, row.metrics[m]), ranged(m, row.metrics[m])) for m in METRICS],
+        "paper": [printed(m, row.row.paper.get(m)) for m in METRICS],
+    }
+
+
+def _floor(summary: Summary) -> list[tuple[str, str]] | None:
+    """The mean image's line: every row has the same victims."""
+    for row in summary.rows:
+        if row.floor["psnr"] is not None:
+            return [(shown(m, row.floor[m]), ranged(m, row.floor[m])) for m in METRICS]
+    return None
+
+
+def _figure(row: RowSummary) -> str:
+    return f"{shown('ssim', row.metrics['ssim'])} / {shown('psnr', row.metrics['psnr'])} dB"
+
+
+def _pictures(images: Path, summary: Summary) -> list[dict[str, str]]:
+    """Truth, then each row's reconstructions of the same victims, of the first seed."""
+    found: list[dict[str, str]] = []
+    for row in summary.rows:
+        first = next(iter(row.records.values()), None)
+        pair = None if first is None or row.row.cell else strips(images / f"{first}.png")
+        if pair is None:
+            continue
+        if not found:
+            found.append({"label": "Truth", "attack": "", "figure": "", "data": pair[0]})
+        line = {"label": row.row.label, "attack": row.row.attack, "figure": _figure(row)}
+        found.append({**line, "data": pair[1]})
+    return found
+
+
+def _matrices(images: Path, summary: Summary) -> list[dict[str, Any]]:
+    """One grid for each way of attacking, where the rows are cells of a grid."""
+    attacks = dict.fromkeys(row.row.attack for row in summary.rows if row.row.cell)
+    return [_matrix(images, summary, attack) for attack in attacks]
+
+
+def _matrix(images: Path, summary: Summary, attack: str) -> dict[str, Any]:
+    cells: dict[tuple[str, str], dict[str, str]] = {}
+    truth = ""
+    for row in summary.rows:
+        if row.row.attack != attack or row.row.cell is None:
+            continue
+        first = next(iter(row.records.values()), "")
+        pair = strips(images / f"{first}.png", CELL_COLUMNS)
+        truth = truth or (pair[0] if pair else "")
+        text = f"skipped ({row.why})" if row.why else _figure(row)
+        cells[row.row.cell] = {"data": pair[1] if pair else "", "figure": text}
+    lines = list(dict.fromkeys(line for line, _ in cells))
+    columns = list(dict.fromkeys(column for _, column in cells))
+    blank = {"data": "", "figure": "no body is left between head and tail"}
+    return {
+        "attack": attack,
+        "truth": truth,
+        "columns": columns,
+        "lines": [
+            (line, [cells.get((line, column), blank) for column in columns]) for line in lines
+        ],
+    }
+
+
+def _doubts(summary: Summary) -> list[str]:
+    own = [
+        f"{row.row.label}, {row.row.attack}, {doubt}"
+        for row in summary.rows
+        for doubt in row.doubts
+    ]
+    return [*summary.doubts, *own]

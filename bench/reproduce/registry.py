@@ -1,0 +1,15 @@
+"""Every experiment by the name that stands on the command line; nothing heavy is imported here."""
+
+from __future__ import annotations
+
+EXPERIMENTS = {
+    "ensembler-table1": "bench.reproduce.ensembler_tables:table1",
+    "ensembler-table2": "bench.reproduce.ensembler_tables:table2",
+    "ensembler-table3": "bench.reproduce.ensembler_tables:table3",
+    "ensembler-figure2": "bench.reproduce.ensembler_figures:figure2",
+    "ensembler-figure3": "bench.reproduce.ensembler_figures:figure3",
+    "ensembler-ablations": "bench.reproduce.ensembler_ablations:ablations",
+    "ensembler-subsets": "bench.reproduce.ensembler_subsets:subsets",
+    "ensembler-text": "bench.reproduce.text:reproduce",
+}
+"""name -> "module:function" that takes a `Request` and returns what was `Shown`."""

@@ -1,0 +1,170 @@
+"""Run an experiment for every seed, continue what was begun, and show what came of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bench.reproduce.experiment import Experiment, Found, Scale, Skipped
+from bench.reproduce.page import write_page
+from bench.reproduce.request import Request, Shown
+from bench.reproduce.seed_run import SeedRun, check
+from bench.reproduce.summary import summarise
+from bench.reproduce.table import rich_parts, write_csv
+from splitlab.data import Splits, load_splits
+from splitlab.errors import BadInput
+from splitlab.machine import commit
+from splitlab.record import Record, RecordStore
+from splitlab.storage import read_json, require_writable, write_json
+from splitlab.training import choose_device
+
+
+class Framed:
+    """An experiment of this frame, as the registry names it.
+
+    Args:
+        build: scale -> the experiment.
+    """
+
+    def __init__(self, build: Callable[[Scale], Experiment]) -> None:
+        self.build = build
+
+    def __call__(self, request: Request) -> Shown:
+        """Run it; see `reproduce`."""
+        return reproduce(self.build(request.scale), request)
+
+
+def reproduce(experiment: Experiment, request: Request) -> Shown:
+    """Measure what is not measured yet, and write table, summary and page into `request.out`.
+
+    Where the scale's data or a GPU are missing every row says `skipped (why)`.
+
+    Raises:
+        UnknownName, BadInput: names, settings, or a folder of another experiment.
+        SplitLabError: a training, a process or an attack failed; what is finished is kept.
+    """
+    commit()  # of the code that was loaded, not of what the checkout becomes meanwhile
+    if request.dataset is not None:
+        setup = experiment.setup.model_copy(update={"dataset": request.dataset})
+        experiment = replace(experiment, setup=setup)
+    choose_device(request.device)
+    check(experiment)
+    require_writable(request.out)
+    settings = _settings(experiment, request.out)
+    store, clock = RecordStore(request.out), Clock(request.out)
+    found: dict[int, dict[str, Record | Skipped]] = {}
+    lacking = _lacking(experiment, request)
+    work = request.progress.task(experiment.name, len(request.seeds) * len(experiment.measurements))
+    for seed in request.seeds:
+        splits = lacking or _splits(experiment, request, seed)
+        if isinstance(splits, Skipped):
+            found[seed] = {m.key: splits for m in experiment.measurements}
+            continue
+        write_json(request.out / "experiment.json", settings)
+        run = SeedRun(experiment, experiment.setup.counted(splits), request, seed, splits, store)
+        found[seed] = dict(run.finished())
+        work.advance(len(found[seed]))
+        clock.start()
+        for key, outcome in run.missing():
+            found[seed][key] = outcome
+            clock.lap(seed)
+            work.advance(1)
+    work.close()
+    return show(experiment, request, found, clock.seconds)
+
+
+def show(
+    experiment: Experiment, request: Request, found: Found, seconds: dict[str, float]
+) -> Shown:
+    """Everything that is derived from the records: `summary.json`, `table.csv`, `report.html`."""
+    summary = summarise(experiment, found)
+    records = [r for own in found.values() for r in own.values() if isinstance(r, Record)]
+    if records:
+        RecordStore(request.out).derive(records)
+    write_json(request.out / "summary.json", {**summary.as_dict(), "seconds": seconds})
+    write_csv(request.out / "table.csv", summary)
+    page = write_page(request.out, experiment, summary, records, seconds)
+    return Shown(rich_parts(summary), page)
+
+
+class Clock:
+    """Seconds of work a seed, over all sittings; kept in `seconds.json`."""
+
+    def __init__(self, run: Path) -> None:
+        self._path = run / "seconds.json"
+        kept = read_json(self._path) if self._path.exists() else {}
+        self.seconds: dict[str, float] = {key: float(value) for key, value in kept.items()}
+        self._since = time.perf_counter()
+
+    def start(self) -> None:
+        """Begin to count."""
+        self._since = time.perf_counter()
+
+    def lap(self, seed: int) -> None:
+        """Add what has passed to a seed's account."""
+        now = time.perf_counter()
+        self.seconds[str(seed)] = round(self.seconds.get(str(seed), 0.0) + now - self._since, 2)
+        self._since = now
+        write_json(self._path, self.seconds)
+
+
+def _lacking(experiment: Experiment, request: Request) -> Skipped | None:
+    """Why nothing of this scale can be run here, or None."""
+    if not experiment.setup.dataset:
+        return Skipped(
+            "the data is not stated by the paper and not at hand: give --dataset imagefolder:PATH"
+        )
+    on_cpu = choose_device(request.device).type == "cpu"
+    if experiment.scale == "paper" and request.device == "auto" and on_cpu:
+        return Skipped("no GPU here; --device cpu runs it all the same, for days")
+    return None
+
+
+def _splits(experiment: Experiment, request: Request, seed: int) -> Splits | Skipped:
+    """The data of one seed; at the paper's scale its own data set may be missing.
+
+    Raises:
+        BadInput: a data set that the user named cannot be read, or has one class.
+    """
+    setup = experiment.setup
+    try:
+        splits = load_splits(
+            setup.dataset,
+            size=setup.size,
+            seed=seed,
+            root=request.data_root,
+            download=request.download,
+        )
+    except BadInput as error:
+        if request.dataset is None and experiment.scale == "paper":
+            return Skipped(str(error))
+        raise
+    if len(splits.classes) < 2:
+        raise BadInput(
+            f"--dataset {setup.dataset.partition(':')[0]}: all images are of one class "
+            f"({splits.classes[0]}), there is no task to learn; give a folder for each class"
+        )
+    return splits
+
+
+def _settings(experiment: Experiment, out: Path) -> dict[str, Any]:
+    """What a run folder is bound to.
+
+    Raises:
+        BadInput: the folder holds another experiment, scale or setup.
+    """
+    setup = experiment.setup.model_dump(mode="json")
+    setup["dataset"] = experiment.setup.dataset.partition(":")[0]
+    now = {"experiment": experiment.name, "scale": experiment.scale, **setup}
+    path = out / "experiment.json"
+    was = read_json(path) if path.exists() else now
+    if differing := sorted(k for k in {*was, *now} if was.get(k) != now.get(k)):
+        first = differing[0]
+        raise BadInput(
+            f"{out} holds a run with {first} = {was.get(first)!r}, wanted is {now.get(first)!r}; "
+            "choose another --out"
+        )
+    return now

@@ -1,0 +1,238 @@
+"""One seed of an experiment: deployments, their captures over real processes, attacks, records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+import defenses
+from bench.capture_run import CaptureRun
+from bench.deploy import undefended, whole
+from bench.judge import prepare_judge
+from bench.point import Scene, make_attack, measure
+from bench.recipe import SweepConfig
+from bench.reproduce.experiment import Experiment, Measurement, Place, Setup, Skipped
+from bench.reproduce.request import Request
+from bench.victim import defended_accuracy, kept_secret
+from defenses.ensembler import Ensembler
+from defenses.prepare import Order, prepare
+from splitlab.data import Splits
+from splitlab.deployment import ClientHalf, write_deployment
+from splitlab.errors import BadInput, Unavailable
+from splitlab.models import build
+from splitlab.randomness import generator
+from splitlab.record import Record, RecordStore, point_hash
+from splitlab.split import SplitPoint, find_point, part_state, split_points
+from splitlab.storage import sha256, write_json
+
+Outcome = tuple[str, Record | Skipped]
+
+
+@dataclass(frozen=True)
+class SeedRun:
+    """What all deployments of one seed share.
+
+    Args:
+        setup: counted, so that every number of images is there.
+    """
+
+    experiment: Experiment
+    setup: Setup
+    request: Request
+    seed: int
+    splits: Splits
+    store: RecordStore
+
+    @property
+    def folder(self) -> Path:
+        return self.request.out / f"seed-{self.seed}"
+
+    def _count(self, partition: str) -> int:
+        count: int = getattr(self.setup, partition)
+        return count
+
+    def config(self, place: Place) -> SweepConfig:
+        """What a capture, a judge and a scene need to know of this place."""
+        setup = self.setup
+        return SweepConfig(
+            model=setup.model,
+            dataset=setup.dataset,
+            size=setup.size,
+            splits=place.head_end or setup.head_end,
+            tail_start=place.tail_start or setup.tail_start,
+            defense=place.defense,
+            victims=self._count("victims"),
+            victim=setup.recipe,
+            seed=self.seed,
+            device=self.request.device,
+        )
+
+    def point(self, measurement: Measurement) -> tuple[dict[str, Any], str]:
+        """Everything that this measurement depends on, and its hash with the data."""
+        setup, place = self.setup, measurement.place
+        attack = make_attack(measurement.attack, measurement.options)
+        config = {
+            "experiment": self.experiment.name,
+            "scale": self.experiment.scale,
+            "measurement": measurement.key,
+            "place": place.name,
+            "seed": self.seed,
+            **setup.model_dump(mode="json"),
+            "dataset": setup.dataset.partition(":")[0],
+            "split": place.head_end or setup.head_end,
+            "tail_start": place.tail_start or setup.tail_start,
+            "defense": defenses.parse(place.defense).spec,
+            "attack": measurement.attack,
+            "attack_options": attack.model_dump(mode="json"),
+            "knowledge": measurement.knowledge,
+            "granted": measurement.grant(setup).card(),
+        }
+        return config, point_hash(config, self.splits.hash)
+
+    def finished(self) -> dict[str, Record]:
+        """The records that are there, by the key of their measurement."""
+        points = {m.key: self.point(m)[1] for m in self.experiment.measurements}
+        return {k: self.store.read(point) for k, point in points.items() if self.store.has(point)}
+
+    def missing(self) -> Iterator[Outcome]:
+        """Make every measurement that is not there yet, deployment after deployment."""
+        done = self.finished()
+        for place in self.experiment.places:
+            own = [m for m in self.experiment.measurements if m.place == place]
+            if pending := [m for m in own if m.key not in done]:
+                yield from self._at(place, pending)
+
+    def _at(self, place: Place, pending: Sequence[Measurement]) -> Iterator[Outcome]:
+        folder, config = self.folder / "places" / place.name, self.config(place)
+        self._deploy(place, folder)
+        victims = self.splits.victims.take(config.victims, self.seed)
+        data_root, secret_seed = self.request.data_root, self.request.secret_of(self.seed)
+        with CaptureRun(folder, config, data_root, secret_seed) as capture:
+            scene = Scene(
+                config=config,
+                splits=self.splits,
+                split=self._split(config.splits),
+                place=folder,
+                capture=capture,
+                whole=undefended(folder / "deployment", victims),
+                embed=self._judge,
+                images=self.request.out / "images",
+                lpips_weights=self.request.lpips_weights,
+            )
+            for measurement in pending:
+                yield measurement.key, self._measured(scene, measurement)
+
+    def _measured(self, scene: Scene, measurement: Measurement) -> Record | Skipped:
+        config, point = self.point(measurement)
+        checkpoint = scene.place / "attacks" / f"{point[:16]}.pt"
+        try:
+            record = measure(
+                scene,
+                make_attack(measurement.attack, measurement.options),
+                measurement.knowledge,
+                measurement.grant(self.setup),
+                config=config,
+                point=point,
+                limit=None,
+                rng=generator(self.seed, "attack", measurement.key),
+                checkpoint=checkpoint,
+                progress=self.request.progress,
+            )
+        except Unavailable as error:
+            return Skipped(str(error))
+        self.store.write(record)
+        for path in checkpoint.parent.glob(f"{checkpoint.stem}*"):
+            path.unlink()
+        return record
+
+    def _deploy(self, place: Place, folder: Path) -> None:
+        stack = defenses.parse(place.defense)
+        deployed = folder / "deployment"
+        if deployed.exists() and whole(deployed):
+            kept = ClientHalf.load(deployed / "client", defenses.parse).manifest
+            if kept.victims_hash != self.splits.victims.hash or kept.defense != stack.spec:
+                raise BadInput(
+                    f"{deployed} was made for other data or another defence; choose another --out"
+                )
+            return
+        config = self.config(place)
+        order = self._order(config.splits, config.tail_start, self._training(stack))
+        if not any(defense.retrains for defense in stack.defenses):
+            order = replace(order, trained=self._network[0])
+        halves = prepare(stack, order)
+        facts = dict(halves.facts)
+        if order.trained is not None:
+            facts["network"] = self._network[1]
+        facts["validation_accuracy"] = defended_accuracy(halves, stack, self.splits.validation)
+        write_json(folder / "training.json", facts)
+        write_deployment(
+            deployed,
+            halves,
+            defended=stack,
+            secret=order.secret,
+            classes=self.splits.classes,
+            victims_hash=self.splits.victims.hash,
+        )
+
+    def _training(self, stack: defenses.Stack) -> Path:
+        """Where this stack is trained. Ensemblers that differ in N, P or weight share stage one."""
+        beside = [d for d in stack.defenses if not isinstance(d, Ensembler)]
+        shared = "ensembler " if len(beside) < len(stack.defenses) else ""
+        name = stack.name.replace("+", "-")
+        text = shared + defenses.Stack(beside).spec
+        return self.folder / "training" / f"{name}-{sha256(text.encode())[:8]}"
+
+    def _order(self, head_end: str, tail_start: str | None, folder: Path) -> Order:
+        return Order(
+            arch=self.setup.arch(len(self.splits.classes)),
+            head_end=head_end,
+            tail_start=tail_start,
+            images=self.splits.train.take(self._count("train"), self.seed),
+            recipe=self.setup.recipe,
+            seed=self.seed,
+            secret=kept_secret(
+                self.folder / "client-secret.json", self.request.secret_of(self.seed)
+            ),
+            device=self.request.device,
+            folder=folder,
+            progress=self.request.progress,
+        )
+
+    @cached_property
+    def _network(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """The undefended network and how it was trained, once for all that do not learn with it."""
+        setup, folder = self.setup, self.folder / "training" / "none"
+        halves = prepare(defenses.Stack([]), self._order(setup.head_end, setup.tail_start, folder))
+        parts = [part_state(part) for part in (halves.head, *halves.bodies, halves.tail)]
+        return {name: value for part in parts for name, value in part.items()}, halves.facts
+
+    @cached_property
+    def _judge(self) -> Any:
+        place = self.experiment.places[0]
+        return prepare_judge(
+            self.folder / "judge", self.config(place), self.splits, self.request.progress
+        )
+
+    def _split(self, name: str) -> SplitPoint:
+        arch = self.setup.arch(len(self.splits.classes))
+        return find_point(split_points(build(arch, seed=0), arch.input.shape, "operation"), name)
+
+
+def check(experiment: Experiment) -> None:
+    """Names and settings, before anything is loaded or trained.
+
+    Raises:
+        UnknownName, BadInput: an attack, defence or setting that is none.
+    """
+    for place in experiment.places:
+        stack = defenses.parse(place.defense)
+        stack.check(place.tail_start or experiment.setup.tail_start)
+    for measurement in experiment.measurements:
+        make_attack(measurement.attack, measurement.options)
+    if not any(place.name == experiment.baseline for place in experiment.places):
+        raise BadInput(f"{experiment.name}: nothing is measured at {experiment.baseline!r}")

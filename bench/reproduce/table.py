@@ -1,0 +1,124 @@
+"""A reproduction as tables: for a terminal, and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import RenderableType
+from rich.markup import escape
+from rich.table import Table
+
+from bench.reproduce.claims import DIGITS
+from bench.reproduce.experiment import ExtraTable, Metric
+from bench.reproduce.summary import METRICS, RowSummary, Spread, Summary
+from splitlab.storage import write_bytes
+
+TITLES: Mapping[Metric, str] = {
+    "accuracy_change": "accuracy change [points]",
+    "ssim": "SSIM",
+    "psnr": "PSNR [dB]",
+}
+SHORT: Mapping[Metric, str] = {
+    "accuracy_change": "acc.\n[pts]",
+    "ssim": "SSIM",
+    "psnr": "PSNR\n[dB]",
+}
+STYLES = {"holds": "green", "does not hold": "red", "holds in some seeds": "yellow"}
+
+
+def shown(metric: Metric, value: Spread | None) -> str:
+    """The mean, "" where there is none."""
+    return "" if value is None else f"{value.mean:.{DIGITS[metric]}f}"
+
+
+def ranged(metric: Metric, value: Spread | None) -> str:
+    """Smallest to largest over seeds, "" for one seed."""
+    if value is None or len(value.by_seed) < 2:
+        return ""
+    return f"{value.low:.{DIGITS[metric]}f}..{value.high:.{DIGITS[metric]}f}"
+
+
+def printed(metric: Metric, value: float | None) -> str:
+    """A number as the paper prints it, "" where it has none."""
+    return "" if value is None else f"{value:.{DIGITS[metric]}f}"
+
+
+def rich_parts(summary: Summary) -> list[RenderableType]:
+    """The table, the verdicts and the extra tables, for a terminal."""
+    seeds = ", ".join(map(str, summary.seeds))
+    title = f"{summary.experiment.title} ({summary.experiment.scale} scale, seeds {seeds})"
+    drawn = Table(title=escape(title), header_style="bold", pad_edge=False)
+    drawn.add_column("row", overflow="fold")
+    drawn.add_column("attack", overflow="fold")
+    for metric in METRICS:
+        drawn.add_column(SHORT[metric], justify="right")
+    for metric in METRICS:
+        drawn.add_column(f"paper\n{SHORT[metric]}", justify="right", style="dim")
+    for row in summary.rows:
+        drawn.add_row(*map(escape, _cells(row)))
+    if (floor := _floor(summary)) is not None:
+        drawn.add_section()
+        drawn.add_row(*floor)
+    parts: list[RenderableType] = [drawn]
+    for judged in summary.judged:
+        colour = STYLES.get(judged.verdict, "yellow")
+        why = f": {judged.reason}" if judged.reason else ""
+        told = f"[{colour}]{judged.verdict}[/]  {escape(judged.claim.text + why)}"
+        parts.append(told)
+    return [*parts, *map(_extra, summary.tables)]
+
+
+def _cells(row: RowSummary) -> list[str]:
+    if row.why:
+        return [row.row.label, row.row.attack, f"skipped ({row.why})", "", "", *_paper(row)]
+    numbers = []
+    for metric, value in row.metrics.items():
+        between = ranged(metric, value)
+        numbers.append(shown(metric, value) + (f"\n{between}" if between else ""))
+    return [row.row.label, row.row.attack, *numbers, *_paper(row)]
+
+
+def _paper(row: RowSummary) -> list[str]:
+    return [printed(metric, row.row.paper.get(metric)) for metric in METRICS]
+
+
+def _floor(summary: Summary) -> list[str] | None:
+    """The mean image's line: the same victims in every row, so that any row's floor is all's."""
+    for row in summary.rows:
+        if row.floor["psnr"] is not None:
+            numbers = [shown(metric, row.floor[metric]) for metric in METRICS]
+            return ["Floor", "mean image", *numbers, "", "", ""]
+    return None
+
+
+def _extra(table: ExtraTable) -> Table:
+    drawn = Table(title=escape(table.title), header_style="bold", caption=escape(table.note))
+    for number, column in enumerate(table.columns):
+        drawn.add_column(column, justify="right" if number else "left", overflow="fold")
+    for cells in table.rows:
+        drawn.add_row(*map(escape, cells))
+    return drawn
+
+
+def write_csv(path: Path, summary: Summary) -> None:
+    """One line a row of the table: mean, smallest and largest over seeds, floor, paper."""
+    text = io.StringIO()
+    numbers = [
+        f"{metric}.{what}"
+        for metric in METRICS
+        for what in ("mean", "min", "max", "floor", "paper")
+    ]
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["key", "label", "attack", "seeds", *numbers, "doubts", "skipped"])
+    for row in summary.rows:
+        cells: list[object] = []
+        for metric in METRICS:
+            value, floor = row.metrics[metric], row.floor[metric]
+            cells += ["", "", ""] if value is None else [value.mean, value.low, value.high]
+            cells += ["" if floor is None else floor.mean, row.row.paper.get(metric, "")]
+        named = [row.row.key, row.row.label, row.row.attack, len(row.records)]
+        writer.writerow([*named, *cells, "; ".join(row.doubts), row.why])
+    write_bytes(path, text.getvalue().encode())
