@@ -5,7 +5,7 @@ from rich.table import Table
 
 from bench.reproduce.registry import EXPERIMENTS
 from bench.reproduce.request import Request
-from bench.reproduce.ensembler_text import over_seeds, text
+from bench.reproduce.text import over_seeds, reproduce
 from bench.text_table import HEADINGS, cells
 
 
@@ -41,7 +41,7 @@ def test_a_seed_that_was_skipped_is_named_and_counts_for_nothing():
 
 
 def test_the_paper_scale_without_text_is_skipped(tmp_path):
-    assert EXPERIMENTS["ensembler-text"] == "bench.reproduce.ensembler_text:text"
-    shown = text(Request(out=tmp_path, scale="paper", seeds=(0, 1)))
+    assert EXPERIMENTS["ensembler-text"] == "bench.reproduce.text:reproduce"
+    shown = reproduce(Request(out=tmp_path, scale="paper", seeds=(0, 1)))
     assert isinstance(shown.parts[0], Table)
     assert "skipped (--text-root was not given" in shown.page.read_text()

@@ -22,7 +22,7 @@ NOTE = (
 )
 
 
-def text(request: Request) -> Shown:
+def reproduce(request: Request) -> Shown:
     """Run what is not finished yet; one folder a seed under `request.out`.
 
     Raises:
