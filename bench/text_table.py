@@ -30,10 +30,38 @@ def write_table(
     ]
     for row in rows:
         lines += [f"- {row['defense']}, {row['attack']}: {d}" for d in row.get("doubts", [])]
+    lines += ["", *(f"- {claim}" for claim in claims(rows))]
     if examples:
         body = [[f"{text}" for text in example.values()] for example in examples]
         lines += ["", "## A few sentences", "", *_table(tuple(examples[0]), body)]
     write_bytes(path, ("\n".join(lines) + "\n").encode())
+
+
+def claims(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """What the paper says, and whether it is so here, for every defence that was measured."""
+    said = []
+    for defense in dict.fromkeys(row.get("defense", "") for row in rows):
+        read = {
+            row["attack"]: row["recovery"]
+            for row in rows
+            if row.get("defense") == defense and "skipped" not in row
+        }
+        shadow, client = (read.get(f"shadow, on {who} features") for who in ("shadow", "client"))
+        if shadow is None or client is None:
+            continue
+        holds = "holds" if shadow >= 90 and client <= shadow / 2 else "does not hold"
+        said.append(
+            f"{defense}: the paper's decoder reads the shadow's features and not the client's: "
+            f"{holds} ({shadow:.1f} % and {client:.1f} %)"
+        )
+        ciphers = [rate for attack, rate in read.items() if attack.startswith("cipher")]
+        if ciphers:
+            kept = "holds" if max(ciphers) <= 1.5 * read["floor"] else "does not hold"
+            said.append(
+                f"{defense}: text cannot be read without queries: {kept} (the cipher reads "
+                f"{max(ciphers):.1f} %, the floor {read['floor']:.1f} %)"
+            )
+    return said
 
 
 def cells(row: dict[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from bench.reproduce.request import Request, Shown
 from bench.text import run
-from bench.text_table import HEADINGS, cells, write_table
+from bench.text_table import HEADINGS, cells, claims, write_table
 from splitlab.storage import read_json
 
 SPREAD = ("recovery", "rarer_words", "whole_sentences", "accuracy_words")
@@ -46,7 +46,7 @@ def reproduce(request: Request) -> Shown:
     rows = over_seeds(every)
     page = request.out / "text.md"
     write_table(page, rows, examples)
-    return Shown([*_printed(rows), NOTE], page)
+    return Shown([*_printed(rows), *claims(rows), NOTE], page)
 
 
 def over_seeds(every: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from rich.table import Table
 from bench.reproduce.registry import EXPERIMENTS
 from bench.reproduce.request import Request
 from bench.reproduce.text import over_seeds, reproduce
-from bench.text_table import HEADINGS, cells
+from bench.text_table import HEADINGS, cells, claims
 
 
 def row(seed, recovery, **more):
@@ -45,3 +45,18 @@ def test_the_paper_scale_without_text_is_skipped(tmp_path):
     shown = reproduce(Request(out=tmp_path, scale="paper", seeds=(0, 1)))
     assert isinstance(shown.parts[0], Table)
     assert "skipped (--text-root was not given" in shown.page.read_text()
+
+
+def test_the_papers_claims_are_judged_by_the_rows():
+    rows = [
+        row(0, 20.0),
+        row(0, 99.0, attack="shadow, on shadow features"),
+        row(0, 25.0, attack="shadow, on client features"),
+        row(0, 80.0, attack="cipher, source alone"),
+    ]
+    literal, stronger = claims(rows)
+    assert "not the client's: holds (99.0 % and 25.0 %)" in literal
+    assert "without queries: does not hold (the cipher reads 80.0 %" in stronger
+    read = [*rows[:2], row(0, 70.0, attack="shadow, on client features")]
+    assert "does not hold" in claims(read)[0]
+    assert len(claims(read)) == 1
