@@ -72,7 +72,7 @@ def _line(row: RowSummary) -> dict[str, Any]:
         "attack": row.row.attack,
         "why": row.why,
         "cells": [(shown(m, row.metrics[m]), ranged(m, row.metrics[m])) for m in METRICS],
-        "paper": [printed(m, row.row.paper.get(m)) for m in METRICS],
+        "paper": [printed(row.row.paper.get(m)) for m in METRICS],
     }
 
 

@@ -137,6 +137,7 @@ def _splits(experiment: Experiment, request: Request, seed: int) -> Splits | Ski
             seed=seed,
             root=request.data_root,
             download=request.download,
+            limits={"train": setup.train} if setup.train is not None else None,
         )
     except BadInput as error:
         if request.dataset is None and experiment.scale == "paper":

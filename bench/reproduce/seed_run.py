@@ -39,6 +39,7 @@ class SeedRun:
 
     Args:
         setup: counted, so that every number of images is there.
+        splits: with no more training images than the setup asks for.
     """
 
     experiment: Experiment
@@ -52,10 +53,6 @@ class SeedRun:
     def folder(self) -> Path:
         return self.request.out / f"seed-{self.seed}"
 
-    def _count(self, partition: str) -> int:
-        count: int = getattr(self.setup, partition)
-        return count
-
     def config(self, place: Place) -> SweepConfig:
         """What a capture, a judge and a scene need to know of this place."""
         setup = self.setup
@@ -66,7 +63,7 @@ class SeedRun:
             splits=place.head_end or setup.head_end,
             tail_start=place.tail_start or setup.tail_start,
             defense=place.defense,
-            victims=self._count("victims"),
+            victims=self.setup.victims or len(self.splits.victims),
             victim=setup.recipe,
             seed=self.seed,
             device=self.request.device,
@@ -161,7 +158,7 @@ class SeedRun:
                 )
             return
         config = self.config(place)
-        order = self._order(config.splits, config.tail_start, self._training(stack))
+        order = self._order(config.splits, config.tail_start, self.training(stack))
         if not any(defense.retrains for defense in stack.defenses):
             order = replace(order, trained=self._network[0])
         halves = prepare(stack, order)
@@ -179,7 +176,7 @@ class SeedRun:
             victims_hash=self.splits.victims.hash,
         )
 
-    def _training(self, stack: defenses.Stack) -> Path:
+    def training(self, stack: defenses.Stack) -> Path:
         """Where this stack is trained. Ensemblers that differ in N, P or weight share stage one."""
         beside = [d for d in stack.defenses if not isinstance(d, Ensembler)]
         shared = "ensembler " if len(beside) < len(stack.defenses) else ""
@@ -192,7 +189,7 @@ class SeedRun:
             arch=self.setup.arch(len(self.splits.classes)),
             head_end=head_end,
             tail_start=tail_start,
-            images=self.splits.train.take(self._count("train"), self.seed),
+            images=self.splits.train,
             recipe=self.setup.recipe,
             seed=self.seed,
             secret=kept_secret(

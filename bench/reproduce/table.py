@@ -41,9 +41,9 @@ def ranged(metric: Metric, value: Spread | None) -> str:
     return f"{value.low:.{DIGITS[metric]}f}..{value.high:.{DIGITS[metric]}f}"
 
 
-def printed(metric: Metric, value: float | None) -> str:
+def printed(value: float | None) -> str:
     """A number as the paper prints it, "" where it has none."""
-    return "" if value is None else f"{value:.{DIGITS[metric]}f}"
+    return "" if value is None else f"{value:g}"
 
 
 def rich_parts(summary: Summary) -> list[RenderableType]:
@@ -82,7 +82,7 @@ def _cells(row: RowSummary) -> list[str]:
 
 
 def _paper(row: RowSummary) -> list[str]:
-    return [printed(metric, row.row.paper.get(metric)) for metric in METRICS]
+    return [printed(row.row.paper.get(metric)) for metric in METRICS]
 
 
 def _floor(summary: Summary) -> list[str] | None:
