@@ -133,7 +133,7 @@ def figure2(scale: Scale) -> Experiment:
         setup = PAPER.model_copy(update={"model": "vgg16_cifar", "arguments": {}})
         grid = vgg_grid(VGG16, range(1, 9), (1, 2, 3))
     setup = setup.model_copy(update={"head_end": grid.heads[1]})
-    return _figure("ensembler-figure2", "Ensembler, Figure 2: VGG-16", 2, scale, setup, grid)
+    return _figure("ensembler-figure2", "Ensembler, Figure 2", 2, scale, setup, grid)
 
 
 @Framed
@@ -143,4 +143,4 @@ def figure3(scale: Scale) -> Experiment:
         setup, grid = QUICK, resnet_grid("relu", 3, (1, 2, 3), (1, 2))
     else:
         setup, grid = PAPER, resnet_grid("maxpool", 4, (1, 2, 3), (1, 2, 3))
-    return _figure("ensembler-figure3", "Ensembler, Figure 3: ResNet-18", 3, scale, setup, grid)
+    return _figure("ensembler-figure3", "Ensembler, Figure 3", 3, scale, setup, grid)

@@ -102,7 +102,7 @@ def table1(scale: Scale) -> Experiment:
     draft.bounded(many, "Ensembler")
     return Experiment(
         name="ensembler-table1",
-        title="Ensembler, Table 1: defences on CIFAR-10",
+        title="Ensembler, Table 1",
         source=f"{SOURCE}, Table 1",
         scale=scale,
         setup=QUICK if scale == "quick" else PAPER,
@@ -162,7 +162,7 @@ def table2(scale: Scale) -> Experiment:
     )
     return _smaller(
         2,
-        "Ensembler, Table 2: CIFAR-100",
+        "Ensembler, Table 2",
         scale,
         QUICK if scale == "quick" else paper,
         2 if scale == "quick" else 3,
@@ -182,7 +182,7 @@ def table3(scale: Scale) -> Experiment:
     )
     return _smaller(
         3,
-        "Ensembler, Table 3: faces",
+        "Ensembler, Table 3",
         scale,
         QUICK if scale == "quick" else paper,
         3 if scale == "quick" else 5,

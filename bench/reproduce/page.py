@@ -8,9 +8,10 @@ from typing import Any
 
 from bench.grids import strips
 from bench.report import environment_lines, filled, missing_columns
+from bench.reproduce.claims import ABOVE_FLOOR
 from bench.reproduce.experiment import Experiment
 from bench.reproduce.summary import METRICS, RowSummary, Summary
-from bench.reproduce.table import TITLES, printed, ranged, shown
+from bench.reproduce.table import TITLES, has_paper, printed, ranged, shown
 from splitlab.record import Record
 from splitlab.storage import write_bytes
 
@@ -35,6 +36,8 @@ def write_page(
         notes=experiment.notes,
         skipped=sorted({row.why for row in summary.rows if row.why}),
         judged=summary.judged,
+        above=ABOVE_FLOOR,
+        paper=has_paper(summary),
         titles=[TITLES[metric] for metric in METRICS],
         rows=[_line(row) for row in summary.rows],
         floor=_floor(summary),
@@ -54,9 +57,11 @@ def write_page(
 def _lead(summary: Summary) -> str:
     experiment = summary.experiment
     seeds = ", ".join(map(str, summary.seeds))
+    data = experiment.setup.dataset.partition(":")[0] or "no data"
     return (
-        f"{experiment.source}; {experiment.scale} scale, seeds {seeds}. Numbers are means over "
-        "seeds, with the smallest and the largest; the paper's stand beside them."
+        f"{experiment.source}; here at {experiment.scale} scale: {experiment.setup.model} on "
+        f"{data}, seeds {seeds}. Numbers are means over "
+        "seeds, with the smallest and the largest."
     )
 
 

@@ -22,6 +22,9 @@ from splitlab.storage import read_json, require_writable, write_json
 from splitlab.training import choose_device
 
 
+GIVEN_DATA = "The data were named with --dataset; the paper's numbers are of its own data."
+
+
 class Framed:
     """An experiment of this frame, as the registry names it.
 
@@ -49,7 +52,8 @@ def reproduce(experiment: Experiment, request: Request) -> Shown:
     commit()  # of the code that was loaded, not of what the checkout becomes meanwhile
     if request.dataset is not None:
         setup = experiment.setup.model_copy(update={"dataset": request.dataset})
-        experiment = replace(experiment, setup=setup)
+        notes = (*experiment.notes, GIVEN_DATA)
+        experiment = replace(experiment, setup=setup, notes=notes)
     choose_device(request.device)
     check(experiment)
     require_writable(request.out)

@@ -46,6 +46,11 @@ def printed(value: float | None) -> str:
     return "" if value is None else f"{value:g}"
 
 
+def has_paper(summary: Summary) -> bool:
+    """Whether the paper has a number for any row."""
+    return any(row.row.paper for row in summary.rows)
+
+
 def rich_parts(summary: Summary) -> list[RenderableType]:
     """The table, the verdicts and the extra tables, for a terminal."""
     seeds = ", ".join(map(str, summary.seeds))
@@ -55,13 +60,14 @@ def rich_parts(summary: Summary) -> list[RenderableType]:
     drawn.add_column("attack", overflow="fold")
     for metric in METRICS:
         drawn.add_column(SHORT[metric], justify="right")
-    for metric in METRICS:
+    for metric in METRICS if has_paper(summary) else ():
         drawn.add_column(f"paper\n{SHORT[metric]}", justify="right", style="dim")
+    width = len(drawn.columns)
     for row in summary.rows:
-        drawn.add_row(*map(escape, _cells(row)))
+        drawn.add_row(*map(escape, _cells(row)[:width]))
     if (floor := _floor(summary)) is not None:
         drawn.add_section()
-        drawn.add_row(*floor)
+        drawn.add_row(*floor[:width])
     parts: list[RenderableType] = [drawn]
     for judged in summary.judged:
         colour = STYLES.get(judged.verdict, "yellow")
