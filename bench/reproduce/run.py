@@ -21,7 +21,6 @@ from splitlab.record import Record, RecordStore
 from splitlab.storage import read_json, require_writable, write_json
 from splitlab.training import choose_device
 
-
 GIVEN_DATA = "The data were named with --dataset; the paper's numbers are of its own data."
 
 
