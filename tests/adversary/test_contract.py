@@ -3,9 +3,11 @@
 Pairwise by default: each two of the three meet at least once. All combinations under `slow`.
 """
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
+from torch import nn
 from worlds import SECRET, Orthogonal, capture, outcome, threat, tiny_head
 
 from adversary.registry import ATTACKS
@@ -39,6 +41,7 @@ EVERY = list(product(ATTACKS_AND_KNOWLEDGE, DEFENCES, POINTS))
 QUICK = {
     "decoder": {"epochs": 1, "width": 8, "depth": 1},
     "rmle": {"steps": 6, "choose_steps": 3, "choose_images": 1},
+    "shadow": {"epochs": 1, "channels": 8, "decoder_epochs": 1},
 }
 
 
@@ -65,7 +68,10 @@ def attacked(attack, defense, point):
     name, knowledge = attack
     head = head_at(point)
     kind = ATTACKS.load(name).configured(QUICK.get(name, {}))
-    done = outcome(kind, threat(head, defense, known=knowledge), capture(head, defense))
+    seen = capture(head, defense)
+    server = nn.Sequential(nn.Flatten(), nn.Linear(seen[0].numel(), 4))
+    model = replace(threat(head, defense, known=knowledge), bodies=nn.ModuleList([server, server]))
+    done = outcome(kind, model, seen)
     assert done.estimate.images.shape == (8, 3, 16, 16)
     assert done.effort["fit_seconds"] >= 0
 
