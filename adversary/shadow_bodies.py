@@ -52,7 +52,9 @@ class TopGate(Gate):
     """Exactly P bodies with 1/P each, others with 0, the choice learned straight through (E-13 b).
 
     While it is trained, Gumbel noise is added to the scores, which draws subsets in proportion to
-    them; it falls to nothing over the training. Backwards the choice is a softmax.
+    them; it falls to nothing over the training. Backwards each body's weight is a sigmoid of how
+    far it is above the cut between chosen and not: under a softmax, which a single body can fill,
+    the first that is of use would push all others out.
 
     Args:
         bodies: N.
@@ -76,12 +78,17 @@ class TopGate(Gate):
         self.taken += 1
         draws = torch.rand(self.bodies, generator=rng).clamp(1e-9, 1 - 1e-7)
         scores = scores - heat * (-draws.log()).log().to(like.device)
-        soft = scores.softmax(0)
+        soft = (scores - self._cut(scores)).sigmoid() / self.chosen
         return self._hard(scores) + soft - soft.detach()
 
     def settled(self) -> list[float]:
         with torch.inference_mode():
             return self._hard(self.scores).tolist()
+
+    def _cut(self, scores: Tensor) -> Tensor:
+        """Half-way between the last that is chosen and the first that is not."""
+        ordered = scores.detach().sort(descending=True).values
+        return ordered[self.chosen - 1 : self.chosen + 1].mean()
 
     def _hard(self, scores: Tensor) -> Tensor:
         best = scores.detach().topk(self.chosen).indices

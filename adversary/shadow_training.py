@@ -17,7 +17,7 @@ from adversary.shadow_matching import Moments, Penalty
 from splitlab.data import ImageSet
 from splitlab.training import Batch, History, Loss, Progress, State, Step, fit
 
-TOP_RATE = 30.0
+TOP_RATE = 10.0
 """The scores of a hard choice learn so much faster than the weights: they have to outgrow the noise
 of the draws, whose deviation is 1.3, within a few hundred steps."""
 ROWS = 250
