@@ -7,6 +7,8 @@ ATTACKS = Registry(
     {
         "decoder": "adversary.decoder:Decoder",
         "rmle": "adversary.rmle:RMLE",
+        "shadow": "adversary.shadow:Shadow",
+        "aligned-shadow": "adversary.aligned_shadow:AlignedShadow",
         "mean-image": "adversary.floor:MeanImage",
     },
 )

@@ -40,7 +40,7 @@ def _unneeded(part: str, place: str, metric: Metric) -> Claim:
 def ablations(scale: Scale) -> Experiment:
     """SPEC rows E-26 to E-29, under the strengthened attack; the paper has no numbers for them."""
     total, chosen = (4, 2) if scale == "quick" else (10, 4)
-    draft = Draft()
+    draft = Draft(scale)
     draft.bounded(Place("none"), "NONE")
     for label, (name, defense) in _removed(total, chosen).items():
         place = Place(name, defense)

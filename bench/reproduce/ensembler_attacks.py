@@ -6,16 +6,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from bench.reproduce.experiment import Measurement, Place, Row
+from bench.reproduce.experiment import Measurement, Place, Row, Scale
 
 Kind = Literal["literal", "strengthened"]
 
-ATTACK = "shadow"
-LITERAL: Mapping[str, Any] = {"preset": "liu2024"}
-"""The paper's pipeline as it is written: shadow head, shadow tail, then the decoder."""
-STRENGTHENED: Mapping[str, Any] = {}
-"""The attack's own defaults: the same knowledge, and the capture that the server holds anyway."""
-OPTIONS: Mapping[Kind, Mapping[str, Any]] = {"literal": LITERAL, "strengthened": STRENGTHENED}
+ATTACKS: Mapping[Kind, str] = {"literal": "shadow", "strengthened": "aligned-shadow"}
+"""The paper's pipeline as it is written; and the lab's, with the same knowledge."""
+OPTIONS: Mapping[Scale, Mapping[Kind, Mapping[str, Any]]] = {
+    "paper": {"literal": {"preset": "liu2024"}, "strengthened": {"decoder_epochs": 10}},
+    "quick": {
+        # As many channels as the head has: 64 in the paper's networks, 16 in ResNet-8.
+        "literal": {
+            "preset": "liu2024",
+            "channels": 16,
+            "epochs": 6,
+            "decoder": "lab",
+            "decoder_epochs": 2,
+        },
+        "strengthened": {"decoder_epochs": 2},
+    },
+}
 KNOWS: Mapping[Kind, frozenset[str]] = {
     "literal": frozenset({"bodies"}),
     "strengthened": frozenset({"bodies", "capture", "defense"}),
@@ -31,7 +41,13 @@ SEARCH = "search"
 
 
 def shadow(
-    place: Place, bodies: str, kind: Kind, *, share: float = 1.0, name: str = ""
+    place: Place,
+    bodies: str,
+    kind: Kind,
+    scale: Scale = "quick",
+    *,
+    share: float = 1.0,
+    name: str = "",
 ) -> Measurement:
     """One query-free attack through `bodies`: "all", "oracle", "search" or a body's number.
 
@@ -47,8 +63,8 @@ def shadow(
     return Measurement(
         key=f"{place.name}/{name or bodies}/{kind}",
         place=place,
-        attack=ATTACK,
-        options={**OPTIONS[kind], "bodies": bodies},
+        attack=ATTACKS[kind],
+        options={**OPTIONS[scale][kind], "bodies": bodies},
         knows=knows,
         share=share,
     )
@@ -69,6 +85,7 @@ def through_noise(place: Place) -> Measurement:
 class Draft:
     """Measurements and rows of an experiment while it is put together."""
 
+    scale: Scale = "quick"
     measurements: list[Measurement] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
 
@@ -105,7 +122,7 @@ class Draft:
         """A row for each kind of the attack; the paper's numbers beside its own pipeline."""
         for kind in kinds:
             own = paper if kind == "literal" else None
-            self.add(label, kind, [shadow(place, bodies, kind)], paper=own, cell=cell)
+            self.add(label, kind, [shadow(place, bodies, kind, self.scale)], paper=own, cell=cell)
 
     def best_single(
         self,
@@ -127,7 +144,7 @@ class Draft:
                 self.add(
                     f"{label} (best {metric.upper()})",
                     kind,
-                    [shadow(place, str(i), kind) for i in range(total)],
+                    [shadow(place, str(i), kind, self.scale) for i in range(total)],
                     best=metric,
                     paper=own,
                     key=f"{place.name}/best {metric}/{kind}",

@@ -67,7 +67,7 @@ def resnet_grid(stem: str, stages: int, heads: Sequence[int], tails: Sequence[in
 def _figure(
     name: str, title: str, number: int, scale: Scale, setup: Setup, grid: Grid
 ) -> Experiment:
-    draft = Draft()
+    draft = Draft(scale)
     cells = grid.cells()
     for h, t in cells:
         place = Place(f"h{h}-t{t}", "none", grid.heads[h], grid.tails[t])

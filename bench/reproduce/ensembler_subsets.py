@@ -15,7 +15,7 @@ from splitlab.record import Record
 
 MEASURED = (2, 3, 4)
 BEYOND = (5, 6, 8, 10, 20)
-KIND: Kind = "strengthened"
+KIND: Kind = "literal"
 
 
 def subsets_of(bodies: int) -> int:
@@ -88,7 +88,7 @@ def _place(bodies: int) -> Place:
 @Framed
 def subsets(scale: Scale) -> Experiment:
     """Adaptive, oracle, and the search over all subsets for N = 2, 3, 4; P = 2."""
-    draft = Draft()
+    draft = Draft(scale)
     draft.bounded(Place("none"), "NONE")
     for n in MEASURED:
         place = _place(n)

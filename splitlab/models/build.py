@@ -18,6 +18,7 @@ from splitlab.models.normalised import Normalised
 MODELS = Registry(
     "model",
     {
+        "resnet8": "splitlab.models.cifar_resnet:resnet8",
         "resnet20": "splitlab.models.cifar_resnet:resnet20",
         "resnet56": "splitlab.models.cifar_resnet:resnet56",
         "resnet18_cifar": "splitlab.models.resnet18_cifar:resnet18_cifar",

@@ -10,6 +10,7 @@ from splitlab.models import MODELS, Normalised, build, model_names
 
 # Ten classes, 32 px. ResNets: He et al. 2015, table 6 (0.27 M, 0.85 M) to the last parameter.
 PARAMETERS = {
+    "resnet8": 75_290,
     "resnet20": 269_722,
     "resnet56": 853_018,
     "resnet18_cifar": 11_173_962,

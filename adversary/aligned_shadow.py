@@ -1,0 +1,199 @@
+"""Aligned shadow: feature inversion from what a server holds, its bodies and captured features.
+
+The lab's own, in the setting of Liu and Xiong 2024 ("Ensembler"): no query, no head, no label of a
+victim. The paper's shadow head is only held by cross entropy through the bodies, which very
+different heads satisfy. Here the captured features pin the head down to a map of colours:
+
+1. a fixed additive noise is read off the captures and taken away;
+2. the three principal components of the captured channels are images in unknown colours;
+3. a critic that knows how the adversary's own images are coloured proposes maps of colours, and
+   the bodies choose: they must find the shadow's features like the captured ones, and recognise
+   in a captured feature what goes with the colours of its picture;
+4. a shadow head is learned on pairs of picture and captured feature, and a decoder through it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from adversary.aligned_head import ShadowHead, learn_head
+from adversary.attack import Attack, Estimate, Observation, Reconstruct, seed_of
+from adversary.body_agreement import PIECE, answers, answers_apart, meanings_apart
+from adversary.colour_critic import trained_critics
+from adversary.colour_map import ColourMap, candidates, refine
+from adversary.decoder import Decoder
+from adversary.feature_map import FeatureMap
+from adversary.fixed_noise import fixed_noise
+from adversary.principal_images import Whitening, principal_images
+from adversary.threat import AuxImages, ThreatModel
+from splitlab.contracts import FeatureSpec
+from splitlab.contracts.ranges import Epochs
+from splitlab.errors import BadInput
+from splitlab.training import Progress, choose_device
+
+SMALLEST = 4
+"""Places a side below which a map shows no picture."""
+
+
+class AlignedShadow(Attack):
+    """Needs a feature map of 4x4 places and 3 channels or more.
+
+    Args:
+        bodies: "all", "oracle" (those of the granted selector) or numbers with commas: whose
+            answers have a say in the choice of colours.
+        critic_epochs: passes over the own images, for each of two critics.
+        tried: random maps of colours that are judged.
+        kept: of them, unlike each other, that are refined and compared.
+        refine_steps: of Adam on the twelve numbers of a map.
+        compared: own images whose shadow features the bodies compare with the captured ones.
+        head_epochs: passes over the captures that the shadow head learns for.
+        decoder_epochs: passes over the own images that the decoder learns for.
+    """
+
+    name: ClassVar[str] = "aligned-shadow"
+    source: ClassVar[str] = "the lab's own; setting of Liu and Xiong 2024, section 2.2"
+    asks: ClassVar[Mapping[str, frozenset[str]]] = {
+        "undefended": frozenset({"bodies", "capture"}),
+        "adaptive": frozenset({"bodies", "capture", "defense"}),
+        "unaware": frozenset({"bodies", "capture"}),
+    }
+
+    bodies: Annotated[str, Field(pattern=r"^(all|oracle|\d+(,\d+)*)$")] = "all"
+    critic_epochs: Epochs = 25
+    tried: Annotated[int, Field(ge=1, le=100_000)] = 500
+    kept: Annotated[int, Field(ge=1, le=100)] = 10
+    refine_steps: Annotated[int, Field(ge=0, le=10_000)] = 60
+    compared: Annotated[int, Field(ge=2, le=100_000)] = 600
+    head_epochs: Epochs = 60
+    decoder_epochs: Epochs = 3
+
+    def fit(
+        self,
+        threat: ThreatModel,
+        rng: torch.Generator,
+        *,
+        device: str = "cpu",
+        progress: Progress | None = None,
+        checkpoint: Path | None = None,
+    ) -> Reconstruct:
+        who, place = f"attack {self.name!r}", choose_device(device)
+        captured: Tensor = threat.need("capture", who).to(place)
+        own: AuxImages = threat.need("aux", who)
+        arch, head_end = threat.need("arch", who), threat.need("head_end", who)
+        chosen = self._chosen(threat, who)
+        used = [body.to(place) for body in chosen]
+        seed = seed_of(rng)
+        noise = fixed_noise(captured)
+        features = captured - noise.tensor
+        maps = _maps(features, self.name)
+        white = principal_images(maps)
+        small = _resized(own.images.images.to(place), maps.shape[-1])
+        colours = Whitening(small.float() / 255)
+        critics = trained_critics(
+            small, colours, epochs=self.critic_epochs, seed=seed, device=place, progress=progress
+        )
+        head, error = learn_head(
+            arch,
+            head_end,
+            threat.tail_start,
+            white,
+            features,
+            epochs=self.head_epochs,
+            seed=seed,
+            device=place,
+            progress=progress,
+        )
+        compared = own.images.take(min(self.compared, len(own.images)), 0)
+        shown, labels = compared.floats(place), compared.labels.to(place)
+        replies = [answers(body, captured) for body in used]
+        judged: list[tuple[float, float, float, ColourMap]] = []
+        for start in candidates(critics, white, colours, rng, tried=self.tried, kept=self.kept):
+            found = refine(critics, start, white, colours, rng, steps=self.refine_steps)
+            with torch.no_grad():
+                seen = torch.cat([ShadowHead(head, found)(part) for part in shown.split(PIECE)])
+            own_replies = [answers(body, seen + noise.tensor) for body in used]
+            apart = answers_apart(replies, own_replies)
+            meant = meanings_apart(replies, own_replies, found(white), shown, labels)
+            judged.append((math.log(apart) + math.log(meant), apart, meant, found))
+        judged.sort(key=lambda entry: entry[0])
+        shadow = ShadowHead(head, judged[0][3])
+        decode = Decoder(epochs=self.decoder_epochs).fit(
+            _believing(threat, shadow, noise.share),
+            rng,
+            device=device,
+            progress=progress,
+            checkpoint=checkpoint,
+        )
+        facts = {
+            "noise_read": noise.share,
+            "head_error": error,
+            "maps": [[round(v, 4) for v in entry[:3]] for entry in judged],
+        }
+        doubts = (
+            [] if error < 0.5 else [f"the shadow head misses {100 * error:.0f} % of the variance"]
+        )
+
+        def reconstruct(seen: Observation) -> Estimate:
+            cleaned = replace(seen, features=seen.features - noise.tensor.cpu())
+            answer = decode(cleaned)
+            return Estimate(answer.images, doubts + answer.doubts, {**answer.extra, **facts})
+
+        return reconstruct
+
+    def _chosen(self, threat: ThreatModel, who: str) -> list[nn.Module]:
+        """The bodies that have a say.
+
+        Raises:
+            BadInput: a number that no body has.
+        """
+        bodies: nn.ModuleList = threat.need("bodies", who)
+        if self.bodies == "all":
+            return list(bodies)
+        if self.bodies == "oracle":
+            return [bodies[i] for i in threat.need("selector", who)]
+        numbers = [int(word) for word in self.bodies.split(",")]
+        if max(numbers) >= len(bodies):
+            raise BadInput(
+                f"bodies={self.bodies}: {len(bodies)} bodies are granted, numbered from 0"
+            )
+        return [bodies[i] for i in numbers]
+
+
+def _maps(features: Tensor, who: str) -> Tensor:
+    """[n, C, h, w] of any feature.
+
+    Raises:
+        BadInput: no map with enough places and channels.
+    """
+    read = FeatureMap(FeatureSpec(shape=tuple(features.shape[1:])))
+    channels, height, width = read.shape
+    if channels < 3 or min(height, width) < SMALLEST:
+        raise BadInput(
+            f"{who} reads pictures off a map of 3 channels and {SMALLEST}x{SMALLEST} places or "
+            f"more; the feature is {tuple(features.shape[1:])}: take 'shadow' instead"
+        )
+    return read(features)
+
+
+def _resized(images: Tensor, side: int) -> Tensor:
+    """uint8 [n, 3, S, S] -> uint8 [n, 3, side, side], each place the mean of what it covers."""
+    if images.shape[-1] == side:
+        return images
+    return F.adaptive_avg_pool2d(images.float(), side).round_().to(torch.uint8)
+
+
+def _believing(threat: ThreatModel, shadow: nn.Module, read: float) -> ThreatModel:
+    """The grant with the shadow as its head; noise that was read off is no longer there."""
+    known = None if read > 0.5 else threat.defense
+    return replace(
+        threat, head=shadow, observe=None, defense=known, protectors=None, capture=None, wire=None
+    )
