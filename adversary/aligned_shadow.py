@@ -21,27 +21,19 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from adversary.aligned_head import ShadowHead, learn_head
+from adversary.aligned_head import ShadowHead
 from adversary.attack import Attack, Estimate, Observation, Reconstruct, seed_of
 from adversary.body_agreement import PIECE, answers, answers_apart, meanings_apart
-from adversary.colour_critic import trained_critics
-from adversary.colour_map import ColourMap, candidates, refine
+from adversary.colour_map import ColourMap
 from adversary.decoder import Decoder
-from adversary.feature_map import FeatureMap
-from adversary.fixed_noise import fixed_noise
-from adversary.principal_images import Whitening, principal_images
+from adversary.proposals import Effort, proposals
 from adversary.threat import AuxImages, ThreatModel
-from splitlab.contracts import FeatureSpec
 from splitlab.contracts.ranges import Epochs
 from splitlab.errors import BadInput
 from splitlab.training import Progress, choose_device
-
-SMALLEST = 4
-"""Places a side below which a map shows no picture."""
 
 
 class AlignedShadow(Attack):
@@ -68,10 +60,10 @@ class AlignedShadow(Attack):
     }
 
     bodies: Annotated[str, Field(pattern=r"^(all|oracle|\d+(,\d+)*)$")] = "all"
-    critic_epochs: Epochs = 25
-    tried: Annotated[int, Field(ge=1, le=100_000)] = 500
+    critic_epochs: Epochs = 20
+    tried: Annotated[int, Field(ge=1, le=100_000)] = 400
     kept: Annotated[int, Field(ge=1, le=100)] = 10
-    refine_steps: Annotated[int, Field(ge=0, le=10_000)] = 60
+    refine_steps: Annotated[int, Field(ge=0, le=10_000)] = 40
     compared: Annotated[int, Field(ge=2, le=100_000)] = 600
     head_epochs: Epochs = 60
     decoder_epochs: Epochs = 3
@@ -88,44 +80,35 @@ class AlignedShadow(Attack):
         who, place = f"attack {self.name!r}", choose_device(device)
         captured: Tensor = threat.need("capture", who).to(place)
         own: AuxImages = threat.need("aux", who)
-        arch, head_end = threat.need("arch", who), threat.need("head_end", who)
         chosen = self._chosen(threat, who)
         used = [body.to(place) for body in chosen]
         seed = seed_of(rng)
-        noise = fixed_noise(captured)
-        features = captured - noise.tensor
-        maps = _maps(features, self.name)
-        white = principal_images(maps)
-        small = _resized(own.images.images.to(place), maps.shape[-1])
-        colours = Whitening(small.float() / 255)
-        critics = trained_critics(
-            small, colours, epochs=self.critic_epochs, seed=seed, device=place, progress=progress
-        )
-        head, error = learn_head(
-            arch,
-            head_end,
-            threat.tail_start,
-            white,
-            features,
-            epochs=self.head_epochs,
+        known = proposals(
+            captured,
+            own.images.images,
+            threat.need("arch", who),
+            (threat.need("head_end", who), threat.tail_start),
+            Effort(self.critic_epochs, self.tried, self.kept, self.refine_steps, self.head_epochs),
             seed=seed,
             device=place,
             progress=progress,
         )
+        noise = known.noise
         compared = own.images.take(min(self.compared, len(own.images)), 0)
         shown, labels = compared.floats(place), compared.labels.to(place)
         replies = [answers(body, captured) for body in used]
         judged: list[tuple[float, float, float, ColourMap]] = []
-        for start in candidates(critics, white, colours, rng, tried=self.tried, kept=self.kept):
-            found = refine(critics, start, white, colours, rng, steps=self.refine_steps)
+        for found in known.maps:
             with torch.no_grad():
-                seen = torch.cat([ShadowHead(head, found)(part) for part in shown.split(PIECE)])
+                seen = torch.cat(
+                    [ShadowHead(known.head, found)(part) for part in shown.split(PIECE)]
+                )
             own_replies = [answers(body, seen + noise.tensor) for body in used]
             apart = answers_apart(replies, own_replies)
-            meant = meanings_apart(replies, own_replies, found(white), shown, labels)
+            meant = meanings_apart(replies, own_replies, found(known.white), shown, labels)
             judged.append((math.log(apart) + math.log(meant), apart, meant, found))
         judged.sort(key=lambda entry: entry[0])
-        shadow = ShadowHead(head, judged[0][3])
+        shadow = ShadowHead(known.head, judged[0][3])
         decode = Decoder(epochs=self.decoder_epochs).fit(
             _believing(threat, shadow, noise.share),
             rng,
@@ -135,11 +118,13 @@ class AlignedShadow(Attack):
         )
         facts = {
             "noise_read": noise.share,
-            "head_error": error,
+            "head_error": known.error,
             "maps": [[round(v, 4) for v in entry[:3]] for entry in judged],
         }
         doubts = (
-            [] if error < 0.5 else [f"the shadow head misses {100 * error:.0f} % of the variance"]
+            []
+            if known.error < 0.5
+            else [f"the shadow head misses {100 * known.error:.0f} % of the variance"]
         )
 
         def reconstruct(seen: Observation) -> Estimate:
@@ -166,29 +151,6 @@ class AlignedShadow(Attack):
                 f"bodies={self.bodies}: {len(bodies)} bodies are granted, numbered from 0"
             )
         return [bodies[i] for i in numbers]
-
-
-def _maps(features: Tensor, who: str) -> Tensor:
-    """[n, C, h, w] of any feature.
-
-    Raises:
-        BadInput: no map with enough places and channels.
-    """
-    read = FeatureMap(FeatureSpec(shape=tuple(features.shape[1:])))
-    channels, height, width = read.shape
-    if channels < 3 or min(height, width) < SMALLEST:
-        raise BadInput(
-            f"{who} reads pictures off a map of 3 channels and {SMALLEST}x{SMALLEST} places or "
-            f"more; the feature is {tuple(features.shape[1:])}: take 'shadow' instead"
-        )
-    return read(features)
-
-
-def _resized(images: Tensor, side: int) -> Tensor:
-    """uint8 [n, 3, S, S] -> uint8 [n, 3, side, side], each place the mean of what it covers."""
-    if images.shape[-1] == side:
-        return images
-    return F.adaptive_avg_pool2d(images.float(), side).round_().to(torch.uint8)
 
 
 def _believing(threat: ThreatModel, shadow: nn.Module, read: float) -> ThreatModel:

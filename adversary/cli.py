@@ -26,7 +26,9 @@ def attack(
     capture: Annotated[Path, typer.Argument(help="Folder that a tap wrote.")],
     knows: Annotated[Path, typer.Option(help="Grant that `bench grant` wrote.")],
     out: Annotated[Path, typer.Option(help="New folder for estimate and reconstructions.")],
-    attack: Annotated[str, typer.Option(help="decoder, rmle, mean-image.")] = "decoder",
+    attack: Annotated[
+        str, typer.Option(help="decoder, rmle, shadow, aligned-shadow or mean-image.")
+    ] = "decoder",
     set_option: Annotated[
         list[str] | None,
         typer.Option(

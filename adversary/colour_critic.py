@@ -6,14 +6,13 @@ to undo an unknown mixture: which textures have which colours, and which way is 
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 
 from adversary.principal_images import Whitening
+from adversary.remembered import Remembered
 from splitlab.storage import hash_tensors
 from splitlab.training import Batch, Loss, Progress, State, Step, TensorSource, fit
 
@@ -83,8 +82,7 @@ def train_critic(
     return critic.requires_grad_(False).eval()
 
 
-_trained: OrderedDict[str, tuple[ColourCritic, ...]] = OrderedDict()
-REMEMBERED = 4
+_critics: Remembered[tuple[ColourCritic, ...]] = Remembered()
 
 
 def trained_critics(
@@ -96,14 +94,10 @@ def trained_critics(
     device: torch.device,
     progress: Progress | None = None,
 ) -> tuple[ColourCritic, ...]:
-    """Two critics from different starts.
+    """Two critics from different starts; the last few are remembered."""
 
-    They depend on their arguments alone, so those of the last few calls are remembered: one
-    adversary that attacks many deployments learns its critics once.
-    """
-    key = f"{hash_tensors({'images': images.cpu()})} {epochs} {seed} {device}"
-    if key not in _trained:
-        _trained[key] = tuple(
+    def train() -> tuple[ColourCritic, ...]:
+        return tuple(
             train_critic(
                 images,
                 colours,
@@ -114,9 +108,9 @@ def trained_critics(
             )
             for number in range(2)
         )
-        while len(_trained) > REMEMBERED:
-            _trained.popitem(last=False)
-    return _trained[key]
+
+    key = f"{hash_tensors({'images': images.cpu()})} {epochs} {seed} {device}"
+    return _critics.get(key, train)
 
 
 def _step(colours: Whitening, draw: torch.Generator) -> Step:

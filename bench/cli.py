@@ -70,7 +70,8 @@ def sweep_split_points(
     attack: Annotated[
         list[str] | None,
         typer.Option(
-            help="decoder, rmle or mean-image; repeat for several; default decoder and rmle."
+            help="decoder, rmle, shadow, aligned-shadow or mean-image; repeat for several; "
+            "default decoder and rmle."
         ),
     ] = None,
     set_option: Annotated[
@@ -231,6 +232,11 @@ def grant(
     bodies: Annotated[bool, typer.Option(help="The server's networks.")] = False,
     tail: Annotated[bool, typer.Option(help="Weights of the client's tail.")] = False,
     selector: Annotated[bool, typer.Option(help="Which outputs the client uses.")] = False,
+    count: Annotated[bool, typer.Option("--P", help="How many outputs the client uses.")] = False,
+    capture: Annotated[
+        Path | None,
+        typer.Option(help="Folder that a tap wrote; `adversary attack` adds its own by itself."),
+    ] = None,
     aux: Annotated[int, typer.Option(help="Number of the adversary's own images.")] = 0,
     validation: Annotated[int, typer.Option(help="Images to choose its settings by.")] = 0,
     observe: Annotated[int, typer.Option(help="Number of chosen-input queries.")] = 0,
@@ -242,10 +248,16 @@ def grant(
     """Write what an adversary is granted, and nothing else, into a folder for it."""
     from adversary.grant import write_grant
     from bench.grants import GrantRequest, adversary_images, make_threat
+    from splitlab.capture import Capture
 
-    request = GrantRequest(head, defense, noise, bodies, tail, selector, aux, validation, observe)
+    request = GrantRequest(
+        *(head, defense, noise, bodies, tail, selector, aux, validation, observe),
+        P=count,
+        capture=capture is not None,
+    )
+    seen = Capture.open(capture).features()[1] if capture is not None else None
     splits = adversary_images(deployment, dataset, seed, data_root, download)
-    write_grant(out, make_threat(deployment, request, splits, seed, name="granted"))
+    write_grant(out, make_threat(deployment, request, splits, seed, "granted", seen))
     told = ", ".join(f"{k} {v}" if v is not True else k for k, v in request.card().items())
     console.print(f"granted to the adversary: {told}")
     console.print(str(out), soft_wrap=True, markup=False)

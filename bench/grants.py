@@ -84,6 +84,7 @@ def make_threat(
     Raises:
         BadInput: noise without the defence, a capture that is not there, or more images than
             there are.
+        Mismatch: captured features of another shape than the deployment's.
         Corrupt: a half is damaged.
     """
     if not any(value for field, value in vars(request).items() if field != "linked"):
@@ -93,6 +94,11 @@ def make_threat(
     if request.capture and capture is None:
         raise BadInput("a capture is granted and there is none; tap the deployment first")
     client = ClientHalf.load(deployment / "client", defenses.parse)
+    if request.capture and capture is not None and capture.shape[1:] != client.feature.shape:
+        raise Mismatch(
+            f"captured features are {tuple(capture.shape[1:])}, the deployment sends "
+            f"{client.feature.shape}; give the capture of this deployment"
+        )
     wanted = max(request.auxiliary, request.observe)
     images = _first(splits.auxiliary, wanted, "auxiliary", seed)
     held_out = _first(splits.validation, request.validation, "validation", seed)

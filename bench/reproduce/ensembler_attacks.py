@@ -19,7 +19,7 @@ OPTIONS: Mapping[Scale, Mapping[Kind, Mapping[str, Any]]] = {
         "literal": {
             "preset": "liu2024",
             "channels": 16,
-            "epochs": 6,
+            "epochs": 5,
             "decoder": "lab",
             "decoder_epochs": 2,
         },

@@ -35,7 +35,7 @@ TENTH = 0.1
 """Share of the auxiliary images that the poorer adversary of the last rows has."""
 
 QUICK_NOTE = (
-    "Quick scale: ResNet-8 on photo-patches; the literal attack learns for 6 epochs with as many "
+    "Quick scale: ResNet-8 on photo-patches; the literal attack learns for 5 epochs with as many "
     "channels as the head has, and both attacks decode with the lab's network. The paper's numbers "
     "are ResNet-18's on its own data set; they stand here for the directions, not for the values."
 )

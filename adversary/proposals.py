@@ -1,0 +1,139 @@
+"""What the captures alone say: a shadow head in white colours, and maps that may colour them.
+
+Nothing here depends on the bodies, so that attacks through different bodies share it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from adversary.aligned_head import learn_head
+from adversary.colour_critic import trained_critics
+from adversary.colour_map import ColourMap, candidates, refine
+from adversary.feature_map import FeatureMap
+from adversary.fixed_noise import FixedNoise, fixed_noise
+from adversary.principal_images import Whitening, principal_images
+from adversary.remembered import Remembered
+from splitlab.contracts import ArchSpec, FeatureSpec
+from splitlab.errors import BadInput
+from splitlab.storage import hash_tensors
+from splitlab.training import Progress
+
+SMALLEST = 4
+"""Places a side below which a map shows no picture."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is done; see `AlignedShadow`."""
+
+    critic_epochs: int
+    tried: int
+    kept: int
+    refine_steps: int
+    head_epochs: int
+
+
+@dataclass(frozen=True, eq=False)
+class Proposals:
+    """
+    Args:
+        noise: read off the captures.
+        white: principal images of the captures, [n, 3, h, w].
+        head: painted white images -> features without the noise.
+        error: of the head, in shares of the features' variance.
+        maps: that the critics find natural.
+    """
+
+    noise: FixedNoise
+    white: Tensor
+    head: nn.Module
+    error: float
+    maps: tuple[ColourMap, ...]
+
+
+_known: Remembered[Proposals] = Remembered()
+
+
+def proposals(
+    captured: Tensor,
+    images: Tensor,
+    arch: ArchSpec,
+    cut_at: tuple[str, str | None],
+    effort: Effort,
+    *,
+    seed: int,
+    device: torch.device,
+    progress: Progress | None = None,
+) -> Proposals:
+    """From captured features [n, *feature_shape] and own images uint8 [m, 3, S, S].
+
+    Args:
+        cut_at: head_end and tail_start.
+
+    Raises:
+        BadInput: the feature is no map with enough places and channels.
+    """
+
+    def make() -> Proposals:
+        noise = fixed_noise(captured)
+        features = captured - noise.tensor
+        maps = _maps(features)
+        white = principal_images(maps)
+        small = _resized(images.to(device), maps.shape[-1])
+        colours = Whitening(small.float() / 255)
+        critics = trained_critics(
+            small,
+            colours,
+            epochs=effort.critic_epochs,
+            seed=seed,
+            device=device,
+            progress=progress,
+        )
+        head, error = learn_head(
+            arch,
+            *cut_at,
+            white,
+            features,
+            epochs=effort.head_epochs,
+            seed=seed,
+            device=device,
+            progress=progress,
+        )
+        rng = torch.Generator().manual_seed(seed)
+        starts = candidates(critics, white, colours, rng, tried=effort.tried, kept=effort.kept)
+        found = [
+            refine(critics, start, white, colours, rng, steps=effort.refine_steps)
+            for start in starts
+        ]
+        return Proposals(noise, white, head, error, tuple(found))
+
+    given = hash_tensors({"captured": captured.cpu(), "images": images.cpu()})
+    return _known.get(f"{given} {arch!r} {cut_at} {effort} {seed} {device}", make)
+
+
+def _maps(features: Tensor) -> Tensor:
+    """[n, C, h, w] of any feature.
+
+    Raises:
+        BadInput: no map with enough places and channels.
+    """
+    read = FeatureMap(FeatureSpec(shape=tuple(features.shape[1:])))
+    channels, height, width = read.shape
+    if channels < 3 or min(height, width) < SMALLEST:
+        raise BadInput(
+            f"aligned-shadow reads pictures off a map of 3 channels and {SMALLEST}x{SMALLEST} "
+            f"places or more; the feature is {tuple(features.shape[1:])}: take 'shadow' instead"
+        )
+    return read(features)
+
+
+def _resized(images: Tensor, side: int) -> Tensor:
+    """uint8 [n, 3, S, S] -> uint8 [n, 3, side, side], each place the mean of what it covers."""
+    if images.shape[-1] == side:
+        return images
+    return F.adaptive_avg_pool2d(images.float(), side).round_().to(torch.uint8)
