@@ -136,7 +136,8 @@ class SeedRun:
                 config=config,
                 point=point,
                 limit=None,
-                rng=generator(self.seed, "attack", measurement.key),
+                # One stream for each attack: rows differ by what is attacked, not by chance.
+                rng=generator(self.seed, "attack", measurement.attack),
                 checkpoint=checkpoint,
                 progress=self.request.progress,
             )
