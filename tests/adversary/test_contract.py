@@ -4,14 +4,19 @@ Pairwise by default: each two of the three meet at least once. All combinations 
 """
 
 from dataclasses import replace
+from functools import cache
 from itertools import product
 
 import pytest
 from torch import nn
-from worlds import SECRET, Orthogonal, capture, outcome, threat, tiny_head
+from worlds import INPUT, SECRET, Orthogonal, capture, outcome, threat, tiny_head
 
 from adversary.registry import ATTACKS
 from defenses import DEFENSES, parse
+from splitlab.contracts import ArchSpec
+from splitlab.errors import BadInput, MissingKnowledge
+from splitlab.models import build
+from splitlab.split import cut
 
 ATTACKS_AND_KNOWLEDGE = [
     (name, knowledge)
@@ -42,7 +47,21 @@ QUICK = {
     "decoder": {"epochs": 1, "width": 8, "depth": 1},
     "rmle": {"steps": 6, "choose_steps": 3, "choose_images": 1},
     "shadow": {"epochs": 1, "channels": 8, "decoder_epochs": 1},
+    "aligned-shadow": {
+        "critic_epochs": 1,
+        "tried": 10,
+        "kept": 2,
+        "refine_steps": 2,
+        "compared": 40,
+        "head_epochs": 1,
+        "decoder_epochs": 0,
+    },
 }
+REFUSED = {
+    ("aligned-shadow", "pool"): (BadInput, "take 'shadow' instead"),
+    ("aligned-shadow", "grid"): (MissingKnowledge, "needs 'arch'"),
+}
+"""What an attack cannot do at a split point, in words that help."""
 
 
 def pairwise():
@@ -64,13 +83,33 @@ def head_at(point):
     return Orthogonal("grid") if point == "grid" else tiny_head(point)
 
 
+@cache
+def server_at(point, numbers):
+    """Two bodies, and what is known of the network that `head_at` was cut from, if it was cut."""
+    if point == "grid":
+        body = nn.Sequential(nn.Flatten(), nn.Linear(numbers, 4))
+        return {"bodies": nn.ModuleList([body, body])}
+    end, arch = point, ArchSpec(name="tiny_cnn", input=INPUT)
+    if point == "vit":
+        end, arch = "layers.0", ArchSpec(name="tiny_vit", input=INPUT, arguments={"depth": 1})
+    bodies = [cut(build(arch, seed=seed), end, None, INPUT.shape).body for seed in (1, 2)]
+    return {"bodies": nn.ModuleList(bodies), "arch": arch, "head_end": end}
+
+
 def attacked(attack, defense, point):
     name, knowledge = attack
     head = head_at(point)
     kind = ATTACKS.load(name).configured(QUICK.get(name, {}))
     seen = capture(head, defense)
-    server = nn.Sequential(nn.Flatten(), nn.Linear(seen[0].numel(), 4))
-    model = replace(threat(head, defense, known=knowledge), bodies=nn.ModuleList([server, server]))
+    known = dict(server_at(point, seen[0].numel()))
+    if any("capture" in fields for fields in kind.asks.values()):
+        known["capture"] = seen
+    model = replace(threat(head, defense, known=knowledge), **known)
+    if (name, point) in REFUSED:
+        error, words = REFUSED[name, point]
+        with pytest.raises(error, match=words):
+            outcome(kind, model, seen)
+        return
     done = outcome(kind, model, seen)
     assert done.estimate.images.shape == (8, 3, 16, 16)
     assert done.effort["fit_seconds"] >= 0
