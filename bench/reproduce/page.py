@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.grids import strips
 from bench.report import environment_lines, filled, missing_columns
-from bench.reproduce.claims import ABOVE_FLOOR
+from bench.reproduce.claims import ABOVE_FLOOR, TOO_SMALL
 from bench.reproduce.experiment import Experiment
 from bench.reproduce.summary import METRICS, RowSummary, Summary
 from bench.reproduce.table import TITLES, has_paper, printed, ranged, shown
@@ -37,6 +37,7 @@ def write_page(
         skipped=sorted({row.why for row in summary.rows if row.why}),
         judged=summary.judged,
         above=ABOVE_FLOOR,
+        too_small=TOO_SMALL,
         paper=has_paper(summary),
         titles=[TITLES[metric] for metric in METRICS],
         rows=[_line(row) for row in summary.rows],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
 from bench.reproduce.claims import Judged, Value, judge
@@ -121,7 +121,16 @@ def summarise(experiment: Experiment, found: Found) -> Summary:
     judged = []
     for claim in experiment.claims:
         sides = [
-            {seed: _value(one, claim.metric, base[seed]) for seed, one in picked[key].items()}
+            {
+                seed: _bounded(
+                    _value(one, claim.metric, base[seed]),
+                    one,
+                    claim.metric,
+                    experiment,
+                    found[seed],
+                )
+                for seed, one in picked[key].items()
+            }
             for key in (claim.row, claim.than)
             if key is not None
         ]
@@ -178,6 +187,28 @@ def _value(one: Record | Skipped, metric: Metric, base: float | None) -> Value |
     if value is None or floor is None:
         return one.leakage[metric].why or f"{metric} could not be computed"
     return Value(value, floor)
+
+
+def _bounded(
+    value: Value | str,
+    one: Record | Skipped,
+    metric: Metric,
+    experiment: Experiment,
+    own: Mapping[str, Record | Skipped],
+) -> Value | str:
+    """The value with the best that a decoder with queries reads on the same deployment."""
+    if isinstance(value, str) or isinstance(one, Skipped) or metric == "accuracy_change":
+        return value
+    place = one.config["place"]
+    asked = [m.key for m in experiment.measurements if "observe" in m.knows]
+    reads = [
+        mean
+        for key in asked
+        if isinstance(record := own.get(key), Record)
+        and record.config["place"] == place
+        and (mean := record.leakage[metric].mean) is not None
+    ]
+    return replace(value, ceiling=max(reads, default=None))
 
 
 def _row(

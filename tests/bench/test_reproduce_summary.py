@@ -80,6 +80,14 @@ def test_claims_are_judged_and_the_blind_attack_is_at_the_floor():
     assert blind.reason.startswith("the attack is at the floor")
 
 
+def test_a_verdict_on_a_failed_attack_names_the_ceiling_of_its_deployment():
+    told = (Claim("blind below none", "psnr", "blind", "below", "none"),)
+    (found,) = summarise(small(claims=told), {0: records(0)}).judged
+    assert found.verdict == "holds"
+    assert found.by_seed[0]["ceiling"] == 25.0
+    assert "no proof of protection; its ceiling, a decoder with queries, is 25.00" in found.reason
+
+
 def test_a_row_that_was_skipped_in_every_seed_says_why():
     skipped = dict.fromkeys(records(0), Skipped("no data here"))
     summary = summarise(small(), {0: skipped})
