@@ -4,7 +4,7 @@ The lab's own, in the setting of Liu and Xiong 2024 ("Ensembler"): no query, no 
 victim. The paper's shadow head is only held by cross entropy through the bodies, which very
 different heads satisfy. Here the captured features pin the head down to a map of colours:
 
-1. a fixed additive noise is read off the captures and taken away;
+1. fixed additive noise is read off the captures and taken away;
 2. the three principal components of the captured channels are images in unknown colours;
 3. a critic that knows how the adversary's own images are coloured proposes maps of colours, and
    the bodies choose: they must find the shadow's features like the captured ones, and recognise
@@ -14,6 +14,7 @@ different heads satisfy. Here the captured features pin the head down to a map o
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -81,7 +82,7 @@ class AlignedShadow(Attack):
         captured: Tensor = threat.need("capture", who).to(place)
         own: AuxImages = threat.need("aux", who)
         chosen = self._chosen(threat, who)
-        used = [body.to(place) for body in chosen]
+        used = [copy.deepcopy(body).to(place) for body in chosen]
         seed = seed_of(rng)
         known = proposals(
             captured,
@@ -96,14 +97,17 @@ class AlignedShadow(Attack):
         noise = known.noise
         compared = own.images.take(min(self.compared, len(own.images)), 0)
         shown, labels = compared.floats(place), compared.labels.to(place)
-        replies = [answers(body, captured) for body in used]
+        # One tensor the bodies may have learned with; several they cannot have.
+        alone = len(noise.tensors) == 1
+        met = captured if alone else noise.remove(captured)
+        replies = [answers(body, met) for body in used]
         judged: list[tuple[float, float, float, ColourMap]] = []
         for found in known.maps:
             with torch.no_grad():
                 seen = torch.cat(
                     [ShadowHead(known.head, found)(part) for part in shown.split(PIECE)]
                 )
-            own_replies = [answers(body, seen + noise.tensor) for body in used]
+            own_replies = [answers(body, noise.add(seen) if alone else seen) for body in used]
             apart = answers_apart(replies, own_replies)
             meant = meanings_apart(replies, own_replies, found(known.white), shown, labels)
             judged.append((math.log(apart) + math.log(meant), apart, meant, found))
@@ -118,6 +122,8 @@ class AlignedShadow(Attack):
         )
         facts = {
             "noise_read": noise.share,
+            "noise_tensors": len(noise.tensors),
+            "proposals_seconds": known.seconds,
             "head_error": known.error,
             "maps": [[round(v, 4) for v in entry[:3]] for entry in judged],
         }
@@ -128,7 +134,7 @@ class AlignedShadow(Attack):
         )
 
         def reconstruct(seen: Observation) -> Estimate:
-            cleaned = replace(seen, features=seen.features - noise.tensor.cpu())
+            cleaned = replace(seen, features=noise.remove(seen.features))
             answer = decode(cleaned)
             return Estimate(answer.images, doubts + answer.doubts, {**answer.extra, **facts})
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor, nn
 
 from adversary.threat import ThreatModel
-from splitlab.errors import BadInput, Mismatch, SplitLabError, UnknownName
+from splitlab.errors import BadInput, Mismatch, SplitLabError, UnknownName, plain
 from splitlab.training import Progress
 
 
@@ -113,7 +113,7 @@ class Attack(BaseModel, ABC):
             name = ".".join(map(str, first["loc"]))
             known = ", ".join(cls.model_fields) or "none"
             raise BadInput(
-                f"attack {cls.name!r}, {name}={first['input']!r}: {first['msg'].lower()}; "
+                f"attack {cls.name!r}, {name}={first['input']!r}: {plain(first['msg'])}; "
                 f"its settings are: {known}"
             ) from error
 

@@ -109,7 +109,8 @@ def trained_critics(
             for number in range(2)
         )
 
-    key = f"{hash_tensors({'images': images.cpu()})} {epochs} {seed} {device}"
+    given = {"images": images, "mean": colours.mean, "colour": colours.colour}
+    key = f"{hash_tensors({k: v.cpu() for k, v in given.items()})} {epochs} {seed} {device}"
     return _critics.get(key, train)
 
 

@@ -5,6 +5,7 @@ Nothing here depends on the bodies, so that attacks through different bodies sha
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import torch
@@ -47,6 +48,7 @@ class Proposals:
         head: painted white images -> features without the noise.
         error: of the head, in shares of the features' variance.
         maps: that the critics find natural.
+        seconds: that all this took, when it was worked out.
     """
 
     noise: FixedNoise
@@ -54,6 +56,7 @@ class Proposals:
     head: nn.Module
     error: float
     maps: tuple[ColourMap, ...]
+    seconds: float
 
 
 _known: Remembered[Proposals] = Remembered()
@@ -80,8 +83,9 @@ def proposals(
     """
 
     def make() -> Proposals:
+        started = time.perf_counter()
         noise = fixed_noise(captured)
-        features = captured - noise.tensor
+        features = noise.remove(captured)
         maps = _maps(features)
         white = principal_images(maps)
         small = _resized(images.to(device), maps.shape[-1])
@@ -110,7 +114,8 @@ def proposals(
             refine(critics, start, white, colours, rng, steps=effort.refine_steps)
             for start in starts
         ]
-        return Proposals(noise, white, head, error, tuple(found))
+        seconds = round(time.perf_counter() - started, 3)
+        return Proposals(noise, white, head, error, tuple(found), seconds)
 
     given = hash_tensors({"captured": captured.cpu(), "images": images.cpu()})
     return _known.get(f"{given} {arch!r} {cut_at} {effort} {seed} {device}", make)
