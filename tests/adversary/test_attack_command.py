@@ -5,17 +5,20 @@ import json
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 from typer.testing import CliRunner
 from worlds import AUX, INPUT, VICTIMS, Orthogonal, capture
 
 from adversary.cli import app, read_options
 from adversary.estimate_files import grid
-from adversary.grant import write_grant
+from adversary.grant import read_grant, write_grant
 from adversary.threat import Observed, ThreatModel
 from splitlab.capture import CaptureWriter
-from splitlab.contracts import FeatureSpec
+from splitlab.contracts import ArchSpec, FeatureSpec
 from splitlab.errors import BadInput
 from splitlab.image_quality import psnr
+from splitlab.models import build
+from splitlab.split import cut
 from splitlab.storage import read_tensors
 from splitlab.wire import Request, encode
 from splitlab.wire.messages import INFER
@@ -58,6 +61,41 @@ def test_reconstructions_by_id(world):
     assert psnr(VICTIMS, rebuilt).min() > 50
     with Image.open(world / "out" / "reconstructions.png") as picture:
         assert picture.size == (3 * 17 - 1, 3 * 17 - 1)
+
+
+def test_what_was_captured_is_known_without_being_granted(world):
+    """`aligned-shadow` reads the capture already while it learns; a grant need not hold it."""
+    arch = ArchSpec(name="tiny_cnn", input=INPUT)
+    parts = cut(build(arch, seed=4), "block1", "pool", INPUT.shape)
+    tap = CaptureWriter(world / "seen", "relay")
+    features = tuple(encode(capture(parts.head), "FP32"))
+    message = Request("m", f"{REQUEST}-0", features).to_bytes()
+    tap.record(tap.new_call(), "up", message, method=INFER, peer="ipv4:127.0.0.1:1")
+    tap.close()
+    write_grant(
+        world / "bodies",
+        ThreatModel(
+            arch=arch,
+            head_end="block1",
+            tail_start="pool",
+            feature=FeatureSpec(shape=(8, 16, 16)),
+            input=INPUT,
+            aux=AUX,
+            bodies=nn.ModuleList([parts.body]),
+        ),
+    )
+    assert read_grant(world / "bodies").capture is None
+    words = ["attack", str(world / "seen"), "--knows", str(world / "bodies")]
+    words += ["--attack", "aligned-shadow", "--out", str(world / "out"), "--device", "cpu"]
+    quick = {"critic_epochs": 1, "tried": 5, "kept": 1, "refine_steps": 1, "compared": 20}
+    for field, value in {**quick, "head_epochs": 1, "decoder_epochs": 0}.items():
+        words += ["--set", f"{field}={value}"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    estimate = json.loads((world / "out" / "estimate.json").read_text())
+    assert "capture" in estimate["granted"]
+    assert not {"head", "observe"} & set(estimate["granted"])
+    assert len(estimate["ids"]) == len(VICTIMS)
 
 
 def test_limit_and_an_existing_estimate(world):
