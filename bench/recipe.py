@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from splitlab.contracts.ranges import Count, Seed
-from splitlab.errors import BadInput, Corrupt
+from splitlab.errors import BadInput, Corrupt, plain
 from splitlab.storage import write_bytes
 from splitlab.training import TrainRecipe
 
@@ -81,7 +81,7 @@ def validated(**fields: Any) -> SweepConfig:
 def _told(error: ValidationError) -> str:
     first = error.errors()[0]
     flag = "--" + "-".join(str(part) for part in first["loc"]).replace("_", "-")
-    return f"{flag} {first['input']!r}: {first['msg']}"
+    return f"{flag} {first['input']!r}: {plain(first['msg'])}"
 
 
 def save(config: SweepConfig, path: Path) -> None:

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from defenses.registry import DEFENSES
 from defenses.stack import Stack
 from splitlab.contracts import Defense
-from splitlab.errors import BadInput
+from splitlab.errors import BadInput, plain
 
 
 def parse(text: str) -> Stack:
@@ -41,5 +41,6 @@ def _one(part: str) -> Defense:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
         known = ", ".join(kind.model_fields) or "none"
-        told = f"{field}={fields.get(field, '')}: {first['msg']}" if field else first["msg"]
+        why = plain(first["msg"])
+        told = f"{field}={fields.get(field, '')}: {why}" if field else why
         raise BadInput(f"defence {name!r}, {told}; its fields are: {known}") from error

@@ -11,7 +11,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from splitlab.errors import SplitLabError
+from splitlab.errors import SplitLabError, plain
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -33,7 +33,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
-            told = f"error: {where} = {first['input']!r}: {first['msg']}"
+            told = f"error: {where} = {first['input']!r}: {plain(first['msg'])}"
             errors.print(told, style="bold red", markup=False)
             raise typer.Exit(2) from error
         except BrokenPipeError:

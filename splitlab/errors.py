@@ -17,6 +17,11 @@ class BadInput(SplitLabError):
     """A value outside what is accepted; the message names flag or field, value and remedy."""
 
 
+def plain(message: str) -> str:
+    """pydantic's message as it was raised: our own come back from it as "Value error, ..."."""
+    return message.removeprefix("Value error, ")
+
+
 class UnknownName(SplitLabError):
     """A name that is in no registry; lists the nearest known ones.
 

@@ -103,7 +103,8 @@ def test_what_does_not_fit_is_refused(options, more, words):
 
 @pytest.mark.parametrize("bodies", ["none", "0,0", "-1", "0;1", ""])
 def test_bodies_are_read(bodies):
-    with pytest.raises(BadInput, match="its settings are"):
+    words = "bodies='.*': wanted all, oracle, search, top-P, or .*; its settings are"
+    with pytest.raises(BadInput, match=words):
         Shadow.configured({"bodies": bodies})
 
 

@@ -45,6 +45,11 @@ def test_bad_fields_are_named(text, words):
         parse(text)
 
 
+def test_our_own_words_stand_without_pydantic_s():
+    with pytest.raises(BadInput, match="defence 'ensembler', P=3 of N=2 bodies; choose"):
+        parse("ensembler:N=2,P=3")
+
+
 @pytest.mark.parametrize("text", ["gausian", "", "gaussian+", "gaussian+laplce"])
 def test_unknown_names_list_the_nearest(text):
     with pytest.raises(UnknownName, match=r"gaussian|laplace|none"):
