@@ -36,6 +36,15 @@ class Request:
     text_root: Path | None = None
     progress: Progress = field(default_factory=Silent)
 
+    def refuse(self, experiment: str, *fields: str) -> None:
+        """
+        Raises:
+            BadInput: one of these options was given, which this experiment has no use for.
+        """
+        if given := [name for name in fields if getattr(self, name)]:
+            flags = ", ".join("--" + name.replace("_", "-") for name in given)
+            raise BadInput(f"{flags}: {experiment} has no use for it; leave it out")
+
     def secret_of(self, seed: int) -> int | None:
         """The secret seed of one seed's run; None for the operating system's randomness."""
         return None if self.secret_seed is None else self.secret_seed + seed

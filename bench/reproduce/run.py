@@ -49,6 +49,7 @@ def reproduce(experiment: Experiment, request: Request) -> Shown:
         SplitLabError: a training, a process or an attack failed; what is finished is kept.
     """
     commit()  # of the code that was loaded, not of what the checkout becomes meanwhile
+    request.refuse(experiment.name, "text_root")
     if request.dataset is not None:
         setup = experiment.setup.model_copy(update={"dataset": request.dataset})
         notes = (*experiment.notes, GIVEN_DATA)

@@ -1,8 +1,14 @@
-"""`bench reproduce ensembler-text`: every seed's rows, their mean, and the paper's five columns."""
+"""`bench reproduce ensembler-text`: every seed's rows, their mean, and the paper's five columns.
+
+`text.md` shows them; `summary.json` and `table.csv` hold them as data.
+"""
 
 from __future__ import annotations
 
+import csv
+import io
 import statistics
+from pathlib import Path
 from typing import Any
 
 from rich.console import RenderableType
@@ -11,8 +17,13 @@ from rich.table import Table
 from bench.reproduce.request import Request, Shown
 from bench.text import run
 from bench.text_table import HEADINGS, cells, claims, write_table
-from splitlab.storage import read_json
+from splitlab.storage import read_json, write_bytes, write_json
 
+NAME = "ensembler-text"
+COLUMNS = (
+    *("defense", "attack", "recovery", "low", "high"),
+    *("rarer_words", "whole_sentences", "accuracy_words", "doubts", "skipped"),
+)
 SPREAD = ("recovery", "rarer_words", "whole_sentences", "accuracy_words")
 NOTE = (
     "Liu and Xiong 2024, appendix A.1, prints sentences and no numbers: its decoder reads the "
@@ -26,8 +37,10 @@ def reproduce(request: Request) -> Shown:
     """Run what is not finished yet; one folder a seed under `request.out`.
 
     Raises:
-        BadInput: `request.out` holds another run, or a corpus that does not fit together.
+        BadInput: `request.out` holds another run, a corpus that does not fit together, or an
+            option for images was given.
     """
+    request.refuse(NAME, "dataset", "data_root", "download", "lpips_weights")
     every: list[dict[str, Any]] = []
     examples: list[dict[str, str]] = []
     for seed in request.seeds:
@@ -46,6 +59,19 @@ def reproduce(request: Request) -> Shown:
     rows = over_seeds(every)
     page = request.out / "text.md"
     write_table(page, rows, examples)
+    content = {
+        "format": "splitlab/text-reproduction/1",
+        "experiment": NAME,
+        "scale": request.scale,
+        "seeds": list(request.seeds),
+        "rows": rows,
+        "claims": claims(rows),
+        "by_seed": every,
+        "examples": examples,
+        "notes": [NOTE],
+    }
+    write_json(request.out / "summary.json", content)
+    write_csv(request.out / "table.csv", rows)
     return Shown([*_printed(rows), *claims(rows), NOTE], page)
 
 
@@ -71,6 +97,16 @@ def over_seeds(every: list[dict[str, Any]]) -> list[dict[str, Any]]:
         ends = {"low": min(found), "high": max(found), "doubts": sorted(doubts)}
         rows.append({**measured[0], **means, **ends})
     return rows
+
+
+def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    """One line a row of the table; numbers in %, "" where there is none."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({**row, "doubts": "; ".join(row.get("doubts", []))})
+    write_bytes(path, text.getvalue().encode())
 
 
 def _printed(rows: list[dict[str, Any]]) -> list[RenderableType]:

@@ -1,12 +1,18 @@
 """Several seeds of the experiment on text as one table, and what it says where text is missing."""
 
+import csv
+import json
+from pathlib import Path
+
 import pytest
 from rich.table import Table
 
+from bench.reproduce.ensembler_tables import table1
 from bench.reproduce.registry import EXPERIMENTS
 from bench.reproduce.request import Request
-from bench.reproduce.text import over_seeds, reproduce
+from bench.reproduce.text import over_seeds, reproduce, write_csv
 from bench.text_table import HEADINGS, cells, claims
+from splitlab.errors import BadInput
 
 
 def row(seed, recovery, **more):
@@ -45,6 +51,39 @@ def test_the_paper_scale_without_text_is_skipped(tmp_path):
     shown = reproduce(Request(out=tmp_path, scale="paper", seeds=(0, 1)))
     assert isinstance(shown.parts[0], Table)
     assert "skipped (--text-root was not given" in shown.page.read_text()
+    found = json.loads((tmp_path / "summary.json").read_text())
+    assert (found["experiment"], found["seeds"]) == ("ensembler-text", [0, 1])
+    assert [row["seed"] for row in found["by_seed"]] == [0, 1]
+    (line,) = csv.DictReader((tmp_path / "table.csv").read_text().splitlines())
+    assert line["skipped"].startswith("--text-root was not given")
+
+
+def test_the_table_holds_the_rows_numbers(tmp_path):
+    rows = [row(0, 10.5, doubts=["weak", "few"]), row(0, 99.0, attack="ceiling", losses=[1.0])]
+    write_csv(tmp_path / "table.csv", rows)
+    floor, ceiling = csv.DictReader((tmp_path / "table.csv").read_text().splitlines())
+    assert (floor["recovery"], floor["doubts"], floor["rarer_words"]) == ("10.5", "weak; few", "")
+    assert (ceiling["attack"], ceiling["recovery"]) == ("ceiling", "99.0")
+
+
+@pytest.mark.parametrize(
+    ("given", "flag"),
+    [
+        ({"dataset": "cifar10"}, "--dataset"),
+        ({"data_root": Path("data")}, "--data-root"),
+        ({"download": True}, "--download"),
+        ({"lpips_weights": Path("weights")}, "--lpips-weights"),
+    ],
+)
+def test_options_for_images_are_refused(tmp_path, given, flag):
+    with pytest.raises(BadInput, match=f"{flag}: ensembler-text has no use for it"):
+        reproduce(Request(out=tmp_path / "run", scale="paper", **given))
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_option_for_text_is_refused_by_the_others(tmp_path):
+    with pytest.raises(BadInput, match="--text-root: ensembler-table1 has no use for it"):
+        table1(Request(out=tmp_path / "run", text_root=tmp_path))
 
 
 def test_the_papers_claims_are_judged_by_the_rows():
