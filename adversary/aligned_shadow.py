@@ -36,6 +36,9 @@ from splitlab.contracts.ranges import Epochs
 from splitlab.errors import BadInput
 from splitlab.training import Progress, choose_device
 
+TINY = 1e-12
+"""Distances at or below it are none."""
+
 
 class AlignedShadow(Attack):
     """Needs a feature map of 4x4 places and 3 channels or more.
@@ -61,12 +64,12 @@ class AlignedShadow(Attack):
     }
 
     bodies: Annotated[str, Field(pattern=r"^(all|oracle|\d+(,\d+)*)$")] = "all"
-    critic_epochs: Epochs = 20
+    critic_epochs: Annotated[int, Field(ge=1, le=10_000)] = 20
     tried: Annotated[int, Field(ge=1, le=100_000)] = 400
     kept: Annotated[int, Field(ge=1, le=100)] = 10
     refine_steps: Annotated[int, Field(ge=0, le=10_000)] = 40
     compared: Annotated[int, Field(ge=2, le=100_000)] = 600
-    head_epochs: Epochs = 60
+    head_epochs: Annotated[int, Field(ge=1, le=10_000)] = 60
     decoder_epochs: Epochs = 3
 
     def fit(
@@ -110,7 +113,8 @@ class AlignedShadow(Attack):
             own_replies = [answers(body, noise.add(seen) if alone else seen) for body in used]
             apart = answers_apart(replies, own_replies)
             meant = meanings_apart(replies, own_replies, found(known.white), shown, labels)
-            judged.append((math.log(apart) + math.log(meant), apart, meant, found))
+            worth = math.log(max(apart, TINY)) + math.log(max(meant, TINY))
+            judged.append((worth, apart, meant, found))
         judged.sort(key=lambda entry: entry[0])
         shadow = ShadowHead(known.head, judged[0][3])
         decode = Decoder(epochs=self.decoder_epochs).fit(

@@ -27,7 +27,7 @@ def frechet(first: Tensor, second: Tensor) -> float:
     """
     first, second = first.double(), second.double()
     apart = (first.mean(0) - second.mean(0)).square().sum()
-    one, two = torch.cov(first.T), torch.cov(second.T)
+    one, two = (torch.atleast_2d(torch.cov(rows.T)) for rows in (first, second))
     values, vectors = torch.linalg.eigh(one)
     root = vectors @ torch.diag(values.clamp_min(0).sqrt()) @ vectors.T
     shared = torch.linalg.eigvalsh(root @ two @ root).clamp_min(0).sqrt().sum()

@@ -15,8 +15,9 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-SHARED = 2e-3
-"""Share of all elements on whose smallest value two captures under one tensor meet, at least."""
+SHARED, ALIKE = 2e-3, 4
+"""Share of all elements on whose smallest value two captures under one tensor meet, and how many
+elements that must be: on a small map two captures may meet on a few by chance."""
 MOST = 16
 """More tensors than this are no collection: the captures are merely unlike each other."""
 
@@ -87,7 +88,7 @@ def _groups(features: Tensor, width: float) -> list[Tensor]:
     while len(left) >= enough:
         own = features[left].flatten(1)
         on = ((own - own.amin(0)) <= width).float()
-        meet = (on @ on.T / own.shape[1]) > SHARED
+        meet = (on @ on.T) > max(SHARED * own.shape[1], ALIKE)
         count, labels = connected_components(csr_array(meet.cpu().numpy()), directed=False)
         members = [left[torch.from_numpy(labels == one).to(left.device)] for one in range(count)]
         large = [rows for rows in members if len(rows) >= enough]

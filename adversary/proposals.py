@@ -79,8 +79,14 @@ def proposals(
         cut_at: head_end and tail_start.
 
     Raises:
-        BadInput: the feature is no map with enough places and channels.
+        BadInput: the feature is no map with enough places and channels, or never changes; or there
+            are fewer than two captures or own images.
     """
+    if min(len(captured), len(images)) < 2:
+        raise BadInput(
+            f"aligned-shadow compares captures with own images: {len(captured)} and {len(images)} "
+            "are given, at least 2 of each are wanted"
+        )
 
     def make() -> Proposals:
         started = time.perf_counter()
@@ -134,6 +140,8 @@ def _maps(features: Tensor) -> Tensor:
             f"aligned-shadow reads pictures off a map of 3 channels and {SMALLEST}x{SMALLEST} "
             f"places or more; the feature is {tuple(features.shape[1:])}: take 'shadow' instead"
         )
+    if float(features.std()) == 0.0:
+        raise BadInput("aligned-shadow: the captured features are all alike; tap other traffic")
     return read(features)
 
 

@@ -9,6 +9,7 @@ EXPERIMENTS = {
     "ensembler-figure2": "bench.reproduce.ensembler_figures:figure2",
     "ensembler-figure3": "bench.reproduce.ensembler_figures:figure3",
     "ensembler-ablations": "bench.reproduce.ensembler_ablations:ablations",
+    "ensembler-attackers": "bench.reproduce.ensembler_attackers:attackers",
     "ensembler-subsets": "bench.reproduce.ensembler_subsets:subsets",
     "ensembler-text": "bench.reproduce.text:reproduce",
 }
