@@ -86,6 +86,7 @@ class ClientHalf:
         manifest = read_manifest(folder, ClientManifest)
         read_checked(folder / manifest.file, manifest.sha256)
         tensors = read_tensors(folder / manifest.file, REMEDY)
+        read_checked(folder / "secret.json", manifest.secret_sha256)
         hidden = read_json(folder / "secret.json", REMEDY)
         try:
             secret = Secret(bytes.fromhex(hidden["key"]))

@@ -51,7 +51,10 @@ class ServerManifest(BaseModel):
 
 
 class ClientManifest(BaseModel):
-    """`client/deployment.json`; the selector and the secret key stand in `secret.json` beside."""
+    """`client/deployment.json`; the selector and the secret key stand in `secret.json` beside.
+
+    The key's 256 bits are in `secret_sha256` too, so that no selector can be guessed from it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -69,6 +72,7 @@ class ClientManifest(BaseModel):
     victims_hash: str = Field(default="", description="hash of the images kept for attacks")
     file: str
     sha256: Hex256
+    secret_sha256: Hex256 = Field(description="hash of secret.json")
     digest: Hex256
 
 

@@ -78,6 +78,7 @@ def write_deployment(
         victims_hash=victims_hash,
         file="weights.safetensors",
         sha256=sha256((client / "weights.safetensors").read_bytes()),
+        secret_sha256=sha256((client / "secret.json").read_bytes()),
         digest=manifest.digest,
     )
     write_json(client / "deployment.json", mine.model_dump(mode="json"))

@@ -252,9 +252,28 @@ def write(folder, halves, defense="none"):
     ],
 )
 def test_a_selector_file_that_does_not_fit_is_named(tmp_path, net, change, message):
-    path = write(tmp_path / "d", three(net)) / "client" / "secret.json"
+    client = write(tmp_path / "d", three(net)) / "client"
+    path, manifest = client / "secret.json", client / "deployment.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    content = {**json.loads(manifest.read_text()), "secret_sha256": sha256(path.read_bytes())}
+    manifest.write_text(json.dumps(content))
     with pytest.raises(Corrupt, match=message):
+        load(tmp_path / "d")
+
+
+@pytest.mark.parametrize("change", ["another choice", "another order", "another's", "none"])
+def test_a_secret_that_was_not_written_with_the_half_is_refused(tmp_path, net, change):
+    """Another selector of the right size would load, and answer wrongly without a word."""
+    path = write(tmp_path / "d", three(net)) / "client" / "secret.json"
+    content = json.loads(path.read_text())
+    other = write(tmp_path / "other", three(net)) / "client" / "secret.json"
+    {
+        "another choice": lambda: path.write_text(json.dumps({**content, "chosen": [2, 1]})),
+        "another order": lambda: path.write_text(json.dumps({**content, "chosen": [0, 2]})),
+        "another's": lambda: path.write_bytes(other.read_bytes()),
+        "none": path.unlink,
+    }[change]()
+    with pytest.raises(Corrupt, match=r"secret\.json: (its bytes are not|there is no such file)"):
         load(tmp_path / "d")
 
 
