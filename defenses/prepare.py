@@ -79,7 +79,10 @@ class Order:
 
 
 class Assembles(ABC):
-    """Mixed into a defence that owns "bodies": it trains everything itself."""
+    """Mixed into a defence that owns "bodies": it trains everything itself.
+
+    Its loss and its schedule are its own, so that nothing stacked on it may bring others.
+    """
 
     @abstractmethod
     def assemble(self, order: Order, stack: Stack) -> Halves:
@@ -105,11 +108,34 @@ def prepare(stack: Stack, order: Order) -> Halves:
     stack.check(order.tail_start)
     order = dataclasses.replace(order, arch=stack.architecture(order.arch))
     owner = next((d for d in stack.defenses if isinstance(d, Assembles)), None)
+    if owner is not None:
+        _refuse_unheard(owner, stack)
     halves = owner.assemble(order, stack) if owner is not None else _one_network(order, stack)
     for defense in stack.defenses:
         if isinstance(defense, Finishes):
             halves = defense.finish(halves, order)
     return halves
+
+
+def _refuse_unheard(owner: Defense, stack: Stack) -> None:
+    """
+    Raises:
+        BadInput: a defence beside `owner` wants a part in a training that `owner` does alone.
+    """
+    for defense in stack.defenses:
+        if defense is owner:
+            continue
+        unheard = [name for name in ("penalty", "phases") if _overrides(defense, name)]
+        unheard += ["watches"] if defense.watches else []
+        if unheard:
+            raise BadInput(
+                f"{defense.name!r} beside {owner.name!r}: its {', '.join(unheard)} would be "
+                f"ignored, {owner.name!r} trains its bodies by itself; leave one of them out"
+            )
+
+
+def _overrides(defense: Defense, hook: str) -> bool:
+    return getattr(type(defense), hook) is not getattr(Defense, hook)
 
 
 def _one_network(order: Order, stack: Stack) -> Halves:

@@ -248,11 +248,20 @@ def test_a_deployment_answers_as_the_halves(tmp_path, kept):
 
 
 @pytest.mark.parametrize(
-    "beside", ["laplace:draw=fixed", "dropout:level=0.3", "gaussian:level=0.1"]
+    "beside",
+    [
+        "laplace:draw=fixed",
+        "dropout:level=0.3",
+        "gaussian:level=0.1",
+        "shredder:epochs=1,draws=1",
+    ],
 )
 def test_other_perturbations_take_the_gaussian_s_place(beside):
     halves = made(f"ensembler:N=2,P=1+{beside}")
-    assert len(halves.protectors) == 1
+    (protector,) = halves.protectors
+    clean = halves.head(PIXELS)
+    assert protector.ready
+    assert not torch.equal(protector(clean, DRAW), clean)
     assert torch.isfinite(halves.logits(PIXELS, DRAW)).all()
 
 

@@ -62,6 +62,27 @@ class Last(Finishes, Defense):
         return dataclasses.replace(halves, facts={**halves.facts, "marks": marks})
 
 
+class Charges(Defense):
+    """A term of the loss, from an activation."""
+
+    name: ClassVar[str] = "charges"
+    watches: ClassVar[tuple[str, ...]] = ("block1",)
+
+    def penalty(self, trace):
+        return trace["block1"].square().mean()
+
+
+class Stretches(Defense):
+    """A schedule of its own."""
+
+    name: ClassVar[str] = "stretches"
+    owns: ClassVar[frozenset[str]] = frozenset({"schedule"})
+
+    def phases(self, task):
+        del task
+        return []
+
+
 @pytest.fixture(scope="module")
 def trained():
     return build(ARCH, seed=11).net.state_dict()
@@ -139,6 +160,19 @@ def test_a_defence_between_body_and_tail_wants_a_tail():
         prepare(Stack([Halved()]), order(tail_start=None))
     with pytest.raises(BadInput, match="--tail-start"):
         prepare(defenses.parse("dropout-ensemble:N=2"), order(tail_start=None))
+
+
+@pytest.mark.parametrize("owner", ["ensembler:N=1,P=1", "dropout-ensemble:N=1"])
+@pytest.mark.parametrize(
+    ("beside", "words"),
+    [(Charges(), "'charges' .* penalty, watches would"), (Stretches(), "'stretches' .* phases")],
+)
+def test_what_the_owner_of_the_bodies_would_ignore_is_refused(owner, beside, words):
+    (alone,) = defenses.parse(owner).defenses
+    watch = Killer(0)
+    with pytest.raises(BadInput, match=f"{words}.*'{alone.name}' trains its bodies by itself"):
+        prepare(Stack([beside, alone]), order(progress=watch))
+    assert watch.names == []
 
 
 def test_dropout_ensemble_uses_all_bodies_and_drops_in_training_and_use(tmp_path):
