@@ -95,7 +95,7 @@ def _write_perf(content: dict[str, Any], shown: list[dict[str, Any]], out: Path 
         write_json(out, {**content, "environment": environment()})
     failed = [
         f"{measured.get('measured', 'speed')}: {measured['ratio']:.2f}x is below the limit "
-        f"{measured['limit']}x"
+        f"{measured['limit']:.2f}x"
         for measured in shown
         if not measured["ok"]
     ]

@@ -4,6 +4,10 @@ Two servers stand on localhost, one with N bodies and one with one; an `edge-cli
 the same images to each in turns. Latency is of single images, the rate of larger requests. The
 weights are untrained, and all bodies have the same: time and bytes do not depend on them.
 
+The limit is on the bodies alone, by the server's own clock: N of them may cost little more than N
+times one. Of the whole request the ratio is a fact beside it; what N = 10 shares with N = 1 (head,
+wire, tail) makes that one look good however slowly the bodies run.
+
 Liu and Xiong (2024) promise next to no extra traffic. What goes up is the same; what comes down is
 N outputs instead of one, and how much that is beside the feature depends on the network alone.
 """
@@ -29,8 +33,8 @@ from splitlab.split import cut, widen
 from splitlab.storage import read_json
 
 DATASET = "photo-patches"
-LIMIT = 1.0
-"""Least speed-up over asking N servers of one body one after another."""
+DEARER = 1.1
+"""Most that N bodies may cost, in times N x one body, by the server's own clock."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +64,14 @@ QUICK = Scene(model="resnet20", head_end="relu", images=64, rounds=1)
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one server: latency of one image in ms, rate in images/s, bytes per image."""
+    """Of one server: latency of one image in ms, rate in images/s, bytes per image.
+
+    `bodies_ms` is the middle of the server's own figures for its bodies.
+    """
 
     p50_ms: float
     p95_ms: float
+    bodies_ms: float
     images_per_second: float
     payload_up: float
     payload_down: float
@@ -82,7 +90,6 @@ class Serving:
     Args:
         one, many: a server with one body, and one with N.
         output_bytes: of one body's output for one image.
-        ratio: N times the latency of one body, over the latency of N.
     """
 
     scene: Scene
@@ -91,8 +98,12 @@ class Serving:
     output_bytes: int
     one: Cost
     many: Cost
-    ratio: float
-    limit: float = LIMIT
+    limit: float = 1 / DEARER
+
+    @property
+    def ratio(self) -> float:
+        """N times the time of one body, over the time of N bodies."""
+        return self.bodies * self.one.bodies_ms / self.many.bodies_ms
 
     @property
     def bytes_as_promised(self) -> bool:
@@ -110,6 +121,8 @@ class Serving:
             flat |= {f"{name} {key}": value for key, value in asdict(cost).items()}
         return {
             **flat,
+            "bodies, N over N x 1": 1 / self.ratio,
+            "at most": DEARER,
             "latency, N over 1": self.many.p50_ms / self.one.p50_ms,
             "images per second, 1 over N": self.one.images_per_second / self.many.images_per_second,
             "extra bytes, % of N=1's": 100 * (self.many.framed / self.one.framed - 1),
@@ -156,7 +169,6 @@ def perf_serving(bodies: int, chosen: int, scene: Scene) -> Serving:
         output_bytes=sizes[1],
         one=middle[1],
         many=middle[bodies],
-        ratio=bodies * middle[1].p50_ms / middle[bodies].p50_ms,
     )
 
 
@@ -206,6 +218,7 @@ def _ask(half: Path, address: str, scene: Scene, root: Path) -> Cost:
     return Cost(
         p50_ms=total["p50"],
         p95_ms=total["p95"],
+        bodies_ms=single["latency"]["bodies"]["p50"],
         images_per_second=several["images_per_second"],
         payload_up=rate["payload_up"],
         payload_down=rate["payload_down"],

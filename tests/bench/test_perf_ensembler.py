@@ -13,29 +13,32 @@ from splitlab.errors import BadInput
 ONE = Cost(
     p50_ms=5.0,
     p95_ms=6.0,
+    bodies_ms=2.0,
     images_per_second=400.0,
     payload_up=1000.0,
     payload_down=40.0,
     framed_up=1100.0,
     framed_down=100.0,
 )
-TEN = dataclasses.replace(ONE, p50_ms=25.0, payload_down=400.0, framed_down=460.0)
+TEN = dataclasses.replace(ONE, p50_ms=25.0, bodies_ms=16.0, payload_down=400.0, framed_down=460.0)
 
 
 def serving(many):
-    ratio = 10 * ONE.p50_ms / many.p50_ms
-    return Serving(Scene(), 10, 4, output_bytes=40, one=ONE, many=many, ratio=ratio)
+    return Serving(Scene(), 10, 4, output_bytes=40, one=ONE, many=many)
 
 
 def test_the_verdict_on_a_service():
     facts = serving(TEN).as_dict()
     assert facts["ok"]
-    assert facts["ratio"] == 2.0
+    assert facts["ratio"] == 1.25
+    assert facts["bodies, N over N x 1"] == 0.8
     assert facts["latency, N over 1"] == 5.0
     assert facts["extra bytes, % of N=1's"] == pytest.approx(30.0)
     assert json.loads(json.dumps(facts))["N=10 p50_ms"] == 25.0
-    for change in ({"p50_ms": 51.0}, {"payload_up": 1001.0}, {"payload_down": 440.0}):
+    for change in ({"bodies_ms": 22.1}, {"payload_up": 1001.0}, {"payload_down": 440.0}):
         assert not serving(dataclasses.replace(TEN, **change)).ok, change
+    for change in ({"bodies_ms": 21.9}, {"p50_ms": 51.0}):
+        assert serving(dataclasses.replace(TEN, **change)).ok, change
 
 
 def test_both_ways_train_the_same_number_of_networks(monkeypatch):
@@ -78,7 +81,7 @@ def test_a_small_service_through_real_processes():
     found = perf_serving(3, 2, scene)
     assert found.bytes_as_promised
     assert found.many.payload_down == 3 * found.one.payload_down
-    assert found.one.p50_ms > 0
+    assert 0 < found.one.bodies_ms < found.one.p50_ms
 
 
 @pytest.mark.slow
