@@ -17,6 +17,7 @@ FLAT_DB = 1.0
 NOTES = (
     "One undefended network serves the whole grid: only the cuts differ. h counts from the input, "
     "t from the output; the adversary trains through what lies between and knows neither end.",
+    "The ceiling is a decoder with queries at each h, t = 1: what that head still lets through.",
     "Literal is the paper's pipeline as written, strengthened has the captured features too.",
 )
 QUICK_NOTE = "Quick scale: a smaller network of the same family on photo-patches, fewer cells."
@@ -72,8 +73,9 @@ def _figure(
     for h, t in cells:
         place = Place(f"h{h}-t{t}", "none", grid.heads[h], grid.tails[t])
         draft.attacked(place, f"h = {h}, t = {t}", "0", cell=(f"h = {h}", f"t = {t}"))
+    for h in sorted({h for h, t in cells if t == 1}):
+        draft.bounded(Place(f"h{h}-t1", "none", grid.heads[h], grid.tails[1]), f"h = {h}, t = 1")
     first = min(h for h, _ in cells)
-    draft.bounded(Place(f"h{first}-t1", "none", grid.heads[first], grid.tails[1]), "NONE")
     return Experiment(
         name=name,
         title=title,

@@ -4,6 +4,7 @@ import importlib
 
 import pytest
 
+from bench.reproduce.ensembler_attacks import SHORT
 from bench.reproduce.ensembler_figures import VGG11, VGG16, resnet_grid, vgg_grid
 from bench.reproduce.ensembler_subsets import (
     duration,
@@ -49,7 +50,7 @@ def test_every_experiment_fits_together(name, scale):
                 {"selector"} if "oracle" in measurement.key else set()
             )
     for row in experiment.rows:
-        assert not row.paper or row.attack == "literal"
+        assert not row.paper or row.attack == SHORT[scale]["literal"]
 
 
 @pytest.mark.parametrize("scale", ["quick", "paper"])
@@ -118,6 +119,17 @@ def test_grids_leave_a_body_in_every_cell():
     assert (resnet.tails[2], resnet.tails[3]) == ("layer3", "layer2")
     assert (3, 3) not in resnet.cells()
     assert len(resnet.cells()) == 8
+
+
+@pytest.mark.parametrize("scale", ["quick", "paper"])
+@pytest.mark.parametrize("name", ["ensembler-figure2", "ensembler-figure3"])
+def test_every_first_cut_has_a_ceiling(name, scale):
+    experiment = built(name, scale)
+    heads = {place.name.partition("-")[0] for place in experiment.places}
+    bounded = [m.place.name for m in experiment.measurements if "observe" in m.knows]
+    assert sorted(bounded) == sorted(f"{head}-t1" for head in heads)
+    shown = {key for row in experiment.rows for key in row.of}
+    assert {f"{place}/ceiling" for place in bounded} <= shown
 
 
 def test_subsets_are_counted_and_their_cost_is_extrapolated_exactly_where_it_is_linear():
