@@ -79,8 +79,8 @@ class Halves:
         for protector in self.protectors:
             if not getattr(protector, "ready", True):
                 raise BadInput(
-                    f"the protector {protector.purpose!r} has learned nothing yet and would protect "
-                    "nothing; let `defenses.prepare` finish the network"
+                    f"the protector {protector.purpose!r} has learned nothing yet and would "
+                    "protect nothing; let `defenses.prepare` finish the network"
                 )
         if len(outputs) != 1:
             raise BadInput(f"the bodies answer with different shapes: {sorted(outputs)}")
