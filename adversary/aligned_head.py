@@ -40,6 +40,7 @@ class ShadowHead(nn.Module):
     def __init__(self, head: nn.Module, colours: ColourMap) -> None:
         super().__init__()
         self.head = head
+        # Buffers of a map that is being turned stay part of the graph that turns it.
         self.register_buffer("matrix", colours.matrix)
         self.register_buffer("offset", colours.offset)
 

@@ -6,9 +6,9 @@ different heads satisfy. Here the captured features pin the head down to a map o
 
 1. fixed additive noise is read off the captures and taken away;
 2. the three principal components of the captured channels are images in unknown colours;
-3. a critic that knows how the adversary's own images are coloured proposes maps of colours, and
-   the bodies choose: they must find the shadow's features like the captured ones, and recognise
-   in a captured feature what goes with the colours of its picture;
+3. critics that know how the adversary's own images are coloured propose maps of colours; each is
+   aligned through the bodies, until they answer the shadow's features as the captured ones, and
+   recognise in a captured feature what goes with the colours of its picture; the best is kept;
 4. a shadow head is learned on pairs of picture and captured feature, and a decoder through it.
 """
 
@@ -28,7 +28,8 @@ from torch import Tensor, nn
 from adversary.aligned_head import ShadowHead
 from adversary.attack import Attack, Estimate, Observation, Reconstruct, seed_of
 from adversary.body_agreement import PIECE, answers, answers_apart, meanings_apart
-from adversary.colour_map import ColourMap
+from adversary.body_alignment import Scene, Standard, align
+from adversary.colour_map import ColourMap, judge
 from adversary.decoder import Decoder
 from adversary.proposals import Effort, proposals
 from adversary.threat import AuxImages, ThreatModel
@@ -36,6 +37,8 @@ from splitlab.contracts.ranges import Epochs
 from splitlab.errors import BadInput
 from splitlab.training import Progress, choose_device
 
+SAY = 2.5
+"""Weight of the critics beside the logarithms of the bodies' two distances."""
 TINY = 1e-12
 """Distances at or below it are none."""
 
@@ -48,8 +51,10 @@ class AlignedShadow(Attack):
             answers have a say in the choice of colours.
         critic_epochs: passes over the own images, for each of two critics.
         tried: random maps of colours that are judged.
-        kept: of them, unlike each other, that are refined and compared.
-        refine_steps: of Adam on the twelve numbers of a map.
+        kept: of them, unlike each other, that are refined.
+        refine_steps: of Adam on the twelve numbers of a map, led by the critics.
+        aligned: the most natural of those, which are aligned through the bodies and compared.
+        align_steps: of Adam on the twelve numbers, led by critics and bodies.
         compared: own images whose shadow features the bodies compare with the captured ones.
         head_epochs: passes over the captures that the shadow head learns for.
         decoder_epochs: passes over the own images that the decoder learns for.
@@ -66,9 +71,11 @@ class AlignedShadow(Attack):
     bodies: Annotated[str, Field(pattern=r"^(all|oracle|\d+(,\d+)*)$")] = "all"
     critic_epochs: Annotated[int, Field(ge=1, le=10_000)] = 20
     tried: Annotated[int, Field(ge=1, le=100_000)] = 400
-    kept: Annotated[int, Field(ge=1, le=100)] = 10
-    refine_steps: Annotated[int, Field(ge=0, le=10_000)] = 40
-    compared: Annotated[int, Field(ge=2, le=100_000)] = 600
+    kept: Annotated[int, Field(ge=1, le=100)] = 12
+    refine_steps: Annotated[int, Field(ge=0, le=10_000)] = 20
+    aligned: Annotated[int, Field(ge=1, le=100)] = 6
+    align_steps: Annotated[int, Field(ge=0, le=10_000)] = 30
+    compared: Annotated[int, Field(ge=2, le=100_000)] = 400
     head_epochs: Annotated[int, Field(ge=1, le=10_000)] = 60
     decoder_epochs: Epochs = 3
 
@@ -104,19 +111,30 @@ class AlignedShadow(Attack):
         alone = len(noise.tensors) == 1
         met = captured if alone else noise.remove(captured)
         replies = [answers(body, met) for body in used]
-        judged: list[tuple[float, float, float, ColourMap]] = []
-        for found in known.maps:
+        scene = Scene(
+            known.head,
+            known.white,
+            noise if alone else None,
+            used,
+            [Standard.of(reply) for reply in replies],
+            own.images.images.to(place),
+            known.colours,
+            known.critics,
+        )
+        judged: list[tuple[float, float, float, float, ColourMap]] = []
+        for start in known.maps[: self.aligned]:
+            found = align(start, scene, rng, steps=self.align_steps)
             with torch.no_grad():
-                seen = torch.cat(
-                    [ShadowHead(known.head, found)(part) for part in shown.split(PIECE)]
-                )
+                shadow = ShadowHead(known.head, found)
+                seen = torch.cat([shadow(part) for part in shown.split(PIECE)])
+                natural = float(judge(known.critics, found(known.white)))
             own_replies = [answers(body, noise.add(seen) if alone else seen) for body in used]
             apart = answers_apart(replies, own_replies)
             meant = meanings_apart(replies, own_replies, found(known.white), shown, labels)
-            worth = math.log(max(apart, TINY)) + math.log(max(meant, TINY))
-            judged.append((worth, apart, meant, found))
+            worth = math.log(max(apart, TINY)) + math.log(max(meant, TINY)) + SAY * natural
+            judged.append((worth, apart, meant, natural, found))
         judged.sort(key=lambda entry: entry[0])
-        shadow = ShadowHead(known.head, judged[0][3])
+        shadow = ShadowHead(known.head, judged[0][4])
         decode = Decoder(epochs=self.decoder_epochs).fit(
             _believing(threat, shadow, noise.share),
             rng,
@@ -129,7 +147,7 @@ class AlignedShadow(Attack):
             "noise_tensors": len(noise.tensors),
             "proposals_seconds": known.seconds,
             "head_error": known.error,
-            "maps": [[round(v, 4) for v in entry[:3]] for entry in judged],
+            "maps": [[round(v, 4) for v in entry[:4]] for entry in judged],
         }
         doubts = (
             []

@@ -71,14 +71,14 @@ def meanings_apart(
     ridge = RIDGE * len(rows) * torch.eye(rows.shape[1]).to(rows)
     tail = torch.linalg.solve(rows.T @ rows + ridge, rows.T @ wanted)
     scores, guesses = rows @ tail, _with_one((seen - mean) / spread) @ tail
-    own, theirs = _colours(images), _colours(pictures)
+    own, theirs = colours_of(images), colours_of(pictures)
     unit, tint = scores.std(0) + 1e-6, own.std(0) + 1e-6
     return frechet(
         torch.cat([guesses / unit, theirs / tint], 1), torch.cat([scores / unit, own / tint], 1)
     )
 
 
-def _colours(images: Tensor) -> Tensor:
+def colours_of(images: Tensor) -> Tensor:
     """[n, 15]: mean colours of the four quarters, and how much each channel varies."""
     quarters = F.adaptive_avg_pool2d(images, 2).flatten(1)
     return torch.cat([quarters, images.flatten(2).std(2)], 1)

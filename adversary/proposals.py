@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adversary.aligned_head import learn_head
-from adversary.colour_critic import trained_critics
-from adversary.colour_map import ColourMap, candidates, refine
+from adversary.colour_critic import ColourCritic, trained_critics
+from adversary.colour_map import ColourMap, candidates, judge, refine
 from adversary.feature_map import FeatureMap
 from adversary.fixed_noise import FixedNoise, fixed_noise
 from adversary.principal_images import Whitening, principal_images
@@ -47,7 +47,8 @@ class Proposals:
         white: principal images of the captures, [n, 3, h, w].
         head: painted white images -> features without the noise.
         error: of the head, in shares of the features' variance.
-        maps: that the critics find natural.
+        maps: that the critics find natural, the most natural first.
+        colours, critics: of the own images.
         seconds: that all this took, when it was worked out.
     """
 
@@ -56,6 +57,8 @@ class Proposals:
     head: nn.Module
     error: float
     maps: tuple[ColourMap, ...]
+    colours: Whitening
+    critics: tuple[ColourCritic, ...]
     seconds: float
 
 
@@ -120,8 +123,10 @@ def proposals(
             refine(critics, start, white, colours, rng, steps=effort.refine_steps)
             for start in starts
         ]
+        with torch.no_grad():
+            found.sort(key=lambda one: float(judge(critics, one(white))))
         seconds = round(time.perf_counter() - started, 3)
-        return Proposals(noise, white, head, error, tuple(found), seconds)
+        return Proposals(noise, white, head, error, tuple(found), colours, critics, seconds)
 
     given = hash_tensors({"captured": captured.cpu(), "images": images.cpu()})
     return _known.get(f"{given} {arch!r} {cut_at} {effort} {seed} {device}", make)
