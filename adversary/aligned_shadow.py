@@ -123,7 +123,9 @@ class AlignedShadow(Attack):
         )
         judged: list[tuple[float, float, float, float, ColourMap]] = []
         for start in known.maps[: self.aligned]:
-            found = align(start, scene, rng, steps=self.align_steps)
+            # The same draws for each map: they differ by what they are, not by chance.
+            alike = torch.Generator().manual_seed(seed)
+            found = align(start, scene, alike, steps=self.align_steps)
             with torch.no_grad():
                 shadow = ShadowHead(known.head, found)
                 seen = torch.cat([shadow(part) for part in shown.split(PIECE)])
