@@ -39,7 +39,7 @@ KNOWS: Mapping[Kind, frozenset[str]] = {
 KINDS: tuple[Kind, ...] = ("literal", "strengthened")
 
 ALL = "all"
-"""Every body, with a selector that the adversary learns."""
+"""Every body: the shadow learns a selector over them, the aligned shadow gives each a say."""
 ORACLE = "oracle"
 """The client's own selector, granted."""
 SEARCH = "search"

@@ -58,7 +58,7 @@ def protection_claims(
 
 
 def oracle_claims(place: str, kinds: Sequence[Kind] = KINDS) -> list[Claim]:
-    """Knowing the selector helps; else its secrecy protects nothing."""
+    """Knowing the selector helps; else its secrecy keeps nothing from this attack."""
     return [
         Claim(
             f"{metric.upper()} with the selector granted is above Adaptive's ({kind} attack)",
@@ -66,7 +66,7 @@ def oracle_claims(place: str, kinds: Sequence[Kind] = KINDS) -> list[Claim]:
             f"{place}/oracle/{kind}",
             "above",
             f"{place}/all/{kind}",
-            otherwise="knowing the selector buys nothing here, so its secrecy protects nothing",
+            otherwise="knowing the selector buys this attack nothing",
         )
         for kind in kinds
         for metric in LEAKAGE
