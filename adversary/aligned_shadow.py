@@ -8,7 +8,8 @@ different heads satisfy. Here the captured features pin the head down to a map o
 2. the three principal components of the captured channels are images in unknown colours;
 3. critics that know how the adversary's own images are coloured propose maps of colours; each is
    aligned through the bodies, until they answer the shadow's features as the captured ones, and
-   recognise in a captured feature what goes with the colours of its picture; the best is kept;
+   recognise in a captured feature what goes with the colours of its picture; the best is kept.
+   This choice can go wrong, and the colours with it; a close one is written down as a doubt;
 4. a shadow head is learned on pairs of picture and captured feature, and a decoder through it.
 """
 
@@ -39,6 +40,8 @@ from splitlab.training import Progress, choose_device
 
 SAY = 2.5
 """Weight of the critics beside the logarithms of the bodies' two distances."""
+CLOSE = 0.5
+"""Of two maps as near as this in that sum neither is clearly the better one."""
 TINY = 1e-12
 """Distances at or below it are none."""
 
@@ -151,11 +154,7 @@ class AlignedShadow(Attack):
             "head_error": known.error,
             "maps": [[round(v, 4) for v in entry[:4]] for entry in judged],
         }
-        doubts = (
-            []
-            if known.error < 0.5
-            else [f"the shadow head misses {100 * known.error:.0f} % of the variance"]
-        )
+        doubts = doubts_of(known.error, [entry[0] for entry in judged])
 
         def reconstruct(seen: Observation) -> Estimate:
             cleaned = replace(seen, features=noise.remove(seen.features))
@@ -181,6 +180,24 @@ class AlignedShadow(Attack):
                 f"bodies={self.bodies}: {len(bodies)} bodies are granted, numbered from 0"
             )
         return [bodies[i] for i in numbers]
+
+
+def doubts_of(error: float, worth: list[float]) -> list[str]:
+    """What speaks against the attack's result.
+
+    Args:
+        error: of the shadow head, in shares of the features' variance.
+        worth: of each map of colours that was compared, the kept one's first; less is better.
+    """
+    found = []
+    if error >= 0.5:
+        found.append(f"the shadow head misses {100 * error:.0f} % of the variance")
+    if len(worth) > 1 and worth[1] - worth[0] < CLOSE:
+        found.append(
+            f"two maps of colours are nearly as good ({worth[0]:.2f} and {worth[1]:.2f}); the "
+            "colours may be wrong"
+        )
+    return found
 
 
 def _believing(threat: ThreatModel, shadow: nn.Module, read: float) -> ThreatModel:

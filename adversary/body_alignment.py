@@ -2,7 +2,8 @@
 
 What is matched is the joint distribution of a body's answer to a feature and of the colours of the
 picture that belongs to it: its mean and covariance, which need no pairs and no labels. A correct
-map brings the two together; a wrong one cannot, whatever small turn it takes.
+map brings the two near each other; a wrong one mostly stays further away, yet with few captures it
+may come as near, so that the choice between maps can go wrong.
 """
 
 from __future__ import annotations

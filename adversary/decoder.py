@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 from adversary.attack import Attack, Estimate, Observation, Preset, Reconstruct, seed_of
 from adversary.inverse_network import InverseNetwork
-from adversary.lessons import Lessons, gather
+from adversary.lessons import gather, squared_error
 from adversary.threat import ThreatModel
 from splitlab.contracts.ranges import BatchSize, Epochs, LearningRate
-from splitlab.training import Batch, Loss, Progress, State, Step, choose_device, fit
+from splitlab.training import Progress, State, choose_device, fit
 
 HE2019 = {
     "epochs": 50,
@@ -92,7 +91,7 @@ class Decoder(Attack):
             net.standardise(seen)
         del pixels, seen
         history = fit(
-            _step(lessons, draw),
+            squared_error(lessons, draw),
             self._state(net, len(lessons.images), draw),
             lessons.source,
             epochs=self.epochs,
@@ -142,12 +141,3 @@ class Decoder(Attack):
         else:
             scheduler = LambdaLR(optimizer, lambda step: 0.5 ** (step // (20 * steps)))
         return State({"net": net}, {"net": optimizer}, {"net": scheduler}, {}, {"draw": draw})
-
-
-def _step(lessons: Lessons, draw: torch.Generator) -> Step:
-    def step(state: State, batch: Batch) -> dict[str, Loss]:
-        kept = batch.tensors[1] if len(batch.tensors) > 1 else None
-        seen = lessons.seen(batch.images, kept, draw)
-        return {"net": F.mse_loss(state.modules["net"](seen).float(), batch.images)}
-
-    return step

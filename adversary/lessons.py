@@ -6,13 +6,14 @@ import copy
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adversary.believed import Spoil, believed
 from adversary.threat import AuxImages, Observed, ThreatModel
 from splitlab.contracts import FeatureSpec
 from splitlab.errors import BadInput
-from splitlab.training import TensorSource
+from splitlab.training import Batch, Loss, State, Step, TensorSource
 
 KEPT_BYTES = 2 << 30
 """Features of all images are kept up to this size; above it the head runs again for each batch."""
@@ -97,6 +98,17 @@ def gather(threat: ThreatModel, device: torch.device, who: str) -> Lessons:
     known = "knowing the defence" if threat.defense or threat.protectors else "as if undefended"
     spoil = believed(threat, spec.shape)
     return Lessons(images, spec, features, head, spoil, f"own head, {known}")
+
+
+def squared_error(lessons: Lessons, draw: torch.Generator) -> Step:
+    """The step of an inverse network "net": mean squared pixel error of spoilt features."""
+
+    def step(state: State, batch: Batch) -> dict[str, Loss]:
+        kept = batch.tensors[1] if len(batch.tensors) > 1 else None
+        seen = lessons.seen(batch.images, kept, draw)
+        return {"net": F.mse_loss(state.modules["net"](seen).float(), batch.images)}
+
+    return step
 
 
 def _moved(module: nn.Module, device: torch.device) -> nn.Module:

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from adversary.attack import Attack, Estimate, Observation, Reconstruct, seed_of
 from adversary.feature_map import FeatureMap
-from adversary.lessons import Lessons, gather
+from adversary.lessons import gather, squared_error
 from adversary.threat import ThreatModel
 from splitlab.contracts import FeatureSpec
 from splitlab.contracts.ranges import BatchSize, Epochs, LearningRate
-from splitlab.training import Batch, Loss, Progress, State, Step, choose_device, fit
+from splitlab.training import Progress, State, choose_device, fit
 
 WIDTH = 64
 FIRST = 4
@@ -90,7 +90,7 @@ class UpDecoder(Attack):
         optimizer = torch.optim.Adam(net.parameters(), lr=self.learning_rate)
         net.train()
         history = fit(
-            _step(lessons, draw),
+            squared_error(lessons, draw),
             State({"net": net}, {"net": optimizer}, {}, {}, {"draw": draw}),
             lessons.source,
             epochs=self.epochs,
@@ -115,12 +115,3 @@ class UpDecoder(Attack):
             return Estimate(torch.cat(images).clone(), [], dict(facts))
 
         return reconstruct
-
-
-def _step(lessons: Lessons, draw: torch.Generator) -> Step:
-    def step(state: State, batch: Batch) -> dict[str, Loss]:
-        kept = batch.tensors[1] if len(batch.tensors) > 1 else None
-        seen = lessons.seen(batch.images, kept, draw)
-        return {"net": F.mse_loss(state.modules["net"](seen).float(), batch.images)}
-
-    return step

@@ -20,7 +20,7 @@ from worlds import INPUT, outcome, quality, tiny_head
 
 from adversary import colour_critic, proposals
 from adversary.aligned_head import ShadowHead, learn_head, paint
-from adversary.aligned_shadow import AlignedShadow
+from adversary.aligned_shadow import AlignedShadow, doubts_of
 from adversary.body_agreement import answers, answers_apart, frechet, meanings_apart
 from adversary.colour_map import ColourMap
 from adversary.floor import MeanImage
@@ -318,3 +318,10 @@ def test_features_without_information_are_not_inverted():
     done = outcome(quick(head_epochs=5), model, noise)
     assert quality(done, pixels) < floor + 0.1
     assert any("shadow head misses" in doubt for doubt in done.estimate.doubts)
+
+
+def test_a_close_choice_and_a_poor_head_are_doubts():
+    assert doubts_of(0.1, [-9.0, -8.0, -7.9]) == []
+    assert doubts_of(0.1, [-9.0]) == []
+    assert any("colours may be wrong" in doubt for doubt in doubts_of(0.1, [-9.0, -8.6]))
+    assert any("misses 60 %" in doubt for doubt in doubts_of(0.6, [-9.0, -8.0]))
