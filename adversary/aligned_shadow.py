@@ -5,18 +5,19 @@ victim. The paper's shadow head is only held by cross entropy through the bodies
 different heads satisfy. Here the captured features pin the head down to a map of colours:
 
 1. fixed additive noise is read off the captures and taken away;
-2. the three principal components of the captured channels are images in unknown colours;
-3. critics that know how the adversary's own images are coloured propose maps of colours; each is
-   aligned through the bodies, until they answer the shadow's features as the captured ones, and
-   recognise in a captured feature what goes with the colours of its picture; the best is kept.
+2. the three principal components of the captured channels are nearly images in unknown colours; a
+   shadow head learns on them, and then pictures and head together, until the head makes of the
+   pictures what was captured;
+3. critics that know how the adversary's own images are coloured propose maps of colours; the best
+   of them are aligned through the bodies, until they answer the shadow's features as the captured
+   ones, and recognise in a captured feature what goes with the colours of its picture; one is kept.
    This choice can go wrong, and the colours with it; a close one is written down as a doubt;
-4. a shadow head is learned on pairs of picture and captured feature, and a decoder through it.
+4. a decoder is learned through the shadow head.
 """
 
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -28,9 +29,9 @@ from torch import Tensor, nn
 
 from adversary.aligned_head import ShadowHead
 from adversary.attack import Attack, Estimate, Observation, Reconstruct, seed_of
-from adversary.body_agreement import PIECE, answers, answers_apart, meanings_apart
-from adversary.body_alignment import Scene, Standard, align
-from adversary.colour_map import ColourMap, judge
+from adversary.body_agreement import answers
+from adversary.body_alignment import Scene, Standard
+from adversary.colour_choice import Jury, choose
 from adversary.decoder import Decoder
 from adversary.proposals import Effort, proposals
 from adversary.threat import AuxImages, ThreatModel
@@ -38,12 +39,8 @@ from splitlab.contracts.ranges import Epochs
 from splitlab.errors import BadInput
 from splitlab.training import Progress, choose_device
 
-SAY = 2.5
-"""Weight of the critics beside the logarithms of the bodies' two distances."""
 CLOSE = 0.5
 """Of two maps as near as this in that sum neither is clearly the better one."""
-TINY = 1e-12
-"""Distances at or below it are none."""
 
 
 class AlignedShadow(Attack):
@@ -54,12 +51,15 @@ class AlignedShadow(Attack):
             answers have a say in the choice of colours.
         critic_epochs: passes over the own images, for each of two critics.
         tried: random maps of colours that are judged.
-        kept: of them, unlike each other, that are refined.
+        started: of them, unlike each other, that are refined for a third of the steps.
+        kept: of those, that are refined for the rest.
         refine_steps: of Adam on the twelve numbers of a map, led by the critics.
-        aligned: the most natural of those, which are aligned through the bodies and compared.
+        aligned: those that critics and bodies like best as proposed, which are aligned through
+            the bodies and looked at again.
         align_steps: of Adam on the twelve numbers, led by critics and bodies.
         compared: own images whose shadow features the bodies compare with the captured ones.
-        head_epochs: passes over the captures that the shadow head learns for.
+        head_epochs: passes over the captures that the shadow head learns for, on principal images.
+        picture_epochs: passes in which it and the pictures learn together.
         decoder_epochs: passes over the own images that the decoder learns for.
     """
 
@@ -74,12 +74,14 @@ class AlignedShadow(Attack):
     bodies: Annotated[str, Field(pattern=r"^(all|oracle|\d+(,\d+)*)$")] = "all"
     critic_epochs: Annotated[int, Field(ge=1, le=10_000)] = 20
     tried: Annotated[int, Field(ge=1, le=100_000)] = 400
-    kept: Annotated[int, Field(ge=1, le=100)] = 12
-    refine_steps: Annotated[int, Field(ge=0, le=10_000)] = 20
-    aligned: Annotated[int, Field(ge=1, le=100)] = 6
-    align_steps: Annotated[int, Field(ge=0, le=10_000)] = 30
-    compared: Annotated[int, Field(ge=2, le=100_000)] = 400
-    head_epochs: Annotated[int, Field(ge=1, le=10_000)] = 60
+    started: Annotated[int, Field(ge=1, le=1000)] = 32
+    kept: Annotated[int, Field(ge=1, le=100)] = 8
+    refine_steps: Annotated[int, Field(ge=0, le=10_000)] = 24
+    aligned: Annotated[int, Field(ge=1, le=100)] = 2
+    align_steps: Annotated[int, Field(ge=0, le=10_000)] = 40
+    compared: Annotated[int, Field(ge=2, le=100_000)] = 300
+    head_epochs: Annotated[int, Field(ge=1, le=10_000)] = 40
+    picture_epochs: Annotated[int, Field(ge=0, le=10_000)] = 80
     decoder_epochs: Epochs = 3
 
     def fit(
@@ -102,7 +104,15 @@ class AlignedShadow(Attack):
             own.images.images,
             threat.need("arch", who),
             (threat.need("head_end", who), threat.tail_start),
-            Effort(self.critic_epochs, self.tried, self.kept, self.refine_steps, self.head_epochs),
+            Effort(
+                self.critic_epochs,
+                self.tried,
+                self.started,
+                self.kept,
+                self.refine_steps,
+                self.head_epochs,
+                self.picture_epochs,
+            ),
             seed=seed,
             device=place,
             progress=progress,
@@ -124,22 +134,11 @@ class AlignedShadow(Attack):
             known.colours,
             known.critics,
         )
-        judged: list[tuple[float, float, float, float, ColourMap]] = []
-        for start in known.maps[: self.aligned]:
-            # The same draws for each map: they differ by what they are, not by chance.
-            alike = torch.Generator().manual_seed(seed)
-            found = align(start, scene, alike, steps=self.align_steps)
-            with torch.no_grad():
-                shadow = ShadowHead(known.head, found)
-                seen = torch.cat([shadow(part) for part in shown.split(PIECE)])
-                natural = float(judge(known.critics, found(known.white)))
-            own_replies = [answers(body, noise.add(seen) if alone else seen) for body in used]
-            apart = answers_apart(replies, own_replies)
-            meant = meanings_apart(replies, own_replies, found(known.white), shown, labels)
-            worth = math.log(max(apart, TINY)) + math.log(max(meant, TINY)) + SAY * natural
-            judged.append((worth, apart, meant, natural, found))
-        judged.sort(key=lambda entry: entry[0])
-        shadow = ShadowHead(known.head, judged[0][4])
+        jury = Jury(scene, replies, shown, labels)
+        judged = choose(
+            known.maps, jury, scene, aligned=self.aligned, steps=self.align_steps, seed=seed
+        )
+        shadow = ShadowHead(known.head, judged[0].colours)
         decode = Decoder(epochs=self.decoder_epochs).fit(
             _believing(threat, shadow, noise.share),
             rng,
@@ -152,9 +151,9 @@ class AlignedShadow(Attack):
             "noise_tensors": len(noise.tensors),
             "proposals_seconds": known.seconds,
             "head_error": known.error,
-            "maps": [[round(v, 4) for v in entry[:4]] for entry in judged],
+            "maps": [found.rounded() for found in judged],
         }
-        doubts = doubts_of(known.error, [entry[0] for entry in judged])
+        doubts = doubts_of(known.error, [found.worth for found in judged])
 
         def reconstruct(seen: Observation) -> Estimate:
             cleaned = replace(seen, features=noise.remove(seen.features))

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from adversary.aligned_head import ShadowHead
 from adversary.body_agreement import colours_of
@@ -49,8 +50,8 @@ class Scene(NamedTuple):
     """What stays the same for every map that is tried.
 
     Args:
-        head: painted white images -> features.
-        white: principal images of the captures.
+        head: white pictures -> features.
+        white: pictures of the captures.
         noise: as read; None where the bodies are shown features without it.
         bodies, standards: frozen networks, and their answers to the captures.
         images: own images, uint8 [m, 3, S, S].
@@ -76,6 +77,7 @@ def align(start: ColourMap, scene: Scene, rng: torch.Generator, *, steps: int) -
     tints = colours_of(scene.images[:512].float() / 255)
     unit = tints.std(0).clamp_min(1e-6)
     optimizer = torch.optim.Adam([whole, shift], lr=0.02)
+    schedule = CosineAnnealingLR(optimizer, max(1, steps))
     eye = torch.eye(3).to(whole)
     for _ in range(steps):
         found = ColourMap(colours.colour @ whole, colours.mean + colours.colour @ shift)
@@ -99,6 +101,7 @@ def align(start: ColourMap, scene: Scene, rng: torch.Generator, *, steps: int) -
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        schedule.step()
     return ColourMap(
         (colours.colour @ whole).detach(), (colours.mean + colours.colour @ shift).detach()
     )

@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adversary.aligned_head import learn_head
+from adversary.blind_inversion import invert
 from adversary.colour_critic import ColourCritic, trained_critics
-from adversary.colour_map import ColourMap, candidates, judge, refine
+from adversary.colour_map import SHOWN, ColourMap, candidates, judge, refine
 from adversary.feature_map import FeatureMap
 from adversary.fixed_noise import FixedNoise, fixed_noise
 from adversary.principal_images import Whitening, principal_images
@@ -34,9 +35,11 @@ class Effort:
 
     critic_epochs: int
     tried: int
+    started: int
     kept: int
     refine_steps: int
     head_epochs: int
+    picture_epochs: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +47,8 @@ class Proposals:
     """
     Args:
         noise: read off the captures.
-        white: principal images of the captures, [n, 3, h, w].
-        head: painted white images -> features without the noise.
+        white: pictures of the captures, [n, 3, h, w], of mean 0 and covariance I.
+        head: white pictures -> features without the noise.
         error: of the head, in shares of the features' variance.
         maps: that the critics find natural, the most natural first.
         colours, critics: of the own images.
@@ -97,6 +100,26 @@ def proposals(
         features = noise.remove(captured)
         maps = _maps(features)
         white = principal_images(maps)
+        learned = learn_head(
+            arch,
+            *cut_at,
+            white,
+            features,
+            epochs=effort.head_epochs,
+            seed=seed,
+            device=device,
+            progress=progress,
+        )
+        white, head, error = invert(
+            learned,
+            white,
+            features,
+            size=arch.input.size,
+            epochs=effort.picture_epochs,
+            seed=seed,
+            device=device,
+            progress=progress,
+        )
         small = _resized(images.to(device), maps.shape[-1])
         colours = Whitening(small.float() / 255)
         critics = trained_critics(
@@ -107,29 +130,35 @@ def proposals(
             device=device,
             progress=progress,
         )
-        head, error = learn_head(
-            arch,
-            *cut_at,
-            white,
-            features,
-            epochs=effort.head_epochs,
-            seed=seed,
-            device=device,
-            progress=progress,
-        )
         rng = torch.Generator().manual_seed(seed)
-        starts = candidates(critics, white, colours, rng, tried=effort.tried, kept=effort.kept)
-        found = [
-            refine(critics, start, white, colours, rng, steps=effort.refine_steps)
-            for start in starts
-        ]
-        with torch.no_grad():
-            found.sort(key=lambda one: float(judge(critics, one(white))))
+        found = _search(critics, white, colours, effort, rng)
         seconds = round(time.perf_counter() - started, 3)
         return Proposals(noise, white, head, error, tuple(found), colours, critics, seconds)
 
     given = hash_tensors({"captured": captured.cpu(), "images": images.cpu()})
     return _known.get(f"{given} {arch!r} {cut_at} {effort} {seed} {device}", make)
+
+
+def _search(
+    critics: tuple[ColourCritic, ...],
+    white: Tensor,
+    colours: Whitening,
+    effort: Effort,
+    rng: torch.Generator,
+) -> list[ColourMap]:
+    """Maps that the critics find natural: many that are refined a little, the best of them more."""
+
+    def natural(one: ColourMap, images: Tensor = white) -> float:
+        with torch.no_grad():
+            return float(judge(critics, one(images)))
+
+    early = effort.refine_steps // 3
+    starts = candidates(critics, white, colours, rng, tried=effort.tried, kept=effort.started)
+    found = [refine(critics[:1], one, white, colours, rng, steps=early) for one in starts]
+    found.sort(key=lambda one: natural(one, white[: 2 * SHOWN]))
+    steps = effort.refine_steps - early
+    found = [refine(critics, one, white, colours, rng, steps=steps) for one in found[: effort.kept]]
+    return sorted(found, key=natural)
 
 
 def _maps(features: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import multiprocessing
 import os
 import tempfile
 from contextlib import ExitStack
@@ -210,6 +211,8 @@ def _choose(how: str, order: Order, count: int) -> str:
         return "batched" if count > 1 else "one after another"
     images = len(order.images) * order.recipe.epochs * count
     several = count > 1 and (os.cpu_count() or 1) > 1 and images >= WORTH_PROCESSES
+    if multiprocessing.parent_process() is not None:  # which has its share of the cores already
+        several = False
     return "processes" if several else "one after another"
 
 

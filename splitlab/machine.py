@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import platform
 import subprocess
@@ -16,8 +17,13 @@ PACKAGES = ("torch", "torchvision", "timm", "grpcio", "protobuf", "numpy", "scik
 
 
 def environment() -> dict[str, Any]:
-    """Everything of the machine and the code that a record keeps. No host name, no paths."""
-    return {**_fixed(), "threads": torch.get_num_threads(), **_thread_settings()}
+    """Everything of the machine and the code that a record keeps. No host name, no paths.
+
+    `side_by_side` says whether other processes of the same run worked on the same cores meanwhile.
+    """
+    beside = multiprocessing.parent_process() is not None
+    own = {"threads": torch.get_num_threads(), "side_by_side": beside}
+    return {**_fixed(), **own, **_thread_settings()}
 
 
 def _thread_settings() -> dict[str, str]:

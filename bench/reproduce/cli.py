@@ -34,6 +34,13 @@ def reproduce(
     text_root: Annotated[
         Path | None, typer.Option(help="Parallel text (train.en, train.de) for ensembler-text.")
     ] = None,
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Processes that deploy and attack side by side; 0: one a core, one with a GPU.",
+        ),
+    ] = 0,
     lpips_weights: Annotated[Path | None, typer.Option(help="Folder of LPIPS backbones.")] = None,
     secret_seed: Annotated[
         int | None,
@@ -59,6 +66,7 @@ def reproduce(
             secret_seed=secret_seed,
             lpips_weights=lpips_weights,
             text_root=text_root,
+            workers=workers,
             progress=progress,
         )
         shown: Shown = run(request)

@@ -35,6 +35,9 @@ def cost_table(experiment: Experiment, found: Found) -> ExtraTable:
         "Means over seeds, measured through the wire on the victims' images, a request of eight "
         "images over loopback. MACs: one network's behind the head, times the number of bodies."
     )
+    made = [r for own in found.values() for r in own.values() if isinstance(r, Record)]
+    if any(r.environment.get("side_by_side") for r in made):
+        note += " Milliseconds were taken while other deployments were measured on the same cores."
     return ExtraTable("Accuracy and cost of each deployment", COLUMNS, tuple(rows), note)
 
 

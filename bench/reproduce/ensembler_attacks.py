@@ -27,11 +27,13 @@ OPTIONS: Mapping[Scale, Mapping[Kind, Mapping[str, Any]]] = {
             "channels": 16,
             "epochs": 4,
             "decoder": "lab",
-            "decoder_epochs": 2,
+            "decoder_epochs": 1,
         },
-        "strengthened": {"decoder_epochs": 2},
+        "strengthened": {"decoder_epochs": 1},
     },
 }
+DECODER: Mapping[Scale, Mapping[str, Any]] = {"paper": {"epochs": 10}, "quick": {"epochs": 1}}
+"""Of the decoders on the true head: as many epochs as the strengthened attack's."""
 KNOWS: Mapping[Kind, frozenset[str]] = {
     "literal": frozenset({"bodies"}),
     "strengthened": frozenset({"bodies", "capture", "defense"}),
@@ -76,17 +78,16 @@ def shadow(
     )
 
 
-def ceiling(place: Place) -> Measurement:
+def ceiling(place: Place, scale: Scale = "quick") -> Measurement:
     """The decoder with chosen-input queries, which break the threat model: the upper bound."""
-    return Measurement(
-        f"{place.name}/ceiling", place, "decoder", {"epochs": 2}, frozenset({"observe"})
-    )
+    knows = frozenset({"observe"})
+    return Measurement(f"{place.name}/ceiling", place, "decoder", DECODER[scale], knows)
 
 
-def through_noise(place: Place) -> Measurement:
+def through_noise(place: Place, scale: Scale = "quick") -> Measurement:
     """A decoder trained on the true head under fresh draws of the defence's noise: white box."""
     knows = frozenset({"head", "defense"})
-    return Measurement(f"{place.name}/through noise", place, "decoder", {}, knows)
+    return Measurement(f"{place.name}/through noise", place, "decoder", DECODER[scale], knows)
 
 
 @dataclass
@@ -166,4 +167,4 @@ class Draft:
 
     def bounded(self, place: Place, label: str) -> None:
         """The ceiling on this deployment."""
-        self.add(label, "ceiling: queries", [ceiling(place)])
+        self.add(label, "ceiling: queries", [ceiling(place, self.scale)])

@@ -119,4 +119,5 @@ def subsets(scale: Scale) -> Experiment:
         ),
         notes=("The search chooses among subsets without the true images.",),
         extra=cost_of_subsets,
+        timed=True,
     )

@@ -110,7 +110,9 @@ def table1(scale: Scale) -> Experiment:
         [poorer],
     )
     for label, place in (("Single", singles[2][1]), ("Ensembler", many)):
-        draft.add(f"{label}, decoder through fresh noise", "head granted", [through_noise(place)])
+        draft.add(
+            f"{label}, decoder through fresh noise", "head granted", [through_noise(place, scale)]
+        )
     draft.bounded(many, "Ensembler")
     return Experiment(
         name="ensembler-table1",

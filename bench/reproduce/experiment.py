@@ -210,6 +210,7 @@ class Experiment:
         notes: what a reader must know to read the numbers rightly.
         baseline: name of the place whose accuracy the others are compared with.
         extra: tables beyond the rows.
+        timed: whether its seconds are results, so that nothing may run beside them.
     """
 
     name: str
@@ -223,6 +224,7 @@ class Experiment:
     notes: tuple[str, ...] = ()
     baseline: str = "none"
     extra: Callable[[Found], list[ExtraTable]] | None = None
+    timed: bool = False
 
     def __post_init__(self) -> None:
         for what, keys in (

@@ -22,6 +22,7 @@ class Request:
         dataset: in place of the scale's own.
         secret_seed: for reproduction only; the seed is added to it.
         text_root: folder of parallel text, for the experiment on text.
+        workers: processes that deploy and attack side by side; 0 for as many as pay.
     """
 
     out: Path
@@ -34,6 +35,7 @@ class Request:
     secret_seed: int | None = None
     lpips_weights: Path | None = None
     text_root: Path | None = None
+    workers: int = 1
     progress: Progress = field(default_factory=Silent)
 
     def refuse(self, experiment: str, *fields: str) -> None:

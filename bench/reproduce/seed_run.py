@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from torch import Tensor
 
 import defenses
@@ -25,12 +27,16 @@ from splitlab.data import Splits
 from splitlab.deployment import ClientHalf, write_deployment
 from splitlab.errors import BadInput, Unavailable
 from splitlab.models import build
-from splitlab.randomness import generator
+from splitlab.randomness import Secret, generator
 from splitlab.record import Record, RecordStore, point_hash
 from splitlab.split import SplitPoint, find_point, part_state, split_points
 from splitlab.storage import sha256, write_json
+from splitlab.training import Progress, choose_device
+from splitlab.training.progress import Silent
+from splitlab.workers import side_by_side
 
 Outcome = tuple[str, Record | Skipped]
+Job = tuple[Place, Sequence[Measurement]]
 
 
 @dataclass(frozen=True)
@@ -97,14 +103,34 @@ class SeedRun:
         return {k: self.store.read(point) for k, point in points.items() if self.store.has(point)}
 
     def missing(self) -> Iterator[Outcome]:
-        """Make every measurement that is not there yet, deployment after deployment."""
+        """Make every measurement that is not there yet, deployment after deployment.
+
+        With several workers the deployments are shared out, those with the most to measure first.
+        """
         done = self.finished()
+        jobs: list[Job] = []
         for place in self.experiment.places:
             own = [m for m in self.experiment.measurements if m.place == place]
             if pending := [m for m in own if m.key not in done]:
-                yield from self._at(place, pending)
+                jobs.append((place, pending))
+        count = self._workers(len(jobs))
+        if count > 1:
+            jobs.sort(key=lambda job: len(job[1]), reverse=True)
+            alone = replace(self.request, progress=Silent())
+            do = partial(_beside, replace(self, request=alone))
+            yield from side_by_side(do, jobs, count=count, progress=self.request.progress)
+        else:
+            for job in jobs:
+                yield from self.at(*job)
 
-    def _at(self, place: Place, pending: Sequence[Measurement]) -> Iterator[Outcome]:
+    def _workers(self, jobs: int) -> int:
+        """How many processes to use for so many deployments."""
+        if self.experiment.timed or choose_device(self.request.device).type != "cpu":
+            return 1
+        return min(self.request.workers or os.cpu_count() or 1, jobs)
+
+    def at(self, place: Place, pending: Sequence[Measurement]) -> Iterator[Outcome]:
+        """The measurements `pending` at one deployment, which is trained if it is not there."""
         folder, config = self.folder / "places" / place.name, self.config(place)
         self._deploy(place, folder)
         victims = self.splits.victims.take(config.victims, self.seed)
@@ -162,7 +188,8 @@ class SeedRun:
         order = self._order(config.splits, config.tail_start, self.training(stack))
         if not any(defense.retrains for defense in stack.defenses):
             order = replace(order, trained=self._network[0])
-        halves = prepare(stack, order)
+        with _lock(self.training(stack)):  # deployments may share it
+            halves = prepare(stack, order)
         facts = dict(halves.facts)
         if order.trained is not None:
             facts["network"] = self._network[1]
@@ -193,32 +220,54 @@ class SeedRun:
             images=self.splits.train,
             recipe=self.setup.recipe,
             seed=self.seed,
-            secret=kept_secret(
-                self.folder / "client-secret.json", self.request.secret_of(self.seed)
-            ),
+            secret=self._secret(),
             device=self.request.device,
             folder=folder,
             progress=self.request.progress,
         )
 
+    def _secret(self) -> Secret:
+        with self._alone():
+            return kept_secret(
+                self.folder / "client-secret.json", self.request.secret_of(self.seed)
+            )
+
     @cached_property
     def _network(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The undefended network and how it was trained, once for all that do not learn with it."""
         setup, folder = self.setup, self.folder / "training" / "none"
-        halves = prepare(defenses.Stack([]), self._order(setup.head_end, setup.tail_start, folder))
+        order = self._order(setup.head_end, setup.tail_start, folder)
+        with self._alone():
+            halves = prepare(defenses.Stack([]), order)
         parts = [part_state(part) for part in (halves.head, *halves.bodies, halves.tail)]
         return {name: value for part in parts for name, value in part.items()}, halves.facts
 
     @cached_property
     def _judge(self) -> Any:
         place = self.experiment.places[0]
-        return prepare_judge(
-            self.folder / "judge", self.config(place), self.splits, self.request.progress
-        )
+        with self._alone():
+            return prepare_judge(
+                self.folder / "judge", self.config(place), self.splits, self.request.progress
+            )
+
+    def _alone(self) -> FileLock:
+        """Held while something is made that every deployment of the seed uses."""
+        return _lock(self.folder / "shared")
 
     def _split(self, name: str) -> SplitPoint:
         arch = self.setup.arch(len(self.splits.classes))
         return find_point(split_points(build(arch, seed=0), arch.input.shape, "operation"), name)
+
+
+def _lock(what: Path) -> FileLock:
+    what.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(what.with_name(f"{what.name}.lock"))
+
+
+def _beside(run: SeedRun, job: Job, progress: Progress) -> Iterator[Outcome]:
+    """One deployment in a worker."""
+    place, pending = job
+    yield from replace(run, request=replace(run.request, progress=progress)).at(place, pending)
 
 
 def check(experiment: Experiment) -> None:

@@ -85,7 +85,9 @@ def quick(**options: Any) -> AlignedShadow:
             "kept": 2,
             "refine_steps": 3,
             "compared": 60,
+            "started": 4,
             "head_epochs": 2,
+            "picture_epochs": 2,
             "decoder_epochs": 1,
             **options,
         }

@@ -1,0 +1,194 @@
+"""Jobs in several processes side by side, each with a share of the cores, as results come."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import pickle
+import queue
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from splitlab.errors import SplitLabError
+from splitlab.training import Progress, Work
+from splitlab.training.progress import Silent
+
+PR_SET_PDEATHSIG = 1
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+def side_by_side(
+    do: Callable[[Job, Progress], Iterable[Result]],
+    jobs: Sequence[Job],
+    *,
+    count: int,
+    progress: Progress | None = None,
+) -> Iterator[Result]:
+    """What `do(job, progress)` yields for each of the jobs, in the order in which it comes.
+
+    A process takes the next job when it has done its last, so that long jobs belong in front. The
+    processes never outlive this one: on Linux the kernel ends them with the thread that made them.
+    Leaving the iteration early ends them too.
+
+    Args:
+        do: a function of a module, or a `partial` of one; it, the jobs and the results are pickled.
+        count: processes, at most one a job; each gets its share of the cores' threads.
+        progress: shows what the processes tell.
+
+    Raises:
+        SplitLabError: of a job, as it was raised there; or a process ended.
+    """
+    cores = os.cpu_count() or 1
+    count = max(1, min(count, len(jobs)))
+    threads = max(1, cores // count)
+    context = multiprocessing.get_context("spawn")
+    told: Any = context.Queue()
+    todo: Any = context.Queue()
+    for number in (*range(len(jobs)), *[None] * count):
+        todo.put(number)
+    with _environment(threads):
+        processes = [
+            context.Process(target=_serve, args=(do, jobs, todo, told, threads, who), daemon=True)
+            for who in range(count)
+        ]
+        for process in processes:
+            process.start()
+    shown = _Shown(progress or Silent())
+    left = count
+    try:
+        while left:
+            try:
+                kind, first, second = told.get(timeout=1)
+            except queue.Empty:
+                _require_alive(processes)
+                continue
+            if kind == "result":
+                yield first
+            elif kind == "failed":
+                raise first
+            elif kind == "done":
+                left -= 1
+            else:
+                shown.hear(kind, first, second)
+    finally:
+        shown.close()
+        for process in processes:
+            if left:
+                process.terminate()
+            process.join()
+
+
+def _require_alive(processes: Sequence[Any]) -> None:
+    """
+    Raises:
+        SplitLabError: a process ended otherwise than by having nothing left to do.
+    """
+    if dead := [p.exitcode for p in processes if p.exitcode not in (None, 0)]:
+        raise SplitLabError(
+            f"a process that worked beside this one ended with {dead[0]}; start again, what is "
+            "finished is kept"
+        )
+
+
+@contextmanager
+def _environment(threads: int) -> Iterator[None]:
+    """What a child inherits: its share of threads, which wait without spinning for each other."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TORCH_NUM_THREADS")
+    wanted = {**dict.fromkeys(names, str(threads)), "OMP_WAIT_POLICY": "PASSIVE"}
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _serve(
+    do: Callable[[Any, Progress], Iterable[Any]],
+    jobs: Sequence[Any],
+    todo: Any,
+    told: Any,
+    threads: int,
+    who: int,
+) -> None:
+    """A process's whole life."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C is for the process that waits
+    torch.set_num_threads(threads)
+    progress = _Telling(told, who)
+    try:
+        while (number := todo.get()) is not None:
+            for result in do(jobs[number], progress):
+                told.put(("result", result, None))
+    except Exception as error:
+        told.put(("failed", _portable(error), None))
+    else:
+        told.put(("done", None, None))
+
+
+def _portable(error: Exception) -> SplitLabError:
+    """The error itself where it survives a pipe and users may see it, else its words."""
+    if isinstance(error, SplitLabError):
+        try:
+            pickle.loads(pickle.dumps(error))
+        except Exception:
+            return SplitLabError(str(error))
+        return error
+    return SplitLabError(f"{type(error).__name__}: {error}")
+
+
+class _Telling:
+    """Progress that is told to the process that waits."""
+
+    def __init__(self, told: Any, who: int) -> None:
+        self._told, self._who, self._count = told, who, 0
+
+    def task(self, name: str, total: int, done: int = 0) -> _TellingWork:
+        self._count += 1
+        key = (self._who, self._count)
+        self._told.put(("task", key, (name, total, done)))
+        return _TellingWork(self._told, key)
+
+
+class _TellingWork:
+    def __init__(self, told: Any, key: tuple[int, int]) -> None:
+        self._told, self._key = told, key
+
+    def advance(self, count: int, loss: Tensor | float | None = None) -> None:
+        self._told.put(("advance", self._key, (count, None if loss is None else float(loss))))
+
+    def close(self) -> None:
+        self._told.put(("close", self._key, None))
+
+
+class _Shown:
+    """Pieces of work of all processes, shown here."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._works: dict[tuple[int, int], Work] = {}
+
+    def hear(self, kind: str, key: tuple[int, int], value: Any) -> None:
+        if kind == "task":
+            self._works[key] = self._progress.task(*value)
+        elif kind == "advance":
+            self._works[key].advance(*value)
+        else:
+            self._works[key].close()
+
+    def close(self) -> None:
+        for work in self._works.values():
+            work.close()
