@@ -14,7 +14,7 @@ from bench.reproduce.request import Request, seeds_of
 from bench.reproduce.run import reproduce
 from splitlab.capture import Capture
 from splitlab.deployment import ClientHalf
-from splitlab.errors import BadInput, Unavailable, UnknownName
+from splitlab.errors import BadInput, SplitLabError, Unavailable, UnknownName
 from splitlab.record import RecordStore
 from splitlab.storage import read_json
 
@@ -203,3 +203,31 @@ def test_the_command_lists_its_experiments():
     done = CliRunner().invoke(app, ["reproduce", "--help"], env={"COLUMNS": "200"})
     assert done.exit_code == 0
     assert "ensembler-figure3" in done.output
+
+
+def test_side_by_side_gives_the_same_records(tmp_path):
+    """Deployments are shared out to two processes; only clocks and the network's noise differ."""
+    secret = {"secret_seed": 7}
+    alone, beside = tmp_path / "alone", tmp_path / "beside"
+    reproduce(small(), request(alone, **secret))
+    reproduce(small(), request(beside, workers=2, **secret))
+    records = [{r.hash: r for r in RecordStore(out).all()} for out in (alone, beside)]
+    assert records[0].keys() == records[1].keys()
+    assert len(records[0]) == len(small().measurements)
+    for point, record in records[0].items():
+        assert records[1][point].leakage == record.leakage
+        assert records[1][point].environment["side_by_side"]
+        assert not record.environment["side_by_side"]
+    assert "on the same cores" in (beside / "report.html").read_text()
+    assert "on the same cores" not in (alone / "report.html").read_text()
+
+
+def test_an_error_beside_is_told_here(tmp_path):
+    broken = replace(small().measurements[2], options={"epochs": 0, "width": 4, "depth": 0})
+    out = tmp_path / "run"
+    reproduce(small(), request(out, secret_seed=7))
+    server = out / "seed-0/places/many/deployment/server/deployment.json"
+    server.write_text("{")
+    experiment = small(measurements=(*small().measurements[:2], broken, small().measurements[3]))
+    with pytest.raises(SplitLabError, match="deployment.json"):
+        reproduce(experiment, request(out, workers=2, secret_seed=7))
