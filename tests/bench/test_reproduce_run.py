@@ -229,5 +229,5 @@ def test_an_error_beside_is_told_here(tmp_path):
     server = out / "seed-0/places/many/deployment/server/deployment.json"
     server.write_text("{")
     experiment = small(measurements=(*small().measurements[:2], broken, small().measurements[3]))
-    with pytest.raises(SplitLabError, match="deployment.json"):
+    with pytest.raises(SplitLabError, match=r"deployment\.json"):
         reproduce(experiment, request(out, workers=2, secret_seed=7))
