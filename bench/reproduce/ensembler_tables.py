@@ -19,7 +19,7 @@ QUICK = Setup(
     head_end="relu",
     tail_start="avgpool",
     recipe=TrainRecipe(epochs=3),
-    auxiliary=2000,
+    auxiliary=1500,
 )
 PAPER = Setup(
     model="resnet18_cifar",
