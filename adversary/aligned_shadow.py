@@ -39,6 +39,8 @@ from splitlab.contracts.ranges import Epochs
 from splitlab.errors import BadInput
 from splitlab.training import Progress, choose_device
 
+MISSES = 0.03
+"""Share of the features' variance that a shadow head may miss; all of it can be explained."""
 CLOSE = 0.5
 """Of two maps as near as this in that sum neither is clearly the better one."""
 
@@ -60,6 +62,7 @@ class AlignedShadow(Attack):
         compared: own images whose shadow features the bodies compare with the captured ones.
         head_epochs: passes over the captures that the shadow head learns for, on principal images.
         picture_epochs: passes in which it and the pictures learn together.
+        heads: are learned so from new weights, at most, until one explains what was captured.
         decoder_epochs: passes over the own images that the decoder learns for.
     """
 
@@ -77,11 +80,12 @@ class AlignedShadow(Attack):
     started: Annotated[int, Field(ge=1, le=1000)] = 32
     kept: Annotated[int, Field(ge=1, le=100)] = 8
     refine_steps: Annotated[int, Field(ge=0, le=10_000)] = 24
-    aligned: Annotated[int, Field(ge=1, le=100)] = 2
+    aligned: Annotated[int, Field(ge=1, le=100)] = 3
     align_steps: Annotated[int, Field(ge=0, le=10_000)] = 40
     compared: Annotated[int, Field(ge=2, le=100_000)] = 300
     head_epochs: Annotated[int, Field(ge=1, le=10_000)] = 40
-    picture_epochs: Annotated[int, Field(ge=0, le=10_000)] = 80
+    picture_epochs: Annotated[int, Field(ge=0, le=10_000)] = 60
+    heads: Annotated[int, Field(ge=1, le=100)] = 4
     decoder_epochs: Epochs = 3
 
     def fit(
@@ -112,6 +116,7 @@ class AlignedShadow(Attack):
                 self.refine_steps,
                 self.head_epochs,
                 self.picture_epochs,
+                self.heads,
             ),
             seed=seed,
             device=place,
@@ -166,7 +171,7 @@ class AlignedShadow(Attack):
         """The bodies that have a say.
 
         Raises:
-            BadInput: a number that no body has.
+            BadInput: a number that no body has, or one twice.
         """
         bodies: nn.ModuleList = threat.need("bodies", who)
         if self.bodies == "all":
@@ -174,6 +179,8 @@ class AlignedShadow(Attack):
         if self.bodies == "oracle":
             return [bodies[i] for i in threat.need("selector", who)]
         numbers = [int(word) for word in self.bodies.split(",")]
+        if len(set(numbers)) != len(numbers):
+            raise BadInput(f"bodies={self.bodies}: a body is named twice; name each once")
         if max(numbers) >= len(bodies):
             raise BadInput(
                 f"bodies={self.bodies}: {len(bodies)} bodies are granted, numbered from 0"
@@ -189,8 +196,10 @@ def doubts_of(error: float, worth: list[float]) -> list[str]:
         worth: of each map of colours that was compared, the kept one's first; less is better.
     """
     found = []
-    if error >= 0.5:
-        found.append(f"the shadow head misses {100 * error:.0f} % of the variance")
+    if error >= MISSES:
+        found.append(
+            f"the shadow head misses {100 * error:.0f} % of the variance; the pictures may be wrong"
+        )
     if len(worth) > 1 and worth[1] - worth[0] < CLOSE:
         found.append(
             f"two maps of colours are nearly as good ({worth[0]:.2f} and {worth[1]:.2f}); the "

@@ -17,7 +17,7 @@ from torch import Tensor
 from adversary.aligned_head import ShadowHead
 from adversary.body_agreement import PIECE, answers, answers_apart, meanings_apart
 from adversary.body_alignment import Scene, align
-from adversary.colour_map import ColourMap, judge
+from adversary.colour_map import ColourMap, distinct, judge
 
 SAY = 2.5
 """Weight of the critics beside the logarithms of the bodies' two distances."""
@@ -79,11 +79,21 @@ class Jury:
 def choose(
     maps: Sequence[ColourMap], jury: Jury, scene: Scene, *, aligned: int, steps: int, seed: int
 ) -> list[Judged]:
-    """The `aligned` best of the maps, each after `steps` of alignment; the best one first."""
-    first = sorted((jury(one) for one in maps), key=lambda found: found.worth)
+    """The `aligned` best of the maps, unlike each other, each after `steps` of alignment.
+
+    Returns:
+        the best one first; of maps that became alike only the better one.
+    """
+    first = sorted((jury(one) for one in maps), key=_worth)
     again = []
-    for found in first[:aligned]:
+    for start in distinct([found.colours for found in first], scene.colours, aligned):
         # The same draws for each map: they differ by what they are, not by chance.
         alike = torch.Generator().manual_seed(seed)
-        again.append(jury(align(found.colours, scene, alike, steps=steps)))
-    return sorted(again, key=lambda found: found.worth)
+        again.append(jury(align(start, scene, alike, steps=steps)))
+    again.sort(key=_worth)
+    left = distinct([found.colours for found in again], scene.colours, aligned)
+    return [found for found in again if any(found.colours is one for one in left)]
+
+
+def _worth(found: Judged) -> float:
+    return found.worth

@@ -13,6 +13,8 @@ from adversary.principal_images import Whitening
 
 HELD = 4.0
 """Weight of the distance to a rotation, in white units, against the critics' logarithm."""
+ALIKE = 2.8
+"""Rotations R, S are as good as the same where trace(R^T S) is above it; 3 for equal ones."""
 SHOWN = 64
 """Images that a candidate is judged on while candidates are many."""
 
@@ -80,7 +82,7 @@ def refine(
     component weighs as much as a strong one and cannot be dropped.
     """
     whole = (colours.white @ start.matrix).clone().requires_grad_(True)
-    shift = torch.zeros_like(start.offset).requires_grad_(True)
+    shift = (colours.white @ (start.offset - colours.mean)).clone().requires_grad_(True)
     optimizer = torch.optim.Adam([whole, shift], lr=0.02)
     eye = torch.eye(3).to(whole)
     for _ in range(steps):
@@ -94,6 +96,21 @@ def refine(
     return ColourMap(
         (colours.colour @ whole).detach(), (colours.mean + colours.colour @ shift).detach()
     )
+
+
+def distinct(maps: Sequence[ColourMap], colours: Whitening, count: int) -> list[ColourMap]:
+    """The first `count` of the maps of which no two are alike, that is within about 26 degrees."""
+    chosen: list[ColourMap] = []
+    turns: list[Tensor] = []
+    for one in maps:
+        turn = colours.white @ one.matrix
+        turn = turn / turn.norm() * 3**0.5
+        if all(float((turn * other).sum()) < ALIKE for other in turns):
+            chosen.append(one)
+            turns.append(turn)
+        if len(chosen) == count:
+            break
+    return chosen
 
 
 def judge(critics: Sequence[nn.Module], images: Tensor) -> Tensor:

@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adversary.aligned_head import learn_head
-from adversary.blind_inversion import invert
+from adversary.blind_inversion import Inverted, invert
 from adversary.colour_critic import ColourCritic, trained_critics
-from adversary.colour_map import SHOWN, ColourMap, candidates, judge, refine
+from adversary.colour_map import SHOWN, ColourMap, candidates, distinct, judge, refine
 from adversary.feature_map import FeatureMap
 from adversary.fixed_noise import FixedNoise, fixed_noise
 from adversary.principal_images import Whitening, principal_images
@@ -25,6 +25,8 @@ from splitlab.errors import BadInput
 from splitlab.storage import hash_tensors
 from splitlab.training import Progress
 
+ENOUGH = 0.01
+"""Share of the features' variance at which a head explains them, and no other one is tried."""
 SMALLEST = 4
 """Places a side below which a map shows no picture."""
 
@@ -40,6 +42,7 @@ class Effort:
     refine_steps: int
     head_epochs: int
     picture_epochs: int
+    heads: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,27 +102,32 @@ def proposals(
         noise = fixed_noise(captured)
         features = noise.remove(captured)
         maps = _maps(features)
-        white = principal_images(maps)
-        learned = learn_head(
-            arch,
-            *cut_at,
-            white,
-            features,
-            epochs=effort.head_epochs,
-            seed=seed,
-            device=device,
-            progress=progress,
-        )
-        white, head, error = invert(
-            learned,
-            white,
-            features,
-            size=arch.input.size,
-            epochs=effort.picture_epochs,
-            seed=seed,
-            device=device,
-            progress=progress,
-        )
+        start = principal_images(maps)
+        tries: list[Inverted] = []
+        while not tries or (tries[-1].error > ENOUGH and len(tries) < effort.heads):
+            again = seed + len(tries)
+            learned = learn_head(
+                arch,
+                *cut_at,
+                start,
+                features,
+                epochs=effort.head_epochs,
+                seed=again,
+                device=device,
+                progress=progress,
+            )
+            found = invert(
+                learned,
+                start,
+                features,
+                size=arch.input.size,
+                epochs=effort.picture_epochs,
+                seed=again,
+                device=device,
+                progress=progress,
+            )
+            tries.append(found)
+        white, head, error = min(tries, key=lambda one: one.error)
         small = _resized(images.to(device), maps.shape[-1])
         colours = Whitening(small.float() / 255)
         critics = trained_critics(
@@ -131,9 +139,9 @@ def proposals(
             progress=progress,
         )
         rng = torch.Generator().manual_seed(seed)
-        found = _search(critics, white, colours, effort, rng)
+        maps_found = _search(critics, white, colours, effort, rng)
         seconds = round(time.perf_counter() - started, 3)
-        return Proposals(noise, white, head, error, tuple(found), colours, critics, seconds)
+        return Proposals(noise, white, head, error, tuple(maps_found), colours, critics, seconds)
 
     given = hash_tensors({"captured": captured.cpu(), "images": images.cpu()})
     return _known.get(f"{given} {arch!r} {cut_at} {effort} {seed} {device}", make)
@@ -156,8 +164,9 @@ def _search(
     starts = candidates(critics, white, colours, rng, tried=effort.tried, kept=effort.started)
     found = [refine(critics[:1], one, white, colours, rng, steps=early) for one in starts]
     found.sort(key=lambda one: natural(one, white[: 2 * SHOWN]))
+    kept = distinct(found, colours, effort.kept)
     steps = effort.refine_steps - early
-    found = [refine(critics, one, white, colours, rng, steps=steps) for one in found[: effort.kept]]
+    found = [refine(critics, one, white, colours, rng, steps=steps) for one in kept]
     return sorted(found, key=natural)
 
 

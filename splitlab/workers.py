@@ -9,6 +9,7 @@ import pickle
 import queue
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from splitlab.errors import SplitLabError
+from splitlab.machine import commit
 from splitlab.training import Progress, Work
 from splitlab.training.progress import Silent
 
@@ -56,19 +58,24 @@ def side_by_side(
         todo.put(number)
     with _environment(threads):
         processes = [
-            context.Process(target=_serve, args=(do, jobs, todo, told, threads, who), daemon=True)
+            context.Process(
+                target=_serve, args=(do, jobs, todo, told, threads, who, commit()), daemon=True
+            )
             for who in range(count)
         ]
         for process in processes:
             process.start()
     shown = _Shown(progress or Silent())
-    left = count
+    left, looked = count, time.monotonic()
     try:
         while left:
+            # Also while the others go on telling: a dead process's job is lost.
+            if time.monotonic() - looked > 1:
+                _require_alive(processes)
+                looked = time.monotonic()
             try:
                 kind, first, second = told.get(timeout=1)
             except queue.Empty:
-                _require_alive(processes)
                 continue
             if kind == "result":
                 yield first
@@ -122,14 +129,24 @@ def _serve(
     told: Any,
     threads: int,
     who: int,
+    code: str,
 ) -> None:
-    """A process's whole life."""
+    """A process's whole life.
+
+    Args:
+        code: the commit of the process that waits; this one has loaded what is there now.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C is for the process that waits
     torch.set_num_threads(threads)
     progress = _Telling(told, who)
     try:
+        if commit() != code:
+            raise SplitLabError(
+                f"the code changed while it ran (from {code} to {commit()}); start again, what is "
+                "finished is kept"
+            )
         while (number := todo.get()) is not None:
             for result in do(jobs[number], progress):
                 told.put(("result", result, None))

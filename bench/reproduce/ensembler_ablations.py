@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from bench.reproduce.ensembler_attacks import ALL, ORACLE, Draft, Kind
 from bench.reproduce.ensembler_claims import LEAKAGE, accuracy_claim, oracle_claims
-from bench.reproduce.ensembler_tables import NOISE, NOTES, PAPER, QUICK, SOURCE, ensembler
+from bench.reproduce.ensembler_tables import (
+    NOISE,
+    NOTES,
+    PAPER,
+    QUICK,
+    QUICK_NOTE,
+    SOURCE,
+    ensembler,
+)
 from bench.reproduce.experiment import Claim, Experiment, Metric, Place, Scale
 from bench.reproduce.run import Framed
 
@@ -56,6 +64,7 @@ def ablations(scale: Scale) -> Experiment:
                 draft.attacked(place, f"N = {n}, P = {p}: Adaptive", ALL, kinds=STRONG)
                 if p < n:
                     draft.attacked(place, f"N = {n}, P = {p}: oracle", ORACLE, kinds=STRONG)
+                draft.bounded(place, f"N = {n}, P = {p}")
     return Experiment(
         name="ensembler-ablations",
         title="Ensembler: what each part of it does",
@@ -68,7 +77,7 @@ def ablations(scale: Scale) -> Experiment:
             accuracy_claim("ensembler"),
             *(_unneeded("similarity term", "no-similarity", metric) for metric in LEAKAGE),
             *(_unneeded("noise", "no-noise", metric) for metric in LEAKAGE),
-            *oracle_claims("ensembler", STRONG),
+            *oracle_claims("ensembler", scale, STRONG),
         ),
-        notes=NOTES[1:],
+        notes=(*NOTES[1:], *((QUICK_NOTE,) if scale == "quick" else ())),
     )

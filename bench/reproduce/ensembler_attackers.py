@@ -23,7 +23,7 @@ from bench.reproduce.experiment import Claim, Experiment, Measurement, Place, Sc
 from bench.reproduce.run import Framed
 
 SETTINGS: Mapping[Scale, Mapping[str, Any]] = {
-    "quick": {"channels": 16, "epochs": 4, "decoder_epochs": 1},
+    "quick": {"channels": 16, "epochs": 3, "decoder_epochs": 1},
     "paper": {"epochs": 30},
 }
 BODIES, WATCHING = frozenset({"bodies"}), frozenset({"bodies", "capture"})
@@ -72,7 +72,7 @@ def attackers(scale: Scale) -> Experiment:
             f"{many.name}/{label}",
             "above",
             f"{many.name}/all bodies",
-            otherwise="this knowledge does not help a shadow that learns by its task",
+            otherwise="this does not help a shadow that learns by its task",
         )
         for label, _, _ in variants[1:]
         for metric in LEAKAGE

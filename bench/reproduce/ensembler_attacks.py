@@ -25,7 +25,7 @@ OPTIONS: Mapping[Scale, Mapping[Kind, Mapping[str, Any]]] = {
         "literal": {
             "preset": "liu2024",
             "channels": 16,
-            "epochs": 4,
+            "epochs": 3,
             "decoder": "lab",
             "decoder_epochs": 1,
         },
@@ -56,12 +56,14 @@ def shadow(
     *,
     share: float = 1.0,
     name: str = "",
+    options: Mapping[str, Any] | None = None,
 ) -> Measurement:
     """One query-free attack through `bodies`: "all", "oracle", "search" or a body's number.
 
     Args:
         share: of the auxiliary images.
         name: in the key, in place of `bodies`.
+        options: beside those of the scale.
     """
     knows = KNOWS[kind]
     if place.defense == "none":
@@ -72,7 +74,7 @@ def shadow(
         key=f"{place.name}/{name or bodies}/{kind}",
         place=place,
         attack=ATTACKS[kind],
-        options={**OPTIONS[scale][kind], "bodies": bodies},
+        options={**OPTIONS[scale][kind], **(options or {}), "bodies": bodies},
         knows=knows,
         share=share,
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.reproduce.ensembler_attacks import KINDS, Kind
-from bench.reproduce.experiment import Claim, Metric
+from bench.reproduce.ensembler_attacks import KINDS, SHORT, Kind
+from bench.reproduce.experiment import Claim, Metric, Scale
 
 LEAKAGE: tuple[Metric, ...] = ("ssim", "psnr")
 POINTS = 3.0
@@ -25,7 +25,12 @@ def accuracy_claim(place: str) -> Claim:
 
 
 def protection_claims(
-    place: str, single: str, kinds: Sequence[Kind] = KINDS, *, best: bool = True
+    place: str,
+    single: str,
+    scale: Scale,
+    kinds: Sequence[Kind] = KINDS,
+    *,
+    best: bool = True,
 ) -> list[Claim]:
     """Adaptive and best single-body reconstructions below those of Single, in both metrics."""
     found = []
@@ -35,7 +40,7 @@ def protection_claims(
             name = metric.upper()
             found.append(
                 Claim(
-                    f"{name} of Adaptive is below Single's ({kind} attack)",
+                    f"{name} of Adaptive is below Single's ({SHORT[scale][kind]})",
                     metric,
                     f"{place}/all/{kind}",
                     "below",
@@ -46,7 +51,7 @@ def protection_claims(
             if best:
                 found.append(
                     Claim(
-                        f"{name} of the best N = 1 is below Single's ({kind} attack)",
+                        f"{name} of the best N = 1 is below Single's ({SHORT[scale][kind]})",
                         metric,
                         f"{place}/best {metric}/{kind}",
                         "below",
@@ -57,11 +62,12 @@ def protection_claims(
     return found
 
 
-def oracle_claims(place: str, kinds: Sequence[Kind] = KINDS) -> list[Claim]:
+def oracle_claims(place: str, scale: Scale, kinds: Sequence[Kind] = KINDS) -> list[Claim]:
     """Knowing the selector helps; else its secrecy keeps nothing from this attack."""
     return [
         Claim(
-            f"{metric.upper()} with the selector granted is above Adaptive's ({kind} attack)",
+            f"{metric.upper()} with the selector granted is above Adaptive's "
+            f"({SHORT[scale][kind]})",
             metric,
             f"{place}/oracle/{kind}",
             "above",

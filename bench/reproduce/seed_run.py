@@ -113,7 +113,7 @@ class SeedRun:
             own = [m for m in self.experiment.measurements if m.place == place]
             if pending := [m for m in own if m.key not in done]:
                 jobs.append((place, pending))
-        count = self._workers(len(jobs))
+        count = self._workers([len(own) for _, own in jobs])
         if count > 1:
             jobs.sort(key=lambda job: len(job[1]), reverse=True)
             alone = replace(self.request, progress=Silent())
@@ -123,11 +123,17 @@ class SeedRun:
             for job in jobs:
                 yield from self.at(*job)
 
-    def _workers(self, jobs: int) -> int:
-        """How many processes to use for so many deployments."""
+    def _workers(self, sizes: Sequence[int]) -> int:
+        """How many processes to use for deployments with so many measurements each.
+
+        A deployment is never split, so that one which holds most of the work is better served by
+        a single process with all the threads.
+        """
         if self.experiment.timed or choose_device(self.request.device).type != "cpu":
             return 1
-        return min(self.request.workers or os.cpu_count() or 1, jobs)
+        if not self.request.workers and 2 * max(sizes, default=0) > sum(sizes):
+            return 1
+        return min(self.request.workers or os.cpu_count() or 1, len(sizes))
 
     def at(self, place: Place, pending: Sequence[Measurement]) -> Iterator[Outcome]:
         """The measurements `pending` at one deployment, which is trained if it is not there."""
@@ -194,7 +200,7 @@ class SeedRun:
         if order.trained is not None:
             facts["network"] = self._network[1]
         facts["validation_accuracy"] = defended_accuracy(halves, stack, self.splits.validation)
-        write_json(folder / "training.json", facts)
+        write_json(folder / "training.json", facts, private=True)
         write_deployment(
             deployed,
             halves,

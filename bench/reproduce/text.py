@@ -92,7 +92,7 @@ def over_seeds(every: list[dict[str, Any]]) -> list[dict[str, Any]]:
             if (values := [row[key] for row in measured if row[key] is not None])
         }
         found = [row["recovery"] for row in measured]
-        doubts = {doubt for row in measured for doubt in row.get("doubts", [])}
+        doubts = {f"seed {row['seed']}: {d}" for row in measured for d in row.get("doubts", [])}
         doubts |= {f"seed {r['seed']}: {r['skipped']}" for r in group if "skipped" in r}
         ends = {"low": min(found), "high": max(found), "doubts": sorted(doubts)}
         rows.append({**measured[0], **means, **ends})

@@ -319,7 +319,7 @@ def test_features_without_information_are_not_inverted():
 
 
 def test_a_close_choice_and_a_poor_head_are_doubts():
-    assert doubts_of(0.1, [-9.0, -8.0, -7.9]) == []
-    assert doubts_of(0.1, [-9.0]) == []
+    assert doubts_of(0.02, [-9.0, -8.0, -7.9]) == []
+    assert doubts_of(0.02, [-9.0]) == []
     assert any("colours may be wrong" in doubt for doubt in doubts_of(0.1, [-9.0, -8.6]))
     assert any("misses 60 %" in doubt for doubt in doubts_of(0.6, [-9.0, -8.0]))

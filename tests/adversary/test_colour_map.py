@@ -6,7 +6,7 @@ from colour_worlds import AUX, VICTIMS, Knowing, mixed, rows, tinted, true_map, 
 
 from adversary import colour_critic
 from adversary.colour_critic import rotations, small_rotations, train_critic, trained_critics
-from adversary.colour_map import ColourMap, candidates, judge, refine
+from adversary.colour_map import ColourMap, candidates, distinct, judge, refine
 from adversary.principal_images import Whitening, principal_images
 from adversary.remembered import Remembered
 from splitlab.randomness import generator
@@ -164,7 +164,27 @@ def test_candidates_are_unlike_each_other_and_best_first():
 def test_without_a_step_a_map_stays_as_it_is():
     white, colours = whitened(), Whitening(AUX.images.floats())
     start = candidates([Knowing()], white, colours, generator(1), tried=1, kept=1)[0]
+    start = ColourMap(start.matrix, start.offset + torch.tensor([0.1, -0.2, 0.05]))
     same = refine([Knowing()], start, white, colours, generator(1), steps=0)
     assert torch.allclose(same.matrix, start.matrix, atol=1e-5)
-    assert torch.allclose(same.offset, start.offset, atol=1e-6)
+    assert torch.allclose(same.offset, start.offset, atol=1e-5)
     assert not same.matrix.requires_grad
+
+
+def turned(degrees, axis=0, offset=0.0):
+    """White to white: a rotation about one axis."""
+    angle = torch.tensor(degrees).deg2rad()
+    matrix = torch.eye(3)
+    rows = [i for i in range(3) if i != axis]
+    matrix[rows[0], rows[0]] = matrix[rows[1], rows[1]] = angle.cos()
+    matrix[rows[0], rows[1]], matrix[rows[1], rows[0]] = -angle.sin(), angle.sin()
+    return ColourMap(matrix, torch.full((3,), offset))
+
+
+def test_maps_within_a_small_angle_are_one_map():
+    colours = Whitening(principal_images(torch.randn(50, 8, 16, 16, generator=generator(4))))
+    plain = turned(0.0)
+    other = ColourMap(-torch.eye(3), torch.zeros(3))
+    maps = [plain, turned(15.0), turned(60.0), turned(60.0, offset=0.2), other, turned(60.0, 1)]
+    assert distinct(maps, colours, 9) == [maps[0], maps[2], maps[4], maps[5]]
+    assert distinct(maps, colours, 2) == [maps[0], maps[2]]

@@ -14,7 +14,7 @@ from bench.reproduce.request import Request, seeds_of
 from bench.reproduce.run import reproduce
 from splitlab.capture import Capture
 from splitlab.deployment import ClientHalf
-from splitlab.errors import BadInput, SplitLabError, Unavailable, UnknownName
+from splitlab.errors import BadInput, Unavailable, UnknownName
 from splitlab.record import RecordStore
 from splitlab.storage import read_json
 
@@ -223,11 +223,12 @@ def test_side_by_side_gives_the_same_records(tmp_path):
 
 
 def test_an_error_beside_is_told_here(tmp_path):
-    broken = replace(small().measurements[2], options={"epochs": 0, "width": 4, "depth": 0})
     out = tmp_path / "run"
     reproduce(small(), request(out, secret_seed=7))
-    server = out / "seed-0/places/many/deployment/server/deployment.json"
-    server.write_text("{")
-    experiment = small(measurements=(*small().measurements[:2], broken, small().measurements[3]))
-    with pytest.raises(SplitLabError, match=r"deployment\.json"):
-        reproduce(experiment, request(out, workers=2, secret_seed=7))
+    other = replace(small().measurements[2].place, defense="ensembler:N=2,P=2")
+    measurements = [
+        replace(m, place=other if m.place.name == "many" else m.place, share=0.4)
+        for m in small().measurements
+    ]
+    with pytest.raises(BadInput, match="made for other data or another defence"):
+        reproduce(small(measurements=measurements), request(out, workers=2, secret_seed=7))

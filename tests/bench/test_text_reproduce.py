@@ -33,7 +33,7 @@ def row(seed, recovery, **more):
 def test_seeds_become_a_mean_with_lowest_and_highest():
     (found,) = over_seeds([row(0, 10.0), row(1, 40.0, doubts=["weak"])])
     assert (found["recovery"], found["low"], found["high"]) == (25.0, 10.0, 40.0)
-    assert found["doubts"] == ["weak"]
+    assert found["doubts"] == ["seed 1: weak"]
     assert len(cells(found)) == len(HEADINGS)
 
 
