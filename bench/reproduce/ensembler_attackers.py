@@ -23,7 +23,7 @@ from bench.reproduce.experiment import Claim, Experiment, Measurement, Place, Sc
 from bench.reproduce.run import Framed
 
 SETTINGS: Mapping[Scale, Mapping[str, Any]] = {
-    "quick": {"channels": 16, "epochs": 3, "decoder_epochs": 1},
+    "quick": {"channels": 16, "epochs": 2, "decoder_epochs": 1},
     "paper": {"epochs": 30},
 }
 BODIES, WATCHING = frozenset({"bodies"}), frozenset({"bodies", "capture"})

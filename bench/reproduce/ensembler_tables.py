@@ -46,7 +46,7 @@ TENTH = 0.1
 """Share of the auxiliary images that the poorer adversary of the last rows has."""
 
 QUICK_NOTE = (
-    "Quick scale: ResNet-8 on photo-patches. The literal attack is shortened (3 epochs for 30, as "
+    "Quick scale: ResNet-8 on photo-patches. The literal attack is shortened (2 epochs for 30, as "
     "many channels as the head has for 64, the lab's decoder for one epoch), so that nothing about "
     "the paper's pipeline follows from it; ensembler-attackers has a row in full. The paper's "
     "numbers are ResNet-18's on its own data set; they stand here for the directions, not for the "
