@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from adversary.cli_synthesise import synthesise
 from adversary.cli_tap import tap
+from adversary.options import read_options
 from splitlab.console import console, guarded
 from splitlab.errors import BadInput
 
@@ -18,6 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(tap)
+app.command()(synthesise)
 
 
 @app.command()
@@ -67,20 +70,3 @@ def attack(
     console.print(told, soft_wrap=True, markup=False)
     for doubt in outcome.estimate.doubts:
         console.print(f"doubt: {doubt}", style="yellow", markup=False)
-
-
-def read_options(items: list[str]) -> dict[str, Any]:
-    """FIELD=VALUE texts to fields; the value "none" is None.
-
-    Raises:
-        BadInput: no field or no value, or a field given twice.
-    """
-    found: dict[str, Any] = {}
-    for item in items:
-        field, equals, value = (part.strip() for part in item.partition("="))
-        if not (field and equals and value):
-            raise BadInput(f"--set {item!r}: wanted FIELD=VALUE, e.g. epochs=5")
-        if field in found:
-            raise BadInput(f"--set {field} is given twice; keep one")
-        found[field] = None if value.lower() == "none" else value
-    return found

@@ -9,9 +9,10 @@ from torch import nn
 from typer.testing import CliRunner
 from worlds import AUX, INPUT, VICTIMS, Orthogonal, capture
 
-from adversary.cli import app, read_options
+from adversary.cli import app
 from adversary.estimate_files import grid
 from adversary.grant import read_grant, write_grant
+from adversary.options import read_options
 from adversary.threat import Observed, ThreatModel
 from splitlab.capture import CaptureWriter
 from splitlab.contracts import ArchSpec, FeatureSpec

@@ -1,0 +1,96 @@
+"""How far the statistics of a batch are from those that batch norms remember (Yin et al. 2020,
+"Dreaming to Distill", equation 4; Dong et al., DCI, equation 4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from splitlab.errors import BadInput
+
+
+class BatchNormGap:
+    """Listens to every `BatchNorm2d` of some modules; use as a context manager.
+
+    A batch norm that is run several times in one forward pass counts with its last.
+
+    Args:
+        modules: in the order of the forward pass, in eval mode.
+
+    Raises:
+        BadInput: no batch norm with running statistics is among them.
+    """
+
+    def __init__(self, modules: Sequence[nn.Module]) -> None:
+        self._norms = [
+            layer
+            for module in modules
+            for layer in module.modules()
+            if isinstance(layer, nn.BatchNorm2d) and layer.running_mean is not None
+        ]
+        if not self._norms:
+            raise BadInput(
+                "the network has no batch norm that remembers its training images, so that there "
+                "is nothing to make images from; take an attack that needs none, such as rmle, or "
+                "one that learns on images of your own, such as decoder"
+            )
+        self._seen: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+        self._hooks: list[Any] = []
+
+    def __len__(self) -> int:
+        return len(self._norms)
+
+    def __enter__(self) -> BatchNormGap:
+        self._hooks = [norm.register_forward_pre_hook(self._listen) for norm in self._norms]
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    def _listen(self, norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        seen = inputs[0].transpose(0, 1).flatten(1)
+        self._seen[norm] = (seen.mean(1), seen.var(1, unbiased=False))
+
+    def loss(self, first: float = 1.0) -> Tensor:
+        """|mean - remembered|_2 + |variance - remembered|_2, summed over the batch norms.
+
+        Args:
+            first: weight of the first batch norm; 1 for the others.
+        """
+        total: Tensor = torch.zeros(())
+        for number, norm in enumerate(self._norms):
+            mean, variance = self._seen[norm]
+            apart = (mean - _remembered(norm.running_mean)).norm() + (
+                variance - _remembered(norm.running_var)
+            ).norm()
+            total = total.to(apart) + (first if number == 0 else 1.0) * apart
+        return total
+
+    @torch.no_grad()
+    def errors(self) -> list[tuple[float, float]]:
+        """Of each batch norm: distance of the means in units of the remembered standard deviation,
+        root mean square over the channels; and of the variances, in shares of them."""
+        found = []
+        for norm in self._norms:
+            mean, variance = self._seen[norm]
+            known, spread = _remembered(norm.running_mean), _remembered(norm.running_var)
+            means = (mean - known).square().mean() / spread.mean().clamp_min(1e-12)
+            variances = (variance - spread).norm() / spread.norm().clamp_min(1e-12)
+            found.append((float(means.sqrt()), float(variances)))
+        return found
+
+
+def _remembered(statistics: Tensor | None) -> Tensor:
+    assert statistics is not None  # such batch norms were left out
+    return statistics

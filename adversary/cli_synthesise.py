@@ -1,0 +1,55 @@
+"""`adversary synthesise`: images from the batch norms of a granted network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from splitlab.console import console, guarded
+
+
+@guarded
+def synthesise(
+    knows: Annotated[
+        Path, typer.Option(help="Grant with the head, or with head, bodies and tail.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of images; continued if it is there.")],
+    count: Annotated[int, typer.Option(min=1, help="Images, rounded up to whole batches.")] = 512,
+    set_option: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="FIELD=VALUE, e.g. steps=2000 or preset=yin2020; repeatable."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Public seed.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Make images like a network's training images from its batch norms alone."""
+    from adversary.options import read_options
+    from adversary.synthesis_settings import SynthesisSettings
+
+    settings = SynthesisSettings.configured(read_options(set_option or []))
+
+    from adversary.grant import read_grant
+    from adversary.synthesis import Known
+    from adversary.synthetic_images import make_images
+    from splitlab.storage import require_writable
+    from splitlab.training import choose_device, showing
+
+    require_writable(out)
+    place = choose_device(device)
+    known = Known.of(read_grant(knows))
+    with showing(console) as progress:
+        content = make_images(
+            out, known, settings, count=count, seed=seed, device=place, progress=progress
+        )
+    first, last = (
+        sum(facts["objective"][i] for facts in content["batches"].values()) for i in (0, 1)
+    )
+    made = len(content["batches"])
+    console.print(
+        f"{made * settings.batch_size} images from the batch norms of {content['layers']}; "
+        f"objective {first / made:.3g} -> {last / made:.3g}: {out}",
+        soft_wrap=True,
+        markup=False,
+    )

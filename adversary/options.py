@@ -1,0 +1,24 @@
+"""FIELD=VALUE texts of a command line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from splitlab.errors import BadInput
+
+
+def read_options(items: list[str]) -> dict[str, Any]:
+    """FIELD=VALUE texts to fields; the value "none" is None.
+
+    Raises:
+        BadInput: no field or no value, or a field given twice.
+    """
+    found: dict[str, Any] = {}
+    for item in items:
+        field, equals, value = (part.strip() for part in item.partition("="))
+        if not (field and equals and value):
+            raise BadInput(f"--set {item!r}: wanted FIELD=VALUE, e.g. epochs=5")
+        if field in found:
+            raise BadInput(f"--set {field} is given twice; keep one")
+        found[field] = None if value.lower() == "none" else value
+    return found

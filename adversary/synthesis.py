@@ -1,0 +1,171 @@
+"""Images from nothing but batch norms (Yin et al. 2020, "Dreaming to Distill", section 3; what DCI,
+Dong et al., equation 4, learns on): noise that is pulled until its statistics are those that the
+network remembers of the images it was trained on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from adversary.batch_norm_gap import BatchNormGap
+from adversary.synthesis_settings import SynthesisSettings
+from adversary.threat import ThreatModel
+from splitlab.contracts import InputSpec
+from splitlab.errors import BadInput
+from splitlab.randomness import generator
+from splitlab.training import Work
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What of a network its adversary looks at.
+
+    Args:
+        modules: in the order of the forward pass, frozen, in eval mode; images in [0, 1] first.
+        input: of the network.
+        whole: whether the last one answers with logits.
+    """
+
+    modules: Sequence[nn.Module]
+    input: InputSpec
+    whole: bool
+
+    @classmethod
+    def of(cls, threat: ThreatModel) -> Known:
+        """The head, and behind it one body and the tail where both are granted.
+
+        Raises:
+            MissingKnowledge: no head or no input.
+        """
+        who = "data-free synthesis"
+        head, given = threat.need("head", who), threat.need("input", who)
+        bodies = threat.bodies
+        if bodies is not None and len(bodies) == 1 and threat.tail is not None:
+            return cls((head, bodies[0], threat.tail), given, True)
+        return cls((head,), given, False)
+
+
+class Batch(NamedTuple):
+    """
+    Args:
+        images: [B, 3, S, S] in [0, 1].
+        classes: int64 [B], what they were drawn to; zeros where they were drawn to none.
+        facts: objective at the start and at the end, and the errors of the statistics.
+    """
+
+    images: Tensor
+    classes: Tensor
+    facts: dict[str, Any]
+
+
+def synthesise(
+    known: Known,
+    settings: SynthesisSettings,
+    *,
+    seed: int,
+    number: int,
+    device: torch.device,
+    work: Work | None = None,
+) -> Batch:
+    """Batch `number` of the run with this public seed; it depends on no other batch.
+
+    Raises:
+        BadInput: no batch norm, or classes are asked for and the tail is not known.
+    """
+    if settings.classes and not known.whole:
+        raise BadInput(
+            f"classes={settings.classes:g}: the logits are known only with head, body and tail; "
+            "grant them, or take classes=0"
+        )
+    rng = generator(seed, "synthesis", number)
+    given, count = known.input, settings.batch_size
+    modules = [module.to(device) for module in known.modules]
+    mean, std = (torch.tensor(v, device=device).view(1, -1, 1, 1) for v in (given.mean, given.std))
+    pixels = torch.randn(count, *given.shape, generator=rng).to(device).requires_grad_(True)
+    wanted = torch.zeros(count, dtype=torch.int64)
+    if settings.classes:
+        wanted = _classes(modules, mean.expand(1, *given.shape), count, rng)
+    told: list[float] = []
+    with BatchNormGap(modules) as gap:
+        for half, steps in ((True, settings.half_steps), (False, settings.steps)):
+            optimizer = torch.optim.Adam([pixels], betas=(settings.beta1, settings.beta2), eps=1e-8)
+            for step in range(steps):
+                for group in optimizer.param_groups:
+                    group["lr"] = _rate(settings, step, steps)
+                moved = _moved(F.avg_pool2d(pixels, 2) if half else pixels, settings, half, rng)
+                answer = moved * std + mean
+                for module in modules:
+                    answer = module(answer)
+                loss = settings.statistics * gap.loss(settings.first) + _plain(moved, settings)
+                if settings.classes:
+                    targets = wanted.to(device)
+                    loss = loss + settings.classes * F.cross_entropy(answer, targets)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
+                if settings.clip:
+                    pixels.data.copy_(((pixels.data * std + mean).clamp(0, 1) - mean) / std)
+                told.append(float(loss.detach()))
+                if work is not None:
+                    work.advance(count, told[-1])
+        with torch.no_grad():
+            images = (pixels * std + mean).clamp(0, 1)
+            answer = images
+            for module in modules:
+                answer = module(answer)
+            errors = gap.errors()
+    facts = {
+        "objective": [round(told[0], 6), round(told[-1], 6)],
+        "mean_error": [round(a, 4) for a, _ in errors],
+        "variance_error": [round(b, 4) for _, b in errors],
+    }
+    return Batch(images.cpu(), wanted, facts)
+
+
+@torch.no_grad()
+def _classes(
+    modules: Sequence[nn.Module], image: Tensor, count: int, rng: torch.Generator
+) -> Tensor:
+    """Random classes int64 [count]; how many there are, the logits of any image say."""
+    answer = image
+    for module in modules:
+        answer = module(answer)
+    return torch.randint(answer.shape[1], (count,), generator=rng)
+
+
+def _rate(settings: SynthesisSettings, step: int, steps: int) -> float:
+    """The learning rate of one step: a straight rise, then half a cosine."""
+    if step < settings.warm_up:
+        return settings.learning_rate * (step + 1) / settings.warm_up
+    done = (step - settings.warm_up) / max(1, steps - settings.warm_up)
+    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def _moved(pixels: Tensor, settings: SynthesisSettings, half: bool, rng: torch.Generator) -> Tensor:
+    """Shifted and mirrored, the whole batch alike."""
+    most = settings.roll // 2 if half else settings.roll
+    if most:
+        down, across = torch.randint(-most, most + 1, (2,), generator=rng).tolist()
+        pixels = pixels.roll((down, across), (2, 3))
+    if float(torch.rand((), generator=rng)) < settings.flip:
+        pixels = pixels.flip(3)
+    return pixels
+
+
+def _plain(pixels: Tensor, settings: SynthesisSettings) -> Tensor:
+    """What natural images are in any network's eyes: smooth, and not far from grey."""
+    neighbours = (
+        pixels[..., :, 1:] - pixels[..., :, :-1],
+        pixels[..., 1:, :] - pixels[..., :-1, :],
+        pixels[..., 1:, 1:] - pixels[..., :-1, :-1],
+        pixels[..., 1:, :-1] - pixels[..., :-1, 1:],
+    )
+    variation = torch.stack([one.norm() for one in neighbours]).sum()
+    return settings.tv * variation + settings.l2 * pixels.norm()
