@@ -101,14 +101,20 @@ def run(
     world = _prepare(config, splits, seed, device, out / "checkpoints", progress)
     rows, examples = [], []
     for number, text in enumerate(config.defenses):
-        secret = Secret.new(secret_seed).derive("text", seed, number)
-        place = out / "captures" / f"{seed}-{number}"
-        request_id = new_request_id(None if secret_seed is None else secret)
-        found, shown = _attack(world, text, secret, place, request_id)
-        examples += shown if number == 0 else []
-        for row in found:
-            rows.append({"scale": scale, "seed": seed, "defense": text, **row})
-            write_record(rows[-1], config, splits, out)
+        part = out / "defenses" / f"{seed}-{number}"
+        stands = finished(part, {**about, "defense": text})
+        if stands is None:
+            secret = Secret.new(secret_seed).derive("text", seed, number)
+            place = out / "captures" / f"{seed}-{number}"
+            request_id = new_request_id(None if secret_seed is None else secret)
+            made, shown = _attack(world, text, secret, place, request_id)
+            made = [{"scale": scale, "seed": seed, "defense": text, **row} for row in made]
+            for row in made:
+                write_record(row, config, splits, out)
+            finish(part, {**about, "defense": text}, made, shown)
+            stands = made, shown
+        rows += stands[0]
+        examples += stands[1] if number == 0 else []
     write_table(out / "text.md", rows, examples)
     finish(out, about, rows, examples)
     return rows

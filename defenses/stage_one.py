@@ -28,6 +28,7 @@ from splitlab.errors import BadInput
 from splitlab.models import build
 from splitlab.randomness import FreeDraw, generator
 from splitlab.split import Part, Parts, load_part_state, part_state
+from splitlab.storage import lock
 from splitlab.training import Batch, Loss, State, Work, choose_device, fit
 from splitlab.training.progress import Silent
 
@@ -130,6 +131,13 @@ def train_together(
     """
     if count < 1:
         raise BadInput(f"{count} networks; train at least 1")
+    if order.folder is None:
+        return _train(order, stack, count, how)
+    with lock(order.folder):  # other deployments may share these networks
+        return _train(order, stack, count, how)
+
+
+def _train(order: Order, stack: Stack, count: int, how: Together | None) -> list[Trained]:
     members = Members(order, stack)
     done: dict[int, Trained] = {}
     pending = []

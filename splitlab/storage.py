@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -76,6 +77,15 @@ def _fsync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def lock(what: Path) -> FileLock:
+    """Keeps other processes from making `what` at the same time: `with lock(folder): ...`.
+
+    The lock lies beside it, as `what.lock`; it is free again when its holder ends, however it does.
+    """
+    what.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(what.with_name(f"{what.name}.lock"))
 
 
 def canonical_json(value: Any) -> bytes:

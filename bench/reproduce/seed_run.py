@@ -9,7 +9,6 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
 from torch import Tensor
 
 import defenses
@@ -27,10 +26,10 @@ from splitlab.data import Splits
 from splitlab.deployment import ClientHalf, write_deployment
 from splitlab.errors import BadInput, Unavailable
 from splitlab.models import build
-from splitlab.randomness import Secret, generator
+from splitlab.randomness import generator
 from splitlab.record import Record, RecordStore, point_hash
 from splitlab.split import SplitPoint, find_point, part_state, split_points
-from splitlab.storage import sha256, write_json
+from splitlab.storage import lock, sha256, write_json
 from splitlab.training import Progress, choose_device
 from splitlab.training.progress import Silent
 from splitlab.workers import side_by_side
@@ -114,6 +113,8 @@ class SeedRun:
             if pending := [m for m in own if m.key not in done]:
                 jobs.append((place, pending))
         count = self._workers([len(own) for _, own in jobs])
+        if jobs:  # made before anybody else may want it
+            kept_secret(self.folder / "client-secret.json", self.request.secret_of(self.seed))
         if count > 1:
             jobs.sort(key=lambda job: len(job[1]), reverse=True)
             alone = replace(self.request, progress=Silent())
@@ -194,8 +195,7 @@ class SeedRun:
         order = self._order(config.splits, config.tail_start, self.training(stack))
         if not any(defense.retrains for defense in stack.defenses):
             order = replace(order, trained=self._network[0])
-        with _lock(self.training(stack)):  # deployments may share it
-            halves = prepare(stack, order)
+        halves = prepare(stack, order)
         facts = dict(halves.facts)
         if order.trained is not None:
             facts["network"] = self._network[1]
@@ -226,24 +226,20 @@ class SeedRun:
             images=self.splits.train,
             recipe=self.setup.recipe,
             seed=self.seed,
-            secret=self._secret(),
+            secret=kept_secret(
+                self.folder / "client-secret.json", self.request.secret_of(self.seed)
+            ),
             device=self.request.device,
             folder=folder,
             progress=self.request.progress,
         )
-
-    def _secret(self) -> Secret:
-        with self._alone():
-            return kept_secret(
-                self.folder / "client-secret.json", self.request.secret_of(self.seed)
-            )
 
     @cached_property
     def _network(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The undefended network and how it was trained, once for all that do not learn with it."""
         setup, folder = self.setup, self.folder / "training" / "none"
         order = self._order(setup.head_end, setup.tail_start, folder)
-        with self._alone():
+        with lock(folder):
             halves = prepare(defenses.Stack([]), order)
         parts = [part_state(part) for part in (halves.head, *halves.bodies, halves.tail)]
         return {name: value for part in parts for name, value in part.items()}, halves.facts
@@ -251,23 +247,13 @@ class SeedRun:
     @cached_property
     def _judge(self) -> Any:
         place = self.experiment.places[0]
-        with self._alone():
-            return prepare_judge(
-                self.folder / "judge", self.config(place), self.splits, self.request.progress
-            )
-
-    def _alone(self) -> FileLock:
-        """Held while something is made that every deployment of the seed uses."""
-        return _lock(self.folder / "shared")
+        folder = self.folder / "judge"
+        with lock(folder):
+            return prepare_judge(folder, self.config(place), self.splits, self.request.progress)
 
     def _split(self, name: str) -> SplitPoint:
         arch = self.setup.arch(len(self.splits.classes))
         return find_point(split_points(build(arch, seed=0), arch.input.shape, "operation"), name)
-
-
-def _lock(what: Path) -> FileLock:
-    what.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(what.with_name(f"{what.name}.lock"))
 
 
 def _beside(run: SeedRun, job: Job, progress: Progress) -> Iterator[Outcome]:

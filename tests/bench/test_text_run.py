@@ -8,6 +8,7 @@ import torch
 from adversary.substitution import Decipher
 from adversary.text_shadow import TextShadow
 from adversary.text_threat import last_features
+from bench import text
 from bench.text import run
 from bench.text_config import PAPER, TextConfig
 from bench.text_score import common_words, recovery
@@ -128,6 +129,26 @@ def test_a_finished_run_is_read_back_and_another_is_refused(tmp_path):
     assert not (tmp_path / "checkpoints" / "victim-0.pt").exists()
     with pytest.raises(BadInput, match="other settings"):
         run("quick", 1, tmp_path, device="cpu", config=SMALL)
+
+
+def test_a_killed_run_keeps_what_it_has_attacked(tmp_path, monkeypatch):
+    real, calls = text._attack, []
+
+    def once(*words):
+        calls.append(words[1])
+        if len(calls) > 1:
+            raise RuntimeError("killed")
+        return real(*words)
+
+    monkeypatch.setattr(text, "_attack", once)
+    with pytest.raises(RuntimeError, match="killed"):
+        run("quick", 0, tmp_path, device="cpu", config=SMALL)
+    early = {p.name: p.read_bytes() for p in (tmp_path / "records").glob("*.json")}
+    assert len(early) == 6
+    monkeypatch.setattr(text, "_attack", real)
+    rows = run("quick", 0, tmp_path, device="cpu", config=SMALL)
+    assert [row["defense"] for row in rows] == ["none"] * 6 + ["gaussian:level=3"] * 6
+    assert {name: (tmp_path / "records" / name).read_bytes() for name in early} == early
 
 
 def test_the_paper_scale_without_a_corpus_says_why(tmp_path):
