@@ -85,7 +85,7 @@ class AlignedShadow(Attack):
     compared: Annotated[int, Field(ge=2, le=100_000)] = 300
     head_epochs: Annotated[int, Field(ge=1, le=10_000)] = 40
     picture_epochs: Annotated[int, Field(ge=0, le=10_000)] = 60
-    heads: Annotated[int, Field(ge=1, le=100)] = 4
+    heads: Annotated[int, Field(ge=1, le=100)] = 3
     decoder_epochs: Epochs = 3
 
     def fit(

@@ -25,7 +25,7 @@ from splitlab.errors import BadInput
 from splitlab.storage import hash_tensors
 from splitlab.training import Progress
 
-ENOUGH = 0.01
+ENOUGH = 0.02
 """Share of the features' variance at which a head explains them, and no other one is tried."""
 SMALLEST = 4
 """Places a side below which a map shows no picture."""

@@ -27,7 +27,7 @@ QUICK = Setup(
     head_end="relu",
     tail_start="avgpool",
     recipe=TrainRecipe(epochs=3),
-    train=3000,
+    train=2400,
     auxiliary=1500,
 )
 PAPER = Setup(
