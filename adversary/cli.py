@@ -30,7 +30,7 @@ def attack(
     knows: Annotated[Path, typer.Option(help="Grant that `bench grant` wrote.")],
     out: Annotated[Path, typer.Option(help="New folder for estimate and reconstructions.")],
     attack: Annotated[
-        str, typer.Option(help="decoder, rmle, shadow, aligned-shadow or mean-image.")
+        str, typer.Option(help="decoder, rmle, dci, shadow, aligned-shadow or mean-image.")
     ] = "decoder",
     set_option: Annotated[
         list[str] | None,

@@ -7,6 +7,7 @@ ATTACKS = Registry(
     {
         "decoder": "adversary.decoder:Decoder",
         "rmle": "adversary.rmle:RMLE",
+        "dci": "adversary.dci:DCI",
         "shadow": "adversary.shadow:Shadow",
         "aligned-shadow": "adversary.aligned_shadow:AlignedShadow",
         "mean-image": "adversary.floor:MeanImage",

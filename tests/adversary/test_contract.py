@@ -22,7 +22,7 @@ ATTACKS_AND_KNOWLEDGE = [
     (name, knowledge)
     for name in ATTACKS
     for knowledge in ("queries", "unaware", "adaptive")
-    if (name, knowledge) != ("rmle", "queries")
+    if (name, knowledge) not in (("rmle", "queries"), ("dci", "queries"))
 ]
 
 
@@ -46,6 +46,14 @@ EVERY = list(product(ATTACKS_AND_KNOWLEDGE, DEFENCES, POINTS))
 QUICK = {
     "decoder": {"epochs": 1, "width": 8, "depth": 1},
     "rmle": {"steps": 6, "choose_steps": 3, "choose_images": 1},
+    "dci": {
+        "images": 8,
+        "synthesis_steps": 2,
+        "synthesis_batch": 8,
+        "epochs": 1,
+        "tune_epochs": 1,
+        "batch_size": 8,
+    },
     "shadow": {"epochs": 1, "channels": 8, "decoder_epochs": 1},
     "aligned-shadow": {
         "critic_epochs": 1,
@@ -60,6 +68,8 @@ QUICK = {
 REFUSED = {
     ("aligned-shadow", "pool"): (BadInput, "take 'shadow' instead"),
     ("aligned-shadow", "grid"): (MissingKnowledge, "needs 'arch'"),
+    ("dci", "grid"): (MissingKnowledge, "needs 'arch'"),
+    ("dci", "vit"): (BadInput, "no batch norm"),
 }
 """What an attack cannot do at a split point, in words that help."""
 

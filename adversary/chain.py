@@ -1,0 +1,66 @@
+"""A granted head as the chain of its blocks: image -> u_1 -> u_2 -> ... -> u_L, the feature.
+
+A block ends where the next layer with weights begins: batch norms, activations and pooling belong
+to the convolution before them, and a residual block is one.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from adversary.threat import ThreatModel
+from splitlab.contracts import ArchSpec
+from splitlab.models import build
+from splitlab.split import cut, find_point, load_part_state, part_state, split_points
+from splitlab.split.parts import Part
+
+
+class Block(NamedTuple):
+    """
+    Args:
+        name: the split point that it ends at.
+        module: frozen, in eval mode.
+        given, made: shapes of one input and of one output.
+    """
+
+    name: str
+    module: nn.Module
+    given: tuple[int, ...]
+    made: tuple[int, ...]
+
+
+def chain(threat: ThreatModel, who: str) -> list[Block]:
+    """Blocks between the split points up to the head's end; composed they are the head.
+
+    Raises:
+        MissingKnowledge: no head, no architecture, or no place of the cut.
+    """
+    head: Part = threat.need("head", who)
+    arch: ArchSpec = threat.need("arch", who)
+    end: str = threat.need("head_end", who)
+    state: dict[str, Tensor] = part_state(head)
+    net, shape = build(arch, seed=0), arch.input.shape
+    points = split_points(net, shape)
+    last = find_point(points, end)
+    names = [point.name for point in points if point.index < last.index] + [last.name]
+    blocks: list[Block] = []
+    before: str | None = None
+    for name, following in zip(names, [*names[1:], None], strict=True):
+        if following is not None and not _weighs(cut(net, name, following, shape).body):
+            continue  # what follows has nothing to learn an inverse of: it joins this block
+        if before is None:
+            part = cut(net, name, None, shape).head
+        else:
+            part = cut(net, before, name, shape).body
+        load_part_state(part, {key: state[key] for key in part_state(part)})
+        given = shape if before is None else blocks[-1].made
+        blocks.append(Block(name, part.eval().requires_grad_(False), given, part.output_shape))
+        before = name
+    return blocks
+
+
+def _weighs(part: nn.Module) -> bool:
+    """Whether a convolution or a linear layer, or anything with a matrix, is in it."""
+    return any(parameter.ndim > 1 for parameter in part.parameters())

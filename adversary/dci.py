@@ -1,0 +1,204 @@
+"""DCI (Dong et al., "Privacy Vulnerability of Split Computing to Data-Free Model Inversion
+Attacks"): each block of the head gets an inverse module; images to learn from are made of the batch
+norms; an attack is one forward pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from adversary.attack import Attack, Estimate, Observation, Preset, Reconstruct, seed_of
+from adversary.believed import believed
+from adversary.chain import Block, chain
+from adversary.dci_training import Lessons, Schooling, divide_and_conquer, end_to_end
+from adversary.inverse_blocks import mirror
+from adversary.synthesis import Known, synthesise
+from adversary.synthesis_settings import SynthesisSettings
+from adversary.threat import AuxImages, ThreatModel
+from splitlab.contracts import InputSpec
+from splitlab.contracts.ranges import BatchSize, Epochs, LearningRate, Steps, Weight
+from splitlab.errors import BadInput
+from splitlab.training import Progress, Silent, choose_device
+
+PIECE = 128
+
+
+class DCI(Attack):
+    """White box on the head, data-free: no image of the adversary's own is looked at by default.
+
+    Args:
+        data: "synthetic" images, or the adversary's "own", to see what real ones would add.
+        images: how many are made or taken, at most.
+        synthesis_steps, synthesis_batch: see `SynthesisSettings`.
+        epochs, learning_rate: of phase A, an inverse alone.
+        tune_epochs, tune_rate: of phase B, all inverses up to it; 0 epochs leave it out.
+        layer, image, cycle: weights of the three losses; the paper's are 1.
+        cycle_to: the cycle's loss goes on to the feature ("L", equation 3) or ends at block "k".
+        divided: False trains all inverses at once for as many steps, as a rival.
+    """
+
+    name: ClassVar[str] = "dci"
+    source: ClassVar[str] = "Dong et al., DCI, section 3, equations 1 to 4"
+    asks: ClassVar[Mapping[str, frozenset[str]]] = {
+        "undefended": frozenset({"head"}),
+        "adaptive": frozenset({"head", "defense"}),
+        "unaware": frozenset({"head"}),
+    }
+    presets: ClassVar[Mapping[str, Preset]] = {
+        "no-cycle": Preset({"cycle": 0.0}, "ablation: no cycle consistency"),
+        "no-layer": Preset({"layer": 0.0}, "ablation: no loss of a layer"),
+        "greedy": Preset({"tune_epochs": 0}, "ablation: phase A alone"),
+        "end-to-end": Preset({"divided": False}, "ablation: all blocks at once"),
+    }
+
+    data: Literal["synthetic", "own"] = "synthetic"
+    images: Annotated[int, Field(ge=2, le=1_000_000, description="to learn from")] = 512
+    synthesis_steps: Steps = 400
+    synthesis_batch: BatchSize = 128
+    epochs: Epochs = 40
+    learning_rate: LearningRate = 1e-3
+    tune_epochs: Epochs = 40
+    tune_rate: LearningRate = 1e-4
+    batch_size: BatchSize = 64
+    layer: Weight = 1.0
+    image: Weight = 1.0
+    cycle: Weight = 1.0
+    cycle_to: Literal["L", "k"] = "L"
+    divided: bool = True
+
+    def fit(
+        self,
+        threat: ThreatModel,
+        rng: torch.Generator,
+        *,
+        device: str = "cpu",
+        progress: Progress | None = None,
+        checkpoint: Path | None = None,
+    ) -> Reconstruct:
+        place, seed = choose_device(device), seed_of(rng)
+        given: InputSpec = threat.need("input", f"attack {self.name!r}")
+        blocks = [
+            block._replace(module=block.module.to(place))
+            for block in chain(threat, f"attack {self.name!r}")
+        ]
+        images = self._images(threat, seed, place, progress).to(place)
+        mean, std = (torch.tensor(v, device=place).view(1, -1, 1, 1) for v in _normal(given))
+        blocks[0] = blocks[0]._replace(module=_Normalising(blocks[0].module, mean, std))
+        levels = _levels(blocks, (images - mean) / std)
+        spoil = believed(threat, blocks[-1].made)
+        lessons = Lessons(levels, spoil)
+        inverses = self._inverses(blocks, levels, seed, place)
+        train = divide_and_conquer if self.divided else end_to_end
+        told = train(
+            inverses,
+            blocks,
+            lessons,
+            self._schooling(),
+            seed=seed % 2**31,
+            device=place,
+            checkpoint=checkpoint,
+            progress=progress,
+        )
+        facts: dict[str, object] = {
+            "learned_from": f"{len(images)} {self.data} images",
+            "blocks": [block.name for block in blocks],
+            "losses": told,
+            "parameters": sum(p.numel() for one in inverses for p in one.parameters()),
+        }
+
+        def reconstruct(observed: Observation) -> Estimate:
+            found = []
+            with torch.inference_mode():
+                for part in observed.features.split(PIECE):
+                    value = part.to(place)
+                    for inverse in reversed(inverses):
+                        value = inverse(value)
+                    found.append((value * std + mean).clamp(0, 1).float().cpu())
+            return Estimate(torch.cat(found).clone(), [], dict(facts))
+
+        return reconstruct
+
+    def _schooling(self) -> Schooling:
+        return Schooling(
+            self.epochs,
+            self.learning_rate,
+            self.tune_epochs,
+            self.tune_rate,
+            self.batch_size,
+            self.layer,
+            self.image,
+            self.cycle,
+            self.cycle_to == "L",
+        )
+
+    def _images(
+        self, threat: ThreatModel, seed: int, place: torch.device, progress: Progress | None
+    ) -> Tensor:
+        """[N, 3, S, S] in [0, 1].
+
+        Raises:
+            BadInput: the head has no batch norm; or too few images of the adversary's own.
+        """
+        if self.data == "own":
+            own: AuxImages = threat.need("aux", f"attack {self.name!r} with data=own")
+            if len(own.images) < 2:
+                raise BadInput(f"attack {self.name!r} has {len(own.images)} images to learn from")
+            return own.images.take(min(self.images, len(own.images)), 0).floats()
+        batch = min(self.synthesis_batch, self.images)
+        settings = SynthesisSettings(steps=self.synthesis_steps, batch_size=batch)
+        known, count = Known.of(threat), -(-self.images // batch)
+        work = (progress or Silent()).task("synthesis", count * batch * settings.steps)
+        made = [
+            synthesise(known, settings, seed=seed, number=number, device=place, work=work).images
+            for number in range(count)
+        ]
+        work.close()
+        return torch.cat(made)[: self.images]
+
+    def _inverses(
+        self, blocks: Sequence[Block], levels: Sequence[Tensor], seed: int, place: torch.device
+    ) -> list[nn.Module]:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return [
+                mirror(
+                    block.module,
+                    block.given,
+                    block.made,
+                    positive=number > 0 and float(level.min()) >= 0,
+                    image=number == 0,
+                ).to(place)
+                for number, (block, level) in enumerate(zip(blocks, levels, strict=False))
+            ]
+
+
+class _Normalising(nn.Module):
+    """The first block, fed normalised images: what its inverse gives."""
+
+    def __init__(self, block: nn.Module, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        self.block, self.mean, self.std = block, mean, std
+        self.graph = getattr(block, "graph", None)
+
+    def forward(self, images: Tensor) -> Tensor:
+        found: Tensor = self.block(images * self.std + self.mean)
+        return found
+
+
+def _normal(given: InputSpec) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    return given.mean, given.std
+
+
+@torch.no_grad()
+def _levels(blocks: Sequence[Block], images: Tensor) -> list[Tensor]:
+    """u_0 to u_L of all images; the target is run once."""
+    levels = [images]
+    for block in blocks:
+        levels.append(torch.cat([block.module(part) for part in levels[-1].split(PIECE)]))
+    return levels

@@ -1,0 +1,164 @@
+"""Inverse modules (Dong et al., DCI, Figure 10): a block of the target mirrored, shapes reversed.
+
+- Map to equal or smaller map: as many convolutions, with upsampling where the block has a stride,
+  and a shortcut where it has one. Tokens that fill a square are read as a map.
+- Map to vector: the vector spread over the map, then convolutions.
+- Vector to vector, tokens to tokens: linear layers.
+
+What a block is fed is the output of the one before, mostly after a ReLU: there the inverse ends in
+one too. The first block is fed an image; its inverse ends in a plain convolution.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from adversary.feature_map import FeatureMap
+from splitlab.contracts import FeatureSpec
+
+MOST_CONVOLUTIONS = 4
+"""Of the mirrored path; a group of bottlenecks has more, of which so many are mirrored."""
+
+
+class InverseBlock(nn.Module):
+    """u_k [B, *made] -> an estimate of u_(k-1) [B, *given].
+
+    Args:
+        given, made: shapes of the target block's input and output.
+        convolutions: how many the target block has along its main path; mirrored.
+        shortcut: whether it has a connection around them.
+        positive: whether its input is never below 0.
+        image: whether its input is the image.
+    """
+
+    def __init__(
+        self,
+        given: tuple[int, ...],
+        made: tuple[int, ...],
+        *,
+        convolutions: int = 1,
+        shortcut: bool = False,
+        positive: bool = True,
+        image: bool = False,
+    ) -> None:
+        super().__init__()
+        self.given = given
+        self.positive = positive and not image
+        self.read, channels, side = _read(made)
+        if len(given) == 3:
+            self.main = _mirrored(given, channels, side, convolutions, image)
+            self.around = _around(given, channels, side) if shortcut and not image else None
+        elif len(given) == len(made) and given[:-1] == made[:-1]:
+            wide = max(given[-1], made[-1])
+            self.read = nn.Identity()
+            self.main = nn.Sequential(
+                nn.Linear(made[-1], wide), nn.ReLU(), nn.Linear(wide, given[-1])
+            )
+            self.around = nn.Linear(made[-1], given[-1])
+        else:
+            numbers = math.prod(made)
+            self.read = nn.Flatten()
+            self.main = nn.Sequential(
+                nn.Linear(numbers, math.prod(given)), nn.Unflatten(1, torch.Size(given))
+            )
+            self.around = None
+
+    def forward(self, feature: Tensor) -> Tensor:
+        read = self.read(feature)
+        found: Tensor = self.main(read)
+        if self.around is not None:
+            found = found + self.around(read)
+        return F.relu(found) if self.positive else found
+
+
+def _read(made: tuple[int, ...]) -> tuple[nn.Module, int, tuple[int, int]]:
+    """What turns an output into a map, the map's channels, and its sides."""
+    read = FeatureMap(FeatureSpec(shape=made))
+    channels, height, width = read.shape
+    return read, channels, (height, width)
+
+
+def _mirrored(
+    given: tuple[int, ...], channels: int, side: tuple[int, int], convolutions: int, image: bool
+) -> nn.Sequential:
+    """Upsampling in powers of two as early as the mirror has it, then what is left of the path."""
+    target = given[0]
+    if side == (1, 1) and given[1:] != (1, 1):
+        return nn.Sequential(
+            nn.Upsample(size=given[1:], mode="nearest"),
+            *_unit(channels, channels),
+            nn.Conv2d(channels, target, 3, padding=1),
+        )
+    doublings = max(0, round(math.log2(max(1.0, given[1] / side[0]))))
+    layers: list[nn.Module] = []
+    inner = max(min(convolutions, MOST_CONVOLUTIONS), 1 + doublings) - 1
+    if doublings and not inner:
+        inner = 1
+    for number in range(inner):
+        layers += _unit(channels, channels)
+        if number < doublings:
+            layers.append(_up(given, side, number, doublings))
+    layers.append(nn.Conv2d(channels, target, 3, padding=1))
+    if not image:
+        layers.append(nn.BatchNorm2d(target))
+    return nn.Sequential(*layers)
+
+
+def _up(given: tuple[int, ...], side: tuple[int, int], number: int, doublings: int) -> nn.Module:
+    """The next upsampling; the last one meets the given sides, be they odd."""
+    if number == doublings - 1:
+        return nn.Upsample(size=given[1:], mode="nearest")
+    times = 2 ** (number + 1)
+    return nn.Upsample(size=(side[0] * times, side[1] * times), mode="nearest")
+
+
+def _around(given: tuple[int, ...], channels: int, side: tuple[int, int]) -> nn.Module:
+    if (channels, *side) == given:
+        return nn.Identity()
+    layers: list[nn.Module] = []
+    if side != given[1:]:
+        layers.append(nn.Upsample(size=given[1:], mode="nearest"))
+    return nn.Sequential(*layers, nn.Conv2d(channels, given[0], 1), nn.BatchNorm2d(given[0]))
+
+
+def _unit(given: int, made: int) -> list[nn.Module]:
+    return [nn.Conv2d(given, made, 3, padding=1), nn.BatchNorm2d(made), nn.ReLU()]
+
+
+def mirror(
+    module: nn.Module,
+    given: tuple[int, ...],
+    made: tuple[int, ...],
+    *,
+    positive: bool,
+    image: bool,
+) -> InverseBlock:
+    """The inverse module of one block, from what the block consists of."""
+    kernels = [m for m in module.modules() if isinstance(m, nn.Conv2d)]
+    deep = sum(1 for m in kernels if m.kernel_size != (1, 1)) or len(kernels)
+    return InverseBlock(
+        given,
+        made,
+        convolutions=max(1, deep),
+        shortcut=_adds(module),
+        positive=positive,
+        image=image,
+    )
+
+
+def _adds(module: nn.Module) -> bool:
+    """Whether its graph adds two tensors, as a shortcut does."""
+    graph = getattr(getattr(module, "graph", None), "graph", None)
+    names = {"add", "add_", "iadd"}
+    if graph is None:
+        return False
+
+    def named(target: str | Callable[..., object]) -> str:
+        return target if isinstance(target, str) else getattr(target, "__name__", "")
+
+    return any(named(node.target) in names for node in graph.nodes)

@@ -1,0 +1,294 @@
+"""DCI: blocks of a head and their mirrors, the phases, and an attack without any image."""
+
+import itertools
+
+import pytest
+import torch
+from torch import nn
+from worlds import INPUT, VICTIMS, capture, images, outcome, quality, tiny_head
+
+from adversary.attack import Observation
+from adversary.chain import Block, chain
+from adversary.dci import DCI
+from adversary.dci_training import Lessons, Schooling, divide_and_conquer, end_to_end, losses
+from adversary.floor import MeanImage
+from adversary.inverse_blocks import InverseBlock, mirror
+from adversary.threat import AuxImages, ThreatModel
+from splitlab.contracts import ArchSpec, FeatureSpec, InputSpec
+from splitlab.errors import BadInput, MissingKnowledge
+from splitlab.models import build
+from splitlab.randomness import generator
+from splitlab.split import cut
+from splitlab.storage import hash_tensors
+
+CPU = torch.device("cpu")
+QUICK = {
+    "images": 32,
+    "synthesis_steps": 30,
+    "synthesis_batch": 32,
+    "epochs": 4,
+    "tune_epochs": 4,
+    "batch_size": 16,
+    "learning_rate": 0.01,
+}
+
+
+def schooling(**more):
+    fields = {
+        "epochs": 60,
+        "rate": 0.03,
+        "tune_epochs": 30,
+        "tune_rate": 0.003,
+        "batch_size": 32,
+        "layer": 1.0,
+        "image": 1.0,
+        "cycle": 1.0,
+        "whole_cycle": True,
+    }
+    return Schooling(**{**fields, **more})
+
+
+def granted(point="block2", name="tiny_cnn", size=16, **more):
+    arch = ArchSpec(name=name, input=InputSpec(size=size))
+    head = tiny_head(point) if name == "tiny_cnn" else None
+    if head is None:
+        head = cut(build(arch, seed=0), point, None, arch.input.shape).head
+    return ThreatModel(arch=arch, head_end=point, head=head, input=arch.input, **more)
+
+
+@pytest.mark.parametrize(
+    ("name", "point", "ends"),
+    [
+        ("tiny_cnn", "pool", ["block1.2", "block2.2", "pool"]),
+        ("resnet8", "layer2.0", ["relu", "layer1.0", "layer2.0"]),
+        ("resnet18_cifar", "layer2.0", ["maxpool", "layer1.0", "layer1.1", "layer2.0"]),
+        ("tiny_vit", "layers.1", ["conv_proj", "layers.0", "layers.1"]),
+    ],
+)
+def test_a_head_is_the_chain_of_its_blocks_and_each_has_a_mirror(name, point, ends):
+    threat = granted(point, name)
+    blocks = chain(threat, "a test")
+    assert [block.name for block in blocks] == ends
+    pixels = torch.rand(2, *threat.input.shape, generator=generator(1))
+    value = pixels
+    with torch.no_grad():
+        for block in blocks:
+            assert tuple(value.shape[1:]) == block.given
+            value = block.module(value)
+            assert tuple(value.shape[1:]) == block.made
+        assert torch.allclose(value, threat.head(pixels), atol=1e-5)
+    for number, block in enumerate(blocks):
+        inverse = mirror(block.module, block.given, block.made, positive=True, image=number == 0)
+        found = inverse(torch.rand(2, *block.made))
+        assert tuple(found.shape[1:]) == block.given
+        assert (float(found.detach().min()) >= 0) == (number > 0)
+    residual = [name != "tiny_cnn" and number > 0 for number in range(len(blocks))]
+    made = [mirror(b.module, b.given, b.made, positive=True, image=False) for b in blocks]
+    assert [one.around is not None for one in made] == residual
+
+
+@pytest.mark.parametrize(
+    ("given", "made"),
+    [((8, 15, 15), (16, 4, 4)), ((4, 8, 8), (12,)), ((20,), (12,)), ((3, 12, 12), (6, 3, 3))],
+)
+def test_inverses_meet_odd_sides_vectors_and_strides_of_four(given, made):
+    inverse = InverseBlock(given, made, convolutions=1, shortcut=True)
+    assert tuple(inverse(torch.rand(2, *made)).shape[1:]) == given
+
+
+def invertible(count):
+    """Blocks that turn vectors of four numbers, and inverses of one linear layer."""
+    blocks = []
+    for number in range(count):
+        layer = nn.Linear(4, 4)
+        with torch.no_grad():
+            layer.weight.copy_(torch.linalg.qr(torch.randn(4, 4, generator=generator(number))).Q)
+        blocks.append(Block(f"b{number}", layer.requires_grad_(False), (4,), (4,)))
+    levels = [torch.randn(128, 4, generator=generator(9))]
+    for block in blocks:
+        levels.append(block.module(levels[-1]))
+    torch.manual_seed(3)
+    inverses = [nn.Linear(4, 4) for _ in blocks]
+    return blocks, inverses, Lessons(levels, lambda feature, _rng: feature)
+
+
+def back(inverses, value):
+    with torch.no_grad():
+        for inverse in reversed(inverses):
+            value = inverse(value)
+    return value
+
+
+def test_a_chain_of_invertible_linear_blocks_is_inverted():
+    blocks, inverses, lessons = invertible(3)
+    told = divide_and_conquer(
+        inverses,
+        blocks,
+        lessons,
+        schooling(epochs=500, tune_epochs=200, batch_size=128),
+        seed=1,
+        device=CPU,
+    )
+    assert [one["block"] for one in told] == [1, 2, 3]
+    assert "loss_B" not in told[0]
+    fresh = torch.randn(64, 4, generator=generator(10))
+    feature = fresh
+    for block in blocks:
+        feature = block.module(feature)
+    assert float((back(inverses, feature) - fresh).abs().max()) < 2e-3
+
+
+def test_phase_a_changes_one_inverse_and_the_target_never_changes():
+    blocks, inverses, lessons = invertible(3)
+    seen = []
+
+    class Watching:
+        def task(self, name, *_):
+            seen.append((name, [hash_tensors(dict(one.state_dict())) for one in inverses]))
+            return self
+
+        def advance(self, *_):
+            pass
+
+        def close(self):
+            pass
+
+    target = [hash_tensors(dict(block.module.state_dict())) for block in blocks]
+    short = schooling(epochs=1, tune_epochs=1)
+    divide_and_conquer(inverses, blocks, lessons, short, seed=1, device=CPU, progress=Watching())
+    last = [hash_tensors(dict(one.state_dict())) for one in inverses]
+    states = [*(state for _, state in seen), last]
+    names = [name for name, _ in seen]
+    assert names == ["block 1 A", "block 2 A", "block 2 B", "block 3 A", "block 3 B"]
+    changed = [
+        [i for i in range(3) if before[i] != after[i]]
+        for before, after in itertools.pairwise(states)
+    ]
+    assert changed == [[0], [1], [0, 1], [2], [0, 1, 2]]
+    assert target == [hash_tensors(dict(block.module.state_dict())) for block in blocks]
+
+
+def test_the_losses_are_the_papers():
+    blocks, inverses, lessons = invertible(2)
+    levels, k = lessons.levels, 1
+    with torch.no_grad():
+        first = inverses[0](levels[1])
+        layer = (first - levels[0]).abs().mean()
+        again = blocks[0].module(first)
+        cycle = (again - levels[1]).abs().mean()
+        further = (blocks[1].module(again) - levels[2]).abs().mean()
+
+        def loss(**more):
+            return float(losses(inverses[:k], blocks, levels, levels[k], schooling(**more)))
+
+        assert loss() == pytest.approx(float(2 * layer + cycle + further))
+        assert loss(whole_cycle=False) == pytest.approx(float(2 * layer + cycle))
+        assert loss(cycle=0.0, layer=0.0, image=3.0) == pytest.approx(float(3 * layer))
+
+
+def test_end_to_end_makes_as_many_steps_and_no_loss_of_a_layer():
+    blocks, inverses, lessons = invertible(2)
+    counted = []
+
+    class Counting:
+        def task(self, _name, total, *_):
+            counted.append(total)
+            return self
+
+        def advance(self, *_):
+            pass
+
+        def close(self):
+            pass
+
+    end_to_end(
+        inverses,
+        blocks,
+        lessons,
+        schooling(epochs=3, tune_epochs=2),
+        seed=1,
+        device=CPU,
+        progress=Counting(),
+    )
+    assert counted == [(2 * 3 + 2) * 128]
+
+
+def known(**more):
+    seen = capture(tiny_head("block2"))
+    return granted(**{"feature": FeatureSpec(shape=tuple(seen.shape[1:])), **more}), seen
+
+
+def test_it_needs_no_image_and_beats_the_floor():
+    threat, seen = known()
+    done = outcome(DCI.configured({**QUICK, "epochs": 30}), threat, seen)
+    with_images = ThreatModel(
+        **{**vars(threat), "aux": AuxImages(images(64, 1), images(4, 2), "public")}
+    )
+    floor = quality(outcome(MeanImage(), with_images, seen), VICTIMS)
+    assert quality(done, VICTIMS) > floor + 1
+    assert done.estimate.extra["learned_from"] == "32 synthetic images"
+    assert done.estimate.extra["blocks"] == ["block1.2", "block2.2"]
+
+
+def test_own_images_are_only_taken_when_asked_for():
+    aux = AuxImages(images(48, 1), images(4, 2), "public")
+    threat, seen = known(aux=aux)
+    own = outcome(DCI.configured({**QUICK, "data": "own"}), threat, seen)
+    assert own.estimate.extra["learned_from"] == "32 own images"
+    threat, _ = known()
+    with pytest.raises(MissingKnowledge, match="'aux'"):
+        DCI.configured({**QUICK, "data": "own"}).fit(threat, generator(0))
+    with pytest.raises(MissingKnowledge, match="'head'"):
+        DCI().fit(ThreatModel(input=INPUT), generator(0))
+
+
+def test_one_attack_is_one_pass_and_depends_on_nothing_else():
+    threat, seen = known()
+    attack = DCI.configured({**QUICK, "epochs": 1, "tune_epochs": 1})
+    reconstruct = attack.fit(threat, generator(0))
+    ids = tuple(map(str, range(len(seen))))
+    whole = reconstruct(Observation(ids, seen)).images
+    alone = reconstruct(Observation(ids[:1], seen[:1])).images
+    assert torch.allclose(whole[:1], alone, atol=1e-5)
+    again = attack.fit(threat, generator(0))(Observation(ids, seen)).images
+    assert torch.equal(whole, again)
+
+
+class Killed(Exception):
+    """Stands for a kill."""
+
+
+class Killing:
+    """Progress that ends the run when a piece of work of this name begins."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def task(self, name, *_):
+        if name == self.name:
+            raise Killed
+        return self
+
+    def advance(self, *_):
+        pass
+
+    def close(self):
+        pass
+
+
+def test_a_killed_fit_goes_on_where_it_was(tmp_path):
+    threat, seen = known()
+    attack = DCI.configured({**QUICK, "epochs": 2, "tune_epochs": 1})
+    ids = tuple(map(str, range(len(seen))))
+    whole = attack.fit(threat, generator(0))(Observation(ids, seen)).images
+    path = tmp_path / "dci.pt"
+    with pytest.raises(Killed):
+        attack.fit(threat, generator(0), checkpoint=path, progress=Killing("block 2 B"))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["dci-1A.pt", "dci-2A.pt"]
+    again = attack.fit(threat, generator(0), checkpoint=path)
+    assert torch.equal(again(Observation(ids, seen)).images, whole)
+
+
+def test_a_head_without_batch_norms_is_refused():
+    with pytest.raises(BadInput, match="no batch norm"):
+        DCI().fit(granted("layers.0", "tiny_vit"), generator(0))
