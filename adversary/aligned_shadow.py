@@ -31,7 +31,8 @@ from adversary.aligned_head import ShadowHead
 from adversary.attack import Attack, Estimate, Observation, Reconstruct, seed_of
 from adversary.body_agreement import answers
 from adversary.body_alignment import Scene, Standard
-from adversary.colour_choice import Jury, choose
+from adversary.colour_choice import Judged, Jury, choose
+from adversary.colour_map import distinct
 from adversary.decoder import Decoder
 from adversary.proposals import Effort, proposals
 from adversary.threat import AuxImages, ThreatModel
@@ -41,6 +42,8 @@ from splitlab.training import Progress, choose_device
 
 MISSES = 0.03
 """Share of the features' variance that a shadow head may miss; all of it can be explained."""
+CLEAR = -11.0
+"""A map at or below it is hardly a wrong one, and the search ends."""
 CLOSE = 0.5
 """Of two maps as near as this in that sum neither is clearly the better one."""
 
@@ -56,6 +59,7 @@ class AlignedShadow(Attack):
         started: of them, unlike each other, that are refined for a third of the steps.
         kept: of those, that are refined for the rest.
         refine_steps: of Adam on the twelve numbers of a map, led by the critics.
+        searches: for maps, at most, while no map is clearly good.
         aligned: those that critics and bodies like best as proposed, which are aligned through
             the bodies and looked at again.
         align_steps: of Adam on the twelve numbers, led by critics and bodies.
@@ -80,11 +84,12 @@ class AlignedShadow(Attack):
     started: Annotated[int, Field(ge=1, le=1000)] = 32
     kept: Annotated[int, Field(ge=1, le=100)] = 8
     refine_steps: Annotated[int, Field(ge=0, le=10_000)] = 24
+    searches: Annotated[int, Field(ge=1, le=100)] = 3
     aligned: Annotated[int, Field(ge=1, le=100)] = 3
     align_steps: Annotated[int, Field(ge=0, le=10_000)] = 40
     compared: Annotated[int, Field(ge=2, le=100_000)] = 300
-    head_epochs: Annotated[int, Field(ge=1, le=10_000)] = 40
-    picture_epochs: Annotated[int, Field(ge=0, le=10_000)] = 60
+    head_epochs: Annotated[int, Field(ge=1, le=10_000)] = 4
+    picture_epochs: Annotated[int, Field(ge=0, le=10_000)] = 80
     heads: Annotated[int, Field(ge=1, le=100)] = 3
     decoder_epochs: Epochs = 3
 
@@ -140,9 +145,17 @@ class AlignedShadow(Attack):
             known.critics,
         )
         jury = Jury(scene, replies, shown, labels)
-        judged = choose(
-            known.maps, jury, scene, aligned=self.aligned, steps=self.align_steps, seed=seed
-        )
+        judged: list[Judged] = []
+        for number in range(self.searches):
+            again = known.maps(number)
+            judged += choose(
+                again, jury, scene, aligned=self.aligned, steps=self.align_steps, seed=seed
+            )
+            judged.sort(key=lambda found: found.worth)
+            if judged[0].worth <= CLEAR:
+                break
+        left = distinct([found.colours for found in judged], known.colours, len(judged))
+        judged = [found for found in judged if any(found.colours is one for one in left)]
         shadow = ShadowHead(known.head, judged[0].colours)
         decode = Decoder(epochs=self.decoder_epochs).fit(
             _believing(threat, shadow, noise.share),
@@ -199,6 +212,11 @@ def doubts_of(error: float, worth: list[float]) -> list[str]:
     if error >= MISSES:
         found.append(
             f"the shadow head misses {100 * error:.0f} % of the variance; the pictures may be wrong"
+        )
+    if worth[0] > CLEAR:
+        found.append(
+            f"no map of colours is clearly good ({worth[0]:.2f}, wanted {CLEAR:g}); the colours "
+            "may be wrong"
         )
     if len(worth) > 1 and worth[1] - worth[0] < CLOSE:
         found.append(

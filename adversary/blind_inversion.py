@@ -17,8 +17,9 @@ from adversary.aligned_head import feature_error, paint, spread_of
 from adversary.principal_images import Whitening
 from splitlab.training import Batch, Loss, Progress, State, TensorSource, fit
 
-PICTURES, HEAD = 0.06, 0.02
-"""Learning rates of the pictures, in their standard deviations, and of the head's weights."""
+PICTURES, HEAD = 0.2, 0.05
+"""Learning rates of the pictures, in their standard deviations, and of the head's weights. Slower
+ones, or a head that has fully learned the start, end in pictures that only nearly fit."""
 
 
 class WhiteHead(nn.Module):

@@ -6,7 +6,8 @@ Nothing here depends on the bodies, so that attacks through different bodies sha
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -53,19 +54,26 @@ class Proposals:
         white: pictures of the captures, [n, 3, h, w], of mean 0 and covariance I.
         head: white pictures -> features without the noise.
         error: of the head, in shares of the features' variance.
-        maps: that the critics find natural, the most natural first.
         colours, critics: of the own images.
-        seconds: that all this took, when it was worked out.
+        search: another number is another search; see `maps`.
+        seconds: that all but the searches took, when it was worked out.
     """
 
     noise: FixedNoise
     white: Tensor
     head: nn.Module
     error: float
-    maps: tuple[ColourMap, ...]
     colours: Whitening
     critics: tuple[ColourCritic, ...]
+    search: Callable[[int], list[ColourMap]]
     seconds: float
+    _found: dict[int, list[ColourMap]] = field(default_factory=dict)
+
+    def maps(self, number: int) -> list[ColourMap]:
+        """Maps that the critics find natural, the most natural first, of one search of many."""
+        if number not in self._found:
+            self._found[number] = self.search(number)
+        return self._found[number]
 
 
 _known: Remembered[Proposals] = Remembered()
@@ -138,10 +146,13 @@ def proposals(
             device=device,
             progress=progress,
         )
-        rng = torch.Generator().manual_seed(seed)
-        maps_found = _search(critics, white, colours, effort, rng)
+
+        def search(number: int) -> list[ColourMap]:
+            rng = torch.Generator().manual_seed(seed + number)
+            return _search(critics, white, colours, effort, rng)
+
         seconds = round(time.perf_counter() - started, 3)
-        return Proposals(noise, white, head, error, tuple(maps_found), colours, critics, seconds)
+        return Proposals(noise, white, head, error, colours, critics, search, seconds)
 
     given = hash_tensors({"captured": captured.cpu(), "images": images.cpu()})
     return _known.get(f"{given} {arch!r} {cut_at} {effort} {seed} {device}", make)

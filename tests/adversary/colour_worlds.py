@@ -86,6 +86,7 @@ def quick(**options: Any) -> AlignedShadow:
             "refine_steps": 3,
             "compared": 60,
             "started": 4,
+            "searches": 1,
             "head_epochs": 2,
             "picture_epochs": 2,
             "decoder_epochs": 1,
