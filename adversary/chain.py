@@ -44,12 +44,16 @@ def chain(threat: ThreatModel, who: str) -> list[Block]:
     net, shape = build(arch, seed=0), arch.input.shape
     points = split_points(net, shape)
     last = find_point(points, end)
-    names = [point.name for point in points if point.index < last.index] + [last.name]
+    kept = [point for point in points if point.index < last.index] + [last]
+    ends = [
+        point.name
+        for point, following in zip(kept, [*kept[1:], None], strict=True)
+        # Only convolutions and matrices are counted: what has none joins the block before it.
+        if following is None or following.head_macs > point.head_macs
+    ]
     blocks: list[Block] = []
     before: str | None = None
-    for name, following in zip(names, [*names[1:], None], strict=True):
-        if following is not None and not _weighs(cut(net, name, following, shape).body):
-            continue  # what follows has nothing to learn an inverse of: it joins this block
+    for name in ends:
         if before is None:
             part = cut(net, name, None, shape).head
         else:
@@ -59,8 +63,3 @@ def chain(threat: ThreatModel, who: str) -> list[Block]:
         blocks.append(Block(name, part.eval().requires_grad_(False), given, part.output_shape))
         before = name
     return blocks
-
-
-def _weighs(part: nn.Module) -> bool:
-    """Whether a convolution or a linear layer, or anything with a matrix, is in it."""
-    return any(parameter.ndim > 1 for parameter in part.parameters())

@@ -58,10 +58,16 @@ QUICK = {
     "aligned-shadow": {
         "critic_epochs": 1,
         "tried": 10,
+        "started": 3,
         "kept": 2,
         "refine_steps": 2,
+        "searches": 1,
+        "aligned": 2,
+        "align_steps": 2,
         "compared": 40,
         "head_epochs": 1,
+        "picture_epochs": 1,
+        "heads": 1,
         "decoder_epochs": 0,
     },
 }
