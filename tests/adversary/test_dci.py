@@ -61,7 +61,12 @@ def granted(point="block2", name="tiny_cnn", size=16, **more):
     [
         ("tiny_cnn", "pool", ["block1.2", "block2.2", "pool"]),
         ("resnet8", "layer2.0", ["relu", "layer1.0", "layer2.0"]),
-        ("resnet18_cifar", "layer2.0", ["maxpool", "layer1.0", "layer1.1", "layer2.0"]),
+        pytest.param(
+            "resnet18_cifar",
+            "layer2.0",
+            ["maxpool", "layer1.0", "layer1.1", "layer2.0"],
+            marks=pytest.mark.slow,
+        ),
         ("tiny_vit", "layers.1", ["conv_proj", "layers.0", "layers.1"]),
     ],
 )

@@ -206,6 +206,7 @@ def test_the_command_lists_its_experiments():
     assert "ensembler-figure3" in done.output
 
 
+@pytest.mark.slow
 def test_side_by_side_gives_the_same_records(finished, tmp_path):
     """Deployments are shared out to two processes; only clocks differ."""
     alone, beside = finished[0], tmp_path / "beside"
