@@ -5,6 +5,7 @@ network remembers of the images it was trained on.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -86,7 +87,11 @@ def synthesise(
         )
     rng = generator(seed, "synthesis", number)
     given, count = known.input, settings.batch_size
-    modules = [module.to(device) for module in known.modules]
+    # Copies off the CPU: what was granted stays where it is.
+    modules = [
+        module if device.type == "cpu" else copy.deepcopy(module).to(device)
+        for module in known.modules
+    ]
     mean, std = (torch.tensor(v, device=device).view(1, -1, 1, 1) for v in (given.mean, given.std))
     pixels = torch.randn(count, *given.shape, generator=rng).to(device).requires_grad_(True)
     wanted = torch.zeros(count, dtype=torch.int64)

@@ -77,21 +77,22 @@ class SynthesisSettings(BaseModel):
 
 
 _CODE = "NVlabs/DeepInversion"
+_IMAGENET: Mapping[str, Any] = {
+    "half_steps": 2000,
+    "steps": 1000,
+    "batch_size": 84,
+    "learning_rate": 0.25,
+    "warm_up": 100,
+    "statistics": 0.01,
+    "first": 10.0,
+    "tv": 1e-4,
+    "l2": 1e-5,
+    "classes": 1.0,
+    "roll": 30,
+}
 PRESETS: Mapping[str, Preset] = {
     "yin2020": Preset(
-        {
-            "half_steps": 2000,
-            "steps": 1000,
-            "batch_size": 84,
-            "learning_rate": 0.25,
-            "warm_up": 100,
-            "statistics": 0.01,
-            "first": 10.0,
-            "tv": 1e-4,
-            "l2": 1e-5,
-            "classes": 1.0,
-            "roll": 30,
-        },
+        _IMAGENET,
         f"{_CODE}, ImageNet, README and setting 0",
     ),
     "yin2020-cifar": Preset(
@@ -109,19 +110,7 @@ PRESETS: Mapping[str, Preset] = {
         f"{_CODE}, CIFAR-10",
     ),
     "dci": Preset(
-        {
-            "half_steps": 2000,
-            "steps": 1000,
-            "batch_size": 84,
-            "learning_rate": 0.25,
-            "warm_up": 100,
-            "statistics": 0.01,
-            "first": 10.0,
-            "tv": 1e-4,
-            "l2": 1e-5,
-            "classes": 0.0,
-            "roll": 30,
-        },
+        {**_IMAGENET, "classes": 0.0},
         f"Dong et al., DCI, equation 4, with the regularisers of {_CODE}",
     ),
 }
