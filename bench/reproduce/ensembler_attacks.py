@@ -25,11 +25,11 @@ OPTIONS: Mapping[Scale, Mapping[Kind, Mapping[str, Any]]] = {
         "literal": {
             "preset": "liu2024",
             "channels": 16,
-            "epochs": 2,
+            "epochs": 1,
             "decoder": "lab",
             "decoder_epochs": 1,
         },
-        "strengthened": {"decoder_epochs": 1, "aligned": 2},
+        "strengthened": {"decoder_epochs": 1, "aligned": 2, "heads": 2, "searches": 2},
     },
 }
 DECODER: Mapping[Scale, Mapping[str, Any]] = {"paper": {"epochs": 10}, "quick": {"epochs": 1}}

@@ -22,7 +22,7 @@ NOTES = (
 )
 QUICK_NOTE = (
     "Quick scale: a smaller network of the same family on photo-patches, fewer cells. The literal "
-    "attack is shortened: 2 epochs for 30, 16 channels for 64, the lab's decoder for one epoch."
+    "attack is shortened: 1 epoch for 30, 16 channels for 64, the lab's decoder for one epoch."
 )
 VGG16 = (2, 5, 9, 12, 16, 19, 22, 26, 29, 32, 36, 39, 42)
 """Where the ReLU after convolution 1..13 stands in `features` of VGG-16 with batch norms."""

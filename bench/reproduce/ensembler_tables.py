@@ -27,8 +27,8 @@ QUICK = Setup(
     head_end="relu",
     tail_start="avgpool",
     recipe=TrainRecipe(epochs=3),
-    train=2400,
-    auxiliary=1500,
+    train=2000,
+    auxiliary=1200,
 )
 PAPER = Setup(
     model="resnet18_cifar",
@@ -46,7 +46,7 @@ TENTH = 0.1
 """Share of the auxiliary images that the poorer adversary of the last rows has."""
 
 QUICK_NOTE = (
-    "Quick scale: ResNet-8 on photo-patches. The literal attack is shortened (2 epochs for 30, as "
+    "Quick scale: ResNet-8 on photo-patches. The literal attack is shortened (1 epoch for 30, as "
     "many channels as the head has for 64, the lab's decoder for one epoch), so that nothing about "
     "the paper's pipeline follows from it; ensembler-attackers has a row in full. The paper's "
     "numbers are ResNet-18's on its own data set; they stand here for the directions, not for the "
