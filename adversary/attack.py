@@ -65,6 +65,8 @@ class Attack(BaseModel, ABC):
     `asks` says, for each knowledge that the attack can be run with, which fields of a grant it is
     given in a sweep: "undefended" where no defence acts, "adaptive" and "unaware" where one does.
     `presets` are named hyper-parameters of papers and their code.
+    `shares` says that fits at several split points have work in common: in one run they draw from
+    the same stream of randomness and keep their checkpoints in one folder.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -73,6 +75,7 @@ class Attack(BaseModel, ABC):
     source: ClassVar[str]
     observes: ClassVar[str] = "feature"
     estimates: ClassVar[str] = "image"
+    shares: ClassVar[bool] = False
     asks: ClassVar[Mapping[str, frozenset[str]]]
     presets: ClassVar[Mapping[str, Preset]] = {}
 

@@ -5,7 +5,8 @@ norms; an attack is one forward pass.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -15,8 +16,10 @@ from torch import Tensor, nn
 
 from adversary.attack import Attack, Estimate, Observation, Preset, Reconstruct, seed_of
 from adversary.believed import believed
-from adversary.chain import Block, chain
-from adversary.dci_training import Lessons, Schooling, divide_and_conquer, end_to_end
+from adversary.chain import chain
+from adversary.dci_lessons import Lessons
+from adversary.dci_shelf import Shelf
+from adversary.dci_training import Schooling, divide_and_conquer, end_to_end
 from adversary.inverse_blocks import mirror
 from adversary.synthesis import Known, synthesise
 from adversary.synthesis_settings import SynthesisSettings
@@ -24,6 +27,7 @@ from adversary.threat import AuxImages, ThreatModel
 from splitlab.contracts import InputSpec
 from splitlab.contracts.ranges import BatchSize, Epochs, LearningRate, Steps, Weight
 from splitlab.errors import BadInput
+from splitlab.storage import hash_tensors, lock
 from splitlab.training import Progress, Silent, choose_device
 
 PIECE = 128
@@ -45,6 +49,7 @@ class DCI(Attack):
 
     name: ClassVar[str] = "dci"
     source: ClassVar[str] = "Dong et al., DCI, section 3, equations 1 to 4"
+    shares: ClassVar[bool] = True
     asks: ClassVar[Mapping[str, frozenset[str]]] = {
         "undefended": frozenset({"head"}),
         "adaptive": frozenset({"head", "defense"}),
@@ -83,28 +88,21 @@ class DCI(Attack):
     ) -> Reconstruct:
         place, seed = choose_device(device), seed_of(rng)
         given: InputSpec = threat.need("input", f"attack {self.name!r}")
+        images = self._images(threat, seed, place, progress).to(place)
+        mean, std = (torch.tensor(v, device=place).view(1, -1, 1, 1) for v in _normal(given))
         blocks = [
             block._replace(module=block.module.to(place))
             for block in chain(threat, f"attack {self.name!r}")
         ]
-        images = self._images(threat, seed, place, progress).to(place)
-        mean, std = (torch.tensor(v, device=place).view(1, -1, 1, 1) for v in _normal(given))
         blocks[0] = blocks[0]._replace(module=_Normalising(blocks[0].module, mean, std))
-        levels = _levels(blocks, (images - mean) / std)
-        spoil = believed(threat, blocks[-1].made)
-        lessons = Lessons(levels, spoil)
-        inverses = self._inverses(blocks, levels, seed, place)
-        train = divide_and_conquer if self.divided else end_to_end
-        told = train(
-            inverses,
+        lessons = Lessons.of(
             blocks,
-            lessons,
-            self._schooling(),
-            seed=seed % 2**31,
-            device=place,
-            checkpoint=checkpoint,
-            progress=progress,
+            images,
+            believed(threat, blocks[-1].made),
+            prepare=lambda pixels: (pixels.float() / 255 - mean) / std,
         )
+        inverses = self._inverses(lessons, seed, place)
+        told = self._train(threat, inverses, lessons, seed, place, checkpoint, progress)
         facts: dict[str, object] = {
             "learned_from": f"{len(images)} {self.data} images",
             "blocks": [block.name for block in blocks],
@@ -124,6 +122,53 @@ class DCI(Attack):
 
         return reconstruct
 
+    def _train(
+        self,
+        threat: ThreatModel,
+        inverses: list[nn.Module],
+        lessons: Lessons,
+        seed: int,
+        place: torch.device,
+        checkpoint: Path | None,
+        progress: Progress | None,
+    ) -> list[dict[str, float]]:
+        """In place; what is on the shelf beside `checkpoint` is taken from there."""
+        seed = seed % 2**31
+        schooling = self._schooling()
+        if not self.divided:
+            return end_to_end(
+                inverses,
+                lessons,
+                schooling,
+                seed=seed,
+                device=place,
+                checkpoint=checkpoint,
+                progress=progress,
+            )
+        shelf = None
+        if checkpoint is not None:
+            about = {
+                "attack": self.model_dump(mode="json"),
+                "input": threat.need("input").model_dump(mode="json"),
+                "images": hash_tensors({"images": lessons.inputs}),
+                "seed": seed,
+            }
+            clear = threat.defense is None and threat.protectors is None
+            clear = clear and threat.wire in (None, "FP32")
+            folder = checkpoint.with_name("blocks")
+            shelf = Shelf(folder, about, lessons.blocks, schooling.whole_cycle, clear)
+        with lock(shelf.folder) if shelf else nullcontext():
+            return divide_and_conquer(
+                inverses,
+                lessons,
+                schooling,
+                seed=seed,
+                device=place,
+                shelf=shelf,
+                checkpoint=checkpoint,
+                progress=progress,
+            )
+
     def _schooling(self) -> Schooling:
         return Schooling(
             self.epochs,
@@ -140,7 +185,7 @@ class DCI(Attack):
     def _images(
         self, threat: ThreatModel, seed: int, place: torch.device, progress: Progress | None
     ) -> Tensor:
-        """[N, 3, S, S] in [0, 1].
+        """uint8 [N, 3, S, S].
 
         Raises:
             BadInput: the head has no batch norm; or too few images of the adversary's own.
@@ -149,7 +194,7 @@ class DCI(Attack):
             own: AuxImages = threat.need("aux", f"attack {self.name!r} with data=own")
             if len(own.images) < 2:
                 raise BadInput(f"attack {self.name!r} has {len(own.images)} images to learn from")
-            return own.images.take(min(self.images, len(own.images)), 0).floats()
+            return own.images.take(min(self.images, len(own.images)), 0).images
         batch = min(self.synthesis_batch, self.images)
         settings = SynthesisSettings(steps=self.synthesis_steps, batch_size=batch)
         known, count = Known.of(threat), -(-self.images // batch)
@@ -159,11 +204,10 @@ class DCI(Attack):
             for number in range(count)
         ]
         work.close()
-        return torch.cat(made)[: self.images]
+        return torch.cat(made)[: self.images].mul(255).round().byte()
 
-    def _inverses(
-        self, blocks: Sequence[Block], levels: Sequence[Tensor], seed: int, place: torch.device
-    ) -> list[nn.Module]:
+    def _inverses(self, lessons: Lessons, seed: int, place: torch.device) -> list[nn.Module]:
+        levels = lessons.levels(torch.arange(min(PIECE, len(lessons)), device=place))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return [
@@ -174,7 +218,7 @@ class DCI(Attack):
                     positive=number > 0 and float(level.min()) >= 0,
                     image=number == 0,
                 ).to(place)
-                for number, (block, level) in enumerate(zip(blocks, levels, strict=False))
+                for number, (block, level) in enumerate(zip(lessons.blocks, levels, strict=False))
             ]
 
 
@@ -193,12 +237,3 @@ class _Normalising(nn.Module):
 
 def _normal(given: InputSpec) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return given.mean, given.std
-
-
-@torch.no_grad()
-def _levels(blocks: Sequence[Block], images: Tensor) -> list[Tensor]:
-    """u_0 to u_L of all images; the target is run once."""
-    levels = [images]
-    for block in blocks:
-        levels.append(torch.cat([block.module(part) for part in levels[-1].split(PIECE)]))
-    return levels

@@ -4,7 +4,7 @@ after another, each first alone (phase A) and then together with those before it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,22 +14,9 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from adversary.chain import Block
+from adversary.dci_lessons import Lessons
+from adversary.dci_shelf import Shelf
 from splitlab.training import Batch, Loss, Progress, State, TensorSource, fit
-
-Spoil = Callable[[Tensor, torch.Generator], Tensor]
-
-
-@dataclass(frozen=True)
-class Lessons:
-    """What the inverses learn from; the frozen target has been run on all images, once.
-
-    Args:
-        levels: u_0 (normalised images), u_1, ..., u_L, [N, ...] each.
-        spoil: what happens to the last one before the adversary sees it.
-    """
-
-    levels: Sequence[Tensor]
-    spoil: Spoil
 
 
 @dataclass(frozen=True)
@@ -83,21 +70,22 @@ def losses(
 
 def divide_and_conquer(
     inverses: Sequence[nn.Module],
-    blocks: Sequence[Block],
     lessons: Lessons,
     schooling: Schooling,
     *,
     seed: int,
     device: torch.device,
+    shelf: Shelf | None = None,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> list[dict[str, float]]:
-    """Train `inverses` in place; each depth's mean loss after its phases.
+    """Train `inverses` in place; the mean loss after its phases of each depth that was trained.
 
-    A finished phase is never repeated: each keeps a checkpoint of its own beside `checkpoint`.
+    A finished phase is never repeated: each keeps a checkpoint of its own beside `checkpoint`, and
+    `shelf` has the inverses of every finished depth.
     """
     told = []
-    for k in range(1, len(blocks) + 1):
+    for k in range(1 + (shelf.take(inverses) if shelf else 0), len(inverses) + 1):
         facts: dict[str, float] = {"block": k}
         phases = [("A", [inverses[k - 1]], schooling.epochs, schooling.rate)]
         if k > 1 and schooling.tune_epochs:
@@ -106,7 +94,6 @@ def divide_and_conquer(
             facts[f"loss_{phase}"] = _phase(
                 inverses[:k],
                 learning,
-                blocks,
                 lessons,
                 schooling,
                 epochs=epochs,
@@ -118,12 +105,15 @@ def divide_and_conquer(
                 name=f"block {k} {phase}",
             )
         told.append(facts)
+        if shelf:
+            shelf.put(inverses[:k])
+    for inverse in inverses:
+        inverse.requires_grad_(False).eval()
     return told
 
 
 def end_to_end(
     inverses: Sequence[nn.Module],
-    blocks: Sequence[Block],
     lessons: Lessons,
     schooling: Schooling,
     *,
@@ -133,12 +123,11 @@ def end_to_end(
     progress: Progress | None = None,
 ) -> list[dict[str, float]]:
     """The rival: the same modules at once, with no loss of a layer, for as many steps in all."""
-    depth = len(blocks)
+    depth = len(inverses)
     epochs = depth * schooling.epochs + (depth - 1) * schooling.tune_epochs
     loss = _phase(
         inverses,
         list(inverses),
-        blocks,
         lessons,
         Schooling(**{**vars(schooling), "layer": 0.0}),
         epochs=epochs,
@@ -155,7 +144,6 @@ def end_to_end(
 def _phase(
     inverses: Sequence[nn.Module],
     learning: Sequence[nn.Module],
-    blocks: Sequence[Block],
     lessons: Lessons,
     schooling: Schooling,
     *,
@@ -168,22 +156,22 @@ def _phase(
     name: str,
 ) -> float:
     """Train `learning` alone among `inverses`; its last epoch's mean loss."""
-    k, last = len(inverses), len(inverses) == len(blocks)
+    k, last = len(inverses), len(inverses) == len(lessons.blocks)
     for inverse in inverses:
         chosen = any(inverse is one for one in learning)
         inverse.requires_grad_(chosen).train(chosen)
     trained = nn.ModuleList(learning)
     optimizer = torch.optim.Adam(trained.parameters(), lr=rate)
-    batches = -(-len(lessons.levels[0]) // schooling.batch_size)
+    batches = -(-len(lessons) // schooling.batch_size)
     schedule = CosineAnnealingLR(optimizer, max(1, epochs * batches))
     draw = torch.Generator()
 
     def step(_state: State, batch: Batch) -> dict[str, Loss]:
-        levels = [level[batch.indices] for level in lessons.levels]
+        levels = lessons.levels(batch.indices)
         seen = lessons.spoil(levels[k], draw) if last else levels[k]
-        return {"net": losses(inverses, blocks, levels, seen, schooling)}
+        return {"net": losses(inverses, lessons.blocks, levels, seen, schooling)}
 
-    rows = torch.arange(len(lessons.levels[0]), device=device)
+    rows = torch.arange(len(lessons), device=device)
     history = fit(
         step,
         State({"net": trained}, {"net": optimizer}, {"net": schedule}, {}, {"draw": draw}),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -53,6 +54,33 @@ class Known:
         return cls((head,), given, False)
 
 
+@dataclass(frozen=True, eq=False)
+class Wish:
+    """What single images are drawn to, beside the statistics that they share.
+
+    Args:
+        classes: int64 [B], in place of random ones; None for random ones.
+        feature: [B, *feature_shape], what the first module shall answer.
+        weight: of the mean squared difference to it, in units of its variance.
+        norm: weight of the mean squared output of the first module, which shall be large.
+    """
+
+    classes: Tensor | None = None
+    feature: Tensor | None = None
+    weight: float = 0.0
+    norm: float = 0.0
+
+    def loss(self, answer: Tensor) -> Tensor:
+        """Of the first module's output; both terms mean the same at every split point."""
+        total = answer.new_zeros(())
+        if self.feature is not None and self.weight:
+            unit = self.feature.var().clamp_min(1e-12)
+            total = total + self.weight * F.mse_loss(answer, self.feature) / unit
+        if self.norm:
+            total = total - self.norm * answer.square().mean().clamp_min(1e-12).log()
+        return total
+
+
 class Batch(NamedTuple):
     """
     Args:
@@ -74,12 +102,18 @@ def synthesise(
     number: int,
     device: torch.device,
     work: Work | None = None,
+    wish: Wish | None = None,
 ) -> Batch:
     """Batch `number` of the run with this public seed; it depends on no other batch.
 
+    Args:
+        wish: for as many images as a batch has.
+
     Raises:
-        BadInput: no batch norm, or classes are asked for and the tail is not known.
+        BadInput: no batch norm though its statistics count, or classes are asked for and the tail
+            is not known.
     """
+    wish = wish or Wish()
     if settings.classes and not known.whole:
         raise BadInput(
             f"classes={settings.classes:g}: the logits are known only with head, body and tail; "
@@ -95,20 +129,24 @@ def synthesise(
     mean, std = (torch.tensor(v, device=device).view(1, -1, 1, 1) for v in (given.mean, given.std))
     pixels = torch.randn(count, *given.shape, generator=rng).to(device).requires_grad_(True)
     wanted = torch.zeros(count, dtype=torch.int64)
-    if settings.classes:
+    if settings.classes and wish.classes is None:
         wanted = _classes(modules, mean.expand(1, *given.shape), count, rng)
+    elif wish.classes is not None:
+        wanted = wish.classes.cpu()
     told: list[float] = []
-    with BatchNormGap(modules) as gap:
+    with BatchNormGap(modules) if settings.statistics else nullcontext() as gap:
         for half, steps in ((True, settings.half_steps), (False, settings.steps)):
             optimizer = torch.optim.Adam([pixels], betas=(settings.beta1, settings.beta2), eps=1e-8)
             for step in range(steps):
                 for group in optimizer.param_groups:
                     group["lr"] = _rate(settings, step, steps)
                 moved = _moved(F.avg_pool2d(pixels, 2) if half else pixels, settings, half, rng)
-                answer = moved * std + mean
-                for module in modules:
+                answer = modules[0](moved * std + mean)
+                loss = _plain(moved, settings) + wish.loss(answer)
+                for module in modules[1:]:
                     answer = module(answer)
-                loss = settings.statistics * gap.loss(settings.first) + _plain(moved, settings)
+                if gap is not None:
+                    loss = loss + settings.statistics * gap.loss(settings.first)
                 if settings.classes:
                     targets = wanted.to(device)
                     loss = loss + settings.classes * F.cross_entropy(answer, targets)
@@ -125,7 +163,7 @@ def synthesise(
             answer = images
             for module in modules:
                 answer = module(answer)
-            errors = gap.errors()
+            errors = gap.errors() if gap is not None else []
     facts = {
         "objective": [round(told[0], 6), round(told[-1], 6)],
         "mean_error": [round(a, 4) for a, _ in errors],

@@ -15,6 +15,7 @@ from PIL import Image
 
 from adversary.synthesis import Batch, Known, synthesise
 from adversary.synthesis_settings import SynthesisSettings
+from splitlab.data import ImageSet, read_image
 from splitlab.errors import BadInput
 from splitlab.machine import environment
 from splitlab.storage import hash_tensors, read_json, write_bytes, write_json
@@ -79,6 +80,21 @@ def make_images(
     finally:
         work.close()
     return content
+
+
+def load_images(folder: Path, size: int, count: int) -> ImageSet:
+    """The first `count` images of a folder that `make_images` filled.
+
+    Raises:
+        BadInput: it has fewer.
+    """
+    files = sorted(folder.glob("*/*.png"), key=lambda path: path.name)[:count]
+    if len(files) < count:
+        raise BadInput(f"{folder} has {len(files)} images, {count} are wanted; make more")
+    pixels = torch.stack([read_image(path, size)[0] for path in files])
+    labels = torch.tensor([int(path.parent.name) for path in files])
+    classes = tuple(f"{number:0{WIDTH}d}" for number in range(int(labels.max()) + 1))
+    return ImageSet(pixels, labels, classes, torch.arange(count), None, "synthetic")
 
 
 def _save(folder: Path, number: int, batch: Batch) -> None:

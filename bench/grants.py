@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 import defenses
-from adversary.threat import AuxImages, Observed, ThreatModel
+from adversary.threat import AuxImages, AuxKind, Observed, ThreatModel
 from splitlab.data import ImageSet, Splits, load_splits
 from splitlab.deployment import ClientHalf, ServerHalf
 from splitlab.errors import BadInput, Mismatch
@@ -43,6 +43,8 @@ class GrantRequest:
         linked: how many requests of one image it can link and average, queries included.
         P: how many outputs the client uses.
         capture: the captured features already while the attack is fitted, not only afterwards.
+        synthetic: "head" or "network": the adversary's images, validation images among them, are
+            made of these layers' batch norms; it has no real one.
     """
 
     head: bool = False
@@ -57,6 +59,7 @@ class GrantRequest:
     linked: int = 1
     P: bool = False
     capture: bool = False
+    synthetic: Literal["", "head", "network"] = ""
 
     def card(self) -> dict[str, Any]:
         """For the record: what was granted, and whether that is a white or a black box."""
@@ -71,6 +74,7 @@ def make_threat(
     seed: int,
     name: str = "",
     capture: Tensor | None = None,
+    made: ImageSet | None = None,
 ) -> ThreatModel:
     """Build the threat model that `request` describes.
 
@@ -80,6 +84,7 @@ def make_threat(
         seed: which of the auxiliary images it has.
         capture: z^ [n, *feature_shape] of the victims, in the order in which the attack will be
             handed them; granted where `request` says so.
+        made: the synthetic images, where `request` asks for them.
 
     Raises:
         BadInput: noise without the defence, a capture that is not there, or more images than
@@ -99,10 +104,17 @@ def make_threat(
             f"captured features are {tuple(capture.shape[1:])}, the deployment sends "
             f"{client.feature.shape}; give the capture of this deployment"
         )
+    if bool(request.synthetic) != (made is not None):
+        raise BadInput("synthetic images are granted if and only if they were made")
     wanted = max(request.auxiliary, request.observe)
-    images = _first(splits.auxiliary, wanted, "auxiliary", seed)
-    held_out = _first(splits.validation, request.validation, "validation", seed)
-    aux = AuxImages(images, held_out, "same distribution") if wanted else None
+    if made is not None:
+        last = wanted + request.validation
+        images, held_out = made.subset(range(wanted)), made.subset(range(wanted, last))
+    else:
+        images = _first(splits.auxiliary, wanted, "auxiliary", seed)
+        held_out = _first(splits.validation, request.validation, "validation", seed)
+    kind: AuxKind = "same distribution" if made is None else "synthetic"
+    aux = AuxImages(images, held_out, kind) if wanted else None
     queried = images.subset(range(request.observe)) if request.observe else None
     return ThreatModel(
         name=name,

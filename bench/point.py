@@ -21,7 +21,7 @@ from bench.grids import save_grid
 from bench.recipe import Knowledge, SweepConfig
 from bench.score import score
 from splitlab.capture import Capture
-from splitlab.data import Splits
+from splitlab.data import ImageSet, Splits
 from splitlab.machine import environment
 from splitlab.randomness import generator
 from splitlab.record import METHOD_VERSION, Record
@@ -49,6 +49,15 @@ class Scene:
     embed: Callable[[Tensor], Tensor]
     images: Path
     lpips_weights: Path | None
+
+    def checkpoint(self, attack: Attack, name: str) -> Path:
+        """Where a fit keeps what it would lose by a kill.
+
+        Split points lie two folders below their run, which has a folder for work that they share.
+        """
+        if attack.shares:
+            return self.place.parents[1] / "attacks" / attack.name / f"{self.split.name}-{name}.pt"
+        return self.place / "attacks" / f"{name}.pt"
 
 
 @dataclass(frozen=True)
@@ -93,16 +102,18 @@ def _grant(config: SweepConfig, fields: frozenset[str]) -> GrantRequest:
 def run_point(scene: Scene, plan: Plan, point: str, progress: Progress | None) -> Record:
     """One attack of a sweep, with its knowledge, on one split point."""
     config = scene.config
+    attack = make_attack(plan.attack, config.attack_options.get(plan.attack, {}))
+    name = () if attack.shares else (scene.split.name,)
     return measure(
         scene,
-        make_attack(plan.attack, config.attack_options.get(plan.attack, {})),
+        attack,
         plan.knowledge,
         plan.grant,
         config=config.point(scene.split.name, plan.attack, plan.knowledge),
         point=point,
         limit=config.attacked.get(plan.attack),
-        rng=generator(config.seed, "attack", plan.attack, scene.split.name),
-        checkpoint=scene.place / f"{plan.attack}-{plan.knowledge}.pt",
+        rng=generator(config.seed, "attack", plan.attack, *name),
+        checkpoint=scene.checkpoint(attack, f"{plan.attack}-{plan.knowledge}"),
         progress=progress,
     )
 
@@ -119,6 +130,7 @@ def measure(
     rng: torch.Generator,
     checkpoint: Path,
     progress: Progress | None,
+    made: ImageSet | None = None,
 ) -> Record:
     """Fit while the capture is under way, attack what was captured, score, make the record.
 
@@ -127,6 +139,7 @@ def measure(
     Args:
         config: what the record keeps as the point's config; `point` is its hash.
         limit: victims that the attack is run on; None for all.
+        made: synthetic images, where they are granted in place of real ones.
     """
     settings = scene.config
 
@@ -140,6 +153,7 @@ def measure(
         settings.seed,
         knowledge,
         seen().features if grant.capture else None,
+        made,
     )
     outcome = run_attack(
         attack,
@@ -157,7 +171,8 @@ def measure(
         outcome.estimate.images,
         captured.join,
         victims,
-        mean_image(threat.need("aux").images),
+        # A floor is a real image even to an adversary who has none.
+        mean_image(scene.splits.auxiliary if made is not None else threat.need("aux").images),
         {"embed": scene.embed, "lpips_weights": scene.lpips_weights},
         settings.seed,
     )

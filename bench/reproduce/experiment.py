@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -94,6 +94,28 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Synthetic:
+    """Images of the adversary's own making, in place of real ones.
+
+    Args:
+        layers: whose batch norms it reads: the head's, or the whole network's.
+        images: to learn from.
+        settings: of the synthesis.
+    """
+
+    layers: Literal["head", "network"]
+    images: int
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    HELD_OUT: ClassVar[int] = 16
+    """More of them, to choose settings by."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON."""
+        return {"layers": self.layers, "images": self.images, "settings": dict(self.settings)}
+
+
+@dataclass(frozen=True)
 class Measurement:
     """One attack on one deployment, once a seed.
 
@@ -104,6 +126,8 @@ class Measurement:
         knows: fields that are granted beside auxiliary and validation images; "observe" stands for
             the setup's number of queries.
         share: of the auxiliary images that the adversary has.
+        synthetic: what it has instead of auxiliary and validation images; None for real ones.
+        limit: victims that are attacked; None for all.
     """
 
     key: str
@@ -112,12 +136,22 @@ class Measurement:
     options: Mapping[str, Any] = field(default_factory=dict)
     knows: frozenset[str] = frozenset()
     share: float = 1.0
+    synthetic: Synthetic | None = None
+    limit: int | None = None
 
     def grant(self, setup: Setup) -> GrantRequest:
         """What the adversary is given, in numbers; `setup` is counted."""
+        flags: dict[str, Any] = {name: True for name in self.knows if name != "observe"}
+        if (made := self.synthetic) is not None:
+            return GrantRequest(
+                **flags,
+                auxiliary=made.images,
+                validation=made.HELD_OUT,
+                observe=made.images if "observe" in self.knows else 0,
+                synthetic=made.layers,
+            )
         assert setup.auxiliary is not None
         assert setup.validation is not None
-        flags: dict[str, Any] = {name: True for name in self.knows if name != "observe"}
         return GrantRequest(
             **flags,
             auxiliary=max(2, round(self.share * setup.auxiliary)),

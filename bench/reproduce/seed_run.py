@@ -17,12 +17,20 @@ from bench.deploy import undefended, whole
 from bench.judge import prepare_judge
 from bench.point import Scene, make_attack, measure
 from bench.recipe import SweepConfig
-from bench.reproduce.experiment import Experiment, Measurement, Place, Setup, Skipped
+from bench.reproduce.experiment import (
+    Experiment,
+    Measurement,
+    Place,
+    Setup,
+    Skipped,
+    Synthetic,
+)
 from bench.reproduce.request import Request
+from bench.reproduce.synthetic import synthetic_images
 from bench.victim import defended_accuracy, kept_secret
 from defenses.ensembler import Ensembler
 from defenses.prepare import Order, prepare
-from splitlab.data import Splits
+from splitlab.data import ImageSet, Splits
 from splitlab.deployment import ClientHalf, write_deployment
 from splitlab.errors import BadInput, Unavailable
 from splitlab.models import build
@@ -94,6 +102,10 @@ class SeedRun:
             "knowledge": measurement.knowledge,
             "granted": measurement.grant(setup).card(),
         }
+        if measurement.synthetic is not None:
+            config["synthetic"] = measurement.synthetic.as_dict()
+        if measurement.limit is not None:
+            config["attacked"] = measurement.limit
         return config, point_hash(config, self.splits.hash)
 
     def finished(self) -> dict[str, Record]:
@@ -104,7 +116,8 @@ class SeedRun:
     def missing(self) -> Iterator[Outcome]:
         """Make every measurement that is not there yet, deployment after deployment.
 
-        With several workers the deployments are shared out, those with the most to measure first.
+        With several workers the deployments are shared out until all are captured, then the attacks
+        on them: those of one kind on one deployment stay together, as they have work in common.
         """
         done = self.finished()
         jobs: list[Job] = []
@@ -117,9 +130,16 @@ class SeedRun:
             kept_secret(self.folder / "client-secret.json", self.request.secret_of(self.seed))
         if count > 1:
             jobs.sort(key=lambda job: len(job[1]), reverse=True)
-            alone = replace(self.request, progress=Silent())
-            do = partial(_beside, replace(self, request=alone))
-            yield from side_by_side(do, jobs, count=count, progress=self.request.progress)
+            alone = replace(self, request=replace(self.request, progress=Silent()))
+            watch = self.request.progress
+            yield from side_by_side(partial(_ready, alone), jobs, count=count, progress=watch)
+            parts = [
+                (place, [m for m in own if m.attack == attack])
+                for place, own in jobs
+                for attack in dict.fromkeys(m.attack for m in own)
+            ]
+            parts.sort(key=lambda job: len(job[1]), reverse=True)
+            yield from side_by_side(partial(_beside, alone), parts, count=count, progress=watch)
         else:
             for job in jobs:
                 yield from self.at(*job)
@@ -127,14 +147,21 @@ class SeedRun:
     def _workers(self, sizes: Sequence[int]) -> int:
         """How many processes to use for deployments with so many measurements each.
 
-        A deployment is never split, so that one which holds most of the work is better served by
-        a single process with all the threads.
+        One that holds most of the work is better served by a single process with all the threads.
         """
         if self.experiment.timed or choose_device(self.request.device).type != "cpu":
             return 1
         if not self.request.workers and 2 * max(sizes, default=0) > sum(sizes):
             return 1
         return min(self.request.workers or os.cpu_count() or 1, len(sizes))
+
+    def ready(self, place: Place) -> None:
+        """Train and capture one deployment, if that has not been done."""
+        folder, config = self.folder / "places" / place.name, self.config(place)
+        self._deploy(place, folder)
+        root, secret_seed = self.request.data_root, self.request.secret_of(self.seed)
+        with CaptureRun(folder, config, root, secret_seed) as capture:
+            capture.result()
 
     def at(self, place: Place, pending: Sequence[Measurement]) -> Iterator[Outcome]:
         """The measurements `pending` at one deployment, which is trained if it is not there."""
@@ -159,27 +186,43 @@ class SeedRun:
 
     def _measured(self, scene: Scene, measurement: Measurement) -> Record | Skipped:
         config, point = self.point(measurement)
-        checkpoint = scene.place / "attacks" / f"{point[:16]}.pt"
+        attack = make_attack(measurement.attack, measurement.options)
+        checkpoint = scene.checkpoint(attack, point[:16])
         try:
             record = measure(
                 scene,
-                make_attack(measurement.attack, measurement.options),
+                attack,
                 measurement.knowledge,
                 measurement.grant(self.setup),
                 config=config,
                 point=point,
-                limit=None,
+                limit=measurement.limit,
                 # One stream for each attack: rows differ by what is attacked, not by chance.
                 rng=generator(self.seed, "attack", measurement.attack),
                 checkpoint=checkpoint,
                 progress=self.request.progress,
+                made=self._made(scene, measurement.synthetic),
             )
         except Unavailable as error:
             return Skipped(str(error))
         self.store.write(record)
-        for path in checkpoint.parent.glob(f"{checkpoint.stem}*"):
+        for path in checkpoint.parent.glob(f"{checkpoint.stem}*.pt"):
             path.unlink()
         return record
+
+    def _made(self, scene: Scene, wanted: Synthetic | None) -> ImageSet | None:
+        """The adversary's synthetic images; made once for all that want the same."""
+        if wanted is None:
+            return None
+        place = scene.split.name if wanted.layers == "head" else "network"
+        return synthetic_images(
+            self.folder / "synthetic" / place,
+            scene.place / "deployment",
+            wanted,
+            seed=self.seed,
+            device=self.request.device,
+            progress=self.request.progress,
+        )
 
     def _deploy(self, place: Place, folder: Path) -> None:
         stack = defenses.parse(place.defense)
@@ -256,8 +299,14 @@ class SeedRun:
         return find_point(split_points(build(arch, seed=0), arch.input.shape, "operation"), name)
 
 
+def _ready(run: SeedRun, job: Job, progress: Progress) -> Iterator[Outcome]:
+    """One deployment, captured, in a worker; it has no outcome yet."""
+    replace(run, request=replace(run.request, progress=progress)).ready(job[0])
+    yield from ()
+
+
 def _beside(run: SeedRun, job: Job, progress: Progress) -> Iterator[Outcome]:
-    """One deployment in a worker."""
+    """Attacks on one deployment in a worker."""
     place, pending = job
     yield from replace(run, request=replace(run.request, progress=progress)).at(place, pending)
 

@@ -25,6 +25,8 @@ MODELS = Registry(
         "vgg11_cifar": "splitlab.models.cifar_vgg:vgg11_cifar",
         "vgg16_cifar": "splitlab.models.cifar_vgg:vgg16_cifar",
         "conv6": "splitlab.models.conv6:conv6",
+        "repvgg_a0": "splitlab.models.repvgg:repvgg_a0",
+        "repvgg_mini": "splitlab.models.repvgg:repvgg_mini",
         "tiny_cnn": "splitlab.models.tiny:tiny_cnn",
         "tiny_vit": "splitlab.models.tiny:tiny_vit",
     },

@@ -10,7 +10,8 @@ from worlds import INPUT, VICTIMS, capture, images, outcome, quality, tiny_head
 from adversary.attack import Observation
 from adversary.chain import Block, chain
 from adversary.dci import DCI
-from adversary.dci_training import Lessons, Schooling, divide_and_conquer, end_to_end, losses
+from adversary.dci_lessons import Lessons
+from adversary.dci_training import Schooling, divide_and_conquer, end_to_end, losses
 from adversary.floor import MeanImage
 from adversary.inverse_blocks import InverseBlock, mirror
 from adversary.threat import AuxImages, ThreatModel
@@ -109,12 +110,10 @@ def invertible(count):
         with torch.no_grad():
             layer.weight.copy_(torch.linalg.qr(torch.randn(4, 4, generator=generator(number))).Q)
         blocks.append(Block(f"b{number}", layer.requires_grad_(False), (4,), (4,)))
-    levels = [torch.randn(128, 4, generator=generator(9))]
-    for block in blocks:
-        levels.append(block.module(levels[-1]))
     torch.manual_seed(3)
     inverses = [nn.Linear(4, 4) for _ in blocks]
-    return blocks, inverses, Lessons(levels, lambda feature, _rng: feature)
+    inputs = torch.randn(128, 4, generator=generator(9))
+    return blocks, inverses, Lessons.of(blocks, inputs)
 
 
 def back(inverses, value):
@@ -128,7 +127,6 @@ def test_a_chain_of_invertible_linear_blocks_is_inverted():
     blocks, inverses, lessons = invertible(3)
     told = divide_and_conquer(
         inverses,
-        blocks,
         lessons,
         schooling(epochs=500, tune_epochs=200, batch_size=128),
         seed=1,
@@ -160,7 +158,7 @@ def test_phase_a_changes_one_inverse_and_the_target_never_changes():
 
     target = [hash_tensors(dict(block.module.state_dict())) for block in blocks]
     short = schooling(epochs=1, tune_epochs=1)
-    divide_and_conquer(inverses, blocks, lessons, short, seed=1, device=CPU, progress=Watching())
+    divide_and_conquer(inverses, lessons, short, seed=1, device=CPU, progress=Watching())
     last = [hash_tensors(dict(one.state_dict())) for one in inverses]
     states = [*(state for _, state in seen), last]
     names = [name for name, _ in seen]
@@ -175,7 +173,7 @@ def test_phase_a_changes_one_inverse_and_the_target_never_changes():
 
 def test_the_losses_are_the_papers():
     blocks, inverses, lessons = invertible(2)
-    levels, k = lessons.levels, 1
+    levels, k = lessons.kept, 1
     with torch.no_grad():
         first = inverses[0](levels[1])
         layer = (first - levels[0]).abs().mean()
@@ -192,7 +190,7 @@ def test_the_losses_are_the_papers():
 
 
 def test_end_to_end_makes_as_many_steps_and_no_loss_of_a_layer():
-    blocks, inverses, lessons = invertible(2)
+    _, inverses, lessons = invertible(2)
     counted = []
 
     class Counting:
@@ -208,7 +206,6 @@ def test_end_to_end_makes_as_many_steps_and_no_loss_of_a_layer():
 
     end_to_end(
         inverses,
-        blocks,
         lessons,
         schooling(epochs=3, tune_epochs=2),
         seed=1,
@@ -289,7 +286,7 @@ def test_a_killed_fit_goes_on_where_it_was(tmp_path):
     path = tmp_path / "dci.pt"
     with pytest.raises(Killed):
         attack.fit(threat, generator(0), checkpoint=path, progress=Killing("block 2 B"))
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["dci-1A.pt", "dci-2A.pt"]
+    assert sorted(p.name for p in tmp_path.glob("*.pt")) == ["dci-1A.pt", "dci-2A.pt"]
     again = attack.fit(threat, generator(0), checkpoint=path)
     assert torch.equal(again(Observation(ids, seen)).images, whole)
 

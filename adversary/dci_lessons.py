@@ -1,0 +1,74 @@
+"""What inverse modules learn from (Dong et al., DCI, section 3.3): images and the frozen target's
+features at every depth, computed once and not once for each loss.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from adversary.chain import Block
+
+KEPT_BYTES = 2 << 30
+"""Features of all images are kept up to this size; above it the target runs once for each batch."""
+PIECE = 128
+
+Spoil = Callable[[Tensor, torch.Generator], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Lessons:
+    """
+    Args:
+        blocks: of the target, F_1 to F_L.
+        inputs: [N, ...] as they are kept, e.g. uint8 images.
+        prepare: inputs -> u_0 as F_1 takes it.
+        spoil: what happens to u_L before the adversary sees it.
+        kept: u_0 to u_L of all inputs, or None where they are too large.
+    """
+
+    blocks: Sequence[Block]
+    inputs: Tensor
+    prepare: Callable[[Tensor], Tensor]
+    spoil: Spoil
+    kept: Sequence[Tensor] | None
+
+    @classmethod
+    def of(
+        cls,
+        blocks: Sequence[Block],
+        inputs: Tensor,
+        spoil: Spoil | None = None,
+        *,
+        prepare: Callable[[Tensor], Tensor] = lambda inputs: inputs,
+        most: int = KEPT_BYTES,
+    ) -> Lessons:
+        """Run the target on all inputs, if what comes of it fits into `most` bytes."""
+        unspoilt = spoil or (lambda feature, _rng: feature)
+        numbers = inputs[0].numel() + sum(math.prod(block.made) for block in blocks)
+        made = cls(blocks, inputs, prepare, unspoilt, None)
+        if 4 * numbers * len(inputs) > most:
+            return made
+        parts = [made._run(part) for part in inputs.split(PIECE)]
+        kept = [torch.cat(level) for level in zip(*parts, strict=True)]
+        return cls(blocks, inputs, prepare, unspoilt, kept)
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def levels(self, rows: Tensor) -> list[Tensor]:
+        """u_0 to u_L of some inputs, [B, ...] each."""
+        if self.kept is not None:
+            return [level[rows] for level in self.kept]
+        return self._run(self.inputs[rows])
+
+    @torch.no_grad()
+    def _run(self, inputs: Tensor) -> list[Tensor]:
+        found = [self.prepare(inputs)]
+        for block in self.blocks:
+            found.append(block.module(found[-1]))
+        return found

@@ -1,0 +1,108 @@
+"""Figure 12 of DCI (Dong et al.): do synthetic images serve as well as real ones, and how many?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from adversary.dci import DCI
+from bench.reproduce.dci_setup import (
+    MADE,
+    NOTES,
+    OPTIONS,
+    QUICK_NOTE,
+    SETUP,
+    SOURCE,
+    at,
+    ceiling,
+    data_free,
+    on_real,
+)
+from bench.reproduce.experiment import Claim, Experiment, Measurement, Row, Scale
+from bench.reproduce.run import Framed
+
+SIZES: Mapping[Scale, tuple[int, int]] = {"quick": (128, 512), "paper": (1000, 10_000)}
+DEPTH: Mapping[Scale, int] = {"quick": 7, "paper": 21}
+NEAR_DB = 1.5
+LPIPS = {"real-1000": 0.462, "synthetic-1000": 0.481, "real-10000": 0.430, "synthetic-10000": 0.443}
+"""The paper's own, at block 21; the metric is LPIPS."""
+
+
+@Framed
+def figure12(scale: Scale) -> Experiment:
+    """Real and synthetic images, few and many; and the statistics of the head alone."""
+    place = at(scale, DEPTH[scale])
+    few, many = SIZES[scale]
+    setup = SETUP[scale]
+    measured: list[tuple[str, str, Measurement]] = []
+    for count in (few, many):
+        share = count / (setup.auxiliary or 10_000)
+        # As many steps with few images as with many: the row is about images.
+        whole = DCI.configured(OPTIONS[scale]["dci"])
+        epochs = {
+            name: round(getattr(whole, name) * many / count) for name in ("epochs", "tune_epochs")
+        }
+        real = on_real(scale, place, count, share)
+        real = replace(real, options={**real.options, **epochs})
+        made = replace(MADE[scale], images=count)
+        synthetic = data_free(
+            scale, place, "dci", name=f"synthetic-{count}", options=epochs, made=made
+        )
+        measured += [
+            (f"{count} real", "real", real),
+            (f"{count} synthetic", "data-free", synthetic),
+        ]
+    head = replace(MADE[scale], layers="head")
+    alone = data_free(scale, place, "dci", name=f"head-{many}", made=head)
+    measured.append((f"{many} synthetic, statistics of the head alone", "data-free", alone))
+    measured.append(("ceiling", "decoder with queries", ceiling(scale, place)))
+    keys = {label: one.key for label, _, one in measured}
+    return Experiment(
+        name="dci-figure12",
+        title="DCI, Figure 12",
+        source=f"{SOURCE}, Figure 12",
+        scale=scale,
+        setup=setup,
+        measurements=tuple(one for _, _, one in measured),
+        rows=tuple(Row(one.key, label, kind, (one.key,)) for label, kind, one in measured),
+        claims=(
+            *(
+                Claim(
+                    f"{count} synthetic images are within {NEAR_DB:g} dB of {count} real ones",
+                    "psnr",
+                    keys[f"{count} synthetic"],
+                    "near",
+                    keys[f"{count} real"],
+                    margin=NEAR_DB,
+                    otherwise="images made of batch norms do not replace real ones here",
+                )
+                for count in (few, many)
+            ),
+            Claim(
+                f"{many} synthetic images are better than {few}",
+                "psnr",
+                keys[f"{many} synthetic"],
+                "above",
+                keys[f"{few} synthetic"],
+                otherwise="more images add nothing here",
+            ),
+            Claim(
+                "The statistics of the head alone serve within 1 dB of the whole network's",
+                "psnr",
+                alone.key,
+                "near",
+                keys[f"{many} synthetic"],
+                margin=1.0,
+                otherwise="what lies behind the cut helps the adversary make images",
+            ),
+        ),
+        notes=(
+            *NOTES,
+            "The paper's LPIPS at block 21: "
+            + ", ".join(f"{name} {value:g}" for name, value in LPIPS.items())
+            + ".",
+            *((QUICK_NOTE,) if scale == "quick" else ()),
+        ),
+        baseline=place.name,
+        timed=True,
+    )

@@ -1,0 +1,141 @@
+"""What the experiments on DCI (Dong et al.) share: networks, blocks, images, and how each rival is
+set; the one place for these settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bench.reproduce.experiment import Measurement, Place, Scale, Setup, Synthetic
+from splitlab.training import TrainRecipe
+from splitlab.training.recipe import LONG
+
+SOURCE = (
+    "Dong et al., Privacy Vulnerability of Split Computing to Data-Free Model Inversion Attacks"
+)
+BLOCKS: Mapping[Scale, tuple[str, ...]] = {
+    "quick": (
+        "stage0",
+        "stage1.0",
+        *(f"stage2.{number}" for number in range(3)),
+        *(f"stage3.{number}" for number in range(3)),
+    ),
+    "paper": (
+        "stage0",
+        *(f"stage1.{number}" for number in range(2)),
+        *(f"stage2.{number}" for number in range(4)),
+        *(f"stage3.{number}" for number in range(14)),
+        "stage4.0",
+    ),
+}
+"""Where block 1, 2, ... of the target ends."""
+QUICK = Setup(
+    model="repvgg_mini",
+    dataset="photo-patches",
+    head_end=BLOCKS["quick"][0],
+    tail_start="gap",
+    recipe=TrainRecipe(epochs=4),
+    auxiliary=1200,
+    victims=128,
+    queries=1200,
+)
+PAPER = Setup(
+    model="repvgg_a0",
+    dataset="",
+    size=224,
+    head_end=BLOCKS["paper"][0],
+    tail_start="gap",
+    recipe=LONG,
+    victims=1000,
+    queries=10_000,
+)
+SETUP: Mapping[Scale, Setup] = {"quick": QUICK, "paper": PAPER}
+MADE: Mapping[Scale, Synthetic] = {
+    "quick": Synthetic("network", 512, {"steps": 400, "batch_size": 132}),
+    "paper": Synthetic("network", 10_000, {"preset": "dci"}),
+}
+"""The adversary's images; batches that `Synthetic.HELD_OUT` more come out even with."""
+OPTIONS: Mapping[Scale, Mapping[str, Mapping[str, Any]]] = {
+    "quick": {
+        "dci": {"images": 512, "cycle_to": "k"},
+        "psim": {"epochs": 100},
+        "gmi": {"epochs": 60},
+        "rmle": {"steps": 1000},
+        "ddream": {"steps": 500},
+        "di": {"steps": 500},
+        "decoder": {"epochs": 40},
+    },
+    "paper": {
+        # 6,000 steps of 32 images in each phase.
+        "dci": {"images": 10_000, "batch_size": 32, "epochs": 19, "tune_epochs": 19},
+        "psim": {"width": 64},
+        "gmi": {"preset": "zhang2020"},
+        "rmle": {"steps": 20_000},
+        "ddream": {"preset": "dong"},
+        "di": {"preset": "dong"},
+        "decoder": {"preset": "he2019"},
+    },
+}
+WHITE, WHOLE = frozenset({"head"}), frozenset({"head", "bodies", "tail"})
+KNOWS = {"ddream": WHOLE, "di": WHOLE}
+"""The dreams need the server's answer; what else is granted to all is the head."""
+NOTES = (
+    "Data-free: whatever learns does so on images made of the network's batch norms (equation 4), "
+    "the same ones for every row of a seed, and chooses settings on 16 more. No row but those that "
+    "say so sees a real image.",
+    "Floor: the mean of real auxiliary images. Ceiling: a decoder on real images of the same "
+    "distribution with chosen-input queries, which the threat model forbids.",
+)
+QUICK_NOTE = (
+    "Quick scale: a RepVGG of eight blocks on photo-patches, 512 synthetic images, 40 epochs a "
+    "phase; the cycle's loss ends at block k. The paper's numbers are RepVGG-A0's on ImageNet at "
+    "its block 21; they stand here for the directions, not for the values."
+)
+
+
+def at(scale: Scale, block: int, defense: str = "none", name: str = "") -> Place:
+    """The deployment whose head ends with block 1, 2, ..."""
+    return Place(name or f"block-{block}", defense, BLOCKS[scale][block - 1])
+
+
+def data_free(
+    scale: Scale,
+    place: Place,
+    attack: str,
+    *,
+    name: str = "",
+    options: Mapping[str, Any] | None = None,
+    made: Synthetic | None = None,
+) -> Measurement:
+    """One method on synthetic images.
+
+    Args:
+        name: in the key, in place of the attack's.
+        options: beside those of the scale.
+        made: in place of the scale's images.
+    """
+    own = dict(OPTIONS[scale][attack]) | dict(options or {})
+    if attack == "dci":
+        own["data"] = "own"
+        own["images"] = (made or MADE[scale]).images
+    return Measurement(
+        key=f"{place.name}/{name or attack}",
+        place=place,
+        attack=attack,
+        options=own,
+        knows=KNOWS.get(attack, WHITE),
+        synthetic=made or MADE[scale],
+    )
+
+
+def on_real(scale: Scale, place: Place, images: int, share: float) -> Measurement:
+    """DCI on `images` real ones, a `share` of the auxiliary images."""
+    own = {**OPTIONS[scale]["dci"], "data": "own", "images": images}
+    return Measurement(f"{place.name}/real-{images}", place, "dci", own, WHITE, share)
+
+
+def ceiling(scale: Scale, place: Place) -> Measurement:
+    """A decoder with queries on all the real images."""
+    own = {} if scale == "quick" else OPTIONS[scale]["decoder"]
+    return Measurement(f"{place.name}/ceiling", place, "decoder", own, frozenset({"observe"}))

@@ -1,0 +1,198 @@
+"""Table 2 of DCI (Dong et al.): data-free attacks on one deep split point, in quality and time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from bench.reproduce.dci_setup import (
+    MADE,
+    NOTES,
+    QUICK_NOTE,
+    SETUP,
+    SOURCE,
+    at,
+    ceiling,
+    data_free,
+    on_real,
+)
+from bench.reproduce.experiment import (
+    Claim,
+    Experiment,
+    ExtraTable,
+    Found,
+    Measurement,
+    Row,
+    Scale,
+)
+from bench.reproduce.run import Framed
+from splitlab.record import Record
+
+DEPTHS: Mapping[Scale, tuple[int, ...]] = {"quick": (5, 7), "paper": (21,)}
+SYNTHETIC_DB = 1.5
+"""By how much real images may help DCI and synthetic ones still count as good."""
+Printed = tuple[float, float, float, float]
+PAPER: Mapping[str, Printed] = {
+    "psim": (0.092, 0.725, 9.080, 2.4e-1),
+    "gmi": (0.104, 0.751, 9.395, 7.2e-2),
+    "rmle": (0.082, 1.082, 10.90, 2.1e2),
+    "ddream": (0.186, 0.904, 9.534, 5.5e2),
+    "di": (0.080, 0.602, 10.93, 1.9e3),
+    "dci": (0.013, 0.443, 18.83, 1.5e-2),
+}
+"""MSE, LPIPS, PSNR in dB, and seconds for four images on a V100; RepVGG-A0, block 21."""
+METHODS = (
+    ("psim", "PSiM"),
+    ("gmi", "GMI on features"),
+    ("rmle", "rMSE"),
+    ("ddream", "DDream"),
+    ("di", "DI"),
+    ("decoder", "decoder on synthetic pairs"),
+    ("dci", "DCI"),
+)
+ABLATIONS = (
+    ("no cycle loss", {"preset": "no-cycle"}),
+    ("no loss of a layer", {"preset": "no-layer"}),
+    ("phase A alone", {"preset": "greedy"}),
+    ("end to end, as many steps", {"preset": "end-to-end"}),
+)
+LEAKS = ("mse", "lpips_alex", "psnr", "ssim")
+COLUMNS = (
+    "block",
+    "method",
+    "MSE",
+    "LPIPS (alex)",
+    "PSNR [dB]",
+    "SSIM",
+    "learning [s]",
+    "four images [s]",
+    "paper: MSE",
+    "paper: LPIPS",
+    "paper: PSNR",
+    "paper: four images [s]",
+)
+
+
+@Framed
+def table2(scale: Scale) -> Experiment:
+    """Every rival, DCI, its ablations, and DCI on as many real images."""
+    setup, made = SETUP[scale], MADE[scale]
+    measurements: list[Measurement] = []
+    rows: list[Row] = []
+    claims: list[Claim] = []
+
+    def add(measured: Measurement, label: str, attack: str, paper: str = "") -> None:
+        measurements.append(measured)
+        numbers = {"psnr": PAPER[paper][2]} if paper in PAPER else {}
+        rows.append(Row(measured.key, label, attack, (measured.key,), paper=numbers))
+
+    share = made.images / setup.auxiliary if setup.auxiliary else 0.25
+    for depth in DEPTHS[scale]:
+        place = at(scale, depth)
+        for attack, label in METHODS:
+            add(data_free(scale, place, attack), f"block {depth}: {label}", "data-free", attack)
+        with_feature = data_free(
+            scale, place, "di", name="di-feature", options={"preset": "feature"}
+        )
+        add(with_feature, f"block {depth}: DI with the feature's loss", "data-free, the lab's")
+        add(on_real(scale, place, made.images, share), f"block {depth}: DCI on real images", "real")
+        add(ceiling(scale, place), f"block {depth}: ceiling", "decoder with queries")
+        claims += _claims(place.name, depth, made.images)
+    place = at(scale, DEPTHS[scale][-1])
+    for label, options in ABLATIONS:
+        made_so = data_free(scale, place, "dci", name=str(options["preset"]), options=options)
+        add(made_so, f"block {DEPTHS[scale][-1]}: DCI, {label}", "ablation")
+        claims.append(
+            Claim(
+                f"DCI as it is beats DCI with {label} (block {DEPTHS[scale][-1]})",
+                "psnr",
+                f"{place.name}/dci",
+                "above",
+                made_so.key,
+                otherwise="this part of the method adds nothing here",
+            )
+        )
+    return Experiment(
+        name="dci-table2",
+        title="DCI, Table 2",
+        source=f"{SOURCE}, Table 2",
+        scale=scale,
+        setup=setup,
+        measurements=tuple(measurements),
+        rows=tuple(rows),
+        claims=tuple(claims),
+        notes=(*NOTES, *((QUICK_NOTE,) if scale == "quick" else ())),
+        baseline=f"block-{DEPTHS[scale][0]}",
+        extra=lambda found: [_costs(found, scale)],
+        timed=True,
+    )
+
+
+def _claims(place: str, depth: int, images: int) -> list[Claim]:
+    found = [
+        Claim(
+            f"DCI is above {label} in PSNR at block {depth}",
+            "psnr",
+            f"{place}/dci",
+            "above",
+            f"{place}/{attack}",
+            otherwise="this rival reads as much or more here",
+        )
+        for attack, label in METHODS
+        if attack != "dci"
+    ]
+    found.append(
+        Claim(
+            f"DCI on synthetic images is within {SYNTHETIC_DB:g} dB of DCI on as many real ones "
+            f"(block {depth})",
+            "psnr",
+            f"{place}/dci",
+            "near",
+            f"{place}/real-{images}",
+            margin=SYNTHETIC_DB,
+            otherwise="images made of batch norms do not replace real ones here",
+        )
+    )
+    return found
+
+
+def _costs(found: Found, scale: Scale) -> ExtraTable:
+    """The paper's own columns, means over seeds."""
+    lines = []
+    for depth in DEPTHS[scale]:
+        for attack, label in METHODS:
+            key = f"{at(scale, depth).name}/{attack}"
+            made = [r for own in found.values() if isinstance(r := own.get(key), Record)]
+            if made:
+                lines.append((str(depth), label, *_line(made), *_paper(attack)))
+    note = (
+        "Learning is done once, before any capture; four images is the time to reconstruct, "
+        "divided by the victims and taken four times. One attack of DCI, PSiM or a decoder is one "
+        "forward pass; the others search for every image. The paper's times are a V100's."
+    )
+    return ExtraTable("Quality and time, as the paper has them", COLUMNS, tuple(lines), note)
+
+
+def _line(records: Sequence[Record]) -> tuple[str, ...]:
+    leaks = [_mean([_value(r, name) for r in records]) for name in LEAKS]
+    learning = _mean([r.effort["fit_seconds"] for r in records])
+    each = _mean([4 * r.effort["reconstruct_seconds"] / r.effort["images"] for r in records])
+    texts = [_text(leak, digits) for leak, digits in zip(leaks, (4, 3, 2, 3), strict=True)]
+    return (*texts, _text(learning, 1), f"{each:.2g}")
+
+
+def _value(record: Record, name: str) -> float:
+    mean = record.leakage[name].mean
+    return math.nan if mean is None else mean
+
+
+def _paper(attack: str) -> tuple[str, ...]:
+    return tuple(f"{number:g}" for number in PAPER.get(attack, ())) or ("", "", "", "")
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _text(value: float, digits: int) -> str:
+    return "n/a" if math.isnan(value) else f"{value:.{digits}f}"
