@@ -29,7 +29,7 @@ OPTIONS: Mapping[Scale, Mapping[Kind, Mapping[str, Any]]] = {
             "decoder": "lab",
             "decoder_epochs": 1,
         },
-        "strengthened": {"decoder_epochs": 1, "aligned": 2, "heads": 2, "searches": 2},
+        "strengthened": {"decoder_epochs": 1, "aligned": 2, "searches": 2},
     },
 }
 DECODER: Mapping[Scale, Mapping[str, Any]] = {"paper": {"epochs": 10}, "quick": {"epochs": 1}}
