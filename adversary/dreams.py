@@ -145,10 +145,10 @@ class DeepDream(DeepInversion):
         return Wish(wish.classes, wish.feature, wish.weight, norm=0.0 if known.whole else 1.0)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def _classes(known: Known, feature: Tensor) -> Tensor:
     """The top class int64 [n] that body and tail find in a feature."""
     answer = feature
     for module in known.modules[1:]:
         answer = module(answer)
-    return answer.argmax(1).clone()
+    return answer.argmax(1)

@@ -52,3 +52,18 @@ def perf_ensembler(
     from bench.perf_ensembler import perf_ensembler as measure
 
     show_perfs(measure(part, device, bodies, chosen, how=how, quick=quick), out)
+
+
+@perf.command("dci")
+@guarded
+def perf_dci(
+    device: Device = "auto",
+    images: Annotated[int, typer.Option(min=64, help="Images to learn from.")] = 512,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each loop.")] = 2,
+    out: Out = None,
+) -> None:
+    """DCI's training against a loop that runs the target again for each loss."""
+    from bench.options import show_perf
+    from bench.perf_dci import perf_dci as measure
+
+    show_perf(measure(device, images=images, rounds=rounds).as_dict(), out)

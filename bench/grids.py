@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -22,10 +23,20 @@ def grid_png(truth: Tensor, reconstruction: Tensor) -> bytes:
     Args:
         truth, reconstruction: [n, 3, S, S] in [0, 1], n >= 1.
     """
-    rows = [images[:COLUMNS].clamp(0, 1) for images in (truth, reconstruction)]
-    strips = [torch.cat(list(row), dim=2) for row in rows]
-    gap = torch.ones(3, GAP, strips[0].shape[2])
-    pixels = torch.cat([strips[0], gap, strips[1]], dim=1).mul(255).round().to(torch.uint8)
+    return rows_png([truth, reconstruction])
+
+
+def rows_png(rows: Sequence[Tensor], columns: int = COLUMNS) -> bytes:
+    """The first images of each row, unscaled, with a white line between the rows.
+
+    Args:
+        rows: [n, 3, S, S] in [0, 1] each, as many in all.
+    """
+    lines: list[Tensor] = []
+    for row in rows:
+        line = torch.cat(list(row[:columns].clamp(0, 1)), dim=2)
+        lines += [torch.ones(3, GAP, line.shape[2]), line] if lines else [line]
+    pixels = torch.cat(lines, dim=1).mul(255).round().to(torch.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy()).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()

@@ -31,6 +31,10 @@ def reproduce(
         Path | None, typer.Option(help="Where torchvision's data sets lie.")
     ] = None,
     download: Annotated[bool, typer.Option(help="Let torchvision fetch a data set.")] = False,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="Checkpoint (.pth, .safetensors) of the network, in place of training."),
+    ] = None,
     text_root: Annotated[
         Path | None, typer.Option(help="Parallel text (train.en, train.de) for ensembler-text.")
     ] = None,
@@ -65,6 +69,7 @@ def reproduce(
             download=download,
             secret_seed=secret_seed,
             lpips_weights=lpips_weights,
+            weights=weights,
             text_root=text_root,
             workers=workers,
             progress=progress,

@@ -244,6 +244,7 @@ class Experiment:
         notes: what a reader must know to read the numbers rightly.
         baseline: name of the place whose accuracy the others are compared with.
         extra: tables beyond the rows.
+        figure: an inline SVG of what was found.
         timed: whether its seconds are results, so that nothing may run beside them.
     """
 
@@ -258,6 +259,7 @@ class Experiment:
     notes: tuple[str, ...] = ()
     baseline: str = "none"
     extra: Callable[[Found], list[ExtraTable]] | None = None
+    figure: Callable[[Found], str] | None = None
     timed: bool = False
 
     def __post_init__(self) -> None:

@@ -42,6 +42,7 @@ def write_page(
         titles=[TITLES[metric] for metric in METRICS],
         rows=[_line(row) for row in summary.rows],
         floor=_floor(summary),
+        figure=summary.figure,
         tables=summary.tables,
         pictures=_pictures(run / "images", summary),
         matrices=_matrices(run / "images", summary),
@@ -51,6 +52,8 @@ def write_page(
         environment=environment_lines(summary.environment),
         count=len(records),
     )
+    if summary.figure:
+        write_bytes(run / "figure.svg", summary.figure.encode())
     write_bytes(run / "report.html", text.encode())
     return run / "report.html"
 

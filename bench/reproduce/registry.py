@@ -11,6 +11,11 @@ EXPERIMENTS = {
     "ensembler-ablations": "bench.reproduce.ensembler_ablations:ablations",
     "ensembler-attackers": "bench.reproduce.ensembler_attackers:attackers",
     "ensembler-subsets": "bench.reproduce.ensembler_subsets:subsets",
+    "dci-table2": "bench.reproduce.dci_table2:table2",
+    "dci-figure4": "bench.reproduce.dci_figure4:figure4",
+    "dci-figure9": "bench.reproduce.dci_figure9:figure9",
+    "dci-figure12": "bench.reproduce.dci_figure12:figure12",
+    "dci-gan": "bench.reproduce.dci_gan:reproduce",
     "ensembler-text": "bench.reproduce.text:reproduce",
 }
 """name -> "module:function" that takes a `Request` and returns what was `Shown`."""

@@ -21,6 +21,7 @@ class Request:
         seeds: each is a run of its own: data, training, attacks, secret.
         dataset: in place of the scale's own.
         secret_seed: for reproduction only; the seed is added to it.
+        weights: a checkpoint of the experiment's network, taken in place of training.
         text_root: folder of parallel text, for the experiment on text.
         workers: processes that deploy and attack side by side; 0 for as many as pay.
     """
@@ -34,6 +35,7 @@ class Request:
     download: bool = False
     secret_seed: int | None = None
     lpips_weights: Path | None = None
+    weights: Path | None = None
     text_root: Path | None = None
     workers: int = 1
     progress: Progress = field(default_factory=Silent)

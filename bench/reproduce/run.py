@@ -8,17 +8,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import defenses
+from bench.point import make_attack
 from bench.reproduce.experiment import Experiment, Found, Scale, Skipped
 from bench.reproduce.page import write_page
 from bench.reproduce.request import Request, Shown
-from bench.reproduce.seed_run import SeedRun, check
+from bench.reproduce.seed_run import SeedRun
 from bench.reproduce.summary import summarise
 from bench.reproduce.table import rich_parts, write_csv
 from splitlab.data import Splits, load_splits
 from splitlab.errors import BadInput
 from splitlab.machine import commit
+from splitlab.models import read_checkpoint
 from splitlab.record import Record, RecordStore
-from splitlab.storage import read_json, require_writable, write_json
+from splitlab.storage import hash_tensors, read_json, require_writable, write_json
 from splitlab.training import choose_device
 
 GIVEN_DATA = "The data were named with --dataset; the paper's numbers are of its own data."
@@ -56,8 +59,10 @@ def reproduce(experiment: Experiment, request: Request) -> Shown:
         experiment = replace(experiment, setup=setup, notes=notes)
     choose_device(request.device)
     check(experiment)
+    if request.weights is not None:
+        _require_untrained(experiment, request.weights)
     require_writable(request.out)
-    settings = _settings(experiment, request.out)
+    settings = _settings(experiment, request)
     store, clock = RecordStore(request.out), Clock(request.out)
     found: dict[int, dict[str, Record | Skipped]] = {}
     lacking = _lacking(experiment, request)
@@ -155,7 +160,36 @@ def _splits(experiment: Experiment, request: Request, seed: int) -> Splits | Ski
     return splits
 
 
-def _settings(experiment: Experiment, out: Path) -> dict[str, Any]:
+def check(experiment: Experiment) -> None:
+    """Names and settings, before anything is loaded or trained.
+
+    Raises:
+        UnknownName, BadInput: an attack, defence or setting that is none.
+    """
+    for place in experiment.places:
+        stack = defenses.parse(place.defense)
+        stack.check(place.tail_start or experiment.setup.tail_start)
+    for measurement in experiment.measurements:
+        make_attack(measurement.attack, measurement.options)
+    if not any(place.name == experiment.baseline for place in experiment.places):
+        raise BadInput(f"{experiment.name}: nothing is measured at {experiment.baseline!r}")
+
+
+def _require_untrained(experiment: Experiment, weights: Path) -> None:
+    """
+    Raises:
+        BadInput: a defence of the experiment learns with the network; or no readable checkpoint.
+    """
+    for place in experiment.places:
+        if any(defense.retrains for defense in defenses.parse(place.defense).defenses):
+            raise BadInput(
+                f"--weights {weights}: {experiment.name} trains networks with {place.defense}; "
+                "leave it out"
+            )
+    read_checkpoint(weights)
+
+
+def _settings(experiment: Experiment, request: Request) -> dict[str, Any]:
     """What a run folder is bound to.
 
     Raises:
@@ -164,12 +198,14 @@ def _settings(experiment: Experiment, out: Path) -> dict[str, Any]:
     setup = experiment.setup.model_dump(mode="json")
     setup["dataset"] = experiment.setup.dataset.partition(":")[0]
     now = {"experiment": experiment.name, "scale": experiment.scale, **setup}
-    path = out / "experiment.json"
+    if request.weights is not None:
+        now["weights"] = hash_tensors(read_checkpoint(request.weights))
+    path = request.out / "experiment.json"
     was = read_json(path) if path.exists() else now
     if differing := sorted(k for k in {*was, *now} if was.get(k) != now.get(k)):
         first = differing[0]
         raise BadInput(
-            f"{out} holds a run with {first} = {was.get(first)!r}, wanted is {now.get(first)!r}; "
-            "choose another --out"
+            f"{request.out} holds a run with {first} = {was.get(first)!r}, wanted is "
+            f"{now.get(first)!r}; choose another --out"
         )
     return now

@@ -9,11 +9,9 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 import defenses
 from bench.capture_run import CaptureRun
-from bench.deploy import undefended, whole
+from bench.deploy import undefended
 from bench.judge import prepare_judge
 from bench.point import Scene, make_attack, measure
 from bench.recipe import SweepConfig
@@ -25,19 +23,17 @@ from bench.reproduce.experiment import (
     Skipped,
     Synthetic,
 )
+from bench.reproduce.networks import Networks
 from bench.reproduce.request import Request
 from bench.reproduce.synthetic import synthetic_images
-from bench.victim import defended_accuracy, kept_secret
-from defenses.ensembler import Ensembler
-from defenses.prepare import Order, prepare
+from bench.victim import kept_secret
 from splitlab.data import ImageSet, Splits
-from splitlab.deployment import ClientHalf, write_deployment
-from splitlab.errors import BadInput, Unavailable
+from splitlab.errors import Unavailable
 from splitlab.models import build
 from splitlab.randomness import generator
 from splitlab.record import Record, RecordStore, point_hash
-from splitlab.split import SplitPoint, find_point, part_state, split_points
-from splitlab.storage import lock, sha256, write_json
+from splitlab.split import SplitPoint, find_point, split_points
+from splitlab.storage import lock
 from splitlab.training import Progress, choose_device
 from splitlab.training.progress import Silent
 from splitlab.workers import side_by_side
@@ -106,6 +102,8 @@ class SeedRun:
             config["synthetic"] = measurement.synthetic.as_dict()
         if measurement.limit is not None:
             config["attacked"] = measurement.limit
+        if self.request.weights is not None:
+            config["weights"] = self.networks.undefended[1]["weights"]
         return config, point_hash(config, self.splits.hash)
 
     def finished(self) -> dict[str, Record]:
@@ -158,7 +156,7 @@ class SeedRun:
     def ready(self, place: Place) -> None:
         """Train and capture one deployment, if that has not been done."""
         folder, config = self.folder / "places" / place.name, self.config(place)
-        self._deploy(place, folder)
+        self.networks.deploy(place, folder)
         root, secret_seed = self.request.data_root, self.request.secret_of(self.seed)
         with CaptureRun(folder, config, root, secret_seed) as capture:
             capture.result()
@@ -166,7 +164,7 @@ class SeedRun:
     def at(self, place: Place, pending: Sequence[Measurement]) -> Iterator[Outcome]:
         """The measurements `pending` at one deployment, which is trained if it is not there."""
         folder, config = self.folder / "places" / place.name, self.config(place)
-        self._deploy(place, folder)
+        self.networks.deploy(place, folder)
         victims = self.splits.victims.take(config.victims, self.seed)
         data_root, secret_seed = self.request.data_root, self.request.secret_of(self.seed)
         with CaptureRun(folder, config, data_root, secret_seed) as capture:
@@ -224,68 +222,10 @@ class SeedRun:
             progress=self.request.progress,
         )
 
-    def _deploy(self, place: Place, folder: Path) -> None:
-        stack = defenses.parse(place.defense)
-        deployed = folder / "deployment"
-        if deployed.exists() and whole(deployed):
-            kept = ClientHalf.load(deployed / "client", defenses.parse).manifest
-            if kept.victims_hash != self.splits.victims.hash or kept.defense != stack.spec:
-                raise BadInput(
-                    f"{deployed} was made for other data or another defence; choose another --out"
-                )
-            return
-        config = self.config(place)
-        order = self._order(config.splits, config.tail_start, self.training(stack))
-        if not any(defense.retrains for defense in stack.defenses):
-            order = replace(order, trained=self._network[0])
-        halves = prepare(stack, order)
-        facts = dict(halves.facts)
-        if order.trained is not None:
-            facts["network"] = self._network[1]
-        facts["validation_accuracy"] = defended_accuracy(halves, stack, self.splits.validation)
-        write_json(folder / "training.json", facts, private=True)
-        write_deployment(
-            deployed,
-            halves,
-            defended=stack,
-            secret=order.secret,
-            classes=self.splits.classes,
-            victims_hash=self.splits.victims.hash,
-        )
-
-    def training(self, stack: defenses.Stack) -> Path:
-        """Where this stack is trained. Ensemblers that differ in N, P or weight share stage one."""
-        beside = [d for d in stack.defenses if not isinstance(d, Ensembler)]
-        shared = "ensembler " if len(beside) < len(stack.defenses) else ""
-        name = stack.name.replace("+", "-")
-        text = shared + defenses.Stack(beside).spec
-        return self.folder / "training" / f"{name}-{sha256(text.encode())[:8]}"
-
-    def _order(self, head_end: str, tail_start: str | None, folder: Path) -> Order:
-        return Order(
-            arch=self.setup.arch(len(self.splits.classes)),
-            head_end=head_end,
-            tail_start=tail_start,
-            images=self.splits.train,
-            recipe=self.setup.recipe,
-            seed=self.seed,
-            secret=kept_secret(
-                self.folder / "client-secret.json", self.request.secret_of(self.seed)
-            ),
-            device=self.request.device,
-            folder=folder,
-            progress=self.request.progress,
-        )
-
     @cached_property
-    def _network(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """The undefended network and how it was trained, once for all that do not learn with it."""
-        setup, folder = self.setup, self.folder / "training" / "none"
-        order = self._order(setup.head_end, setup.tail_start, folder)
-        with lock(folder):
-            halves = prepare(defenses.Stack([]), order)
-        parts = [part_state(part) for part in (halves.head, *halves.bodies, halves.tail)]
-        return {name: value for part in parts for name, value in part.items()}, halves.facts
+    def networks(self) -> Networks:
+        """What is trained in this seed's folder."""
+        return Networks(self.setup, self.request, self.seed, self.splits, self.folder)
 
     @cached_property
     def _judge(self) -> Any:
@@ -309,18 +249,3 @@ def _beside(run: SeedRun, job: Job, progress: Progress) -> Iterator[Outcome]:
     """Attacks on one deployment in a worker."""
     place, pending = job
     yield from replace(run, request=replace(run.request, progress=progress)).at(place, pending)
-
-
-def check(experiment: Experiment) -> None:
-    """Names and settings, before anything is loaded or trained.
-
-    Raises:
-        UnknownName, BadInput: an attack, defence or setting that is none.
-    """
-    for place in experiment.places:
-        stack = defenses.parse(place.defense)
-        stack.check(place.tail_start or experiment.setup.tail_start)
-    for measurement in experiment.measurements:
-        make_attack(measurement.attack, measurement.options)
-    if not any(place.name == experiment.baseline for place in experiment.places):
-        raise BadInput(f"{experiment.name}: nothing is measured at {experiment.baseline!r}")

@@ -87,6 +87,7 @@ class Summary:
     rows: tuple[RowSummary, ...]
     judged: tuple[Judged, ...]
     tables: tuple[ExtraTable, ...]
+    figure: str
     doubts: tuple[str, ...]
     environment: dict[str, Any]
 
@@ -145,6 +146,7 @@ def summarise(experiment: Experiment, found: Found) -> Summary:
         rows,
         tuple(judged),
         tuple(tables),
+        experiment.figure(found) if experiment.figure is not None and records else "",
         tuple(_doubts(found)),
         dict(records[0].environment) if records else {},
     )

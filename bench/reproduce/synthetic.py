@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from torch import Tensor
+
 import defenses
 from adversary.synthesis import Known
 from adversary.synthesis_settings import SynthesisSettings
@@ -14,7 +16,7 @@ from bench.reproduce.experiment import Synthetic
 from splitlab.data import ImageSet
 from splitlab.deployment import ClientHalf, ServerHalf
 from splitlab.errors import BadInput
-from splitlab.models import build
+from splitlab.models import build, load_exactly
 from splitlab.split import part_state
 from splitlab.split.parts import Part
 from splitlab.storage import canonical_json, lock, sha256
@@ -68,7 +70,9 @@ def known(deployment: Path, layers: str) -> Known:
     if len(bodies) != 1:
         raise BadInput(f"{len(bodies)} bodies make no single network; read the head's layers")
     net = build(client.manifest.arch, seed=0)
+    state: dict[str, Tensor] = {}
     for part in (client.head, *bodies, client.tail):
         assert isinstance(part, Part)
-        net.load_state_dict(part_state(part), strict=False)
+        state |= part_state(part)
+    load_exactly(net.net, state, str(deployment))
     return Known((net.eval().requires_grad_(False),), client.input, True)

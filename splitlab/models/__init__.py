@@ -1,7 +1,15 @@
 """Every network the lab can build from data: its own, torchvision's classifiers, timm's."""
 
 from splitlab.models.build import MODELS, build, model_names
-from splitlab.models.checkpoint import load_checkpoint
+from splitlab.models.checkpoint import load_checkpoint, load_exactly, read_checkpoint
 from splitlab.models.normalised import Normalised
 
-__all__ = ["MODELS", "Normalised", "build", "load_checkpoint", "model_names"]
+__all__ = [
+    "MODELS",
+    "Normalised",
+    "build",
+    "load_checkpoint",
+    "load_exactly",
+    "model_names",
+    "read_checkpoint",
+]

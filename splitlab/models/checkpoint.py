@@ -17,7 +17,17 @@ _WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 
 
 def load_checkpoint(net: Normalised, path: Path | str) -> None:
-    """Load `path` into `net.net`, every key and shape.
+    """Load `path` into `net.net`, every key and shape; see `read_checkpoint`.
+
+    Raises:
+        BadInput, Corrupt: as of `read_checkpoint`.
+        Mismatch: keys or shapes of another network; names the first ones.
+    """
+    load_exactly(net.net, read_checkpoint(path), str(path))
+
+
+def read_checkpoint(path: Path | str) -> dict[str, Tensor]:
+    """The named tensors of a file.
 
     A state dict may lie under "state_dict" (or "model", "net") and its keys may begin with
     "module." (DataParallel) or "net." (saved from `Normalised`).
@@ -25,7 +35,6 @@ def load_checkpoint(net: Normalised, path: Path | str) -> None:
     Raises:
         BadInput: no such file, or an unknown ending.
         Corrupt: not readable, or holds something else than named tensors.
-        Mismatch: keys or shapes of another network; names the first ones.
     """
     path = Path(path)
     if not path.is_file():
@@ -39,7 +48,7 @@ def load_checkpoint(net: Normalised, path: Path | str) -> None:
     for prefix in ("module.", "net."):
         if tensors and all(key.startswith(prefix) for key in tensors):
             tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
-    load_exactly(net.net, tensors, str(path))
+    return tensors
 
 
 def _read_pth(path: Path) -> dict[str, Tensor]:

@@ -22,7 +22,7 @@ ATTACKS_AND_KNOWLEDGE = [
     (name, knowledge)
     for name in ATTACKS
     for knowledge in ("queries", "unaware", "adaptive")
-    if (name, knowledge) not in (("rmle", "queries"), ("dci", "queries"))
+    if knowledge != "queries" or name not in ("rmle", "dci", "psim", "gmi", "di", "ddream")
 ]
 
 
@@ -54,6 +54,10 @@ QUICK = {
         "tune_epochs": 1,
         "batch_size": 8,
     },
+    "psim": {"epochs": 1, "width": 4},
+    "gmi": {"epochs": 1, "width": 4, "steps": 2, "restarts": 1},
+    "di": {"steps": 2},
+    "ddream": {"steps": 2},
     "shadow": {"epochs": 1, "channels": 8, "decoder_epochs": 1},
     "aligned-shadow": {
         "critic_epochs": 1,
@@ -76,6 +80,8 @@ REFUSED = {
     ("aligned-shadow", "grid"): (MissingKnowledge, "needs 'arch'"),
     ("dci", "grid"): (MissingKnowledge, "needs 'arch'"),
     ("dci", "vit"): (BadInput, "no batch norm"),
+    ("di", "vit"): (BadInput, "no batch norm"),
+    ("di", "grid"): (BadInput, "no batch norm"),
 }
 """What an attack cannot do at a split point, in words that help."""
 

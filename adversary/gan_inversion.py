@@ -1,0 +1,132 @@
+"""A generator inverted block by block (Dong et al., DCI, section 4.5): image -> latent.
+
+The blocks are a linear layer, residual blocks that double the side, and a last convolution; their
+inverses are residual blocks that halve it, in DCI's phases and with its losses.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from adversary.chain import Block
+from adversary.dci_lessons import Lessons
+from adversary.dci_shelf import Shelf
+from adversary.dci_training import Schooling, divide_and_conquer
+from splitlab.models.sngan import LATENT, GBlock, SNGANGenerator
+from splitlab.storage import hash_tensors
+from splitlab.training import Progress
+
+INNER = 64
+"""Channels of the last convolution's inverse."""
+SHY = 0.999
+"""An image's values are kept below this before the inverse of tanh."""
+
+
+class InverseGBlock(nn.Module):
+    """[B, after, 2H, 2W] -> [B, before, H, W]: two convolutions with batch norms, beside one."""
+
+    def __init__(self, before: int, after: int, *, halve: bool) -> None:
+        super().__init__()
+        pool = [nn.AvgPool2d(2)] if halve else []
+        self.main = nn.Sequential(
+            nn.BatchNorm2d(after),
+            nn.ReLU(),
+            nn.Conv2d(after, before, 3, padding=1),
+            nn.BatchNorm2d(before),
+            nn.ReLU(),
+            nn.Conv2d(before, before, 3, padding=1),
+            *pool,
+        )
+        self.around = nn.Sequential(nn.Conv2d(after, before, 1), *pool)
+
+    def forward(self, feature: Tensor) -> Tensor:
+        found: Tensor = self.main(feature) + self.around(feature)
+        return found
+
+
+class InverseImage(nn.Module):
+    """Images [B, 3, S, S] in [-1, 1] -> what the last block gave [B, C, S, S]."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(6, INNER, 3, padding=1),
+            nn.BatchNorm2d(INNER),
+            nn.ReLU(),
+            nn.Conv2d(INNER, channels, 3, padding=1),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        straight = torch.atanh(images.clamp(-SHY, SHY))
+        found: Tensor = self.layers(torch.cat([images, straight], 1))
+        return found
+
+
+def chain_of(net: SNGANGenerator) -> list[Block]:
+    """Its parts as blocks, frozen."""
+    blocks, given = [], (LATENT,)
+    value = torch.zeros(1, LATENT, device=next(net.parameters()).device)
+    for number, part in enumerate(net.parts()):
+        with torch.no_grad():
+            value = part(value)
+        made = tuple(value.shape[1:])
+        blocks.append(Block(f"part{number + 1}", part.eval().requires_grad_(False), given, made))
+        given = made
+    return blocks
+
+
+def inverse_of(block: Block) -> nn.Module:
+    """The mirrored module of one part."""
+    if isinstance(block.module, GBlock):
+        halve = block.made[-1] != block.given[-1]
+        return InverseGBlock(block.given[0], block.made[0], halve=halve)
+    if len(block.given) == 1:
+        numbers = block.made[0] * block.made[1] * block.made[2]
+        return nn.Sequential(nn.Flatten(), nn.Linear(numbers, block.given[0]))
+    return InverseImage(block.given[0])
+
+
+def invert(
+    net: SNGANGenerator,
+    schooling: Schooling,
+    *,
+    latents: int,
+    seed: int,
+    device: torch.device,
+    folder: Path | None = None,
+    progress: Progress | None = None,
+) -> tuple[nn.Module, list[dict[str, float]]]:
+    """Train the inverse on latents of the adversary's own; as many as it likes.
+
+    Args:
+        latents: z ~ N(0, I) to learn from.
+        folder: for checkpoints and finished depths.
+
+    Returns:
+        Images [B, 3, S, S] in [-1, 1] -> z [B, 128], in eval mode; and the losses of each depth.
+    """
+    blocks = chain_of(net.to(device))
+    draw = torch.Generator().manual_seed(seed)
+    inputs = torch.randn(latents, LATENT, generator=draw).to(device)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        inverses = [inverse_of(block).to(device) for block in blocks]
+    lessons = Lessons.of(blocks, inputs)
+    shelf = None
+    if folder is not None:
+        about = {"schooling": vars(schooling), "inputs": hash_tensors({"z": inputs}), "seed": seed}
+        shelf = Shelf(folder / "blocks", about, blocks, schooling.whole_cycle, keep_last=True)
+    told = divide_and_conquer(
+        inverses,
+        lessons,
+        schooling,
+        seed=seed,
+        device=device,
+        shelf=shelf,
+        checkpoint=folder / "inverse.pt" if folder is not None else None,
+        progress=progress,
+    )
+    return nn.Sequential(*reversed(inverses)).eval(), told

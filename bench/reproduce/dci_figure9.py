@@ -1,0 +1,154 @@
+"""Figure 9 of DCI (Dong et al.): what noise and dropout cost in accuracy, and what they save."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from bench.reproduce.dci_setup import (
+    NOTES,
+    QUICK_NOTE,
+    SETUP,
+    SOURCE,
+    at,
+    ceiling,
+    data_free,
+)
+from bench.reproduce.experiment import (
+    Claim,
+    Experiment,
+    ExtraTable,
+    Found,
+    Measurement,
+    Place,
+    Row,
+    Scale,
+)
+from bench.reproduce.levels import Curve, levels_figure
+from bench.reproduce.run import Framed
+from splitlab.record import Record
+
+DEPTH: Mapping[Scale, int] = {"quick": 5, "paper": 18}
+"""The paper's own depth is of ResNet-50, layer3.3: four fifths of the convolutions."""
+LEVELS: Mapping[Scale, Mapping[str, Sequence[float]]] = {
+    "quick": {
+        "gaussian": (0.1, 0.3, 1.0),
+        "laplace": (0.1, 0.3, 1.0),
+        "dropout": (0.3, 0.6, 0.9),
+    },
+    "paper": {
+        "gaussian": (0.05, 0.1, 0.2, 0.3, 0.5, 1.0),
+        "laplace": (0.05, 0.1, 0.2, 0.3, 0.5, 1.0),
+        "dropout": tuple(number / 10 for number in range(1, 10)),
+    },
+}
+KNOWING = {"unaware": frozenset({"head"}), "adaptive": frozenset({"head", "defense"})}
+LEVEL_NOTE = (
+    "Level: standard deviation in units of the feature (Laplace: b = level / sqrt 2), or the "
+    "probability that an element is lost. Fresh for every request; nothing is clipped or rescaled."
+)
+
+
+@Framed
+def figure9(scale: Scale) -> Experiment:
+    """DCI against three defences at several levels, knowing of them and not."""
+    measurements: list[Measurement] = []
+    rows: list[Row] = []
+
+    def attacked(place: Place, label: str, who: str, knows: frozenset[str]) -> None:
+        one = data_free(scale, place, "dci", name=who, options={"cycle_to": "k"})
+        measurements.append(replace(one, knows=knows))
+        rows.append(Row(one.key, label, f"DCI, {who}", (one.key,)))
+
+    none = at(scale, DEPTH[scale], name="none")
+    attacked(none, "no defence", "undefended", KNOWING["unaware"])
+    bound = ceiling(scale, none)
+    measurements.append(bound)
+    rows.append(Row(bound.key, "no defence: ceiling", "queries", (bound.key,)))
+    for defense, levels in LEVELS[scale].items():
+        for level in levels:
+            text = f"{defense}:level={level:g}"
+            place = at(scale, DEPTH[scale], text, f"{defense}-{level:g}")
+            for who, knows in KNOWING.items():
+                attacked(place, text, who, knows)
+    return Experiment(
+        name="dci-figure9",
+        title="DCI, Figure 9",
+        source=f"{SOURCE}, Figure 9",
+        scale=scale,
+        setup=SETUP[scale].model_copy(update={"head_end": none.head_end}),
+        measurements=tuple(measurements),
+        rows=tuple(rows),
+        claims=tuple(_claims(scale)),
+        notes=(*NOTES, LEVEL_NOTE, *((QUICK_NOTE,) if scale == "quick" else ())),
+        extra=lambda found: [_table(found, scale)],
+        figure=lambda found: levels_figure(_curves(found, scale)),
+    )
+
+
+def _claims(scale: Scale) -> list[Claim]:
+    """More of a defence leaks less and costs more; an adversary who knows of it reads more."""
+    found = []
+    for defense, levels in LEVELS[scale].items():
+        low, high = (f"{defense}-{level:g}" for level in (levels[0], levels[-1]))
+        found += [
+            Claim(
+                f"The most {defense} leaks less than the least (adaptive)",
+                "psnr",
+                f"{high}/adaptive",
+                "below",
+                f"{low}/adaptive",
+                otherwise="this defence hides nothing from an adversary who knows of it",
+            ),
+            Claim(
+                f"The most {defense} costs accuracy beside the least",
+                "accuracy_change",
+                f"{high}/adaptive",
+                "below",
+                f"{low}/adaptive",
+                margin=1.0,
+                otherwise="this much of it is free",
+            ),
+            Claim(
+                f"Knowing of {defense} helps at its highest level",
+                "psnr",
+                f"{high}/adaptive",
+                "above",
+                f"{high}/unaware",
+                otherwise="training through the defence adds nothing",
+            ),
+        ]
+    return found
+
+
+def _curves(found: Found, scale: Scale) -> list[Curve]:
+    """Accuracy and 100 / PSNR of the adaptive attack against the level, means over seeds."""
+    curves = []
+    start = _means(found, "none/undefended")
+    for defense, levels in LEVELS[scale].items():
+        means = {level: _means(found, f"{defense}-{level:g}/adaptive") for level in levels}
+        points = {0.0: start, **means}
+        measured = tuple((level, *mean) for level, mean in points.items() if mean is not None)
+        curves.append(Curve(defense, measured))
+    return curves
+
+
+def _means(found: Found, key: str) -> tuple[float, float] | None:
+    """(accuracy in %, 100 / PSNR)."""
+    made = [r for own in found.values() if isinstance(r := own.get(key), Record)]
+    decibels = [m for r in made if (m := r.leakage["psnr"].mean) is not None]
+    if not decibels:
+        return None
+    accuracy = sum(r.utility["accuracy"] for r in made) / len(made)
+    return accuracy, 100 / (sum(decibels) / len(decibels))
+
+
+def _table(found: Found, scale: Scale) -> ExtraTable:
+    """The curves as numbers."""
+    lines = [
+        (curve.name, f"{level:g}", f"{accuracy:.1f}", f"{inverse:.2f}")
+        for curve in _curves(found, scale)
+        for level, accuracy, inverse in curve.points
+    ]
+    columns = ("defence", "level", "accuracy [%]", "100 / PSNR of the adaptive attack")
+    return ExtraTable("Utility against defence", columns, tuple(lines), LEVEL_NOTE)

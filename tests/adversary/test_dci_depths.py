@@ -1,0 +1,108 @@
+"""One training of DCI serves every depth; large features are computed batch by batch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from worlds import INPUT, capture, images, tiny_head
+
+from adversary.attack import Observation
+from adversary.chain import Block
+from adversary.dci import DCI
+from adversary.dci_lessons import Lessons
+from adversary.threat import AuxImages, ThreatModel
+from splitlab.contracts import ArchSpec
+from splitlab.randomness import generator
+
+ARCH = ArchSpec(name="tiny_cnn", input=INPUT)
+OWN = {"data": "own", "images": 32, "epochs": 2, "tune_epochs": 1, "batch_size": 16}
+
+
+class Listening:
+    """Progress that notes the names of what is done."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def task(self, name: str, *_: object) -> Listening:
+        self.names.append(name)
+        return self
+
+    def advance(self, *_: object) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def granted(point: str) -> ThreatModel:
+    aux = AuxImages(images(48, 1), images(4, 2), "synthetic")
+    return ThreatModel(arch=ARCH, head_end=point, head=tiny_head(point), input=INPUT, aux=aux)
+
+
+def fitted(
+    point: str, path: Path | None, threat: ThreatModel | None = None, **more: object
+) -> tuple[torch.Tensor, list[str]]:
+    """Reconstructions, and what was trained for them."""
+    heard = Listening()
+    attack = DCI.configured({**OWN, "cycle_to": "k", **more})
+    reconstruct = attack.fit(
+        threat or granted(point), generator(0), checkpoint=path, progress=heard
+    )
+    seen = capture(tiny_head(point))
+    ids = tuple(map(str, range(len(seen))))
+    return reconstruct(Observation(ids, seen)).images, heard.names
+
+
+def test_a_shallower_adversary_finds_its_inverses_on_the_shelf(tmp_path: Path) -> None:
+    _, deep = fitted("block2", tmp_path / "deep.pt")
+    assert deep == ["block 1 A", "block 2 A", "block 2 B"]
+    taken, trained = fitted("block1", tmp_path / "shallow.pt")
+    assert trained == []
+    alone, own = fitted("block1", None)
+    assert own == ["block 1 A"]
+    assert torch.equal(taken, alone)
+
+
+def test_a_deeper_adversary_goes_on_from_a_shallower_one(tmp_path: Path) -> None:
+    fitted("block1", tmp_path / "shallow.pt")
+    taken, trained = fitted("block2", tmp_path / "deep.pt")
+    assert trained == ["block 2 A", "block 2 B"]
+    assert torch.equal(taken, fitted("block2", None)[0])
+
+
+@pytest.mark.parametrize("more", [{"epochs": 3}, {"cycle_to": "L"}, {"layer": 0.5}])
+def test_other_settings_take_nothing_from_the_shelf(tmp_path: Path, more: dict) -> None:
+    fitted("block1", tmp_path / "one.pt")
+    assert fitted("block2", tmp_path / "two.pt", **more)[1][0] == "block 1 A"
+
+
+def test_what_a_defence_made_different_is_not_kept_for_others(tmp_path: Path) -> None:
+    defended = replace(granted("block2"), defense="gaussian:level=0.5")
+    _, first = fitted("block2", tmp_path / "one.pt", defended)
+    assert first == ["block 1 A", "block 2 A", "block 2 B"]
+    plain, second = fitted("block2", tmp_path / "two.pt")
+    assert second == ["block 2 A", "block 2 B"]
+    again, third = fitted("block2", tmp_path / "three.pt", defended)
+    assert third == ["block 2 A", "block 2 B"]
+    assert not torch.equal(plain, again)
+
+
+def test_kept_features_and_those_of_a_batch_are_the_same() -> None:
+    torch.manual_seed(0)
+    blocks = [
+        Block(name, nn.Linear(4, 4).requires_grad_(False), (4,), (4,)) for name in ("one", "two")
+    ]
+    inputs = torch.randn(300, 4, generator=generator(1))
+    kept = Lessons.of(blocks, inputs, prepare=lambda value: 2 * value)
+    made = Lessons.of(blocks, inputs, prepare=lambda value: 2 * value, most=0)
+    assert kept.kept is not None
+    assert made.kept is None
+    rows = torch.tensor([5, 299, 0])
+    for one, other in zip(kept.levels(rows), made.levels(rows), strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+    assert torch.equal(kept.levels(rows)[0], 2 * inputs[rows])

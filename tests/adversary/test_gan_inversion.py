@@ -1,0 +1,63 @@
+"""Inverting a generator: the mirrors fit, the chain is the generator, a latent is found again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from adversary.dci_training import Schooling
+from adversary.gan_inversion import chain_of, inverse_of, invert
+from splitlab.models.sngan import SNGANGenerator
+from splitlab.randomness import generator
+from splitlab.training.gan import GanRecipe, train_sngan
+
+CPU = torch.device("cpu")
+SHORT = Schooling(2, 3e-3, 1, 1e-3, 32, 1.0, 1.0, 1.0, True)
+
+
+def small() -> SNGANGenerator:
+    torch.manual_seed(0)
+    return SNGANGenerator(32, 4).requires_grad_(False).eval()
+
+
+@pytest.mark.parametrize(("size", "width"), [(32, 4), (64, 16)])
+def test_every_part_has_a_mirror_of_its_shapes(size: int, width: int) -> None:
+    torch.manual_seed(0)
+    net = SNGANGenerator(size, width).eval()
+    value = torch.randn(2, 128, generator=generator(0))
+    blocks = chain_of(net)
+    assert len(blocks) == len(net.parts())
+    with torch.no_grad():
+        images = net(value)
+        for block in blocks:
+            found = inverse_of(block)(torch.randn(2, *block.made))
+            assert tuple(found.shape[1:]) == block.given
+            value = block.module(value)
+    assert torch.equal(value, images)
+
+
+def test_latents_come_nearer_and_a_finished_inversion_is_read_back(tmp_path: Path) -> None:
+    net = small()
+    inverse, told = invert(net, SHORT, latents=48, seed=1, device=CPU, folder=tmp_path)
+    assert [one["block"] for one in told] == [1, 2, 3, 4, 5]
+    z, others = torch.randn(2, 64, 128, generator=generator(5)).unbind()
+    with torch.no_grad():
+        found = inverse(net(z))
+        assert float((found - z).abs().mean()) < float((others - z).abs().mean())
+        again, nothing = invert(net, SHORT, latents=48, seed=1, device=CPU, folder=tmp_path)
+        assert nothing == []
+        assert torch.equal(again(net(z)), found)
+
+
+@pytest.mark.slow
+def test_an_sngan_learns_the_colour_of_its_images() -> None:
+    draw = generator(3)
+    grey = (0.2 + 0.02 * torch.randn(32, 3, 32, 32, generator=draw)).clamp(0, 1)
+    recipe = GanRecipe(width=4, epochs=40, batch_size=32, learning_rate=2e-3, rounds=2)
+    net, history = train_sngan(grey.mul(255).byte(), recipe, seed=1, device=CPU)
+    with torch.no_grad():
+        made = (net(torch.randn(32, 128, generator=generator(2))) + 1) / 2
+    assert abs(float(made.mean()) - 0.2) < 0.15
+    assert history.epochs == 40

@@ -1,0 +1,138 @@
+"""DCI's tables and figures from records with known numbers; checkpoints in place of training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from reproductions import interval, made, small
+from safetensors.torch import save_file
+from typer.testing import CliRunner
+
+from bench.cli import app
+from bench.reproduce.dci_figure4 import figure4
+from bench.reproduce.dci_figure9 import LEVELS, figure9
+from bench.reproduce.dci_gan import CONFIGS
+from bench.reproduce.dci_gan_page import claims
+from bench.reproduce.dci_setup import BLOCKS
+from bench.reproduce.dci_table2 import table2
+from bench.reproduce.levels import Curve, levels_figure
+from bench.reproduce.networks import Networks
+from bench.reproduce.request import Request
+from bench.reproduce.run import reproduce
+from splitlab.data import load_splits
+from splitlab.errors import BadInput, Mismatch
+from splitlab.models import build
+
+
+def curve(values):
+    """Records of DCI at block 1, 2, ... of the quick network."""
+    return {
+        f"block-{depth}/dci": made(f"block-{depth}/dci", psnr=value, place=f"block-{depth}")
+        for depth, value in enumerate(values, 1)
+    }
+
+
+def test_figure_4_says_seed_by_seed_whether_psnr_falls():
+    experiment = figure4.build("quick")
+    falling = [30.0, 25, 26, 22, 20, 19, 18, 17]
+    (table,) = experiment.extra({0: curve(falling), 1: curve(falling[::-1])})
+    assert [row[-1] for row in table.rows] == ["holds", "does not hold"]
+    assert table.rows[0][2] == "-0.98"
+    assert table.rows[0][1].startswith("30.0, 25.0, 26.0")
+    assert len(experiment.places) == len(BLOCKS["quick"]) == 8
+    assert len(BLOCKS["paper"]) == 22
+
+
+def test_table_2_has_the_papers_columns_and_times():
+    experiment = table2.build("quick")
+    slow = made("block-7/rmle", psnr=11.0, place="block-7", images=8.0, reconstruct_seconds=20.0)
+    leakage = {**slow.leakage, "mse": interval(0.08), "lpips_alex": none()}
+    slow = slow.model_copy(update={"leakage": leakage})
+    (table,) = experiment.extra({0: {"block-7/rmle": slow}})
+    (row,) = table.rows
+    assert row[:8] == ("7", "rMSE", "0.0800", "n/a", "11.00", "0.500", "1.0", "10")
+    assert row[8:] == ("0.082", "1.082", "10.9", "210")
+
+
+def none():
+    return interval(0.0).model_copy(update={"mean": None, "why": "no weights"})
+
+
+def test_every_row_but_the_bounds_sees_synthetic_images_alone():
+    for measurement in table2.build("quick").measurements:
+        real = "real" in measurement.key or "ceiling" in measurement.key
+        assert (measurement.synthetic is None) == real
+        assert "observe" not in measurement.knows or real
+
+
+def test_figure_9_draws_accuracy_and_the_inverse_of_psnr():
+    experiment = figure9.build("quick")
+    found = {"none/undefended": made("none/undefended", psnr=25.0, accuracy=80.0)}
+    for level in LEVELS["quick"]["gaussian"]:
+        key = f"gaussian-{level:g}/adaptive"
+        found[key] = made(key, psnr=20.0, accuracy=60.0, place=f"gaussian-{level:g}")
+    (table,) = experiment.extra({0: found})
+    assert ("gaussian", "0", "80.0", "4.00") in table.rows
+    assert ("gaussian", "0.3", "60.0", "5.00") in table.rows
+    drawn = experiment.figure({0: found})
+    assert drawn.startswith("<svg")
+    for word in ("gaussian", "laplace", "dropout", "100 / PSNR", "accuracy [%]"):
+        assert word in drawn
+    assert levels_figure([Curve("a", ())]).startswith("<svg")
+
+
+def test_the_generators_verdicts_are_its_numbers():
+    row = {
+        "second_generation_psnr": 22.0,
+        "floor_psnr": 12.0,
+        "latent_error": 0.5,
+        "latent_error_of_others": 1.1,
+    }
+    assert all(": holds (" in claim for claim in claims([row]))
+    worse = {**row, "second_generation_psnr": 11.0, "latent_error": 1.2}
+    assert all("does not hold" in claim for claim in claims([row, worse]))
+    assert CONFIGS["paper"].gan.width == 1024
+
+
+def test_a_checkpoint_is_taken_in_place_of_training(tmp_path):
+    splits = load_splits("photo-patches", size=16, limits={"train": 64})
+    setup = small().setup.counted(splits)
+    net = build(setup.arch(len(splits.classes)), seed=5).net
+    path = tmp_path / "net.safetensors"
+    save_file(net.state_dict(), path)
+    request = Request(out=tmp_path / "run", weights=path)
+    state, facts = Networks(setup, request, 0, splits, tmp_path).undefended
+    assert facts["epochs"] == 0
+    assert all(torch.equal(state[key], value) for key, value in net.state_dict().items())
+    other = replace(request, weights=tmp_path / "other.safetensors")
+    save_file({"a": torch.zeros(1)}, other.weights)
+    with pytest.raises(Mismatch, match="another network"):
+        _ = Networks(setup, other, 0, splits, tmp_path).undefended
+
+
+def test_a_checkpoint_is_refused_where_networks_learn_with_a_defence(tmp_path):
+    path = tmp_path / "net.safetensors"
+    save_file({"a": torch.zeros(1)}, path)
+    experiment = small()
+    many = replace(experiment.measurements[-1].place, name="other", defense="ensembler:N=2,P=1")
+    learned = replace(
+        experiment,
+        measurements=(
+            *experiment.measurements[:-1],
+            replace(experiment.measurements[-1], place=many),
+        ),
+        rows=(),
+        claims=(),
+    )
+    with pytest.raises(BadInput, match="trains networks with"):
+        reproduce(learned, Request(out=tmp_path / "run", weights=path))
+    done = CliRunner().invoke(app, ["reproduce", "ensembler-text", "--weights", str(path)])
+    assert done.exit_code == 2
+    assert "--weights" in done.output
+    gone = CliRunner().invoke(
+        app, ["reproduce", "dci-table2", "--weights", "nowhere.pth", "--out", str(tmp_path / "x")]
+    )
+    assert gone.exit_code == 2
+    assert "there is no such file" in gone.output
