@@ -33,12 +33,17 @@ class RepVGGBlock(nn.Module):
         same = before == after and stride == 1
         self.rbr_identity = nn.BatchNorm2d(before) if same else None
         self.rbr_dense = _normed(before, after, 3, stride)
-        self.rbr_1x1 = _normed(before, after, 1, stride)
+        # Subsampled in front of the convolution and not by its stride, which is the same: for the
+        # strided kind torch's CPU kernels write past their memory if it has 2 to 7 channels, lying
+        # channels last, and its weights' gradient is taken.
+        self.rbr_1x1 = _normed(before, after, 1, 1)
+        self.stride = stride
         self.nonlinearity = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, before, H, W] -> [B, after, H/stride, W/stride]."""
-        out = self.rbr_dense(x) + self.rbr_1x1(x)
+        sparse = x if self.stride == 1 else x[:, :, :: self.stride, :: self.stride]
+        out = self.rbr_dense(x) + self.rbr_1x1(sparse)
         if self.rbr_identity is not None:
             out = out + self.rbr_identity(x)
         return self.nonlinearity(out)

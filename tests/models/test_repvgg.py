@@ -70,6 +70,15 @@ def test_each_block_ends_at_a_split_point() -> None:
     assert part.output_shape == (32, 8, 8)
 
 
+def test_it_can_be_trained_channels_last() -> None:
+    arch = ArchSpec(name="repvgg_mini", classes=3)
+    net = build(arch, seed=0).to(memory_format=torch.channels_last)
+    images = torch.rand(32, 3, 32, 32).contiguous(memory_format=torch.channels_last)
+    for _ in range(3):
+        net(images).square().sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in net.parameters())
+
+
 def test_a_network_without_blocks_cannot_be_merged() -> None:
     net = build(ArchSpec(name="tiny_cnn"), seed=0)
     with pytest.raises(BadInput, match="form=train"):
