@@ -58,12 +58,12 @@ MADE: Mapping[Scale, Synthetic] = {
 """The adversary's images; batches that `Synthetic.HELD_OUT` more come out even with."""
 OPTIONS: Mapping[Scale, Mapping[str, Mapping[str, Any]]] = {
     "quick": {
-        "dci": {"images": 512, "cycle_to": "k"},
-        "psim": {"epochs": 100},
-        "gmi": {"epochs": 60},
-        "rmle": {"steps": 1000},
-        "ddream": {"steps": 500},
-        "di": {"steps": 500},
+        "dci": {"images": 512, "epochs": 20, "tune_epochs": 20, "cycle_to": "k"},
+        "psim": {"epochs": 60},
+        "gmi": {"epochs": 40, "steps": 300},
+        "rmle": {"steps": 500},
+        "ddream": {"steps": 300},
+        "di": {"steps": 300},
         "decoder": {"epochs": 40},
     },
     "paper": {
@@ -88,7 +88,7 @@ NOTES = (
     "distribution with chosen-input queries, which the threat model forbids.",
 )
 QUICK_NOTE = (
-    "Quick scale: a RepVGG of eight blocks on photo-patches, 512 synthetic images, 40 epochs a "
+    "Quick scale: a RepVGG of eight blocks on photo-patches, 512 synthetic images, 20 epochs a "
     "phase; the cycle's loss ends at block k. The paper's numbers are RepVGG-A0's on ImageNet at "
     "its block 21; they stand here for the directions, not for the values."
 )

@@ -50,12 +50,6 @@ METHODS = (
     ("decoder", "decoder on synthetic pairs"),
     ("dci", "DCI"),
 )
-ABLATIONS = (
-    ("no cycle loss", {"preset": "no-cycle"}),
-    ("no loss of a layer", {"preset": "no-layer"}),
-    ("phase A alone", {"preset": "greedy"}),
-    ("end to end, as many steps", {"preset": "end-to-end"}),
-)
 LEAKS = ("mse", "lpips_alex", "psnr", "ssim")
 COLUMNS = (
     "block",
@@ -75,7 +69,7 @@ COLUMNS = (
 
 @Framed
 def table2(scale: Scale) -> Experiment:
-    """Every rival, DCI, its ablations, and DCI on as many real images."""
+    """Every rival, DCI, and DCI on as many real images."""
     setup, made = SETUP[scale], MADE[scale]
     measurements: list[Measurement] = []
     rows: list[Row] = []
@@ -98,20 +92,6 @@ def table2(scale: Scale) -> Experiment:
         add(on_real(scale, place, made.images, share), f"block {depth}: DCI on real images", "real")
         add(ceiling(scale, place), f"block {depth}: ceiling", "decoder with queries")
         claims += _claims(place.name, depth, made.images)
-    place = at(scale, DEPTHS[scale][-1])
-    for label, options in ABLATIONS:
-        made_so = data_free(scale, place, "dci", name=str(options["preset"]), options=options)
-        add(made_so, f"block {DEPTHS[scale][-1]}: DCI, {label}", "ablation")
-        claims.append(
-            Claim(
-                f"DCI as it is beats DCI with {label} (block {DEPTHS[scale][-1]})",
-                "psnr",
-                f"{place.name}/dci",
-                "above",
-                made_so.key,
-                otherwise="this part of the method adds nothing here",
-            )
-        )
     return Experiment(
         name="dci-table2",
         title="DCI, Table 2",

@@ -15,6 +15,7 @@ EXPERIMENTS = {
     "dci-figure4": "bench.reproduce.dci_figure4:figure4",
     "dci-figure9": "bench.reproduce.dci_figure9:figure9",
     "dci-figure12": "bench.reproduce.dci_figure12:figure12",
+    "dci-ablations": "bench.reproduce.dci_ablations:ablations",
     "dci-gan": "bench.reproduce.dci_gan:reproduce",
     "ensembler-text": "bench.reproduce.text:reproduce",
 }

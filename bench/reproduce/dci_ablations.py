@@ -1,0 +1,70 @@
+"""What each part of DCI (Dong et al.) does: its losses, its second phase, blocks one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bench.reproduce.dci_setup import (
+    NOTES,
+    QUICK_NOTE,
+    SETUP,
+    SOURCE,
+    at,
+    ceiling,
+    data_free,
+)
+from bench.reproduce.experiment import Claim, Experiment, Row, Scale
+from bench.reproduce.run import Framed
+
+DEPTH: Mapping[Scale, int] = {"quick": 5, "paper": 21}
+WHOLE = "as it is, the cycle's loss to the feature"
+VARIANTS: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
+    ("short-cycle", "the cycle's loss to block k alone", {"cycle_to": "k"}),
+    ("no-cycle", "no cycle loss", {"preset": "no-cycle"}),
+    ("no-layer", "no loss of a layer", {"preset": "no-layer"}),
+    ("greedy", "phase A alone", {"preset": "greedy"}),
+    ("end-to-end", "all blocks at once, as many steps", {"preset": "end-to-end"}),
+)
+
+
+@Framed
+def ablations(scale: Scale) -> Experiment:
+    """DCI as it is, and without each of its parts."""
+    place = at(scale, DEPTH[scale])
+    whole = data_free(scale, place, "dci", name="whole", options={"cycle_to": "L"})
+    without = [
+        data_free(scale, place, "dci", name=name, options={"cycle_to": "L", **options})
+        for name, _, options in VARIANTS
+    ]
+    bound = ceiling(scale, place)
+    lines = [
+        (WHOLE, whole),
+        *((label, m) for (_, label, _), m in zip(VARIANTS, without, strict=True)),
+    ]
+    return Experiment(
+        name="dci-ablations",
+        title="DCI: what each part of it does",
+        source=f"{SOURCE}; ablations that it leaves out",
+        scale=scale,
+        setup=SETUP[scale],
+        measurements=(whole, *without, bound),
+        rows=(
+            *(Row(m.key, label, "DCI", (m.key,)) for label, m in lines),
+            Row(bound.key, "ceiling", "queries", (bound.key,)),
+        ),
+        claims=tuple(
+            Claim(
+                f"DCI as it is beats DCI with {label}",
+                "psnr",
+                whole.key,
+                "above",
+                measured.key,
+                otherwise="this part of the method adds nothing here",
+            )
+            for label, measured in lines[1:]
+        ),
+        notes=(*NOTES, *((QUICK_NOTE,) if scale == "quick" else ())),
+        baseline=place.name,
+        timed=True,
+    )
