@@ -6,7 +6,6 @@ norms; an attack is one forward pass.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -27,7 +26,7 @@ from adversary.threat import AuxImages, ThreatModel
 from splitlab.contracts import InputSpec
 from splitlab.contracts.ranges import BatchSize, Epochs, LearningRate, Steps, Weight
 from splitlab.errors import BadInput
-from splitlab.storage import hash_tensors, lock
+from splitlab.storage import hash_tensors
 from splitlab.training import Progress, Silent, choose_device
 
 PIECE = 128
@@ -107,6 +106,7 @@ class DCI(Attack):
             "learned_from": f"{len(images)} {self.data} images",
             "blocks": [block.name for block in blocks],
             "losses": told,
+            "from_shelf": len(blocks) - len(told) if self.divided else 0,
             "parameters": sum(p.numel() for one in inverses for p in one.parameters()),
         }
 
@@ -157,17 +157,16 @@ class DCI(Attack):
             clear = clear and threat.wire in (None, "FP32")
             folder = checkpoint.with_name("blocks")
             shelf = Shelf(folder, about, lessons.blocks, schooling.whole_cycle, clear)
-        with lock(shelf.folder) if shelf else nullcontext():
-            return divide_and_conquer(
-                inverses,
-                lessons,
-                schooling,
-                seed=seed,
-                device=place,
-                shelf=shelf,
-                checkpoint=checkpoint,
-                progress=progress,
-            )
+        return divide_and_conquer(
+            inverses,
+            lessons,
+            schooling,
+            seed=seed,
+            device=place,
+            shelf=shelf,
+            checkpoint=checkpoint,
+            progress=progress,
+        )
 
     def _schooling(self) -> Schooling:
         return Schooling(

@@ -12,10 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from torch import Tensor, nn
 
 from adversary.chain import Block
-from splitlab.storage import canonical_json, hash_tensors, read_tensors, sha256, write_tensors
+from splitlab.storage import (
+    canonical_json,
+    hash_tensors,
+    lock,
+    read_tensors,
+    sha256,
+    write_tensors,
+)
 
 REMEDY = "remove it; the blocks are trained again"
 
@@ -46,6 +54,10 @@ class Shelf:
                 nn.ModuleList(inverses[:k]).load_state_dict(saved)
                 return k
         return 0
+
+    def turn(self) -> FileLock:
+        """Held by whoever trains for this folder."""
+        return lock(self.folder)
 
     def put(self, inverses: Sequence[nn.Module]) -> None:
         """Keep the first k inverses, those of a finished depth."""

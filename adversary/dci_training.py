@@ -5,6 +5,7 @@ after another, each first alone (phase A) and then together with those before it
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,8 +85,9 @@ def divide_and_conquer(
     A finished phase is never repeated: each keeps a checkpoint of its own beside `checkpoint`, and
     `shelf` has the inverses of every finished depth.
     """
-    told = []
-    for k in range(1 + (shelf.take(inverses) if shelf else 0), len(inverses) + 1):
+    told: list[dict[str, float]] = []
+
+    def depth(k: int) -> None:
         facts: dict[str, float] = {"block": k}
         phases = [("A", [inverses[k - 1]], schooling.epochs, schooling.rate)]
         if k > 1 and schooling.tune_epochs:
@@ -107,6 +109,16 @@ def divide_and_conquer(
         told.append(facts)
         if shelf:
             shelf.put(inverses[:k])
+
+    last = len(inverses)
+    # Whoever trains what others want too keeps them waiting, so that it is trained once.
+    with shelf.turn() if shelf else nullcontext():
+        first = 1 + (shelf.take(inverses) if shelf else 0)
+        shared = last if shelf is None or shelf.keep_last else last - 1
+        for k in range(first, shared + 1):
+            depth(k)
+    for k in range(max(first, shared + 1), last + 1):
+        depth(k)
     for inverse in inverses:
         inverse.requires_grad_(False).eval()
     return told

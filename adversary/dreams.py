@@ -26,9 +26,9 @@ ROWS = 128
 """Images that are drawn together, sharing their statistics."""
 ASKS: Mapping[str, frozenset[str]] = {
     "undefended": frozenset({"head", "bodies", "tail"}),
-    "adaptive": frozenset({"head", "bodies", "tail", "defense"}),
     "unaware": frozenset({"head", "bodies", "tail"}),
 }
+"""Nothing in these methods would use what is known of a defence."""
 
 
 class DeepInversion(Attack):

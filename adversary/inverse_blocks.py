@@ -2,6 +2,8 @@
 
 - Map to equal or smaller map: as many convolutions, with upsampling where the block has a stride,
   and a shortcut where it has one. Tokens that fill a square are read as a map.
+- Bottleneck (1x1, 3x3, 1x1, also the widening kind): the three in reverse. Each is a block of its
+  own; the paper inverts those of a stage as one group.
 - Map to vector: the vector spread over the map, then convolutions.
 - Vector to vector, tokens to tokens: linear layers.
 
@@ -12,7 +14,7 @@ one too. The first block is fed an image; its inverse ends in a plain convolutio
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +24,7 @@ from adversary.feature_map import FeatureMap
 from splitlab.contracts import FeatureSpec
 
 MOST_CONVOLUTIONS = 4
-"""Of the mirrored path; a group of bottlenecks has more, of which so many are mirrored."""
+"""Of the mirrored path, where a block has more."""
 
 
 class InverseBlock(nn.Module):
@@ -34,6 +36,7 @@ class InverseBlock(nn.Module):
         shortcut: whether it has a connection around them.
         positive: whether its input is never below 0.
         image: whether its input is the image.
+        inner: channels inside a bottleneck; None for any other block.
     """
 
     def __init__(
@@ -45,13 +48,17 @@ class InverseBlock(nn.Module):
         shortcut: bool = False,
         positive: bool = True,
         image: bool = False,
+        inner: int | None = None,
     ) -> None:
         super().__init__()
         self.given = given
         self.positive = positive and not image
         self.read, channels, side = _read(made)
         if len(given) == 3:
-            self.main = _mirrored(given, channels, side, convolutions, image)
+            if inner is not None and not image and side != (1, 1):
+                self.main = _bottleneck(given, channels, side, inner)
+            else:
+                self.main = _mirrored(given, channels, side, convolutions, image)
             self.around = _around(given, channels, side) if shortcut and not image else None
         elif len(given) == len(made) and given[:-1] == made[:-1]:
             wide = max(given[-1], made[-1])
@@ -109,6 +116,17 @@ def _mirrored(
     return nn.Sequential(*layers)
 
 
+def _bottleneck(
+    given: tuple[int, ...], channels: int, side: tuple[int, int], inner: int
+) -> nn.Sequential:
+    return nn.Sequential(
+        *(nn.Conv2d(channels, inner, 1), nn.BatchNorm2d(inner), nn.ReLU()),
+        *([nn.Upsample(size=given[1:], mode="nearest")] if side != given[1:] else []),
+        *_unit(inner, inner),
+        *(nn.Conv2d(inner, given[0], 1), nn.BatchNorm2d(given[0])),
+    )
+
+
 def _up(given: tuple[int, ...], side: tuple[int, int], number: int, doublings: int) -> nn.Module:
     """The next upsampling; the last one meets the given sides, be they odd."""
     if number == doublings - 1:
@@ -148,7 +166,19 @@ def mirror(
         shortcut=_adds(module),
         positive=positive,
         image=image,
+        inner=_inner(kernels),
     )
+
+
+def _inner(kernels: Sequence[nn.Conv2d]) -> int | None:
+    """Channels between two 1x1 convolutions, where a larger one stands there."""
+    points = [kernel for kernel in kernels if kernel.kernel_size == (1, 1)]
+    for kernel in kernels:
+        before = any(point.out_channels == kernel.in_channels for point in points)
+        behind = any(point.in_channels == kernel.out_channels for point in points)
+        if kernel.kernel_size != (1, 1) and before and behind:
+            return kernel.in_channels
+    return None
 
 
 def _adds(module: nn.Module) -> bool:

@@ -36,13 +36,12 @@ def figure12(scale: Scale) -> Experiment:
     setup = SETUP[scale]
     measured: list[tuple[str, str, Measurement]] = []
     for count in (few, many):
-        share = count / (setup.auxiliary or 10_000)
         # As many steps with few images as with many: the row is about images.
         whole = DCI.configured(OPTIONS[scale]["dci"])
         epochs = {
             name: round(getattr(whole, name) * many / count) for name in ("epochs", "tune_epochs")
         }
-        real = on_real(scale, place, count, share)
+        real = on_real(scale, place, count)
         real = replace(real, options={**real.options, **epochs})
         made = replace(MADE[scale], images=count)
         synthetic = data_free(

@@ -30,7 +30,8 @@ ONE_TRAINING = (
     "The cycle's loss ends at block k, so that the inverses of a depth are those of a shallower "
     "adversary with more blocks behind them: one training serves every depth, each attacked by an "
     "adversary who knows the head that ends there and no layer behind it but the statistics that "
-    "the synthetic images were made of."
+    "the synthetic images were made of. The paper also inverts the last linear layer, which is not "
+    "measured here."
 )
 
 

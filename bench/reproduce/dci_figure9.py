@@ -43,6 +43,10 @@ LEVELS: Mapping[Scale, Mapping[str, Sequence[float]]] = {
     },
 }
 KNOWING = {"unaware": frozenset({"head"}), "adaptive": frozenset({"head", "defense"})}
+OTHER_NETWORK = (
+    "The paper's figure is of ResNet-50 behind layer3.3, four fifths of its convolutions; this one "
+    "is of the other experiments' RepVGG, at a like depth."
+)
 LEVEL_NOTE = (
     "Level: standard deviation in units of the feature (Laplace: b = level / sqrt 2), or the "
     "probability that an element is lost. Fresh for every request; nothing is clipped or rescaled."
@@ -80,7 +84,7 @@ def figure9(scale: Scale) -> Experiment:
         measurements=tuple(measurements),
         rows=tuple(rows),
         claims=tuple(_claims(scale)),
-        notes=(*NOTES, LEVEL_NOTE, *((QUICK_NOTE,) if scale == "quick" else ())),
+        notes=(*NOTES, OTHER_NETWORK, LEVEL_NOTE, *((QUICK_NOTE,) if scale == "quick" else ())),
         extra=lambda found: [_table(found, scale)],
         figure=lambda found: levels_figure(_curves(found, scale)),
     )

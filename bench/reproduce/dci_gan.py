@@ -28,6 +28,7 @@ from splitlab.models.sngan import LATENT, SNGANGenerator
 from splitlab.randomness import generator
 from splitlab.storage import (
     canonical_json,
+    hash_tensors,
     read_json,
     read_tensors,
     require_writable,
@@ -43,7 +44,8 @@ NAME = "dci-gan"
 PIECE = 64
 NOTE = (
     "x = G(z) for latents of a victim; z' = inverse(x); x'' = G(z'). The inverse learned on the "
-    "adversary's own latents, of which there are as many as it likes. Floor: G of other latents."
+    "adversary's own latents, of which there are as many as it likes. Floors: the mean of the "
+    "generator's images, and the latent 0, which an inverse that learned nothing could answer."
 )
 
 
@@ -84,7 +86,7 @@ CONFIGS: Mapping[Scale, Config] = {
         size=128,
         dataset="",
         train=None,
-        gan=GanRecipe(width=1024, epochs=300),
+        gan=GanRecipe(width=1024, epochs=300, rounds=2),
         latents=192_000,
         schooling=Schooling(1, 1e-3, 1, 1e-4, 32, 1.0, 1.0, 1.0, True),
         victims=1000,
@@ -104,6 +106,8 @@ def reproduce(request: Request) -> Shown:
     require_writable(request.out)
     about = {"experiment": NAME, "scale": request.scale, **config.as_dict()}
     about["dataset"] = (request.dataset or config.dataset).partition(":")[0]
+    if request.weights is not None:
+        about["weights"] = hash_tensors(read_checkpoint(request.weights))
     _bind(request.out / "experiment.json", about)
     rows = [_seed(request, config, seed) for seed in request.seeds]
     summary = {
@@ -169,14 +173,15 @@ def _generator(request: Request, config: Config, seed: int, folder: Path) -> SNG
             f"{NAME} at {request.scale} scale has no data of its own; name a folder of faces with "
             "--dataset imagefolder:PATH"
         )
-    images = load_splits(
+    splits = load_splits(
         dataset,
         size=config.size,
         seed=seed,
         root=request.data_root,
         download=request.download,
         limits={"train": config.train} if config.train else None,
-    ).train.images
+    )
+    images = splits.train.images
     place = choose_device(request.device)
     net, _ = train_sngan(
         images.to(place),
@@ -206,10 +211,11 @@ def _measured(
         torch.randn(config.victims, LATENT, generator=generator(seed, "gan", who))
         for who in ("victims", "others")
     )
+    average = _run(net, others, place).mean(0, keepdim=True)
     first = _run(net, z, place)
     recovered = _run(inverse, first, place)
-    again, floor = _run(net, recovered, place), _run(net, others, place)
-    shown = [_unit(images) for images in (first, again, floor)]
+    again = _run(net, recovered, place)
+    shown = [_unit(images) for images in (first, again, average.expand_as(first).contiguous())]
     quality = evaluate(("psnr", "ssim"), shown[0], shown[1], {})
     base = evaluate(("psnr", "ssim"), shown[0], shown[2], {})
     write_bytes(folder / "second-generation.png", rows_png(shown[:2]))
@@ -226,7 +232,7 @@ def _measured(
         "floor_psnr": _mean(base["psnr"]),
         "floor_ssim": _mean(base["ssim"]),
         "latent_error": float((recovered - z).abs().mean()),
-        "latent_error_of_others": float((others - z).abs().mean()),
+        "latent_error_of_zero": float(z.abs().mean()),
         "latent_mean": float(spread.mean()),
         "latent_variance": float(spread.var()),
         "latent_ks": float(kstest(spread.numpy(), "norm").statistic),

@@ -126,6 +126,7 @@ class Measurement:
         knows: fields that are granted beside auxiliary and validation images; "observe" stands for
             the setup's number of queries.
         share: of the auxiliary images that the adversary has.
+        images: how many of them, where it is a number and not a share.
         synthetic: what it has instead of auxiliary and validation images; None for real ones.
         limit: victims that are attacked; None for all.
     """
@@ -136,6 +137,7 @@ class Measurement:
     options: Mapping[str, Any] = field(default_factory=dict)
     knows: frozenset[str] = frozenset()
     share: float = 1.0
+    images: int | None = None
     synthetic: Synthetic | None = None
     limit: int | None = None
 
@@ -154,7 +156,7 @@ class Measurement:
         assert setup.validation is not None
         return GrantRequest(
             **flags,
-            auxiliary=max(2, round(self.share * setup.auxiliary)),
+            auxiliary=self.images or max(2, round(self.share * setup.auxiliary)),
             validation=setup.validation,
             observe=setup.queries if "observe" in self.knows else 0,
         )

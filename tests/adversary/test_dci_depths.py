@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torchvision.models.resnet import BasicBlock, Bottleneck
 from worlds import INPUT, capture, images, tiny_head
 
 from adversary.attack import Observation
 from adversary.chain import Block
 from adversary.dci import DCI
 from adversary.dci_lessons import Lessons
+from adversary.inverse_blocks import mirror
 from adversary.threat import AuxImages, ThreatModel
 from splitlab.contracts import ArchSpec
 from splitlab.randomness import generator
@@ -90,6 +92,19 @@ def test_what_a_defence_made_different_is_not_kept_for_others(tmp_path: Path) ->
     again, third = fitted("block2", tmp_path / "three.pt", defended)
     assert third == ["block 2 A", "block 2 B"]
     assert not torch.equal(plain, again)
+
+
+def test_a_bottleneck_is_mirrored_with_its_three_convolutions() -> None:
+    block = Bottleneck(256, 32, 2, nn.Sequential(nn.Conv2d(256, 128, 1, 2), nn.BatchNorm2d(128)))
+    made = tuple(block(torch.rand(2, 256, 8, 8)).shape[1:])
+    inverse = mirror(block, (256, 8, 8), made, positive=True, image=False)
+    kernels = [m for m in inverse.main if isinstance(m, nn.Conv2d)]
+    assert [k.kernel_size[0] for k in kernels] == [1, 3, 1]
+    assert [k.out_channels for k in kernels] == [32, 32, 256]
+    assert inverse(torch.rand(2, *made)).shape == (2, 256, 8, 8)
+    plain = BasicBlock(16, 16)
+    main = mirror(plain, (16, 8, 8), (16, 8, 8), positive=True, image=False).main
+    assert [m.kernel_size[0] for m in main if isinstance(m, nn.Conv2d)] == [3, 3]
 
 
 def test_kept_features_and_those_of_a_batch_are_the_same() -> None:

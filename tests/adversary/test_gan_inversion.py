@@ -38,17 +38,27 @@ def test_every_part_has_a_mirror_of_its_shapes(size: int, width: int) -> None:
     assert torch.equal(value, images)
 
 
-def test_latents_come_nearer_and_a_finished_inversion_is_read_back(tmp_path: Path) -> None:
+def test_a_finished_inversion_is_read_back(tmp_path: Path) -> None:
     net = small()
     inverse, told = invert(net, SHORT, latents=48, seed=1, device=CPU, folder=tmp_path)
     assert [one["block"] for one in told] == [1, 2, 3, 4, 5]
-    z, others = torch.randn(2, 64, 128, generator=generator(5)).unbind()
+    z = torch.randn(8, 128, generator=generator(5))
     with torch.no_grad():
-        found = inverse(net(z))
-        assert float((found - z).abs().mean()) < float((others - z).abs().mean())
         again, nothing = invert(net, SHORT, latents=48, seed=1, device=CPU, folder=tmp_path)
         assert nothing == []
-        assert torch.equal(again(net(z)), found)
+        assert torch.equal(again(net(z)), inverse(net(z)))
+
+
+@pytest.mark.slow
+def test_latents_come_nearer_than_an_inverse_that_learned_nothing() -> None:
+    torch.manual_seed(0)
+    net = SNGANGenerator(32, 16).requires_grad_(False).eval()
+    schooling = Schooling(20, 3e-3, 10, 1e-3, 32, 1.0, 1.0, 1.0, True)
+    inverse, _ = invert(net, schooling, latents=512, seed=1, device=CPU)
+    z = torch.randn(64, 128, generator=generator(5))
+    with torch.no_grad():
+        error = float((inverse(net(z)) - z).abs().mean())
+    assert error < 0.93 * float(z.abs().mean())  # as if it answered 0
 
 
 @pytest.mark.slow

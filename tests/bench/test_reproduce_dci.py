@@ -11,6 +11,8 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from bench.cli import app
+from bench.point import make_attack
+from bench.reproduce.dci_ablations import ablations
 from bench.reproduce.dci_figure4 import figure4
 from bench.reproduce.dci_figure9 import LEVELS, figure9
 from bench.reproduce.dci_gan import CONFIGS
@@ -50,9 +52,9 @@ def test_table_2_has_the_papers_columns_and_times():
     slow = made("block-7/rmle", psnr=11.0, place="block-7", images=8.0, reconstruct_seconds=20.0)
     leakage = {**slow.leakage, "mse": interval(0.08), "lpips_alex": none()}
     slow = slow.model_copy(update={"leakage": leakage})
-    (table,) = experiment.extra({0: {"block-7/rmle": slow}})
+    (table,) = experiment.extra({0: {"block-6/rmle": slow}})
     (row,) = table.rows
-    assert row[:8] == ("7", "rMSE", "0.0800", "n/a", "11.00", "0.500", "1.0", "10")
+    assert row[:8] == ("6", "rMSE", "0.0800", "n/a", "11.00", "0.500", "1.0", "10")
     assert row[8:] == ("0.082", "1.082", "10.9", "210")
 
 
@@ -65,6 +67,24 @@ def test_every_row_but_the_bounds_sees_synthetic_images_alone():
         real = "real" in measurement.key or "ceiling" in measurement.key
         assert (measurement.synthetic is None) == real
         assert "observe" not in measurement.knows or real
+
+
+@pytest.mark.parametrize("scale", ["quick", "paper"])
+@pytest.mark.parametrize("experiment", [ablations, table2])
+def test_no_two_rows_are_the_same_attack(experiment, scale):
+    asked = [
+        (m.attack, make_attack(m.attack, m.options).model_dump_json(), m.synthetic is None)
+        for m in experiment.build(scale).measurements
+    ]
+    assert len(set(asked)) == len(asked)
+
+
+def test_the_feature_s_loss_is_all_that_sets_two_rows_of_di_apart():
+    for scale in ("quick", "paper"):
+        by_key = {m.key.partition("/")[2]: m for m in table2.build(scale).measurements}
+        plain, drawn = (make_attack("di", by_key[k].options) for k in ("di", "di-feature"))
+        assert drawn.steps == plain.steps
+        assert (drawn.feature, plain.feature) == (1.0, 0.0)
 
 
 def test_figure_9_draws_accuracy_and_the_inverse_of_psnr():
@@ -88,7 +108,7 @@ def test_the_generators_verdicts_are_its_numbers():
         "second_generation_psnr": 22.0,
         "floor_psnr": 12.0,
         "latent_error": 0.5,
-        "latent_error_of_others": 1.1,
+        "latent_error_of_zero": 1.1,
     }
     assert all(": holds (" in claim for claim in claims([row]))
     worse = {**row, "second_generation_psnr": 11.0, "latent_error": 1.2}
