@@ -87,13 +87,13 @@ class DCI(Attack):
     ) -> Reconstruct:
         place, seed = choose_device(device), seed_of(rng)
         given: InputSpec = threat.need("input", f"attack {self.name!r}")
-        images = self._images(threat, seed, place, progress).to(place)
         mean, std = (torch.tensor(v, device=place).view(1, -1, 1, 1) for v in _normal(given))
         blocks = [
             block._replace(module=block.module.to(place))
             for block in chain(threat, f"attack {self.name!r}")
         ]
         blocks[0] = blocks[0]._replace(module=_Normalising(blocks[0].module, mean, std))
+        images = self._images(threat, seed, place, progress).to(place)
         lessons = Lessons.of(
             blocks,
             images,

@@ -18,11 +18,14 @@ from splitlab.errors import BadInput, MissingKnowledge
 from splitlab.models import build
 from splitlab.split import cut
 
+NO_QUERIES = {("rmle", "queries"), ("dci", "queries")}
+ONE_WAY = {"psim": ("adaptive",), "gmi": ("adaptive",), "di": ("unaware",), "ddream": ("unaware",)}
+"""Rivals that are tried with what they make most of."""
 ATTACKS_AND_KNOWLEDGE = [
     (name, knowledge)
     for name in ATTACKS
     for knowledge in ("queries", "unaware", "adaptive")
-    if knowledge != "queries" or name not in ("rmle", "dci", "psim", "gmi", "di", "ddream")
+    if (name, knowledge) not in NO_QUERIES and knowledge in ONE_WAY.get(name, (knowledge,))
 ]
 
 

@@ -128,7 +128,7 @@ def test_a_chain_of_invertible_linear_blocks_is_inverted():
     told = divide_and_conquer(
         inverses,
         lessons,
-        schooling(epochs=500, tune_epochs=200, batch_size=128),
+        schooling(epochs=400, tune_epochs=150, batch_size=128),
         seed=1,
         device=CPU,
     )

@@ -1,6 +1,7 @@
 """The experiments as data: they fit together, cut real networks, and state the paper's numbers."""
 
 import importlib
+from functools import cache
 
 import pytest
 
@@ -54,6 +55,12 @@ def test_every_experiment_fits_together(name, scale):
             assert not row.paper or row.attack == SHORT[scale]["literal"]
 
 
+@cache
+def points_of(arch):
+    spec = ArchSpec.model_validate_json(arch)
+    return split_points(build(spec, seed=0), spec.input.shape, "operation")
+
+
 @pytest.mark.parametrize("scale", ["quick", "paper"])
 @pytest.mark.parametrize("name", FRAMED)
 def test_every_place_can_be_cut(name, scale):
@@ -61,7 +68,7 @@ def test_every_place_can_be_cut(name, scale):
     if experiment.setup.model not in MODELS:
         pytest.skip(f"{experiment.setup.model} is not there")
     arch = experiment.setup.arch(10)
-    points = split_points(build(arch, seed=0), arch.input.shape, "operation")
+    points = points_of(arch.model_dump_json())
     for place in experiment.places:
         head = find_point(points, place.head_end or experiment.setup.head_end)
         tail = find_point(points, place.tail_start or experiment.setup.tail_start)

@@ -147,6 +147,7 @@ def ready(out):
     return bool(logs) and "ready" in logs[0].read_text()
 
 
+@pytest.mark.slow
 def test_a_secret_seed_repeats_a_defended_run(tmp_path):
     """Ids, order, noise and numbers are the same; without the flag they would not be."""
     found = []
