@@ -9,7 +9,7 @@ import typer
 
 from adversary.cli_synthesise import synthesise
 from adversary.cli_tap import tap
-from adversary.options import read_options
+from adversary.options import ATTACK_HELP, read_options
 from splitlab.console import console, guarded
 from splitlab.errors import BadInput
 
@@ -29,9 +29,7 @@ def attack(
     capture: Annotated[Path, typer.Argument(help="Folder that a tap wrote.")],
     knows: Annotated[Path, typer.Option(help="Grant that `bench grant` wrote.")],
     out: Annotated[Path, typer.Option(help="New folder for estimate and reconstructions.")],
-    attack: Annotated[
-        str, typer.Option(help="decoder, rmle, dci, shadow, aligned-shadow or mean-image.")
-    ] = "decoder",
+    attack: Annotated[str, typer.Option(help=ATTACK_HELP)] = "decoder",
     set_option: Annotated[
         list[str] | None,
         typer.Option(

@@ -6,6 +6,9 @@ from typing import Any
 
 from splitlab.errors import BadInput
 
+ATTACK_HELP = "decoder, rmle, dci, psim, gmi, ddream, di, shadow, aligned-shadow or mean-image."
+"""Written out, so that no command has to load the attacks for its help."""
+
 
 def read_options(items: list[str]) -> dict[str, Any]:
     """FIELD=VALUE texts to fields; the value "none" is None.

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from adversary.options import ATTACK_HELP
 from bench.cli_perf import perf
 from bench.reproduce.cli import reproduce
 from splitlab.console import console, guarded
@@ -69,10 +70,7 @@ def sweep_split_points(
     wire: Wire = "FP32",
     attack: Annotated[
         list[str] | None,
-        typer.Option(
-            help="decoder, rmle, shadow, aligned-shadow or mean-image; repeat for several; "
-            "default decoder and rmle."
-        ),
+        typer.Option(help=f"{ATTACK_HELP} Repeat for several; default decoder and rmle."),
     ] = None,
     set_option: Annotated[
         list[str] | None,

@@ -1,6 +1,7 @@
 """`adversary attack`: a capture and a grant in, reconstructions by id out; bad input is named."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -12,7 +13,8 @@ from worlds import AUX, INPUT, VICTIMS, Orthogonal, capture
 from adversary.cli import app
 from adversary.estimate_files import grid
 from adversary.grant import read_grant, write_grant
-from adversary.options import read_options
+from adversary.options import ATTACK_HELP, read_options
+from adversary.registry import ATTACKS
 from adversary.threat import Observed, ThreatModel
 from splitlab.capture import CaptureWriter
 from splitlab.contracts import ArchSpec, FeatureSpec
@@ -141,3 +143,7 @@ def test_options_are_read():
 def test_the_grid_shows_each_image_once():
     picture = grid(torch.linspace(0, 1, 5).view(5, 1, 1, 1).expand(5, 3, 4, 4))
     assert picture.startswith(b"\x89PNG")
+
+
+def test_the_help_names_every_attack():
+    assert set(re.findall(r"[a-z-]+", ATTACK_HELP)) - {"or"} == set(ATTACKS)
