@@ -20,6 +20,7 @@ def test_decoder_finds_the_inverse_of_an_orthogonal_head(layout, known):
     assert quality(done) > 50
 
 
+@pytest.mark.slow
 def test_decoder_without_a_linear_start_learns_from_nothing():
     """The network alone, trained by gradient descent, is far above the floor."""
     head = Orthogonal("map")

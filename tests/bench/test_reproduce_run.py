@@ -222,6 +222,7 @@ def test_side_by_side_gives_the_same_records(finished, tmp_path):
     assert "on the same cores" not in (alone / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_an_error_beside_is_told_here(finished, tmp_path):
     out = tmp_path / "run"
     shutil.copytree(finished[0], out)

@@ -221,6 +221,7 @@ def test_a_killed_batch_goes_on_from_its_last_epoch(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_processes_give_the_same_bits(tmp_path, kept):
     """Also with fixed noise from the secret, and kept where they belong."""
     watch = Killer()
