@@ -19,8 +19,16 @@ from splitlab.models import build
 from splitlab.split import cut
 
 NO_QUERIES = {("rmle", "queries"), ("dci", "queries")}
-ONE_WAY = {"psim": ("adaptive",), "gmi": ("adaptive",), "di": ("unaware",), "ddream": ("unaware",)}
-"""Rivals that are tried with what they make most of."""
+ONE_WAY = {
+    "psim": ("adaptive",),
+    "gmi": ("adaptive",),
+    "di": ("unaware",),
+    "ddream": ("unaware",),
+    "shadow": ("unaware", "adaptive"),
+    "aligned-shadow": ("unaware", "adaptive"),
+    "mean-image": ("unaware",),
+}
+"""What an attack makes a difference of, where that is not all three; others may be left out."""
 ATTACKS_AND_KNOWLEDGE = [
     (name, knowledge)
     for name in ATTACKS
