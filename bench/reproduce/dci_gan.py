@@ -173,15 +173,14 @@ def _generator(request: Request, config: Config, seed: int, folder: Path) -> SNG
             f"{NAME} at {request.scale} scale has no data of its own; name a folder of faces with "
             "--dataset imagefolder:PATH"
         )
-    splits = load_splits(
+    images = load_splits(
         dataset,
         size=config.size,
         seed=seed,
         root=request.data_root,
         download=request.download,
         limits={"train": config.train} if config.train else None,
-    )
-    images = splits.train.images
+    ).train.images
     place = choose_device(request.device)
     net, _ = train_sngan(
         images.to(place),
