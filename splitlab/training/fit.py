@@ -19,6 +19,7 @@ from splitlab.storage import hash_tensors
 from splitlab.training.augment import Augment
 from splitlab.training.checkpoint import REMEDY, load_checkpoint, save_checkpoint
 from splitlab.training.device import choose_device
+from splitlab.training.layout import channels_last
 from splitlab.training.progress import Progress, Silent, Work
 from splitlab.training.source import Batch, TensorSource
 from splitlab.training.state import State
@@ -90,27 +91,27 @@ def fit(
         Corrupt: `checkpoint` is damaged.
     """
     device = choose_device(device)
-    _lay_out(state, device, torch.channels_last)
-    source = TensorSource.of(data, device)
-    run = _describe(state, source, epochs, batch_size, seed, augment)
-    done, history = _resume(checkpoint, run, state)
-    loop = _Loop(step, state, source, batch_size, augment, sampler, amp and device.type == "cuda")
-    work = (progress or Silent()).task(name, epochs * len(source), done * len(source))
-    try:
-        for epoch in range(done, epochs):
-            started = time.perf_counter()
-            losses, images = loop.epoch(seed, epoch, work)
-            _check_finite(losses, epoch)
-            for key, value in losses.items():
-                history.losses.setdefault(key, []).append(value)
-            seconds = history.seconds + time.perf_counter() - started
-            history = History(history.losses, history.images + images, seconds)
-            if checkpoint is not None:
-                content = {"epochs": epoch + 1, "state": state.state_dict(), **vars(history)}
-                save_checkpoint(checkpoint, run, content)
-    finally:
-        work.close()
-        _lay_out(state, device, torch.contiguous_format)
+    with channels_last(state.modules.values(), device):
+        source = TensorSource.of(data, device)
+        run = _describe(state, source, epochs, batch_size, seed, augment)
+        done, history = _resume(checkpoint, run, state)
+        fast = amp and device.type == "cuda"
+        loop = _Loop(step, state, source, batch_size, augment, sampler, fast)
+        work = (progress or Silent()).task(name, epochs * len(source), done * len(source))
+        try:
+            for epoch in range(done, epochs):
+                started = time.perf_counter()
+                losses, images = loop.epoch(seed, epoch, work)
+                _check_finite(losses, epoch)
+                for key, value in losses.items():
+                    history.losses.setdefault(key, []).append(value)
+                seconds = history.seconds + time.perf_counter() - started
+                history = History(history.losses, history.images + images, seconds)
+                if checkpoint is not None:
+                    content = {"epochs": epoch + 1, "state": state.state_dict(), **vars(history)}
+                    save_checkpoint(checkpoint, run, content)
+        finally:
+            work.close()
     return history
 
 
@@ -171,11 +172,6 @@ class _Loop:
                 self.state.schedulers[name].step()
             found.append((name, value.detach().float()))
         return found
-
-
-def _lay_out(state: State, device: torch.device, layout: torch.memory_format) -> None:
-    for module in state.modules.values():
-        module.to(device).to(memory_format=layout)
 
 
 def _permutation(rows: int, rng: torch.Generator) -> Tensor:
