@@ -6,6 +6,8 @@ to the convolution before them, and a residual block is one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -29,6 +31,45 @@ class Block(NamedTuple):
     module: nn.Module
     given: tuple[int, ...]
     made: tuple[int, ...]
+
+
+class Group(nn.Module):
+    """Blocks that are inverted as one.
+
+    Args:
+        blocks: one after another.
+    """
+
+    def __init__(self, blocks: Sequence[Block]) -> None:
+        super().__init__()
+        self.blocks = list(blocks)
+        self.parts = nn.ModuleList(block.module for block in blocks)
+
+    def forward(self, value: Tensor) -> Tensor:
+        for module in self.parts:
+            value = module(value)
+        return value
+
+
+def grouped(blocks: Sequence[Block]) -> list[Block]:
+    """Those of a stage as one: neighbours `layer1.0`, `layer1.1`, ... that differ in their number.
+
+    The first block, which is fed the image, stays by itself.
+    """
+    found: list[Block] = list(blocks[:1])
+    for stage, members in groupby(blocks[1:], key=_stage):
+        alike = list(members)
+        if stage is None or len(alike) == 1:
+            found += alike
+        else:
+            first, last = alike[0], alike[-1]
+            found.append(Block(last.name, Group(alike).eval(), first.given, last.made))
+    return found
+
+
+def _stage(block: Block) -> str | None:
+    stage, _, number = block.name.rpartition(".")
+    return stage if number.isdigit() else None
 
 
 def chain(threat: ThreatModel, who: str) -> list[Block]:

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from adversary.attack import Attack, Estimate, Observation, Preset, Reconstruct, seed_of
 from adversary.believed import believed
-from adversary.chain import chain
+from adversary.chain import chain, grouped
 from adversary.dci_lessons import Lessons
 from adversary.dci_shelf import Shelf
 from adversary.dci_training import Schooling, divide_and_conquer, end_to_end
-from adversary.inverse_blocks import mirror
+from adversary.inverse_blocks import inverse_of
 from adversary.synthesis import Known, synthesise
 from adversary.synthesis_settings import SynthesisSettings
 from adversary.threat import AuxImages, ThreatModel
@@ -44,6 +44,7 @@ class DCI(Attack):
         layer, image, cycle: weights of the three losses; the paper's are 1.
         cycle_to: the cycle's loss goes on to the feature ("L", equation 3) or ends at block "k".
         divided: False trains all inverses at once for as many steps, as a rival.
+        grouped: residual blocks of a stage are one block, as the paper has them for ResNet-50.
     """
 
     name: ClassVar[str] = "dci"
@@ -75,6 +76,7 @@ class DCI(Attack):
     cycle: Weight = 1.0
     cycle_to: Literal["L", "k"] = "L"
     divided: bool = True
+    grouped: bool = False
 
     def fit(
         self,
@@ -88,9 +90,10 @@ class DCI(Attack):
         place, seed = choose_device(device), seed_of(rng)
         given: InputSpec = threat.need("input", f"attack {self.name!r}")
         mean, std = (torch.tensor(v, device=place).view(1, -1, 1, 1) for v in _normal(given))
+        found = chain(threat, f"attack {self.name!r}")
         blocks = [
             block._replace(module=block.module.to(place))
-            for block in chain(threat, f"attack {self.name!r}")
+            for block in (grouped(found) if self.grouped else found)
         ]
         blocks[0] = blocks[0]._replace(module=_Normalising(blocks[0].module, mean, std))
         images = self._images(threat, seed, place, progress).to(place)
@@ -210,13 +213,7 @@ class DCI(Attack):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return [
-                mirror(
-                    block.module,
-                    block.given,
-                    block.made,
-                    positive=number > 0 and float(level.min()) >= 0,
-                    image=number == 0,
-                ).to(place)
+                inverse_of(block, level, image=number == 0).to(place)
                 for number, (block, level) in enumerate(zip(lessons.blocks, levels, strict=False))
             ]
 

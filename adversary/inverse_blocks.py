@@ -2,8 +2,8 @@
 
 - Map to equal or smaller map: as many convolutions, with upsampling where the block has a stride,
   and a shortcut where it has one. Tokens that fill a square are read as a map.
-- Bottleneck (1x1, 3x3, 1x1, also the widening kind): the three in reverse. Each is a block of its
-  own; the paper inverts those of a stage as one group.
+- Bottleneck (1x1, 3x3, 1x1, also the widening kind): the three in reverse.
+- Group of blocks: their inverses in reverse.
 - Map to vector: the vector spread over the map, then convolutions.
 - Vector to vector, tokens to tokens: linear layers.
 
@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from adversary.chain import Block, Group
 from adversary.feature_map import FeatureMap
 from splitlab.contracts import FeatureSpec
 
@@ -148,6 +149,29 @@ def _unit(given: int, made: int) -> list[nn.Module]:
     return [nn.Conv2d(given, made, 3, padding=1), nn.BatchNorm2d(made), nn.ReLU()]
 
 
+def inverse_of(block: Block, fed: Tensor, *, image: bool) -> nn.Module:
+    """The inverse module of a block, from what it consists of; of a group its blocks' in reverse.
+
+    Args:
+        fed: some of its inputs [B, *given]; where none is below 0, the inverse gives none either.
+        image: whether it is fed the image.
+    """
+    if isinstance(block.module, Group):
+        inverses: list[nn.Module] = []
+        with torch.no_grad():
+            for inner in block.module.blocks:
+                inverses.insert(0, inverse_of(inner, fed, image=False))
+                fed = inner.module(fed)
+        return nn.Sequential(*inverses)
+    return mirror(
+        block.module,
+        block.given,
+        block.made,
+        positive=not image and float(fed.min()) >= 0,
+        image=image,
+    )
+
+
 def mirror(
     module: nn.Module,
     given: tuple[int, ...],
@@ -156,7 +180,7 @@ def mirror(
     positive: bool,
     image: bool,
 ) -> InverseBlock:
-    """The inverse module of one block, from what the block consists of."""
+    """The inverse module of one block that is no group."""
     kernels = [m for m in module.modules() if isinstance(m, nn.Conv2d)]
     deep = sum(1 for m in kernels if m.kernel_size != (1, 1)) or len(kernels)
     return InverseBlock(

@@ -19,7 +19,7 @@ from bench.reproduce.dci_gan_page import SHARES, claims, drawn, write_page
 from bench.reproduce.dci_setup import SOURCE
 from bench.reproduce.experiment import Scale
 from bench.reproduce.request import Request, Shown
-from splitlab.data import load_splits
+from splitlab.data import ImageSet, load_splits
 from splitlab.errors import BadInput, Unavailable
 from splitlab.image_quality import evaluate
 from splitlab.machine import environment
@@ -127,21 +127,26 @@ def reproduce(request: Request) -> Shown:
 def _bind(path: Path, about: dict[str, Any]) -> None:
     """
     Raises:
-        BadInput: the folder holds a run with other settings.
+        BadInput: the folder holds a run of other settings or images.
     """
     if path.exists() and canonical_json(read_json(path)) != canonical_json(about):
-        raise BadInput(f"{path.parent} holds a run with other settings; choose another --out")
+        raise BadInput(
+            f"{path.parent} holds a run of other settings or images; choose another --out"
+        )
     write_json(path, about)
 
 
 def _seed(request: Request, config: Config, seed: int) -> dict[str, Any]:
     """One generator, its inverse, and what came of them; a finished one is read back."""
     folder = request.out / f"seed-{seed}"
+    real = None if request.weights else _real_images(request, config, seed)
+    if real is not None:
+        _bind(folder / "images.json", {"images": real.hash})
     done = folder / "finished.json"
     if done.exists():
         return read_json(done)
     place = choose_device(request.device)
-    net = _generator(request, config, seed, folder).to(place)
+    net = _generator(request, config, seed, folder, real).to(place)
     inverse, told = invert(
         net,
         config.schooling,
@@ -157,41 +162,50 @@ def _seed(request: Request, config: Config, seed: int) -> dict[str, Any]:
     return row
 
 
-def _generator(request: Request, config: Config, seed: int, folder: Path) -> SNGANGenerator:
-    kept = folder / "generator.safetensors"
-    net = SNGANGenerator(config.size, config.gan.width)
-    if kept.exists():
-        net.load_state_dict(read_tensors(kept, f"remove {kept} to train again"))
-        return net.requires_grad_(False).eval()
+def _real_images(request: Request, config: Config, seed: int) -> ImageSet:
+    """
+    Raises:
+        Unavailable: no data set is named, and the scale has none.
+    """
     dataset = request.dataset or config.dataset
-    if request.weights is not None:
-        load_exactly(net, read_checkpoint(request.weights), str(request.weights))
-        write_tensors(kept, net.state_dict())
-        return net.requires_grad_(False).eval()
     if not dataset:
         raise Unavailable(
             f"{NAME} at {request.scale} scale has no data of its own; name a folder of faces with "
             "--dataset imagefolder:PATH"
         )
-    images = load_splits(
+    return load_splits(
         dataset,
         size=config.size,
         seed=seed,
         root=request.data_root,
         download=request.download,
         limits={"train": config.train} if config.train else None,
-    ).train.images
-    place = choose_device(request.device)
-    net, _ = train_sngan(
-        images.to(place),
-        config.gan,
-        seed=seed,
-        device=place,
-        checkpoint=folder / "generator.pt",
-        progress=request.progress,
-    )
-    write_tensors(kept, net.state_dict())
-    return net
+    ).train
+
+
+def _generator(
+    request: Request, config: Config, seed: int, folder: Path, real: ImageSet | None
+) -> SNGANGenerator:
+    """The given one, that of an earlier run, or one trained on `real`."""
+    kept = folder / "generator.safetensors"
+    net = SNGANGenerator(config.size, config.gan.width)
+    if request.weights is not None:
+        load_exactly(net, read_checkpoint(request.weights), str(request.weights))
+    elif kept.exists():
+        net.load_state_dict(read_tensors(kept, f"remove {kept} to train again"))
+    else:
+        assert real is not None
+        place = choose_device(request.device)
+        net, _ = train_sngan(
+            real.images.to(place),
+            config.gan,
+            seed=seed,
+            device=place,
+            checkpoint=folder / "generator.pt",
+            progress=request.progress,
+        )
+        write_tensors(kept, net.state_dict())
+    return net.requires_grad_(False).eval()
 
 
 @torch.inference_mode()

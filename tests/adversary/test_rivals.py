@@ -14,11 +14,12 @@ from adversary.psim import PSiM
 from adversary.synthesis import Wish
 from adversary.threat import AuxImages, ThreatModel
 from adversary.upconvolution import Critic, Upconvolution
-from adversary.wgan import Play, _steepness, train
+from adversary.wgan import LATENT, Play, _steepness, train
 from splitlab.contracts import ArchSpec, FeatureSpec, InputSpec
 from splitlab.models import build
 from splitlab.randomness import generator
 from splitlab.split import cut
+from splitlab.training import Silent
 
 CPU = torch.device("cpu")
 AUX = AuxImages(images(96, 1), images(4, 2), "synthetic")
@@ -95,6 +96,28 @@ def test_psim_beats_the_floor_on_a_shallow_head_and_gmi_s_search_comes_nearer() 
     done = outcome(gmi, threat, seen)
     start = outcome(gmi.model_copy(update={"steps": 1}), threat, seen)
     assert done.estimate.extra["feature_error"] < start.estimate.extra["feature_error"]
+
+
+def test_gmi_s_search_finds_the_latent_of_a_linear_generator() -> None:
+    """Where images are an isometry of latents and features are images, the search is exact."""
+    draw = generator(7)
+    turn = torch.linalg.qr(torch.randn(192, LATENT, generator=draw)).Q
+    made = nn.Sequential(nn.Linear(LATENT, 192, bias=False), nn.Unflatten(1, (3, 8, 8)))
+    made[0].weight.data = turn
+    latents = torch.rand(5, LATENT, generator=draw) * 1.8 - 0.9
+    with torch.no_grad():
+        seen = made(latents)
+
+    def indifferent(pictures: torch.Tensor) -> torch.Tensor:
+        return pictures.flatten(1).sum(1) * 0
+
+    search = GMI(steps=200, restarts=1, rate=0.02)
+    work = Silent().task("search", 1)
+    found, error = search._search(
+        made, indifferent, nn.Identity(), lambda value, _: value, seen, draw, work
+    )
+    assert float((found - seen).abs().max()) < 1e-4
+    assert float(error.max()) < 1e-8
 
 
 def test_dreams_are_drawn_to_the_class_that_the_server_finds() -> None:

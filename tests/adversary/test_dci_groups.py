@@ -1,0 +1,77 @@
+"""Residual blocks of a stage inverted as one block."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from worlds import images
+
+from adversary.attack import Observation
+from adversary.chain import Block, Group, chain, grouped
+from adversary.dci import DCI
+from adversary.inverse_blocks import inverse_of
+from adversary.threat import AuxImages, ThreatModel
+from splitlab.contracts import ArchSpec, InputSpec
+from splitlab.models import build
+from splitlab.randomness import generator
+from splitlab.split import cut
+
+
+def granted(name: str, point: str) -> ThreatModel:
+    arch = ArchSpec(name=name, input=InputSpec(size=16))
+    head = cut(build(arch, seed=0).eval(), point, None, arch.input.shape).head
+    aux = AuxImages(images(24, 1), images(4, 2), "synthetic")
+    head = head.eval().requires_grad_(False)
+    return ThreatModel(arch=arch, head_end=point, head=head, input=arch.input, aux=aux)
+
+
+@pytest.mark.parametrize(
+    ("name", "point", "ends"),
+    [
+        ("resnet20", "layer2.1", ["relu", "layer1.2", "layer2.1"]),
+        ("resnet20", "layer2.0", ["relu", "layer1.2", "layer2.0"]),
+        ("resnet50", "layer2.1", ["maxpool", "layer1.2", "layer2.1"]),
+    ],
+)
+def test_blocks_of_a_stage_are_one_and_their_inverses_stand_in_reverse(name, point, ends):
+    threat = granted(name, point)
+    blocks = grouped(chain(threat, "a test"))
+    assert [block.name for block in blocks] == ends
+    value = torch.rand(2, 3, 16, 16, generator=generator(1))
+    whole = threat.head(value)
+    for number, block in enumerate(blocks):
+        made = inverse_of(block, value, image=number == 0).eval()
+        if isinstance(block.module, Group):
+            inner = block.module.blocks
+            assert isinstance(made, nn.Sequential)
+            assert [one.given for one in made] == [one.given for one in reversed(inner)]
+            if name == "resnet50":
+                assert all(sum(isinstance(m, nn.Conv2d) for m in one.main) == 3 for one in made)
+        value = block.module(value)
+        assert tuple(made(value).shape[1:]) == block.given
+    assert torch.allclose(value, whole, atol=1e-5)
+
+
+def test_only_neighbours_of_a_stage_are_joined():
+    def block(name: str) -> Block:
+        return Block(name, nn.Identity(), (4,), (4,))
+
+    names = ["layer1.0", "layer1.1", "layer1.2", "layer2.0", "relu", "layer2.1"]
+    joined = grouped([block(name) for name in names])
+    assert [one.name for one in joined] == ["layer1.0", "layer1.2", "layer2.0", "relu", "layer2.1"]
+
+
+def test_fewer_blocks_are_trained():
+    threat = granted("resnet20", "layer1.2")
+    told = {}
+    for together in (False, True):
+        own = {"data": "own", "images": 16, "epochs": 1, "tune_epochs": 1, "batch_size": 8}
+        attack = DCI.configured({**own, "grouped": together})
+        reconstruct = attack.fit(threat, generator(0))
+        seen = threat.head(torch.rand(2, 3, 16, 16))
+        estimate = reconstruct(Observation(("a", "b"), seen))
+        assert estimate.images.shape == (2, 3, 16, 16)
+        told[together] = estimate.extra["blocks"]
+    assert told[False] == ["relu", "layer1.0", "layer1.1", "layer1.2"]
+    assert told[True] == ["relu", "layer1.2"]
