@@ -4,9 +4,11 @@ set; the one place for these settings.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
+from bench.point import make_attack
 from bench.reproduce.experiment import Measurement, Place, Scale, Setup, Synthetic
 from splitlab.training import TrainRecipe
 from splitlab.training.recipe import LONG
@@ -58,15 +60,15 @@ MADE: Mapping[Scale, Synthetic] = {
 """The adversary's images; batches that `Synthetic.HELD_OUT` more come out even with."""
 OPTIONS: Mapping[Scale, Mapping[str, Mapping[str, Any]]] = {
     "quick": {
-        # 15 epochs of 8 batches in each of 11 phases are 1,320 steps at block 6; whatever else
+        # 10 epochs of 8 batches in each of 11 phases are 880 steps at block 6; whatever else
         # learns makes as many.
-        "dci": {"images": 512, "epochs": 15, "tune_epochs": 15, "cycle_to": "k"},
-        "psim": {"epochs": 165, "learning_rate": 5e-4, "width": 16},
-        "gmi": {"epochs": 165, "learning_rate": 5e-4, "steps": 500},
+        "dci": {"images": 512, "epochs": 10, "tune_epochs": 10, "cycle_to": "k"},
+        "psim": {"epochs": 110, "learning_rate": 5e-4, "width": 16},
+        "gmi": {"epochs": 110, "learning_rate": 5e-4, "steps": 500},
         "rmle": {"steps": 1000},
         "ddream": {"steps": 1000},
         "di": {"steps": 1000},
-        "decoder": {"epochs": 83},
+        "decoder": {"epochs": 55},
     },
     "paper": {
         # 6,000 steps of 32 images in each phase.
@@ -90,7 +92,7 @@ NOTES = (
     "distribution with chosen-input queries, which the threat model forbids.",
 )
 QUICK_NOTE = (
-    "Quick scale: a RepVGG of eight blocks on photo-patches, 512 synthetic images, 15 epochs a "
+    "Quick scale: a RepVGG of eight blocks on photo-patches, 512 synthetic images, 10 epochs a "
     "phase; the cycle's loss ends at block k. The paper's numbers are RepVGG-A0's on ImageNet at "
     "its block 21; they stand here for the directions, not for the values."
 )
@@ -129,6 +131,19 @@ def data_free(
         knows=KNOWS.get(attack, WHITE),
         synthetic=made or MADE[scale],
     )
+
+
+def updates(scale: Scale, attack: str, depth: int) -> int:
+    """Steps of an optimizer on what a method learns, before any capture; 0 if it learns nothing.
+
+    Args:
+        depth: blocks of the head.
+    """
+    settings = make_attack(attack, OPTIONS[scale][attack]).model_dump()
+    epochs = settings.get("epochs", 0)
+    if attack == "dci":
+        epochs = depth * epochs + (depth - 1) * settings["tune_epochs"]
+    return epochs * math.ceil(MADE[scale].images / settings["batch_size"]) if epochs else 0
 
 
 def on_real(scale: Scale, place: Place, images: int) -> Measurement:

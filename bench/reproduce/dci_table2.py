@@ -15,6 +15,7 @@ from bench.reproduce.dci_setup import (
     ceiling,
     data_free,
     on_real,
+    updates,
 )
 from bench.reproduce.experiment import (
     Claim,
@@ -60,6 +61,7 @@ COLUMNS = (
     "LPIPS (alex)",
     "PSNR [dB]",
     "SSIM",
+    "updates",
     "learning [s]",
     "four images [s]",
     "paper: MSE",
@@ -143,22 +145,24 @@ def _costs(found: Found, scale: Scale) -> ExtraTable:
             key = f"{at(scale, depth).name}/{attack}"
             made = [r for own in found.values() if isinstance(r := own.get(key), Record)]
             if made:
-                lines.append((str(depth), label, *_line(made), *_paper(attack)))
+                count = f"{updates(scale, attack, depth):,}"
+                lines.append((str(depth), label, *_line(made, count), *_paper(attack)))
     note = (
-        "Learning is done once, before any capture, and without the making of synthetic images, "
-        "which all methods share; four images is the time to reconstruct, "
-        "divided by the victims and taken four times. One attack of DCI, PSiM or a decoder is one "
-        "forward pass; the others search for every image. The paper's times are a V100's."
+        "Updates are steps of what is learned. Learning is done once, before any capture, and "
+        "without the making of synthetic images, which all methods share; four images is the time "
+        "to reconstruct, divided by the victims and taken four times. One attack of DCI, PSiM or a "
+        "decoder is one forward pass; the others search for every image. The paper's times are a "
+        "V100's."
     )
     return ExtraTable("Quality and time, as the paper has them", COLUMNS, tuple(lines), note)
 
 
-def _line(records: Sequence[Record]) -> tuple[str, ...]:
+def _line(records: Sequence[Record], count: str) -> tuple[str, ...]:
     leaks = [_mean([_value(r, name) for r in records]) for name in LEAKS]
     learning = _mean([r.effort["fit_seconds"] for r in records])
     each = _mean([4 * r.effort["reconstruct_seconds"] / r.effort["images"] for r in records])
     texts = [_text(leak, digits) for leak, digits in zip(leaks, (4, 3, 2, 3), strict=True)]
-    return (*texts, _text(learning, 1), f"{each:.2g}")
+    return (*texts, count, _text(learning, 1), f"{each:.2g}")
 
 
 def _value(record: Record, name: str) -> float:

@@ -17,8 +17,8 @@ from bench.reproduce.dci_figure4 import figure4
 from bench.reproduce.dci_figure9 import LEVELS, figure9
 from bench.reproduce.dci_gan import CONFIGS
 from bench.reproduce.dci_gan_page import claims
-from bench.reproduce.dci_setup import BLOCKS
-from bench.reproduce.dci_table2 import table2
+from bench.reproduce.dci_setup import BLOCKS, updates
+from bench.reproduce.dci_table2 import DEPTHS, METHODS, table2
 from bench.reproduce.levels import Curve, levels_figure
 from bench.reproduce.networks import Networks
 from bench.reproduce.request import Request
@@ -54,8 +54,8 @@ def test_table_2_has_the_papers_columns_and_times():
     slow = slow.model_copy(update={"leakage": leakage})
     (table,) = experiment.extra({0: {"block-6/rmle": slow}})
     (row,) = table.rows
-    assert row[:8] == ("6", "rMSE", "0.0800", "n/a", "11.00", "0.500", "1.0", "10")
-    assert row[8:] == ("0.082", "1.082", "10.9", "210")
+    assert row[:9] == ("6", "rMSE", "0.0800", "n/a", "11.00", "0.500", "0", "1.0", "10")
+    assert row[9:] == ("0.082", "1.082", "10.9", "210")
 
 
 def none():
@@ -67,6 +67,14 @@ def test_every_row_but_the_bounds_sees_synthetic_images_alone():
         real = "real" in measurement.key or "ceiling" in measurement.key
         assert (measurement.synthetic is None) == real
         assert "observe" not in measurement.knows or real
+
+
+def test_whatever_learns_makes_as_many_steps_at_quick_scale():
+    (depth,) = DEPTHS["quick"]
+    made = {attack: updates("quick", attack, depth) for attack, _ in METHODS}
+    assert made["dci"] == 880
+    assert made["psim"] == made["gmi"] == made["decoder"] == made["dci"]
+    assert made["rmle"] == made["di"] == made["ddream"] == 0
 
 
 @pytest.mark.parametrize("scale", ["quick", "paper"])
