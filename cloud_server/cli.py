@@ -84,8 +84,11 @@ def serve(
     ] = 30.0,
     tls_cert: Annotated[Path | None, typer.Option(help="PEM certificate chain")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="PEM private key")] = None,
-    tls_ca: Annotated[
-        Path | None, typer.Option(help="PEM authority; clients must then show a certificate")
+    client_ca: Annotated[
+        Path | None, typer.Option(help="PEM authority; clients must then show a certificate of it")
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="file with a token that clients must then show")
     ] = None,
 ) -> None:
     """Answer features with the outputs of the N bodies, until SIGTERM or Ctrl-C.
@@ -96,13 +99,15 @@ def serve(
     from splitlab.capture import CaptureWriter
     from splitlab.deployment import ServerHalf
     from splitlab.wire.channels import Tls
+    from splitlab.wire.token import read_token
 
     stopping = threading.Event()
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         stopping.set()
 
-    given = any((tls_cert, tls_key, tls_ca))
+    given = any((tls_cert, tls_key, client_ca))
+    token = None if token_file is None else read_token(token_file)
     loaded = ServerHalf.load(half, None if bodies is None else body_ids(bodies))
     writer = CaptureWriter(tap, "server") if tap is not None else None
     try:
@@ -111,10 +116,11 @@ def serve(
             listen,
             tap=writer,
             insecure=insecure,
-            tls=Tls(tls_cert, tls_key, tls_ca) if given else None,
+            tls=Tls(tls_cert, tls_key, client_ca) if given else None,
             threads=threads,
             engine=engine,
             device=device,
+            token=token,
         )
     except SplitLabError:
         if writer is not None:
@@ -160,3 +166,23 @@ def split(
         soft_wrap=True,
         markup=False,
     )
+
+
+@app.command()
+@guarded
+def make_certificates(
+    out: Annotated[Path, typer.Option(help="folder for them")],
+    name: Annotated[
+        list[str] | None,
+        typer.Option(help="name or address of the server; repeat it; default: this machine only"),
+    ] = None,
+    days: Annotated[int, typer.Option(min=1, max=3650, help="how long they are valid")] = 30,
+) -> None:
+    """Make certificates for development: an authority, one for servers and one for clients.
+
+    The authority's own key is thrown away: it signs nothing else.
+    """
+    from cloud_server.authority import write_certificates
+
+    made = write_certificates(out, name or ["localhost", "127.0.0.1", "::1"], days)
+    console.print("\n".join(map(str, made)), soft_wrap=True, markup=False, highlight=False)

@@ -12,6 +12,7 @@ from cloud_server.engine import Engine
 from cloud_server.half import Half
 from cloud_server.handler import Handler
 from cloud_server.servicer import Servicer
+from cloud_server.token_check import TokenCheck
 from splitlab.capture import CaptureWriter
 from splitlab.wire.channels import Tls, bind, server_options, split_address
 from splitlab.wire.messages import SERVICE
@@ -34,6 +35,7 @@ class CloudServer:
         threads: threads of one forward pass; None leaves torch's own choice.
         engine: "auto", "plain", "folded" or "channels_last".
         device: "auto", "cpu" or "cuda".
+        token: what every caller must show, probes of the health service aside; None for nothing.
 
     Raises:
         BadInput: the port is taken, the address is none, or plaintext off loopback.
@@ -50,6 +52,7 @@ class CloudServer:
         threads: int | None = None,
         engine: str = "auto",
         device: str = "cpu",
+        token: str | None = None,
     ) -> None:
         self._engine = Engine(
             list(half.bodies),
@@ -65,6 +68,7 @@ class CloudServer:
         self._server = grpc.server(
             ThreadPoolExecutor(WORKERS, thread_name_prefix="rpc"),
             options=server_options(handler.largest_request),
+            interceptors=[] if token is None else [TokenCheck(token)],
         )
         self._server.add_generic_rpc_handlers((self._servicer.handlers(),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -72,7 +76,7 @@ class CloudServer:
         reflection.enable_server_reflection(names, self._server)
         self.host, _ = split_address(listen, "--listen")
         try:
-            self.port = bind(self._server, listen, insecure=insecure, tls=tls)
+            self.port = bind(self._server, listen, insecure=insecure, tls=tls, token=token)
         except Exception:
             self._engine.close()
             raise

@@ -53,6 +53,7 @@ class Connection:
     insecure: bool
     threads: int | None
     tls: tuple[Path | None, Path | None, Path | None]
+    token_file: Path | None
 
     def open(self) -> tuple[ClientHalf, EdgeClient]:
         """Load the half, then connect and shake hands."""
@@ -62,6 +63,7 @@ class Connection:
         from edge_client.client import EdgeClient
         from splitlab.deployment import ClientHalf
         from splitlab.wire.channels import Tls
+        from splitlab.wire.token import read_token
 
         if self.threads is not None:
             torch.set_num_threads(self.threads)
@@ -75,6 +77,7 @@ class Connection:
             window=self.window,
             insecure=self.insecure,
             tls=Tls(*self.tls) if any(self.tls) else None,
+            token=None if self.token_file is None else read_token(self.token_file),
         )
         client.handshake()
         for address, bodies in client.servers.items():
@@ -123,13 +126,16 @@ def connection(
     tls_ca: Annotated[
         Path | None, typer.Option(help="PEM authority that signed the server's certificate")
     ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="file with the token that the servers ask for")
+    ] = None,
 ) -> None:
     """Run head and tail here and the bodies on one server or more."""
     named = [address.strip() for address in servers.split(",") if address.strip()]
     addresses = (*(server or ()), *named)
     tls = (tls_cert, tls_key, tls_ca)
     ctx.obj = Connection(
-        half, addresses, replicas, deadline, retries, window, insecure, threads, tls
+        half, addresses, replicas, deadline, retries, window, insecure, threads, tls, token_file
     )
 
 

@@ -70,6 +70,7 @@ class EdgeClient:
         window: micro-batches under way at a time.
         insecure: allow plaintext off loopback.
         tls: certificate files; None for plaintext.
+        token: shown to every server with every call.
 
     Raises:
         BadInput: no server, one twice as its own replica, an address that is none, or plaintext
@@ -87,6 +88,7 @@ class EdgeClient:
         window: int = 8,
         insecure: bool = False,
         tls: Tls | None = None,
+        token: str | None = None,
     ) -> None:
         if not servers:
             raise BadInput("--server: give HOST:PORT of at least one server")
@@ -104,6 +106,7 @@ class EdgeClient:
                     retries=retries,
                     insecure=insecure,
                     tls=tls,
+                    token=token,
                 )
             )
 

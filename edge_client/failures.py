@@ -11,6 +11,7 @@ REMEDIES = {
     grpc.StatusCode.NOT_FOUND: "start the server with the other half of this deployment",
     grpc.StatusCode.RESOURCE_EXHAUSTED: "send smaller micro-batches or fewer at once (--window)",
     grpc.StatusCode.UNIMPLEMENTED: "what listens there does not speak the Open Inference Protocol",
+    grpc.StatusCode.UNAUTHENTICATED: "--token-file must name the token of that server",
     grpc.StatusCode.INTERNAL: "look into the server's own log",
 }
 

@@ -16,6 +16,7 @@ from splitlab.wire import open_inference_pb2 as pb
 from splitlab.wire import payload_bytes, reply_datatype
 from splitlab.wire.channels import Tls, open_channel
 from splitlab.wire.messages import DIGEST, ENVELOPE_BYTES, INFER, SERVICE
+from splitlab.wire.token import header
 
 FIRST_PAUSE_S = 0.2  # before the second attempt; doubles with each further one
 LONGEST_PAUSE_S = 2.0
@@ -35,6 +36,7 @@ class Transport:
         half: says what is sent and what must come back.
         deadline_s: seconds an attempt may take.
         retries: further attempts after the first, on UNAVAILABLE only.
+        token: shown with every call.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Transport:
         retries: int,
         insecure: bool,
         tls: Tls | None,
+        token: str | None = None,
     ) -> None:
         self.address, self._half = address, half
         self._deadline_s, self.retries = deadline_s, retries
@@ -56,9 +59,11 @@ class Transport:
             address,
             insecure=insecure,
             tls=tls,
+            token=token,
             max_receive=half.max_rows * row + ENVELOPE_BYTES * max(1, len(half.outputs)),
         )
         self._infer: Any = self._channel.unary_unary(INFER, None, None)
+        self._metadata = header(token)
         self.outputs: tuple[str, ...] = ()
 
     def handshake(self) -> None:
@@ -89,7 +94,7 @@ class Transport:
 
     def send(self, raw: bytes) -> Any:
         """Send one attempt; returns gRPC's future."""
-        return self._infer.future(raw, timeout=self._deadline_s)
+        return self._infer.future(raw, timeout=self._deadline_s, metadata=self._metadata)
 
     @property
     def resting(self) -> bool:
@@ -129,7 +134,7 @@ class Transport:
         while True:
             attempts += 1
             try:
-                return call(request, timeout=self._deadline_s)
+                return call(request, timeout=self._deadline_s, metadata=self._metadata)
             except grpc.RpcError as error:
                 unavailable = error.code() is grpc.StatusCode.UNAVAILABLE
                 if not unavailable or attempts > self.retries:

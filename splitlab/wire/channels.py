@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import grpc
 
@@ -25,19 +27,45 @@ class Tls:
     key: Path | None = None
     ca: Path | None = None
 
-    def read(self, flag: str) -> bytes | None:
+    def read(self, which: Literal["cert", "key", "ca"], flag: str = "") -> bytes | None:
         """The bytes of one of the three files, None where it was not given.
 
+        Args:
+            flag: that named it; default `--tls-cert`, `--tls-key` or `--tls-ca`.
+
         Raises:
-            BadInput: the file cannot be read.
+            BadInput: the file cannot be read or is no PEM.
         """
-        path: Path | None = getattr(self, flag)
+        path: Path | None = getattr(self, which)
         if path is None:
             return None
+        flag = flag or f"--tls-{which}"
         try:
-            return path.read_bytes()
+            content = path.read_bytes()
         except OSError as error:
-            raise BadInput(f"--tls-{flag} {path}: {error.strerror}; give a PEM file") from error
+            raise BadInput(f"{flag} {path}: {error.strerror}; give a PEM file") from error
+        if b"-----BEGIN" not in content:
+            raise BadInput(f"{flag} {path} is not a PEM file")
+        return content
+
+    def check_pair(self) -> None:
+        """
+        Raises:
+            BadInput: one of certificate and key without the other, or two that do not fit.
+        """
+        if self.cert is None and self.key is None:
+            return
+        if self.cert is None or self.key is None:
+            raise BadInput("a certificate needs its key: give both --tls-cert and --tls-key")
+        self.read("cert")
+        self.read("key")
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.cert, self.key, "")
+        except ssl.SSLError as error:
+            raise BadInput(
+                f"--tls-cert {self.cert} and --tls-key {self.key} are not a certificate and its "
+                f"key ({error.reason or error})"
+            ) from error
 
 
 def split_address(address: str, flag: str) -> tuple[str, int]:
@@ -65,16 +93,26 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def require_privacy(host: str, flag: str, *, insecure: bool, tls: Tls | None) -> None:
-    """Plaintext stays on loopback unless `--insecure` says otherwise.
+def require_privacy(
+    host: str, flag: str, *, insecure: bool, tls: Tls | None, token: str | None = None
+) -> None:
+    """Plaintext stays on loopback unless `--insecure` says otherwise; a token always does.
 
     Raises:
         BadInput: plaintext off loopback.
     """
-    if tls is None and not insecure and not is_loopback(host):
+    if tls is not None or is_loopback(host):
+        return
+    if token is not None:
+        raise BadInput(
+            f"{flag} {host}: plaintext off loopback hands the token to everyone on the way; give "
+            "TLS files beside --token-file"
+        )
+    if not insecure:
         raise BadInput(
             f"{flag} {host}: plaintext off loopback lets everyone on the way read along; "
-            "give TLS files (--tls-cert, --tls-key, --tls-ca) or accept it with --insecure"
+            "give TLS files (`cloud-server make-certificates` makes some) or accept it with "
+            "--insecure"
         )
 
 
@@ -121,18 +159,28 @@ def server_options(max_receive: int) -> Options:
 
 
 def open_channel(
-    address: str, *, insecure: bool, tls: Tls | None, max_receive: int, flag: str = "--server"
+    address: str,
+    *,
+    insecure: bool,
+    tls: Tls | None,
+    max_receive: int,
+    flag: str = "--server",
+    token: str | None = None,
 ) -> grpc.Channel:
     """A channel to HOST:PORT; connecting happens on first use.
+
+    Args:
+        token: will be shown there with every call.
 
     Raises:
         BadInput: not an address, plaintext off loopback, or a TLS file that cannot be read.
     """
     host, _ = split_address(address, flag)
-    require_privacy(host, flag, insecure=insecure, tls=tls)
+    require_privacy(host, flag, insecure=insecure, tls=tls, token=token)
     options = channel_options(max_receive)
     if tls is None:
         return grpc.insecure_channel(address, options=options)
+    tls.check_pair()
     credentials = grpc.ssl_channel_credentials(
         root_certificates=tls.read("ca"),
         private_key=tls.read("key"),
@@ -141,14 +189,24 @@ def open_channel(
     return grpc.secure_channel(address, credentials, options=options)
 
 
-def bind(server: grpc.Server, listen: str, *, insecure: bool, tls: Tls | None) -> int:
+def bind(
+    server: grpc.Server,
+    listen: str,
+    *,
+    insecure: bool,
+    tls: Tls | None,
+    token: str | None = None,
+) -> int:
     """Bind HOST:PORT (port 0 picks a free one) and return the port.
+
+    Args:
+        token: will be asked for there.
 
     Raises:
         BadInput: not an address, taken, plaintext off loopback, or TLS files that do not do.
     """
     host, _ = split_address(listen, "--listen")
-    require_privacy(host, "--listen", insecure=insecure, tls=tls)
+    require_privacy(host, "--listen", insecure=insecure, tls=tls, token=token)
     try:
         if tls is None:
             port = server.add_insecure_port(listen)
@@ -163,7 +221,8 @@ def bind(server: grpc.Server, listen: str, *, insecure: bool, tls: Tls | None) -
 
 
 def _server_credentials(tls: Tls) -> grpc.ServerCredentials:
-    cert, key, ca = tls.read("cert"), tls.read("key"), tls.read("ca")
+    tls.check_pair()
+    cert, key, ca = tls.read("cert"), tls.read("key"), tls.read("ca", "--client-ca")
     if cert is None or key is None:
         raise BadInput("a server with TLS needs both --tls-cert and --tls-key")
     return grpc.ssl_server_credentials([(key, cert)], ca, require_client_auth=ca is not None)

@@ -29,7 +29,8 @@ def tracked(pattern):
 def readme_commands():
     """Every command line of the four roles inside the README's code blocks."""
     blocks = re.findall(r"^```\n(.*?)^```", (ROOT / "README.md").read_text(), re.S | re.M)
-    lines = [line.strip() for block in blocks for line in block.splitlines()]
+    joined = [re.sub(r"\\\n\s*", "", block) for block in blocks]
+    lines = [line.strip() for block in joined for line in block.splitlines()]
     return [line for line in lines if line.split(" ")[0] in ROLES]
 
 

@@ -46,7 +46,9 @@ def test_a_server_on_a_port_that_is_taken(deployment: Path, tmp_path: Path) -> N
         (("--listen", "0.0.0.0:0"), "plaintext off loopback"),
         (("--listen", "nowhere"), "'nowhere' is not HOST:PORT"),
         (("--listen", "127.0.0.1:0", "--engine", "fast"), "--engine 'fast'"),
-        (("--listen", "127.0.0.1:0", "--tls-cert", "x.pem"), "--tls-cert x.pem: No such file"),
+        (("--listen", "127.0.0.1:0", "--tls-cert", "x.pem"), "give both --tls-cert and --tls-key"),
+        (("--tls-cert", "x.pem", "--tls-key", "y"), "--tls-cert x.pem: No such file"),
+        (("--token-file", "x.token"), "--token-file x.token: No such file"),
     ],
 )
 def test_bad_options_of_the_server(deployment: Path, words: tuple[str, ...], message: str) -> None:

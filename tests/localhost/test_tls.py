@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import torch
 from halves import Client, images
 
 from adversary.relay_tcp import TcpRelay
+from cloud_server.authority import FILES, write_certificates
 from cloud_server.server import CloudServer
 from edge_client import transport
 from edge_client.client import EdgeClient
@@ -20,25 +19,20 @@ from splitlab.errors import BadInput, ServerUnavailable
 from splitlab.wire.channels import Tls
 
 Serve = Callable[..., CloudServer]
-pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 
 
 @pytest.fixture(scope="module")
-def pem(tmp_path_factory: pytest.TempPathFactory) -> Tls:
-    """A certificate for localhost that is its own authority."""
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Certificates of a development authority."""
     folder = tmp_path_factory.mktemp("pem")
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt"),
-            *("ec_paramgen_curve:prime256v1", "-nodes", "-days", "1", "-subj", "/CN=localhost"),
-            *("-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
-            *("-keyout", str(key), "-out", str(cert)),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return Tls(cert, key, cert)
+    write_certificates(folder, ["localhost", "127.0.0.1"], 1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pem(made: Path) -> Tls:
+    """A server's files, and the authority that clients are asked for."""
+    return Tls(made / "server.pem", made / "server.key", made / "ca.pem")
 
 
 @pytest.fixture(autouse=True)
@@ -75,18 +69,55 @@ def test_without_the_authority_nothing_is_sent(serve: Serve, pem: Tls, tls: Tls 
 
 
 def test_a_server_with_an_authority_asks_for_the_client_s_certificate(
-    serve: Serve, pem: Tls
+    serve: Serve, pem: Tls, made: Path, tmp_path: Path
 ) -> None:
     server = serve(tls=pem)
-    with EdgeClient(Client(), [server.address], tls=pem) as client:
+    known = Tls(made / "client.pem", made / "client.key", pem.ca)
+    with EdgeClient(Client(), [server.address], tls=known) as client:
         client.infer(images(2))
-    with (
-        EdgeClient(Client(), [server.address], tls=Tls(ca=pem.ca), retries=0) as client,
-        pytest.raises(ServerUnavailable),
-    ):
-        client.infer(images(2))
+    write_certificates(tmp_path, ["localhost"], 1)  # of another authority
+    stranger = Tls(tmp_path / "client.pem", tmp_path / "client.key", pem.ca)
+    for tls in (Tls(ca=pem.ca), stranger):
+        with (
+            EdgeClient(Client(), [server.address], tls=tls, retries=0) as client,
+            pytest.raises(ServerUnavailable),
+        ):
+            client.infer(images(2))
 
 
 def test_a_server_needs_both_files(serve: Serve, pem: Tls) -> None:
     with pytest.raises(BadInput, match="both --tls-cert and --tls-key"):
         serve(tls=Tls(cert=pem.cert))
+
+
+def test_files_that_are_no_certificate_and_key_are_told(
+    serve: Serve, made: Path, tmp_path: Path
+) -> None:
+    words = tmp_path / "words.pem"
+    words.write_text("hello")
+    cases = (
+        (Tls(made / "server.pem", made / "client.key"), "are not a certificate and its key"),
+        (Tls(words, made / "server.key"), "words.pem is not a PEM file"),
+        (Tls(made / "server.pem", made / "server.key", words), "--client-ca .* not a PEM file"),
+        (Tls(made / "server.pem", tmp_path / "none"), "--tls-key .*: No such file"),
+    )
+    for tls, message in cases:
+        with pytest.raises(BadInput, match=message):
+            serve(tls=tls)
+
+
+def test_keys_are_private_and_nothing_is_overwritten(made: Path) -> None:
+    assert sorted(path.name for path in made.iterdir()) == sorted(FILES)
+    for name in FILES:
+        assert (made / name).stat().st_mode & 0o777 == (0o600 if name.endswith("key") else 0o644)
+    with pytest.raises(BadInput, match=r"ca\.pem is there already"):
+        write_certificates(made, ["localhost"], 1)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a..b", "http://host"])
+def test_a_name_that_is_none(tmp_path: Path, name: str) -> None:
+    with pytest.raises(BadInput, match="neither a DNS name nor an IP address"):
+        write_certificates(tmp_path, [name], 1)
+    with pytest.raises(BadInput, match="at least one name"):
+        write_certificates(tmp_path, [], 1)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,72 @@
+"""A server with a token answers who shows it, and nobody else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from halves import Client, images
+
+from cloud_server.server import CloudServer
+from edge_client.client import EdgeClient
+from splitlab.errors import BadInput, ServerRefused
+from splitlab.wire.messages import INFER
+from splitlab.wire.token import read_token
+
+Serve = Callable[..., CloudServer]
+TOKEN = "0123456789abcdef"
+
+
+def test_it_is_asked_for_with_every_call(serve: Serve) -> None:
+    server = serve(token=TOKEN)
+    with EdgeClient(Client(), [server.address], token=TOKEN) as client:
+        assert client.infer(images(3)).logits.shape[0] == 3
+    for other in (None, TOKEN[:-1], TOKEN + "0", TOKEN.upper()):
+        with (
+            EdgeClient(Client(), [server.address], token=other) as client,
+            pytest.raises(ServerRefused, match="UNAUTHENTICATED: this server asks for a token"),
+        ):
+            client.infer(images(1))
+
+
+def test_no_method_is_open_but_health(serve: Serve) -> None:
+    server = serve(token=TOKEN)
+    with grpc.insecure_channel(server.address) as channel:
+        check = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+        assert check.status == health_pb2.HealthCheckResponse.SERVING
+        reflection = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+        twice = (("authorization", f"Bearer {TOKEN}"), ("authorization", f"Bearer {TOKEN}"))
+        for method, metadata in ((INFER, ()), (reflection, ()), (INFER, twice), ("/a/b", ())):
+            with pytest.raises(grpc.RpcError) as refused:
+                list(channel.stream_stream(method)(iter([b""]), metadata=metadata))
+            assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_it_never_goes_in_the_clear_off_loopback(serve: Serve) -> None:
+    for insecure in (False, True):
+        with pytest.raises(BadInput, match="hands the token to everyone"):
+            serve(listen="0.0.0.0:0", token=TOKEN, insecure=insecure)
+        with pytest.raises(BadInput, match="hands the token to everyone"):
+            EdgeClient(Client(), ["192.0.2.1:50051"], token=TOKEN, insecure=insecure)
+
+
+def test_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text(TOKEN + "\n")
+    path.chmod(0o640)
+    with pytest.raises(BadInput, match="others may read it"):
+        read_token(path)
+    path.chmod(0o600)
+    assert read_token(path) == TOKEN
+    for wrong in ("short", "two words of enough length", "a\tb" * 9, "two\nlines of enough length"):
+        path.write_text(wrong)
+        with pytest.raises(BadInput, match="at least 16 characters"):
+            read_token(path)
+    path.write_text("ä" * 20)
+    with pytest.raises(BadInput, match="not ASCII"):
+        read_token(path)
+    with pytest.raises(BadInput, match="No such file"):
+        read_token(tmp_path / "none")
