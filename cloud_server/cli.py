@@ -90,11 +90,27 @@ def serve(
     token_file: Annotated[
         Path | None, typer.Option(help="file with a token that clients must then show")
     ] = None,
+    max_peer_calls: Annotated[
+        int, typer.Option(min=1, max=1024, help="open calls of one host; twice as many of all")
+    ] = 128,
+    max_streams: Annotated[
+        int, typer.Option(min=1, max=1024, help="open ModelStreamInfer calls of all hosts")
+    ] = 32,
+    max_memory: Annotated[
+        int, typer.Option(min=1, help="MiB of requests that arrive, wait or run; half for one host")
+    ] = 512,
+    patience: Annotated[
+        float, typer.Option(min=0.1, help="seconds within which a message must arrive")
+    ] = 60.0,
+    max_wait: Annotated[
+        float, typer.Option(min=0.1, help="seconds that a request may wait for the bodies")
+    ] = 300.0,
 ) -> None:
     """Answer features with the outputs of the N bodies, until SIGTERM or Ctrl-C.
 
     Prints one JSON line when it listens and one when it has stopped.
     """
+    from cloud_server.limits import Limits
     from cloud_server.server import CloudServer
     from splitlab.capture import CaptureWriter
     from splitlab.deployment import ServerHalf
@@ -121,6 +137,7 @@ def serve(
             engine=engine,
             device=device,
             token=token,
+            limits=Limits(max_peer_calls, max_streams, max_memory << 20, patience, max_wait),
         )
     except SplitLabError:
         if writer is not None:

@@ -21,8 +21,17 @@ class Abandoned(SplitLabError):
     """The caller went away before its turn came."""
 
 
+class Overdue(SplitLabError):
+    """It waited for the bodies for longer than is granted."""
+
+
 class Unsendable(SplitLabError):
     """A body's output that the wire does not carry: NaN, Inf, or beyond the datatype."""
+
+
+def largest_request(half: Half) -> int:
+    """Bytes of the largest declared micro-batch, with its envelope."""
+    return half.max_rows * payload_bytes(half.feature.shape, half.wire) + ENVELOPE_BYTES
 
 
 class Handler:
@@ -36,12 +45,6 @@ class Handler:
     def __init__(self, half: Half, engine: Engine) -> None:
         self._half, self._engine = half, engine
         self._names = [f"output_{body_id}" for body_id in half.body_ids]
-
-    @property
-    def largest_request(self) -> int:
-        """Bytes of the largest declared micro-batch, with its envelope."""
-        row = payload_bytes(self._half.feature.shape, self._half.wire)
-        return self._half.max_rows * row + ENVELOPE_BYTES
 
     def infer(self, raw: bytes, wanted: Callable[[], bool] = lambda: True) -> bytes:
         """A serialised ModelInferRequest -> a serialised ModelInferResponse.

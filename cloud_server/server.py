@@ -9,16 +9,16 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from cloud_server.engine import Engine
+from cloud_server.gate import Gate
 from cloud_server.half import Half
-from cloud_server.handler import Handler
+from cloud_server.handler import Handler, largest_request
+from cloud_server.limits import Limits
 from cloud_server.servicer import Servicer
 from cloud_server.token_check import TokenCheck
 from splitlab.capture import CaptureWriter
 from splitlab.wire.channels import Tls, bind, server_options, split_address
 from splitlab.wire.messages import SERVICE
 
-WORKERS = 32  # threads that wait for the engine; they decode and encode meanwhile
-STREAMS = WORKERS // 2  # open streams hold a thread each; unary calls keep the other half
 LAST_ARRIVALS_SECONDS = 2.0  # for requests that were on their way when the stop began
 LAST_BYTES_SECONDS = 2.0  # for replies that are on their way out when all work is done
 
@@ -36,9 +36,11 @@ class CloudServer:
         engine: "auto", "plain", "folded" or "channels_last".
         device: "auto", "cpu" or "cuda".
         token: what every caller must show, probes of the health service aside; None for nothing.
+        limits: what is granted to a peer, and to all of them.
 
     Raises:
-        BadInput: the port is taken, the address is none, or plaintext off loopback.
+        BadInput: the port is taken, the address is none, plaintext off loopback, or less memory
+            than the largest request needs.
     """
 
     def __init__(
@@ -53,7 +55,13 @@ class CloudServer:
         engine: str = "auto",
         device: str = "cpu",
         token: str | None = None,
+        limits: Limits | None = None,
     ) -> None:
+        limits = limits or Limits()
+        largest = largest_request(half)
+        limits.check(largest)
+        # A call holds a thread, and one host must not get them all.
+        workers = 2 * limits.peer_calls
         self._engine = Engine(
             list(half.bodies),
             half.feature.shape,
@@ -63,12 +71,15 @@ class CloudServer:
             device=device,
         )
         handler = Handler(half, self._engine)
-        self._servicer = Servicer(handler, tap, STREAMS)
-        self._health = health.HealthServicer()
+        self._servicer = Servicer(handler, tap, limits)
+        self._gate = Gate(limits, largest)
+        # Otherwise a watch bypasses the handler that the gate wraps.
+        self._health = health.HealthServicer(experimental_non_blocking=False)
         self._server = grpc.server(
-            ThreadPoolExecutor(WORKERS, thread_name_prefix="rpc"),
-            options=server_options(handler.largest_request),
-            interceptors=[] if token is None else [TokenCheck(token)],
+            ThreadPoolExecutor(workers, thread_name_prefix="rpc"),
+            options=server_options(largest, limits.peer_calls),
+            interceptors=[*([] if token is None else [TokenCheck(token)]), self._gate],
+            maximum_concurrent_rpcs=workers,
         )
         self._server.add_generic_rpc_handlers((self._servicer.handlers(),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -79,6 +90,7 @@ class CloudServer:
             self.port = bind(self._server, listen, insecure=insecure, tls=tls, token=token)
         except Exception:
             self._engine.close()
+            self._gate.close()
             raise
 
     @property
@@ -111,4 +123,5 @@ class CloudServer:
         self._servicer.in_flight.wait_for_quiet(quiet, LAST_ARRIVALS_SECONDS)
         self._server.stop(LAST_BYTES_SECONDS).wait()
         self._engine.close()
+        self._gate.close()
         return finished

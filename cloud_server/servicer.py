@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
 
-from cloud_server.handler import Abandoned, Handler, Unsendable
+from cloud_server.handler import Abandoned, Handler, Overdue, Unsendable
 from cloud_server.in_flight import InFlight
+from cloud_server.limits import Limits
 from splitlab.capture import CaptureWriter
 from splitlab.errors import BadInput, Mismatch, TooLarge, UnknownName
 from splitlab.wire import Request
@@ -24,6 +26,7 @@ CODES: tuple[tuple[type[Exception], grpc.StatusCode], ...] = (
     (TooLarge, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (UnknownName, grpc.StatusCode.NOT_FOUND),
     (Mismatch, grpc.StatusCode.FAILED_PRECONDITION),
+    (Overdue, grpc.StatusCode.DEADLINE_EXCEEDED),
     (Abandoned, grpc.StatusCode.CANCELLED),
     (BadInput, grpc.StatusCode.INVALID_ARGUMENT),
     (Unsendable, grpc.StatusCode.INTERNAL),
@@ -45,12 +48,12 @@ class Servicer:
     Args:
         handler: answers requests.
         tap: is given every inference message as it arrived and as it left; None for none.
-        streams: how many ModelStreamInfer calls may be open; each holds a worker thread.
+        limits: how many streams may be open, and how long a request may wait.
     """
 
-    def __init__(self, handler: Handler, tap: CaptureWriter | None, streams: int) -> None:
-        self._handler, self._tap = handler, tap
-        self._streams = threading.Semaphore(streams)
+    def __init__(self, handler: Handler, tap: CaptureWriter | None, limits: Limits) -> None:
+        self._handler, self._tap, self._limits = handler, tap, limits
+        self._streams = threading.Semaphore(limits.streams)
         self.in_flight = InFlight()
 
     def handlers(self) -> grpc.GenericRpcHandler[Any, Any]:
@@ -101,9 +104,7 @@ class Servicer:
         with self.in_flight as served:
             if not served:
                 context.abort(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
-            reply: bytes = self._or_abort(
-                context, lambda: self._handler.infer(raw, context.is_active)
-            )
+            reply: bytes = self._or_abort(context, lambda: self._answer(raw, context))
             self._listen(call, "down", reply, INFER, context)
             return reply
 
@@ -127,10 +128,25 @@ class Servicer:
         finally:
             self._streams.release()
 
+    def _answer(self, raw: bytes, context: grpc.ServicerContext) -> bytes:
+        until = time.monotonic() + self._limits.seconds
+
+        def wanted() -> bool:
+            return context.is_active() and time.monotonic() < until
+
+        try:
+            return self._handler.infer(raw, wanted)
+        except Abandoned as error:
+            if not context.is_active():
+                raise
+            raise Overdue(
+                f"the bodies were busy for {self._limits.seconds:g} s; send again later"
+            ) from error
+
     def _in_band(self, raw: bytes, context: grpc.ServicerContext) -> bytes:
         """A stream goes on after a bad request, as Triton's does."""
         try:
-            return stream_reply(self._handler.infer(raw, context.is_active))
+            return stream_reply(self._answer(raw, context))
         except Exception as error:
             _, words = status_of(error)
             _note(error)

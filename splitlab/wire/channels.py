@@ -140,12 +140,13 @@ def channel_options(max_receive: int) -> Options:
     ]
 
 
-def server_options(max_receive: int) -> Options:
+def server_options(max_receive: int, streams: int | None = None) -> Options:
     """Options of a server's port.
 
     Args:
         max_receive: bytes of the largest declared micro-batch with its envelope; a larger message
             is answered with RESOURCE_EXHAUSTED before it is read. -1 for no limit.
+        streams: calls that one connection may have open; None for no limit.
     """
     return [
         ("grpc.max_receive_message_length", max_receive),
@@ -155,6 +156,13 @@ def server_options(max_receive: int) -> Options:
         ("grpc.so_reuseport", 0),
         # ms; lets clients ask for a sign of life as often as `channel_options` does
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+        # ms; a connection that says nothing, or nothing more, is closed; calls under way are not
+        ("grpc.server_handshake_timeout_ms", 10_000),
+        ("grpc.max_connection_idle_ms", 300_000),
+        # ms; a peer that vanished without a word gives its place back
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        *([] if streams is None else [("grpc.max_concurrent_streams", streams)]),
     ]
 
 

@@ -16,6 +16,7 @@ from halves import FEATURE, Server
 
 from cloud_server.engine import Engine
 from cloud_server.handler import Abandoned, Handler
+from cloud_server.limits import Limits
 from cloud_server.server import CloudServer
 from cloud_server.servicer import status_of
 from splitlab.capture import Capture, CaptureWriter
@@ -191,13 +192,10 @@ def test_a_stream_goes_on_after_an_error_in_band(channel: grpc.Channel) -> None:
     )
 
 
-def test_too_many_streams_leave_room_for_unary_calls(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_many_streams_leave_room_for_unary_calls(serve: Serve) -> None:
     from queue import SimpleQueue
 
-    monkeypatch.setattr("cloud_server.server.STREAMS", 1)
-    with grpc.insecure_channel(serve().address) as channel:
+    with grpc.insecure_channel(serve(limits=Limits(streams=1)).address) as channel:
         going: SimpleQueue[bytes | None] = SimpleQueue()
         going.put(request().to_bytes())
         first = channel.stream_stream(STREAM_INFER)(iter(going.get, None), timeout=SECONDS)

@@ -1,0 +1,142 @@
+"""In front of every method: who may enter, and how long a message may take to arrive.
+
+Every call is taken as a stream, which on the wire it is. gRPC's own unary handlers hold a thread
+until the message is there; who never sends it would hold it for ever.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+
+from cloud_server.limits import Admission, Exhausted, Limits, Stay
+
+TICK_SECONDS = 0.25
+
+
+class Gate(grpc.ServerInterceptor):  # type: ignore[type-arg]
+    """
+    Args:
+        limits: what is granted.
+        largest: bytes of the largest message.
+    """
+
+    def __init__(self, limits: Limits, largest: int) -> None:
+        self.admission = Admission(limits, largest)
+        self._patience = Patience(limits.patience)
+
+    def close(self) -> None:
+        """End the watch over calls."""
+        self._patience.close()
+
+    def intercept_service(
+        self, continuation: Callable[[Any], Any], handler_call_details: grpc.HandlerCallDetails
+    ) -> Any:
+        handler = continuation(handler_call_details)
+        if handler is None:
+            return None
+
+        def serve(messages: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
+            try:
+                stay = self.admission.enter(context.peer())
+            except Exhausted as error:
+                context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
+            if not context.add_callback(stay.leave):
+                stay.leave()
+            return _answers(handler, self._watched(messages, context, stay), context)
+
+        return grpc.stream_stream_rpc_method_handler(
+            serve, handler.request_deserializer, handler.response_serializer
+        )
+
+    def _watched(
+        self, messages: Iterator[Any], context: grpc.ServicerContext, stay: Stay
+    ) -> Iterator[Any]:
+        while True:
+            with self._patience.with_(context):
+                message = next(messages, None)
+            if message is None:
+                return
+            stay.read(len(message) if isinstance(message, bytes) else message.ByteSize())
+            yield message
+
+
+def _answers(handler: Any, messages: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
+    """What a handler of any of the four kinds gives."""
+    if handler.request_streaming:
+        if handler.response_streaming:
+            yield from handler.stream_stream(messages, context)
+        else:
+            yield handler.stream_unary(messages, context)
+        return
+    message = next(messages, None)
+    if message is None:
+        context.abort(grpc.StatusCode.CANCELLED, "the request never arrived")
+    if handler.response_streaming:
+        yield from handler.unary_stream(message, context)
+    else:
+        yield handler.unary_unary(message, context)
+
+
+class Patience:
+    """Cancels calls whose next message does not arrive in time; one thread watches over all.
+
+    Args:
+        seconds: how long one may take.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._lock, self._over = threading.Lock(), threading.Event()
+        self._waiting: dict[int, tuple[float, grpc.ServicerContext]] = {}
+        self._numbers = itertools.count()
+        self._thread = threading.Thread(target=self._watch, name="patience", daemon=True)
+        self._thread.start()
+
+    def with_(self, context: grpc.ServicerContext) -> _Waiting:
+        """A context manager around the wait for a message."""
+        return _Waiting(self, context)
+
+    def add(self, context: grpc.ServicerContext) -> int:
+        number = next(self._numbers)
+        with self._lock:
+            self._waiting[number] = time.monotonic() + self._seconds, context
+        return number
+
+    def remove(self, number: int) -> None:
+        with self._lock:
+            self._waiting.pop(number, None)
+
+    def close(self) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._over.wait(TICK_SECONDS):
+            now = time.monotonic()
+            with self._lock:
+                late = [
+                    (number, context)
+                    for number, (until, context) in self._waiting.items()
+                    if until < now
+                ]
+                for number, _ in late:
+                    del self._waiting[number]
+            for _, context in late:
+                context.cancel()
+
+
+class _Waiting:
+    def __init__(self, patience: Patience, context: grpc.ServicerContext) -> None:
+        self._patience, self._context = patience, context
+
+    def __enter__(self) -> None:
+        self._number = self._patience.add(self._context)
+
+    def __exit__(self, *_: object) -> None:
+        self._patience.remove(self._number)

@@ -1,0 +1,140 @@
+"""What a server grants: to one peer, to all of them, in calls, in bytes and in seconds."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from dataclasses import dataclass
+
+from splitlab.errors import BadInput, SplitLabError
+
+
+@dataclass(frozen=True)
+class Limits:
+    """
+    Args:
+        peer_calls: calls of one host that may be open at a time; of all hosts twice as many.
+        streams: ModelStreamInfer calls that may be open, of all hosts.
+        memory: bytes of requests that are being read, wait or run, of all hosts; one host gets
+            half of it.
+        patience: seconds within which a message must arrive, and a call find room.
+        seconds: after which a request that still waits for the bodies is given up.
+    """
+
+    peer_calls: int = 128
+    streams: int = 32
+    memory: int = 512 << 20
+    patience: float = 60.0
+    seconds: float = 300.0
+
+    def check(self, largest: int) -> None:
+        """
+        Raises:
+            BadInput: the largest request has no room in the memory.
+        """
+        if self.memory < largest:
+            raise BadInput(
+                f"--max-memory: the deployment's largest request has {largest / 2**20:.1f} MiB, "
+                f"there is room for {self.memory / 2**20:.1f} MiB; give at least that much"
+            )
+
+
+class Exhausted(SplitLabError):
+    """A limit is reached; others are still served."""
+
+
+class Stay:
+    """One call's share, from its first word to its last."""
+
+    def __init__(self, admission: Admission, host: str, held: int) -> None:
+        self._admission, self.host, self.held, self.left = admission, host, held, False
+
+    def read(self, size: int) -> None:
+        """Its message is there and has `size` bytes."""
+        self._admission.change(self, size)
+
+    def leave(self) -> None:
+        """The call is over; a second time nothing happens."""
+        self._admission.leave(self)
+
+
+class Admission:
+    """Counts calls and bytes.
+
+    Args:
+        limits: what is granted.
+        largest: bytes of the largest message there may be; held for a call until it is read.
+    """
+
+    def __init__(self, limits: Limits, largest: int) -> None:
+        limits.check(largest)
+        self._limits, self._largest = limits, largest
+        self._changed = threading.Condition()
+        self._calls: Counter[str] = Counter()
+        self._bytes: Counter[str] = Counter()
+
+    def enter(self, peer: str) -> Stay:
+        """Admit a call, once there is room for its message.
+
+        Args:
+            peer: as gRPC names it, such as `ipv4:192.0.2.1:50000`.
+
+        Raises:
+            Exhausted: the peer has too many calls open, or no room came up in time.
+        """
+        host = host_of(peer)
+        with self._changed:
+            if self._calls[host] >= self._limits.peer_calls:
+                raise Exhausted(
+                    f"{self._limits.peer_calls} calls of yours are open, more are not granted; "
+                    "finish some first"
+                )
+            self._calls[host] += 1
+            if not self._changed.wait_for(lambda: self._room(host), self._limits.patience):
+                self._forget(host)
+                raise Exhausted(
+                    f"requests hold the {self._limits.memory / 2**20:.0f} MiB that are granted; "
+                    "send again later, or smaller micro-batches"
+                )
+            self._bytes[host] += self._largest
+        return Stay(self, host, self._largest)
+
+    def change(self, stay: Stay, size: int) -> None:
+        with self._changed:
+            if not stay.left:
+                self._bytes[stay.host] += size - stay.held
+                stay.held = size
+                self._changed.notify_all()
+
+    def leave(self, stay: Stay) -> None:
+        with self._changed:
+            if not stay.left:
+                stay.left = True
+                self._bytes[stay.host] -= stay.held
+                self._forget(stay.host)
+                self._changed.notify_all()
+
+    @property
+    def open(self) -> tuple[int, int]:
+        """(calls, bytes) of all peers."""
+        with self._changed:
+            return self._calls.total(), self._bytes.total()
+
+    def _room(self, host: str) -> bool:
+        own = max(self._limits.memory // 2, self._largest)
+        return (
+            self._bytes.total() + self._largest <= self._limits.memory
+            and self._bytes[host] + self._largest <= own
+        )
+
+    def _forget(self, host: str) -> None:
+        """One call less; of hosts without a call nothing is kept, however many there were."""
+        self._calls[host] -= 1
+        if not self._calls[host]:
+            del self._calls[host], self._bytes[host]
+
+
+def host_of(peer: str) -> str:
+    """`ipv4:192.0.2.1:50000` -> `ipv4:192.0.2.1`; what has no port stays as it is."""
+    host, colon, port = peer.rpartition(":")
+    return host if colon and port.isdigit() and ":" in host else peer
