@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 import threading
 from pathlib import Path
 from types import FrameType
@@ -105,11 +106,21 @@ def serve(
     max_wait: Annotated[
         float, typer.Option(min=0.1, help="seconds that a request may wait for the bodies")
     ] = 300.0,
+    metrics: Annotated[
+        str | None, typer.Option(help="HOST:PORT at which Prometheus may read; default: none")
+    ] = None,
+    log_requests: Annotated[
+        bool, typer.Option("--log-requests", help="a JSON line for each on standard error")
+    ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="validate the half, run one row, say so, and exit")
+    ] = False,
 ) -> None:
     """Answer features with the outputs of the N bodies, until SIGTERM or Ctrl-C.
 
     Prints one JSON line when it listens and one when it has stopped.
     """
+    from cloud_server.check import checked
     from cloud_server.limits import Limits
     from cloud_server.server import CloudServer
     from splitlab.capture import CaptureWriter
@@ -125,6 +136,9 @@ def serve(
     given = any((tls_cert, tls_key, client_ca))
     token = None if token_file is None else read_token(token_file)
     loaded = ServerHalf.load(half, None if bodies is None else body_ids(bodies))
+    if check:
+        say("checked", **checked(loaded, engine, device))
+        return
     writer = CaptureWriter(tap, "server") if tap is not None else None
     try:
         server = CloudServer(
@@ -138,6 +152,8 @@ def serve(
             device=device,
             token=token,
             limits=Limits(max_peer_calls, max_streams, max_memory << 20, patience, max_wait),
+            log=sys.stderr if log_requests else None,
+            metrics=metrics,
         )
     except SplitLabError:
         if writer is not None:
@@ -154,6 +170,7 @@ def serve(
         digest=loaded.digest,
         bodies=loaded.body_ids,
         engine=server.engine,
+        **({} if server.metrics_port is None else {"metrics_port": server.metrics_port}),
     )
     stopping.wait()
     finished = server.stop(grace)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -24,11 +25,16 @@ REPEATS = 3
 
 @dataclass(frozen=True)
 class Answer:
-    """What one run gave, and how long it waited and ran, in microseconds."""
+    """What one run gave, and how long it waited and ran, in microseconds.
+
+    Args:
+        each_us: of each body; empty where they do not run one by one.
+    """
 
     outputs: list[Tensor]
     queue_us: int
     bodies_us: int
+    each_us: tuple[int, ...] = ()
 
 
 class Engine:
@@ -83,12 +89,13 @@ class Engine:
         started = time.perf_counter_ns()
         if not wanted():
             return None
-        outputs = self._run_bodies(feature)
+        outputs, each_us = self._run_bodies(feature)
         ended = time.perf_counter_ns()
-        return Answer(outputs, (started - submitted) // 1000, (ended - started) // 1000)
+        return Answer(outputs, (started - submitted) // 1000, (ended - started) // 1000, each_us)
 
 
-Runner = Callable[[Tensor], list[Tensor]]
+Runner = Callable[[Tensor], tuple[list[Tensor], tuple[int, ...]]]
+"""Outputs, and the microseconds of each body where they run one by one."""
 
 
 def _choose(
@@ -126,12 +133,18 @@ def _runner(
     if layout is torch.channels_last:
         bodies = [body.to(memory_format=layout) for body in bodies]
 
-    def run(feature: Tensor) -> list[Tensor]:
+    def run(feature: Tensor) -> tuple[list[Tensor], tuple[int, ...]]:
         feature = feature.to(place)
         if feature.dim() == 4:
             feature = feature.contiguous(memory_format=layout)
+        outputs, stamps = [], [time.perf_counter_ns()]
         with torch.inference_mode():
-            return [output.cpu() for output in [body(feature) for body in bodies]]
+            for body in bodies:
+                outputs.append(body(feature))
+                stamps.append(time.perf_counter_ns())
+            if place.type != "cpu":  # where calls return before their work is done
+                return [output.cpu() for output in outputs], ()
+        return outputs, tuple((b - a) // 1000 for a, b in pairwise(stamps))
 
     return run
 
@@ -142,7 +155,7 @@ def _folded(body: nn.Module) -> nn.Module:
 
 def _measure(run: Runner, example: Tensor) -> tuple[list[Tensor], float]:
     """Outputs and the best of a few runs, in seconds; the first run warms up."""
-    outputs = run(example)
+    outputs, _ = run(example)
     seconds = []
     for _ in range(REPEATS):
         started = time.perf_counter()

@@ -24,10 +24,12 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[type-arg]
     Args:
         limits: what is granted.
         largest: bytes of the largest message.
+        ended: told of every call's method and code.
     """
 
-    def __init__(self, limits: Limits, largest: int) -> None:
+    def __init__(self, limits: Limits, largest: int, ended: Callable[[str, str], None]) -> None:
         self.admission = Admission(limits, largest)
+        self._ended = ended
         self._patience = Patience(limits.patience)
 
     def close(self) -> None:
@@ -41,14 +43,25 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[type-arg]
         if handler is None:
             return None
 
+        method = handler_call_details.method
+
         def serve(messages: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
             try:
                 stay = self.admission.enter(context.peer())
             except Exhausted as error:
+                self._ended(method, grpc.StatusCode.RESOURCE_EXHAUSTED.name)
                 context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
-            if not context.add_callback(stay.leave):
+
+            finished = threading.Event()
+
+            def leave() -> None:
                 stay.leave()
-            return _answers(handler, self._watched(messages, context, stay), context)
+                self._ended(method, _code(context, finished.is_set()))
+
+            if not context.add_callback(leave):
+                leave()
+            yield from _answers(handler, self._watched(messages, context, stay), context)
+            finished.set()
 
         return grpc.stream_stream_rpc_method_handler(
             serve, handler.request_deserializer, handler.response_serializer
@@ -64,6 +77,14 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[type-arg]
                 return
             stay.read(len(message) if isinstance(message, bytes) else message.ByteSize())
             yield message
+
+
+def _code(context: grpc.ServicerContext, finished: bool) -> str:
+    """How a call ended; gRPC itself keeps no code of one that went well or was cancelled."""
+    code = context.code()  # type: ignore[attr-defined]
+    if code is None:
+        code = grpc.StatusCode.OK if finished else grpc.StatusCode.CANCELLED
+    return str(code.name)
 
 
 def _answers(handler: Any, messages: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:

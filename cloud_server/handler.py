@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 from cloud_server.engine import Answer, Engine
 from cloud_server.half import Half
@@ -34,6 +35,22 @@ def largest_request(half: Half) -> int:
     return half.max_rows * payload_bytes(half.feature.shape, half.wire) + ENVELOPE_BYTES
 
 
+class Answered(NamedTuple):
+    """A reply and what it took.
+
+    Args:
+        reply: a serialised ModelInferResponse.
+        stages_us: microseconds in queue, decode, bodies and encode.
+        each_us: microseconds in each body, where they run one by one.
+    """
+
+    reply: bytes
+    message_id: str
+    rows: int
+    stages_us: dict[str, int]
+    each_us: tuple[int, ...]
+
+
 class Handler:
     """Answers inference requests for one server half.
 
@@ -46,7 +63,7 @@ class Handler:
         self._half, self._engine = half, engine
         self._names = [f"output_{body_id}" for body_id in half.body_ids]
 
-    def infer(self, raw: bytes, wanted: Callable[[], bool] = lambda: True) -> bytes:
+    def infer(self, raw: bytes, wanted: Callable[[], bool] = lambda: True) -> Answered:
         """A serialised ModelInferRequest -> a serialised ModelInferResponse.
 
         Args:
@@ -78,18 +95,20 @@ class Handler:
         encoding = time.perf_counter_ns()
         tensors = self._encode(answer, names)
         ended = time.perf_counter_ns()
-        return Reply(
+        stages = {
+            "queue": answer.queue_us,
+            "decode": (decoded - started) // 1000,
+            "bodies": answer.bodies_us,
+            "encode": (ended - encoding) // 1000,
+        }
+        reply = Reply(
             model_name=self._half.model_name,
             message_id=request.message_id,
             tensors=tensors,
-            parameters={
-                "splitlab_queue_us": answer.queue_us,
-                "splitlab_decode_us": (decoded - started) // 1000,
-                "splitlab_bodies_us": answer.bodies_us,
-                "splitlab_encode_us": (ended - encoding) // 1000,
-            },
+            parameters={f"splitlab_{stage}_us": spent for stage, spent in stages.items()},
             model_version=VERSION,
-        ).to_bytes()
+        )
+        return Answered(reply.to_bytes(), request.message_id, len(feature), stages, answer.each_us)
 
     def check_model(self, name: str, version: str) -> None:
         """Raise unless this is the model that is served.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import TextIO
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -14,6 +15,7 @@ from cloud_server.half import Half
 from cloud_server.handler import Handler, largest_request
 from cloud_server.limits import Limits
 from cloud_server.servicer import Servicer
+from cloud_server.telemetry import Metrics, Telemetry
 from cloud_server.token_check import TokenCheck
 from splitlab.capture import CaptureWriter
 from splitlab.wire.channels import Tls, bind, server_options, split_address
@@ -37,6 +39,8 @@ class CloudServer:
         device: "auto", "cpu" or "cuda".
         token: what every caller must show, probes of the health service aside; None for nothing.
         limits: what is granted to a peer, and to all of them.
+        log: where a line for each inference request goes; None for nowhere.
+        metrics: HOST:PORT that Prometheus reads; None for none.
 
     Raises:
         BadInput: the port is taken, the address is none, plaintext off loopback, or less memory
@@ -56,6 +60,8 @@ class CloudServer:
         device: str = "cpu",
         token: str | None = None,
         limits: Limits | None = None,
+        log: TextIO | None = None,
+        metrics: str | None = None,
     ) -> None:
         limits = limits or Limits()
         largest = largest_request(half)
@@ -71,14 +77,18 @@ class CloudServer:
             device=device,
         )
         handler = Handler(half, self._engine)
-        self._servicer = Servicer(handler, tap, limits)
-        self._gate = Gate(limits, largest)
+        telemetry = Telemetry(half.body_ids, log)
+        self._servicer = Servicer(handler, tap, limits, telemetry)
+        self._gate = Gate(limits, largest, telemetry.call)
+        telemetry.watch(lambda: self._gate.admission.open)
+        self._metrics: Metrics | None = None
         # Otherwise a watch bypasses the handler that the gate wraps.
         self._health = health.HealthServicer(experimental_non_blocking=False)
+        asking = [] if token is None else [TokenCheck(token, telemetry.call)]
         self._server = grpc.server(
             ThreadPoolExecutor(workers, thread_name_prefix="rpc"),
             options=server_options(largest, limits.peer_calls),
-            interceptors=[*([] if token is None else [TokenCheck(token)]), self._gate],
+            interceptors=[*asking, self._gate],
             maximum_concurrent_rpcs=workers,
         )
         self._server.add_generic_rpc_handlers((self._servicer.handlers(),))
@@ -87,10 +97,11 @@ class CloudServer:
         reflection.enable_server_reflection(names, self._server)
         self.host, _ = split_address(listen, "--listen")
         try:
+            if metrics is not None:
+                self._metrics = Metrics(telemetry, metrics, insecure=insecure)
             self.port = bind(self._server, listen, insecure=insecure, tls=tls, token=token)
         except Exception:
-            self._engine.close()
-            self._gate.close()
+            self._close()
             raise
 
     @property
@@ -101,6 +112,11 @@ class CloudServer:
     def engine(self) -> str:
         """The engine that is used."""
         return self._engine.name
+
+    @property
+    def metrics_port(self) -> int | None:
+        """Where metrics are read, None without."""
+        return None if self._metrics is None else self._metrics.port
 
     def start(self) -> None:
         """Take requests."""
@@ -122,6 +138,11 @@ class CloudServer:
         finished = self._servicer.in_flight.drain(grace)
         self._servicer.in_flight.wait_for_quiet(quiet, LAST_ARRIVALS_SECONDS)
         self._server.stop(LAST_BYTES_SECONDS).wait()
+        self._close()
+        return finished
+
+    def _close(self) -> None:
         self._engine.close()
         self._gate.close()
-        return finished
+        if self._metrics is not None:
+            self._metrics.close()

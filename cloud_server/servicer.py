@@ -13,6 +13,7 @@ import grpc
 from cloud_server.handler import Abandoned, Handler, Overdue, Unsendable
 from cloud_server.in_flight import InFlight
 from cloud_server.limits import Limits
+from cloud_server.telemetry import Telemetry
 from splitlab.capture import CaptureWriter
 from splitlab.errors import BadInput, Mismatch, TooLarge, UnknownName
 from splitlab.wire import Request
@@ -49,10 +50,14 @@ class Servicer:
         handler: answers requests.
         tap: is given every inference message as it arrived and as it left; None for none.
         limits: how many streams may be open, and how long a request may wait.
+        telemetry: is told of every inference request.
     """
 
-    def __init__(self, handler: Handler, tap: CaptureWriter | None, limits: Limits) -> None:
+    def __init__(
+        self, handler: Handler, tap: CaptureWriter | None, limits: Limits, telemetry: Telemetry
+    ) -> None:
         self._handler, self._tap, self._limits = handler, tap, limits
+        self._telemetry = telemetry
         self._streams = threading.Semaphore(limits.streams)
         self.in_flight = InFlight()
 
@@ -135,13 +140,31 @@ class Servicer:
             return context.is_active() and time.monotonic() < until
 
         try:
-            return self._handler.infer(raw, wanted)
-        except Abandoned as error:
-            if not context.is_active():
-                raise
-            raise Overdue(
-                f"the bodies were busy for {self._limits.seconds:g} s; send again later"
-            ) from error
+            try:
+                done = self._handler.infer(raw, wanted)
+            except Abandoned as error:
+                if not context.is_active():
+                    raise
+                raise Overdue(
+                    f"the bodies were busy for {self._limits.seconds:g} s; send again later"
+                ) from error
+        except Exception as error:
+            code, _ = status_of(error)
+            self._telemetry.request(
+                peer=context.peer(), message_id=_message_id(raw), code=code.name, up=len(raw)
+            )
+            raise
+        self._telemetry.request(
+            peer=context.peer(),
+            message_id=done.message_id,
+            code="OK",
+            up=len(raw),
+            down=len(done.reply),
+            rows=done.rows,
+            stages_us=done.stages_us,
+            each_us=done.each_us,
+        )
+        return done.reply
 
     def _in_band(self, raw: bytes, context: grpc.ServicerContext) -> bytes:
         """A stream goes on after a bad request, as Triton's does."""

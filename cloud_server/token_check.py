@@ -19,11 +19,13 @@ class TokenCheck(grpc.ServerInterceptor):  # type: ignore[type-arg]
     """
     Args:
         token: what a caller must show.
+        ended: told of the method and code of every call that is refused.
     """
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, token: str, ended: Callable[[str, str], None]) -> None:
         ((_, wanted),) = header(token)
         self._wanted = wanted.encode()
+        self._ended = ended
         self._refusal = grpc.stream_stream_rpc_method_handler(_refuse)
 
     def intercept_service(
@@ -38,6 +40,8 @@ class TokenCheck(grpc.ServerInterceptor):  # type: ignore[type-arg]
         ]
         if len(shown) == 1 and hmac.compare_digest(shown[0], self._wanted):
             return continuation(handler_call_details)
+        # What a stranger names is no label: there would be as many as it likes.
+        self._ended("any", grpc.StatusCode.UNAUTHENTICATED.name)
         return self._refusal
 
 

@@ -52,7 +52,7 @@ class Flaky:
             code = self._fail(len(self.raws))
         if code is not None:
             context.abort(code, "as told")
-        return self._handler.infer(raw)
+        return self._handler.infer(raw).reply
 
     def stop(self) -> None:
         self._server.stop(None).wait()

@@ -14,6 +14,7 @@ import torch
 from flaky import Flaky
 from halves import Client, Server, images
 
+from cloud_server.handler import Answered
 from cloud_server.server import CloudServer
 from edge_client import client as client_module
 from edge_client import holders, transport
@@ -205,7 +206,9 @@ def test_a_server_that_answers_nonsense_is_named(
     server = serve()
     with EdgeClient(Client(), [server.address]) as client:
         client.handshake()
-        monkeypatch.setattr(server._servicer._handler, "infer", lambda *_: b"\xff")
+        monkeypatch.setattr(
+            server._servicer._handler, "infer", lambda *_: Answered(b"\xff", "", 1, {}, ())
+        )
         with pytest.raises(ServerRefused, match="answered with something else than was asked for"):
             client.infer(images(2))
 

@@ -72,7 +72,7 @@ def test_the_fastest_engine_is_chosen_but_only_if_it_agrees(
 ) -> None:
     seconds = iter([3.0, 2.0, 1.0])
     monkeypatch.setattr(
-        "cloud_server.engine._measure", lambda run, example: (run(example), next(seconds))
+        "cloud_server.engine._measure", lambda run, example: (run(example)[0], next(seconds))
     )
     if wrong:
         monkeypatch.setattr(

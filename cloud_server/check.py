@@ -1,0 +1,50 @@
+"""Is a server half fit to serve? Asked without opening a port."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from cloud_server.engine import Engine
+from cloud_server.half import Half
+from cloud_server.handler import largest_request
+from splitlab.errors import Corrupt
+
+
+def checked(half: Half, engine: str, device: str) -> dict[str, Any]:
+    """Run one row through every body; what is served, as JSON.
+
+    Raises:
+        Corrupt: an output of another shape than declared, or one that is not finite.
+        BadInput: an unknown engine, or CUDA asked for where there is none.
+    """
+    running = Engine(list(half.bodies), half.feature.shape, name=engine, rows=1, device=device)
+    try:
+        answer = running.run(torch.zeros(1, *half.feature.shape))
+    finally:
+        running.close()
+    assert answer is not None
+    for body, output, declared in zip(half.body_ids, answer.outputs, half.outputs, strict=True):
+        if tuple(output.shape[1:]) != tuple(declared):
+            raise Corrupt(
+                f"body {body}",
+                f"it answers {list(output.shape[1:])}, {list(declared)} is declared",
+                "make the deployment again",
+            )
+        if not torch.isfinite(output).all():
+            raise Corrupt(
+                f"body {body}",
+                "it answers zeros with numbers that are not finite",
+                "train it again and write the deployment anew",
+            )
+    return {
+        "model": half.model_name,
+        "digest": half.digest,
+        "bodies": half.body_ids,
+        "feature": list(half.feature.shape),
+        "wire": half.wire,
+        "max_rows": half.max_rows,
+        "largest_request_bytes": largest_request(half),
+        "engine": running.name,
+    }

@@ -1,0 +1,118 @@
+"""Metrics and log lines: counts, sizes, times and codes, and no feature."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc
+import pytest
+import torch
+from deployments import deploy
+from halves import Client, Server, images
+from typer.testing import CliRunner
+
+from cloud_server.check import checked
+from cloud_server.cli import app
+from cloud_server.server import CloudServer
+from edge_client.client import EdgeClient
+from splitlab.errors import BadInput, Corrupt
+from splitlab.wire.messages import INFER
+
+Serve = Callable[..., CloudServer]
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    pause = threading.Event()
+    while not condition():
+        pause.wait(0.01)
+
+
+def metrics(server: CloudServer) -> dict[str, float]:
+    """What Prometheus reads, by name with labels."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.metrics_port}/metrics") as page:
+        lines = page.read().decode().splitlines()
+    return {
+        name: float(value)
+        for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    }
+
+
+def test_requests_calls_stages_and_bodies_are_counted(serve: Serve) -> None:
+    server = serve(Server(body_ids=[0, 1]), metrics="127.0.0.1:0")
+    with EdgeClient(Client(total=2, chosen=(0, 1)), [server.address]) as client:
+        result = client.infer(images(11))
+    with grpc.insecure_channel(server.address) as channel:
+        for wrong in (b"\xff", b"", b"abc"):
+            with pytest.raises(grpc.RpcError):
+                channel.unary_unary(INFER)(wrong)
+    wait_until(lambda: metrics(server)["splitlab_open_calls"] == 0)
+    found = metrics(server)
+    assert found["splitlab_rows_total"] == 11
+    assert found['splitlab_requests_total{code="OK"}'] == result.messages == 2
+    assert found["splitlab_reply_bytes_total"] == pytest.approx(result.bytes_down, abs=20)
+    assert found[f'splitlab_calls_total{{code="OK",method="{INFER}"}}'] == 2
+    for stage in ("queue", "decode", "bodies", "encode"):
+        assert found[f'splitlab_stage_seconds_count{{stage="{stage}"}}'] == 2
+    for body in (0, 1):
+        assert found[f'splitlab_body_seconds_count{{body="{body}"}}'] == 2
+    refused = sum(
+        value
+        for name, value in found.items()
+        if name.startswith("splitlab_requests_total") and "OK" not in name
+    )
+    assert refused == 3
+    assert found["splitlab_open_calls"] == found["splitlab_held_bytes"] == 0
+
+
+def test_a_log_line_says_who_what_and_how_long_and_no_feature(serve: Serve) -> None:
+    log = io.StringIO()
+    server = serve(log=log)
+    with EdgeClient(Client(), [server.address]) as client:
+        client.infer(images(3), request_id="a" * 32)
+    (line,) = map(json.loads, log.getvalue().splitlines())
+    stages = {"queue_us", "decode_us", "bodies_us", "encode_us"}
+    about = {"event", "time", "peer", "id", "code", "rows", "bytes_up", "bytes_down"}
+    assert set(line) == about | stages
+    assert (line["id"], line["code"], line["rows"]) == ("a" * 32 + "-0", "OK", 3)
+    assert line["peer"].startswith("ipv4:127.0.0.1:")
+
+
+def test_refusals_without_a_token_are_counted(serve: Serve) -> None:
+    server = serve(token="0123456789abcdef", metrics="127.0.0.1:0")
+    with grpc.insecure_channel(server.address) as channel, pytest.raises(grpc.RpcError):
+        channel.unary_unary("/made/up")(b"")
+    assert metrics(server)['splitlab_calls_total{code="UNAUTHENTICATED",method="any"}'] == 1
+
+
+def test_metrics_stay_on_loopback_and_need_a_free_port(serve: Serve) -> None:
+    server = serve(metrics="127.0.0.1:0")
+    with pytest.raises(BadInput, match=r"--metrics 0\.0\.0\.0: plaintext off loopback"):
+        serve(metrics="0.0.0.0:0")
+    with pytest.raises(BadInput, match=r"--metrics .*: cannot bind"):
+        serve(metrics=f"127.0.0.1:{server.metrics_port}")
+    with pytest.raises(BadInput, match="--metrics 'x' is not HOST:PORT"):
+        serve(metrics="x")
+
+
+def test_a_half_is_checked_without_a_port(tmp_path: Path) -> None:
+    made = deploy(tmp_path / "deployment")
+    result = CliRunner().invoke(app, [str(made / "server"), "--check"])
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.output)
+    assert told["event"] == "checked"
+    assert told["bodies"]
+    assert told["largest_request_bytes"] > 0
+    half = Server()
+    with torch.no_grad():
+        half.bodies[0].linear.bias[0] = torch.nan
+    with pytest.raises(Corrupt, match="body 0: it answers zeros with numbers that are not finite"):
+        checked(half, "plain", "cpu")
+    half = Server()
+    half.outputs = [(6,)]
+    with pytest.raises(Corrupt, match=r"it answers \[5\], \[6\] is declared"):
+        checked(half, "plain", "cpu")
