@@ -1,0 +1,55 @@
+"""What is shipped for containers and systemd names flags that exist and hands over one half each."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import typer
+import yaml
+
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+ROLES = {"cloud-server": ("cloud_server.cli", "serve"), "edge-client": ("edge_client.cli", None)}
+
+
+def flags_of(role: str) -> set[str]:
+    module, command = ROLES[role]
+    found = typer.main.get_command(importlib.import_module(module).app)
+    found = found.commands[command] if command else found
+    return {name for p in found.params for name in [*p.opts, *p.secondary_opts]}
+
+
+def check(words: list[str]) -> None:
+    role = Path(words[0]).name
+    named = {word.partition("=")[0] for word in words if word.startswith("--")}
+    assert named
+    assert named <= flags_of(role), named - flags_of(role)
+
+
+def test_compose_names_flags_and_gives_each_role_its_half_alone():
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    check(services["server"]["command"])
+    check(services["client"]["entrypoint"])
+    for role, own, other in (("server", "server", "client"), ("client", "client", "server")):
+        halves = [v for v in services[role]["volumes"] if "DEPLOYMENT" in v]
+        assert len(halves) == 1
+        assert f"}}/{own}:/half" in halves[0]
+        assert not any(f"{other}.key" in volume for volume in services[role]["volumes"])
+        assert (DEPLOY.parent / "deploy" / "Dockerfile").exists()
+
+
+def test_the_unit_checks_the_half_and_serves_it():
+    text = re.sub(r"\\\n\s*", "", (DEPLOY / "splitlab-server.service").read_text())
+    lines = dict(re.findall(r"^(Exec\w+)=(.*)$", text, re.M))
+    assert set(lines) == {"ExecStartPre", "ExecStart"}
+    for line in lines.values():
+        check(shlex.split(line))
+
+
+def test_the_image_has_every_package():
+    built = (DEPLOY / "Dockerfile").read_text()
+    packages = re.search(r"packages = \[(.*)\]", (DEPLOY.parent / "pyproject.toml").read_text())
+    for package in re.findall(r'"(\w+)"', packages[1]):
+        assert f"COPY {package} {package}\n" in built
