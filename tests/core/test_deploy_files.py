@@ -1,4 +1,4 @@
-"""What is shipped for containers and systemd names flags that exist and hands over one half each."""
+"""What is shipped for containers and systemd: flags that exist, and one half for each role."""
 
 from __future__ import annotations
 
