@@ -46,6 +46,9 @@ def printed(value: float | None) -> str:
     return "" if value is None else f"{value:g}"
 
 
+LONGEST_NUMBER, LONGEST_WORD = 8, 26
+
+
 def has_paper(summary: Summary) -> bool:
     """Whether the paper has a number for any row."""
     return any(row.row.paper for row in summary.rows)
@@ -101,11 +104,28 @@ def _floor(summary: Summary) -> list[str] | None:
 
 
 def _extra(table: ExtraTable) -> Table:
-    drawn = Table(title=escape(table.title), header_style="bold", caption=escape(table.note))
-    for number, column in enumerate(table.columns):
-        drawn.add_column(column, justify="right" if number else "left", overflow="fold")
-    for cells in table.rows:
-        drawn.add_row(*map(escape, cells))
+    """Without columns of long words, which the page has room for."""
+    drawn = Table(title=escape(table.title), header_style="bold", pad_edge=False)
+    left_out = []
+    columns = []
+    for number, name in enumerate(table.columns):
+        values = [row[number] for row in table.rows]
+        longest = max(map(len, values), default=0)
+        if number and longest > LONGEST_WORD:
+            left_out.append(name)
+            continue
+        numeric = bool(number) and longest <= LONGEST_NUMBER
+        drawn.add_column(
+            escape(name.replace(" ", "\n") if numeric else name),
+            justify="right" if numeric else "left",
+            no_wrap=numeric,
+            overflow="fold",
+        )
+        columns.append(values)
+    for row in zip(*columns, strict=True):
+        drawn.add_row(*map(escape, row))
+    more = f"The page also has: {', '.join(left_out)}." if left_out else ""
+    drawn.caption = escape(" ".join(filter(None, (table.note, more))))
     return drawn
 
 

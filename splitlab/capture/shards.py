@@ -107,11 +107,37 @@ def read_shard(path: Path) -> Iterator[Frame]:
         whole = set(tensors) == set(FIELDS) and header["sha256"] == _seal(tensors, lists)
         methods, peers = json.loads(lists["methods"]), json.loads(lists["peers"])
         session = int(lists["session"])
-    except (KeyError, ValueError, OSError, SafetensorError) as error:
+    except (KeyError, ValueError, OSError, RecursionError, SafetensorError) as error:
         raise Corrupt(path, f"its header is not a capture's ({error})", REMEDY) from error
     if not whole:
         raise Corrupt(path, "its bytes are not those that the tap wrote", REMEDY)
+    if (wrong := _inconsistent(tensors, session, methods, peers)) is not None:
+        raise Corrupt(path, f"{wrong}, though its seal is whole", REMEDY)
     return _frames(tensors, session, methods, peers)
+
+
+def _inconsistent(
+    tensors: dict[str, Tensor], session: int, methods: object, peers: object
+) -> str | None:
+    """What no tap would write; whoever hands over a capture can seal what they like."""
+    rows = len(tensors["length"]) if tensors["length"].dim() else -1
+    for name, column in tensors.items():
+        narrow = name in ("payload", "down")
+        if column.dtype != (torch.uint8 if narrow else torch.int64) or column.dim() != 1:
+            return f"its tensor {name!r} is {column.dtype} {list(column.shape)}"
+        if name != "payload" and len(column) != rows:
+            return f"its tensor {name!r} has {len(column)} values for {rows} frames"
+        if not narrow and bool((column < 0).any()):
+            return f"its tensor {name!r} has values below zero"
+    for name, words in (("methods", methods), ("peers", peers)):
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            return f"its {name} are no list of words"
+        if rows and int(tensors[name.removesuffix("s")].max()) >= len(words):
+            return f"a frame names one of {len(words)} {name} that is not there"
+    sizes = [int(value) for value in tensors["length"]]
+    if sum(sizes) != len(tensors["payload"]):
+        return f"its frames have {sum(sizes)} bytes and {len(tensors['payload'])} were kept"
+    return "its session is below zero" if session < 0 else None
 
 
 def _frames(

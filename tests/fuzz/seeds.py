@@ -1,0 +1,50 @@
+"""Valid inputs of every target, to start from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+
+from splitlab.wire import Reply, Request, encode
+from splitlab.wire.messages import stream_error, stream_reply
+
+RECORDS = Path(__file__).resolve().parents[2] / "results" / "photo-patches-resnet20" / "records"
+
+
+def seeds(target: str) -> list[bytes]:
+    """At least one each."""
+    feature = torch.linspace(-3, 3, 2 * 144).reshape(2, 4, 6, 6)
+    if target in ("request", "capture"):
+        return [
+            Request("tiny", "0" * 32 + "-0", tuple(encode(feature, kind))).to_bytes()
+            for kind in ("FP32", "FP16", "BF16", "INT8")
+        ]
+    if target == "reply":
+        raw = Reply("tiny", "0" * 32 + "-0", tuple(encode(feature, "FP32", "output_0"))).to_bytes()
+        return [raw, stream_reply(raw), stream_error("no", "id")]
+    if target in ("tensors", "valid_tensors", "capture_shard"):
+        return [bytes(range(64)), bytes(600), b"\x01\x02\x01\x00\x01\x03" * 40]
+    if target == "weights":
+        return [save({"a": feature, "b": torch.zeros(0), "c": torch.ones(3, dtype=torch.int64)})]
+    if target == "record":
+        return [sorted(RECORDS.glob("*.json"))[0].read_bytes()]
+    if target == "capture_index":
+        sessions = [{"first_shard": 0, "started_ns": 1, "closed": True, "frames": 1, "shards": 1}]
+        index = {"format": "splitlab/capture/1", "vantage": "server", "sessions": sessions}
+        return [json.dumps(index).encode()]
+    return [_manifest(target)]
+
+
+def _manifest(target: str) -> bytes:
+    """The manifest of a tiny deployment, written as `bench` writes it."""
+    import tempfile
+
+    from deployments import deploy
+
+    half = target.removesuffix("_manifest")
+    with tempfile.TemporaryDirectory() as folder:
+        made = deploy(Path(folder) / "deployment")
+        return (made / half / "deployment.json").read_bytes()

@@ -1,0 +1,235 @@
+"""Readers of what strangers send or hand over, each fed with bytes; only the lab's own errors may
+come out, and no more memory than what was given declares.
+
+A target is a function of bytes. Some read them as they are; others read from them what to change in
+something valid, seals and hashes made anew, so that what lies behind those is reached.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+
+from splitlab.capture import Capture
+from splitlab.capture.index import read_index
+from splitlab.capture.shards import FIELDS, _seal, read_shard
+from splitlab.deployment.manifest import ClientManifest, read_manifest
+from splitlab.deployment.shards import read_server_manifest
+from splitlab.errors import SplitLabError
+from splitlab.record.store import RecordStore
+from splitlab.storage import read_tensors, write_tensors
+from splitlab.wire import Reply, Request, WireTensor, decode, encode
+from splitlab.wire.messages import from_stream
+
+SHAPE, ROWS = (4, 6, 6), 8
+DATATYPES = ("FP32", "FP16", "BF16", "INT8", "UINT8", "BYTES", "FP64", "", "fp32")
+NAMES = ("feature", "feature_scale", "feature_zero_point", "output_0", "")
+ODD = (0, 1, 2, 4, 6, 8, 9, 144, -1, -8, 255, 2**31 - 1, 2**31, 2**62, -(2**62))
+
+Target = Callable[[bytes], None]
+
+
+class Plan:
+    """Bytes read as choices; when they are at their end every choice is the first."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data, self._at = data, 0
+
+    def byte(self) -> int:
+        self._at += 1
+        return self._data[self._at - 1] if self._at <= len(self._data) else 0
+
+    def pick(self, options):
+        return options[self.byte() % len(options)]
+
+    def number(self) -> int:
+        return self.pick(ODD) if self.byte() % 2 else self.byte()
+
+    def rest(self) -> bytes:
+        found = self._data[self._at :]
+        self._at = len(self._data)
+        return found
+
+    def some(self, most: int) -> bytes:
+        count = min(self.byte() | self.byte() << 8, most)
+        found = self._data[self._at : self._at + count]
+        self._at += count
+        return found
+
+
+def _read_request(raw: bytes) -> None:
+    request = Request.from_bytes(raw)
+    for datatype in ("FP32", "INT8"):
+        try:
+            decode(request.tensors, datatype=datatype, shape=SHAPE, max_rows=ROWS)
+        except SplitLabError:
+            continue
+
+
+def request(data: bytes) -> None:
+    """A ModelInferRequest as it arrives."""
+    _read_request(data)
+
+
+def reply(data: bytes) -> None:
+    """A reply, of a call and of a stream, as a client reads it."""
+    for read in (Reply.from_bytes, lambda raw: from_stream(raw)[1]):
+        try:
+            found = read(data)
+            for tensor in found.tensors:
+                decode(found.tensors, name=tensor.name)
+        except SplitLabError:
+            continue
+
+
+def tensors(data: bytes) -> None:
+    """Wire tensors whose names, types, shapes and contents do not fit together."""
+    plan = Plan(data)
+    made = []
+    for _ in range(1 + plan.byte() % 4):
+        name, datatype = plan.pick(NAMES), plan.pick(DATATYPES)
+        shape = tuple(plan.number() for _ in range(plan.byte() % 6))
+        made.append(WireTensor(name, datatype, shape, plan.some(9000)))
+    _read_request(Request("tiny", "id", tuple(made)).to_bytes())
+
+
+def valid_tensors(data: bytes) -> None:
+    """Valid requests of any datatype with one of their bytes changed, or cut."""
+    plan = Plan(data)
+    feature = torch.linspace(-3, 3, 2 * 144).reshape(2, *SHAPE)
+    parts = encode(feature, plan.pick(DATATYPES[:4]))
+    raw = bytearray(Request("tiny", "id", tuple(parts)).to_bytes())
+    for _ in range(1 + plan.byte() % 8):
+        at = (plan.byte() | plan.byte() << 8) % len(raw)
+        raw[at] = plan.byte()
+    _read_request(bytes(raw[: len(raw) - plan.byte() % 16]))
+
+
+class Folder:
+    """Where targets write what readers read; in memory if there is such a place."""
+
+    def __init__(self) -> None:
+        memory = Path("/dev/shm")
+        parent = memory if memory.is_dir() and os.access(memory, os.W_OK) else None
+        self._kept = tempfile.TemporaryDirectory(prefix="fuzz-", dir=parent)
+        self.path = Path(self._kept.name)
+
+    def write(self, name: str, data: bytes) -> Path:
+        path = self.path / name
+        path.write_bytes(data)
+        return path
+
+
+FOLDER = Folder()
+
+
+def server_manifest(data: bytes) -> None:
+    """`deployment.json` of a server half."""
+    FOLDER.write("deployment.json", data)
+    read_server_manifest(FOLDER.path)
+
+
+def client_manifest(data: bytes) -> None:
+    """`deployment.json` of a client half."""
+    FOLDER.write("deployment.json", data)
+    read_manifest(FOLDER.path, ClientManifest)
+
+
+def weights(data: bytes) -> None:
+    """A shard of weights."""
+    read_tensors(FOLDER.write("weights.safetensors", data))
+
+
+def capture_index(data: bytes) -> None:
+    """`capture.json`."""
+    FOLDER.write("capture.json", data)
+    read_index(FOLDER.path)
+
+
+def capture_shard(data: bytes) -> None:
+    """Frames of a capture, their seal unbroken and what it seals not as it should be."""
+    plan = Plan(data)
+    count = plan.byte() % 4
+    columns = {
+        name: torch.tensor([plan.number() for _ in range(count)], dtype=torch.int64)
+        for name in FIELDS[1:]
+    }
+    columns["down"] = columns["down"].to(torch.uint8)
+    if plan.byte() % 8 == 1:
+        name = plan.pick(FIELDS[1:])
+        odd = torch.zeros(plan.byte() % 5, dtype=plan.pick((torch.int64, torch.float32)))
+        columns[name] = odd if plan.byte() % 2 else odd.reshape(-1, 1)
+    lists = {
+        "methods": plan.pick(('["a"]', "[]", '["a", 1]', "{}", "3", "[", '"abc"', "[[]]")),
+        "peers": plan.pick(('["b"]', "[]", "null", '["b", "c"]')),
+        "session": plan.pick(("0", "-1", "x", "1" * 30)),
+    }
+    payload = plan.rest()
+    columns["payload"] = torch.tensor(list(payload), dtype=torch.uint8)
+    path = FOLDER.path / "shard-000000.safetensors"
+    path.unlink(missing_ok=True)
+    write_tensors(path, columns, {**lists, "sha256": _seal(columns, lists)})
+    list(read_shard(path))
+
+
+def capture(data: bytes) -> None:
+    """A whole capture whose one frame holds these bytes, read up to its features."""
+    folder = FOLDER.path / "capture"
+    folder.mkdir(exist_ok=True)
+    index = {
+        "format": "splitlab/capture/1",
+        "vantage": "server",
+        "sessions": [{"first_shard": 0, "started_ns": 1, "closed": True, "frames": 1, "shards": 1}],
+    }
+    (folder / "capture.json").write_text(json.dumps(index))
+    columns = {name: torch.zeros(1, dtype=torch.int64) for name in FIELDS[1:]}
+    columns["down"] = columns["down"].to(torch.uint8)
+    columns["length"] += len(data)
+    columns["size"] += len(data)
+    columns["payload"] = torch.tensor(list(data), dtype=torch.uint8)
+    method = "/inference.GRPCInferenceService/ModelInfer"
+    lists = {"methods": json.dumps([method]), "peers": '["p"]', "session": "0"}
+    sealed = {**lists, "sha256": _seal(columns, lists)}
+    (folder / "shard-000000.safetensors").write_bytes(save(columns, sealed))
+    opened = Capture.open(folder)
+    opened.exchanges()
+    opened.features()
+
+
+def record(data: bytes) -> None:
+    """A record of a measured point."""
+    name = "0" * 64
+    FOLDER.write(f"{name}.json", data)
+    RecordStore(FOLDER.path).read(name)
+
+
+TARGETS: dict[str, Target] = {
+    target.__name__: target
+    for target in (
+        request,
+        reply,
+        tensors,
+        valid_tensors,
+        server_manifest,
+        client_manifest,
+        weights,
+        capture_index,
+        capture_shard,
+        capture,
+        record,
+    )
+}
+
+
+def run(target: Target, data: bytes) -> None:
+    """One input; the lab's own errors are what a reader is for."""
+    try:
+        target(data)
+    except SplitLabError:
+        return
