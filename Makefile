@@ -3,7 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN ?= runs/default
 
-.PHONY: sweep test test-slow check format lint types layers stubs-fresh stubs clean
+INPUTS ?= 100000
+
+.PHONY: sweep test test-slow fuzz check format lint types layers stubs-fresh stubs clean
 
 sweep: .venv/installed  ## train, split, deploy, attack and report on the embedded photographs
 	$(BIN)/bench sweep-split-points --out $(RUN)
@@ -13,6 +15,9 @@ test: .venv/installed-dev  ## the fast test suite, at most 5 minutes on 2 cores
 
 test-slow: .venv/installed-dev  ## what takes minutes: every torchvision network, full products
 	$(BIN)/pytest -m slow
+
+fuzz: .venv/installed-fuzz  ## every reader of strangers' bytes on INPUTS inputs, coverage as guide
+	$(BIN)/python tests/fuzz/run.py --inputs $(INPUTS) --out runs/fuzz/summary.json
 
 check: format lint types layers stubs-fresh test  ## what a change must pass
 
@@ -49,3 +54,7 @@ clean:
 .venv/installed-dev: .venv/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@ .venv/installed
+
+.venv/installed-fuzz: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[dev,fuzz]'
+	@touch $@ .venv/installed .venv/installed-dev
