@@ -78,6 +78,7 @@ class Connection:
             insecure=self.insecure,
             tls=Tls(*self.tls) if any(self.tls) else None,
             token=None if self.token_file is None else read_token(self.token_file),
+            notice=lambda words: errors.print(f"warning: {words}", style="yellow", markup=False),
         )
         client.handshake()
         for address, bodies in client.servers.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -71,6 +71,7 @@ class EdgeClient:
         insecure: allow plaintext off loopback.
         tls: certificate files; None for plaintext.
         token: shown to every server with every call.
+        notice: is told in words when a server fails, stalls or answers again.
 
     Raises:
         BadInput: no server, one twice as its own replica, an address that is none, or plaintext
@@ -89,6 +90,7 @@ class EdgeClient:
         insecure: bool = False,
         tls: Tls | None = None,
         token: str | None = None,
+        notice: Callable[[str], None] = lambda _: None,
     ) -> None:
         if not servers:
             raise BadInput("--server: give HOST:PORT of at least one server")
@@ -107,6 +109,7 @@ class EdgeClient:
                     insecure=insecure,
                     tls=tls,
                     token=token,
+                    notice=notice,
                 )
             )
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import grpc
 
-from edge_client.transport import Transport, pause
+from edge_client.transport import STALL_S, Transport, pause
 from splitlab.errors import BadInput, Mismatch, ServerUnavailable
 
 GONE = (
@@ -91,7 +91,10 @@ class Call:
         """
         while True:
             try:
-                reply: bytes = self._future.result()
+                reply: bytes = self._future.result(timeout=STALL_S)
+            except grpc.FutureTimeoutError:
+                self.transport.stalls()
+                continue
             except grpc.RpcError as error:
                 self._go_on(error)
                 continue
@@ -115,11 +118,10 @@ class Call:
         """Send it to the next holder at once, or after a pause to all again; or raise."""
         code = error.code()
         self.failed.append(self.transport.address)
-        if code in GONE:
-            self.transport.rest()
         more = bool(self._left) or code is grpc.StatusCode.UNAVAILABLE
         if code not in GONE or not more or self.attempts >= self._holders.attempts:
             raise self._holders.explain(error, self.transport, self.attempts) from error
+        self.transport.rest(error)
         if not self._left:
             sleep(pause(self.attempts))
             self._left = self._holders.order()

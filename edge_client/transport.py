@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import sleep
 from typing import Any
 
@@ -20,6 +20,7 @@ from splitlab.wire.token import header
 
 FIRST_PAUSE_S = 0.2  # before the second attempt; doubles with each further one
 LONGEST_PAUSE_S = 2.0
+STALL_S = 3.0  # without an answer for so long, whoever listens is told that one is waited for
 REST_S = 30.0  # a server that failed is asked last for so long, where others hold its bodies
 
 
@@ -37,6 +38,7 @@ class Transport:
         deadline_s: seconds an attempt may take.
         retries: further attempts after the first, on UNAVAILABLE only.
         token: shown with every call.
+        notice: is told in words when the server fails, stalls or answers again.
     """
 
     def __init__(
@@ -49,10 +51,11 @@ class Transport:
         insecure: bool,
         tls: Tls | None,
         token: str | None = None,
+        notice: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.address, self._half = address, half
         self._deadline_s, self.retries = deadline_s, retries
-        self._rests_until = 0.0
+        self._rests_until, self._well, self._notice = 0.0, True, notice
         datatype = reply_datatype(half.wire)
         row = sum(payload_bytes(shape, datatype) for shape in half.outputs)
         self._channel = open_channel(
@@ -101,13 +104,30 @@ class Transport:
         """Whether it has just failed."""
         return time.monotonic() < self._rests_until
 
-    def rest(self) -> None:
+    def rest(self, error: grpc.RpcError) -> None:
         """It failed: let others go first for a while."""
         self._rests_until = time.monotonic() + REST_S
+        self._tell(f"{self.address} fails ({error.code().name}); what it was sent is sent again")
+
+    def stalls(self) -> None:
+        """It has not answered for `STALL_S`."""
+        self._tell(
+            f"{self.address} has not answered for {STALL_S:g} s; waiting, at most "
+            f"{self._deadline_s:g} s"
+        )
 
     def works(self) -> None:
         """It answered."""
         self._rests_until = 0.0
+        if not self._well:
+            self._well = True
+            self._notice(f"{self.address} answers again")
+
+    def _tell(self, words: str) -> None:
+        """Once, until it answers again."""
+        if self._well:
+            self._well = False
+            self._notice(words)
 
     @property
     def bodies(self) -> list[int]:

@@ -122,6 +122,26 @@ def test_a_retry_sends_the_same_bytes_and_the_answer_is_unchanged(
     assert sum(counts.values()) == len(calm.raws) + 3
 
 
+def test_whoever_listens_is_told_once_of_a_failure_and_of_its_end(
+    flaky: Callable[..., Flaky], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    down = grpc.StatusCode.UNAVAILABLE
+    server = flaky(lambda attempt: down if attempt in (2, 3, 9) else None)
+    told: list[str] = []
+    with EdgeClient(Client(), [server.address], window=1, notice=told.append) as client:
+        client.infer(images(40))
+        again = f"{server.address} answers again"
+        fails = f"{server.address} fails (UNAVAILABLE); what it was sent is sent again"
+        assert told == [fails, again]
+        client.infer(images(40))
+        assert told == [fails, again] * 2
+        told.clear()
+        monkeypatch.setattr("edge_client.holders.STALL_S", 0.0)
+        client.infer(images(2))
+        assert told[0].startswith(f"{server.address} has not answered for")
+        assert told[1:] == [again]
+
+
 def test_retries_are_bounded(flaky: Callable[..., Flaky]) -> None:
     server = flaky(lambda _: grpc.StatusCode.UNAVAILABLE)
     with (
