@@ -54,6 +54,7 @@ class Connection:
     threads: int | None
     tls: tuple[Path | None, Path | None, Path | None]
     token_file: Path | None
+    link: str | None
 
     def open(self) -> tuple[ClientHalf, EdgeClient]:
         """Load the half, then connect and shake hands."""
@@ -61,6 +62,7 @@ class Connection:
 
         from defenses import parse
         from edge_client.client import EdgeClient
+        from splitlab.contracts.link import parse_link
         from splitlab.deployment import ClientHalf
         from splitlab.wire.channels import Tls
         from splitlab.wire.token import read_token
@@ -79,6 +81,7 @@ class Connection:
             tls=Tls(*self.tls) if any(self.tls) else None,
             token=None if self.token_file is None else read_token(self.token_file),
             notice=lambda words: errors.print(f"warning: {words}", style="yellow", markup=False),
+            link=None if self.link is None else parse_link(self.link),
         )
         client.handshake()
         for address, bodies in client.servers.items():
@@ -130,13 +133,28 @@ def connection(
     token_file: Annotated[
         Path | None, typer.Option(help="file with the token that the servers ask for")
     ] = None,
+    link: Annotated[
+        str | None,
+        typer.Option(
+            help="simulate a link: wifi, lte, 5g, fiber or rtt=40ms,up=10mbps,down=50mbps,loss=1%"
+        ),
+    ] = None,
 ) -> None:
     """Run head and tail here and the bodies on one server or more."""
     named = [address.strip() for address in servers.split(",") if address.strip()]
     addresses = (*(server or ()), *named)
-    tls = (tls_cert, tls_key, tls_ca)
     ctx.obj = Connection(
-        half, addresses, replicas, deadline, retries, window, insecure, threads, tls, token_file
+        half=half,
+        servers=addresses,
+        replicas=replicas,
+        deadline=deadline,
+        retries=retries,
+        window=window,
+        insecure=insecure,
+        threads=threads,
+        tls=(tls_cert, tls_key, tls_ca),
+        token_file=token_file,
+        link=link,
     )
 
 

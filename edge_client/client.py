@@ -17,6 +17,7 @@ from edge_client.holders import Holders, distinct, group
 from edge_client.ledger import Ledger
 from edge_client.micro_batch import MicroBatch
 from edge_client.transport import Transport
+from splitlab.contracts.link import Link
 from splitlab.errors import BadInput, ServerUnavailable
 from splitlab.wire import payload_bytes
 from splitlab.wire.channels import Tls
@@ -72,6 +73,7 @@ class EdgeClient:
         tls: certificate files; None for plaintext.
         token: shown to every server with every call.
         notice: is told in words when a server fails, stalls or answers again.
+        link: simulated between this client and each server; None for none.
 
     Raises:
         BadInput: no server, one twice as its own replica, an address that is none, or plaintext
@@ -91,6 +93,7 @@ class EdgeClient:
         tls: Tls | None = None,
         token: str | None = None,
         notice: Callable[[str], None] = lambda _: None,
+        link: Link | None = None,
     ) -> None:
         if not servers:
             raise BadInput("--server: give HOST:PORT of at least one server")
@@ -110,6 +113,7 @@ class EdgeClient:
                     tls=tls,
                     token=token,
                     notice=notice,
+                    link=link,
                 )
             )
 

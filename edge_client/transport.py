@@ -11,6 +11,8 @@ import grpc
 
 from edge_client.failures import explain
 from edge_client.half import Half
+from edge_client.simulated_link import SimulatedLink
+from splitlab.contracts.link import Link
 from splitlab.errors import Mismatch, ServerRefused
 from splitlab.wire import open_inference_pb2 as pb
 from splitlab.wire import payload_bytes, reply_datatype
@@ -39,6 +41,7 @@ class Transport:
         retries: further attempts after the first, on UNAVAILABLE only.
         token: shown with every call.
         notice: is told in words when the server fails, stalls or answers again.
+        link: that requests and replies are delayed by as if it lay between; None for none.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Transport:
         tls: Tls | None,
         token: str | None = None,
         notice: Callable[[str], None] = lambda _: None,
+        link: Link | None = None,
     ) -> None:
         self.address, self._half = address, half
         self._deadline_s, self.retries = deadline_s, retries
@@ -68,6 +72,7 @@ class Transport:
         self._infer: Any = self._channel.unary_unary(INFER, None, None)
         self._metadata = header(token)
         self.outputs: tuple[str, ...] = ()
+        self._link = SimulatedLink(link, self._send, deadline_s) if link is not None else None
 
     def handshake(self) -> None:
         """Ask what is served there and learn which of the outputs this server holds.
@@ -96,8 +101,10 @@ class Transport:
         self.outputs = tuple(name for name in known if name in held)
 
     def send(self, raw: bytes) -> Any:
-        """Send one attempt; returns gRPC's future."""
-        return self._infer.future(raw, timeout=self._deadline_s, metadata=self._metadata)
+        """Send one attempt; returns gRPC's future, or what does as one."""
+        if self._link is not None:
+            return self._link.send(raw)
+        return self._send(raw, self._deadline_s)
 
     @property
     def resting(self) -> bool:
@@ -142,7 +149,12 @@ class Transport:
         return explain(error, name, deadline_s=self._deadline_s, attempts=attempts)
 
     def close(self) -> None:
+        if self._link is not None:
+            self._link.close()
         self._channel.close()
+
+    def _send(self, raw: bytes, seconds: float) -> Any:
+        return self._infer.future(raw, timeout=seconds, metadata=self._metadata)
 
     def _ask(self, method: str, request: Any, reply: Any) -> Any:
         call: Any = self._channel.unary_unary(

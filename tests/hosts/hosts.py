@@ -74,6 +74,19 @@ class Hosts:
         for role in ("server", "client"):
             self._inside(role, "link", "set", self._cables[role], "up")
 
+    def shape(self, role: str, rate_mbps: float) -> None:
+        """Let the kernel send no faster from one of the hosts; nothing is dropped."""
+        burst = max(2000, int(rate_mbps * 1e6 / 8 / 1000))  # a millisecond's worth
+        shaped = subprocess.run(
+            [
+                *("tc", "-n", self._names[role], "qdisc", "replace", "dev", self._cables[role]),
+                *("root", "tbf", "rate", f"{rate_mbps}mbit", "burst", str(burst), "latency", "5s"),
+            ],
+            capture_output=True,
+            text=True,
+        )
+        assert shaped.returncode == 0, shaped.stderr
+
     def words(self, role: str, *words: str) -> list[str]:
         """A Python command as it is run on one of the hosts."""
         return ["ip", "netns", "exec", self._names[role], sys.executable, *words]

@@ -1,0 +1,176 @@
+"""A link that is not there: messages wait as long as they would on it, in order, each way.
+
+Each way is a queue with a rate and a delay: a message leaves when those before it have left and its
+own bytes are through, and arrives half a round trip later. Many small ones overlap as they do on a
+wire. What TCP does at the start of a connection is not simulated; a connection is kept.
+
+Loss (Mathis et al. 1997): a stream that loses a share p of its packets of M bytes carries at most
+M / rtt * sqrt(3/2) / sqrt(p). A message whose last packets are lost waits for TCP's timer besides.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+import random
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotYet
+from typing import Any
+
+import grpc
+
+from splitlab.contracts.link import Link
+
+SEGMENT = 1448  # bytes of a message in one packet
+PACKET = 1514  # bytes of that packet on an Ethernet
+SMALLEST_TIMER = 0.2  # seconds; Linux's least retransmission timeout
+LAST_PACKETS = 3  # lost without three packets behind them, TCP notices by its timer alone
+
+
+class OneWay:
+    """One direction.
+
+    Args:
+        rate: bits a second.
+        delay: seconds from the last bit's leaving to its arrival.
+        rtt: of the whole link, for what loss costs.
+        loss: share of packets.
+        seed: of the losses.
+    """
+
+    def __init__(self, rate: float, delay: float, rtt: float, loss: float, seed: int) -> None:
+        self._delay, self._loss, self._timer = delay, loss, max(SMALLEST_TIMER, 2 * rtt)
+        most = SEGMENT * 8 / max(rtt, 1e-4) * math.sqrt(1.5 / loss) if loss else math.inf
+        self._rate = min(rate, most)
+        self._draw = random.Random(seed)
+        self._free = 0.0
+
+    def arrival(self, size: int, now: float) -> float:
+        """When a message of `size` bytes that is sent `now` is there, in seconds of that clock."""
+        packets = max(1, math.ceil(size / SEGMENT))
+        bits = 8 * (size + packets * (PACKET - SEGMENT)) / (1 - self._loss)
+        self._free = max(self._free, now) + bits / self._rate
+        late = self._timer if self._lost(min(packets, LAST_PACKETS)) else 0.0
+        return self._free + self._delay + late
+
+    def _lost(self, packets: int) -> bool:
+        return (
+            any(self._draw.random() < self._loss for _ in range(packets)) if self._loss else False
+        )
+
+
+class LinkTimeout(grpc.RpcError):
+    """The deadline passed while a message was on the simulated link."""
+
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.DEADLINE_EXCEEDED
+
+    def details(self) -> str:
+        return "the deadline passed on the simulated link"
+
+
+class Pending:
+    """What gRPC's future is for a call over the link."""
+
+    def __init__(self) -> None:
+        self.inside: Future[bytes] = Future()
+        self.call: Any = None
+
+    def result(self, timeout: float | None = None) -> bytes:
+        try:
+            return self.inside.result(timeout)
+        except NotYet as error:
+            raise grpc.FutureTimeoutError from error
+
+    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
+        self.inside.add_done_callback(lambda _: callback(self))
+
+    def cancel(self) -> bool:
+        if self.call is not None:
+            self.call.cancel()
+        return self.inside.cancel()
+
+
+class SimulatedLink:
+    """Between one client and one server.
+
+    Args:
+        link: what it is like.
+        send: sends bytes for good within so many seconds; returns gRPC's future.
+        deadline: seconds that an attempt may take, the link included.
+    """
+
+    def __init__(self, link: Link, send: Callable[[bytes, float], Any], deadline: float) -> None:
+        self._send, self._deadline = send, deadline
+        self._up = OneWay(link.up, link.rtt / 2, link.rtt, link.loss, 1)
+        self._down = OneWay(link.down, link.rtt / 2, link.rtt, link.loss, 2)
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._numbers, self._changed, self._closed = itertools.count(), threading.Condition(), False
+        self._thread = threading.Thread(target=self._run, name="link", daemon=True)
+        self._thread.start()
+
+    def send(self, raw: bytes) -> Pending:
+        """Put it on the link; returns at once."""
+        pending, started = Pending(), time.monotonic()
+        until = started + self._deadline
+        with self._changed:
+            there = self._up.arrival(len(raw), started)
+        self._at(min(there, until), lambda: self._arrived(pending, raw, until, there <= until))
+        return pending
+
+    def close(self) -> None:
+        """End the link; what is on it is lost."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _arrived(self, pending: Pending, raw: bytes, until: float, in_time: bool) -> None:
+        if pending.inside.cancelled():
+            return
+        if not in_time:
+            pending.inside.set_exception(LinkTimeout())
+            return
+        pending.call = self._send(raw, max(0.001, until - time.monotonic()))
+        pending.call.add_done_callback(lambda call: self._answered(pending, call, until))
+
+    def _answered(self, pending: Pending, call: Any, until: float) -> None:
+        if call.cancelled():
+            pending.inside.cancel()
+            return
+        error = call.exception()
+        reply = b"" if error is not None else call.result()
+        with self._changed:
+            back = self._down.arrival(len(reply), time.monotonic())
+
+        def finish() -> None:
+            if not pending.inside.set_running_or_notify_cancel():
+                return
+            if error is not None:
+                pending.inside.set_exception(error)
+            elif back > until:
+                pending.inside.set_exception(LinkTimeout())
+            else:
+                pending.inside.set_result(reply)
+
+        self._at(min(back, until), finish)
+
+    def _at(self, when: float, act: Callable[[], None]) -> None:
+        with self._changed:
+            heapq.heappush(self._due, (when, next(self._numbers), act))
+            self._changed.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._closed and (not self._due or self._due[0][0] > time.monotonic()):
+                    wait = self._due[0][0] - time.monotonic() if self._due else None
+                    self._changed.wait(wait)
+                if self._closed:
+                    return
+                _, _, act = heapq.heappop(self._due)
+            act()

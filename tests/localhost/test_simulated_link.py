@@ -1,0 +1,95 @@
+"""Messages wait as long as they would on the link that is simulated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from halves import Client, images
+
+from cloud_server.server import CloudServer
+from edge_client.client import EdgeClient
+from edge_client.simulated_link import PACKET, SEGMENT, OneWay
+from splitlab.contracts.link import LINKS, Link, parse_link
+from splitlab.errors import BadInput, ServerUnavailable
+
+Serve = Callable[..., CloudServer]
+
+
+def test_a_message_takes_its_bytes_and_half_a_round_trip() -> None:
+    way = OneWay(1e6, 0.02, 0.04, 0.0, 1)
+    bits = 8 * 10 * PACKET
+    assert way.arrival(10 * SEGMENT, 100.0) == pytest.approx(100.02 + bits / 1e6)
+    # sent at the same time: it leaves behind the first, and arrives as much later
+    assert way.arrival(10 * SEGMENT, 100.0) == pytest.approx(100.02 + 2 * bits / 1e6)
+    assert way.arrival(1, 200.0) == pytest.approx(200.02 + 8 * (1 + PACKET - SEGMENT) / 1e6)
+
+
+def test_loss_slows_a_stream_and_costs_a_timer_now_and_then() -> None:
+    calm, lossy = OneWay(1e9, 0.02, 0.04, 0.0, 1), OneWay(1e9, 0.02, 0.04, 0.01, 1)
+    assert lossy.arrival(10_000_000, 0.0) > 5 * calm.arrival(10_000_000, 0.0)
+    most = SEGMENT * 8 / 0.04 * (1.5 / 0.01) ** 0.5
+    assert lossy._rate == pytest.approx(most)
+    way = OneWay(1e9, 0.02, 0.04, 0.1, 2)
+    late = [way.arrival(100, 10.0 * n) - 10.0 * n for n in range(400)]
+    share = sum(value > 0.2 for value in late) / len(late)
+    assert 0.05 < share < 0.15  # one packet each: a tenth of them is lost
+
+
+def test_a_client_behind_a_link_waits_and_answers_the_same(serve: Serve) -> None:
+    address, x = serve().address, images(8)
+    with EdgeClient(Client(), [address]) as client:
+        wanted = client.infer(x).logits
+    link = Link("slow", 0.1, 1e6, 1e6)
+    with EdgeClient(Client(), [address], link=link) as client:
+        client.infer(x)
+        found = client.infer(x)
+    assert torch.equal(found.logits, wanted)
+    least = link.rtt + 8 * (found.bytes_up + found.bytes_down) / 1e6
+    assert found.seconds >= least
+    assert sum(found.latency["network"]) >= 1000 * least - 1
+
+
+def test_micro_batches_share_the_link_and_not_the_round_trip(serve: Serve) -> None:
+    link = Link("far", 0.2, 1e9, 1e9)
+    with EdgeClient(Client(max_rows=2), [serve().address], link=link, window=8) as client:
+        found = client.infer(images(16))
+    assert found.messages == 8
+    one_after_another = sum(found.latency["network"]) / 1000
+    assert one_after_another > 8 * 0.2 - 0.001
+    assert found.seconds < one_after_another / 2
+
+
+def test_the_deadline_holds_on_the_link(serve: Serve) -> None:
+    link = Link("dead slow", 0.1, 1e3, 1e6)
+    with (
+        EdgeClient(Client(), [serve().address], link=link, deadline_s=0.3) as client,
+        pytest.raises(ServerUnavailable, match=r"did not answer within 0\.3 s"),
+    ):
+        client.infer(images(8))
+
+
+def test_links_are_read() -> None:
+    assert parse_link("lte") is LINKS["lte"]
+    link = parse_link("rtt=40ms,up=10mbps,down=0.5gbps,loss=1%")
+    assert (link.rtt, link.up, link.down, link.loss) == (0.04, 1e7, 5e8, 0.01)
+    assert parse_link(str(link).replace("500mbps", "500 mbps").replace(" ", "")).down == 5e8
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("dsl", "known are wifi, lte, 5g, fiber"),
+        ("rtt=40ms,up=1mbps", "down is missing"),
+        ("rtt=40,up=1mbps,down=1mbps", "rtt='40'; wanted a number with s, ms, us"),
+        ("rtt=1ms,up=1mbps,down=1mbps,up=2mbps", "each once"),
+        ("rtt=1ms,up=1mbps,down=-1mbps", "down='-1mbps'"),
+        ("rtt=1ms,up=0bps,down=1mbps", "rates from 1kbps"),
+        ("rtt=1ms,up=1mbps,down=1mbps,loss=90%", "loss to 50%"),
+        ("colour=red", "wanted rtt, up, down and loss"),
+    ],
+)
+def test_what_is_no_link(text: str, why: str) -> None:
+    with pytest.raises(BadInput, match=why):
+        parse_link(text)
