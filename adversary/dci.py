@@ -39,7 +39,7 @@ class DCI(Attack):
         data: "synthetic" images, or the adversary's "own", to see what real ones would add.
         images: how many are made or taken, at most.
         synthesis_steps, synthesis_batch: see `SynthesisSettings`.
-        epochs, learning_rate: of phase A, an inverse alone.
+        epochs, learning_rate: of phase A, an inverse alone; the rate falls to 0 as a cosine.
         tune_epochs, tune_rate: of phase B, all inverses up to it; 0 epochs leave it out.
         layer, image, cycle: weights of the three losses; the paper's are 1.
         cycle_to: the cycle's loss goes on to the feature ("L", equation 3) or ends at block "k".

@@ -31,6 +31,18 @@ ASKS: Mapping[str, frozenset[str]] = {
 """Nothing in these methods would use what is known of a defence."""
 
 
+IMAGENET: Mapping[str, Any] = {
+    "half_steps": 2000,
+    "steps": 18_000,
+    "warm_up": 100,
+    "learning_rate": 0.25,
+    "tv": 1e-4,
+    "l2": 1e-5,
+    "roll": 30,
+}
+"""For 224 pixels; 20,000 steps in all."""
+
+
 class DeepInversion(Attack):
     """Noise that is drawn to the capture's class and to the statistics of the batch norms.
 
@@ -43,7 +55,7 @@ class DeepInversion(Attack):
         feature: weight of the squared difference to the captured feature, in units of its variance.
             The published method has no such term; with it (preset "feature") the pixels are not
             shifted or mirrored while they are drawn.
-        tv, l2, roll, flip: see `SynthesisSettings`.
+        half_steps, warm_up, first, tv, l2, roll, flip: see `SynthesisSettings`.
     """
 
     name: ClassVar[str] = "di"
@@ -53,10 +65,16 @@ class DeepInversion(Attack):
         "feature": Preset(
             {"feature": 1.0, "roll": 0, "flip": 0.0}, "the lab's: matches the feature as well"
         ),
-        "dong": Preset({"steps": 20_000}, "Dong et al., DCI, section 4.2: 20K steps"),
+        "dong": Preset(
+            {**IMAGENET, "statistics": 0.01, "first": 10.0},
+            "NVlabs/DeepInversion, ImageNet; 20K steps as in Dong et al., DCI, section 4.2",
+        ),
     }
 
     steps: Steps = 1000
+    half_steps: Annotated[int, Field(ge=0, le=1_000_000, description="at half the size")] = 0
+    warm_up: Annotated[int, Field(ge=0, le=1_000_000, description="steps")] = 0
+    first: Weight = 1.0
     learning_rate: LearningRate = 0.1
     statistics: Weight = 1.0
     classes: Weight = 1.0
@@ -80,7 +98,7 @@ class DeepInversion(Attack):
         known, watch = Known.of(threat), progress or Silent()
 
         def reconstruct(observed: Observation) -> Estimate:
-            work = watch.task(self.name, self.steps * len(observed.ids))
+            work = watch.task(self.name, (self.half_steps + self.steps) * len(observed.ids))
             found, told = [], []
             for number, part in enumerate(observed.features.split(ROWS)):
                 batch = synthesise(
@@ -106,6 +124,9 @@ class DeepInversion(Attack):
     def _settings(self, known: Known, count: int) -> SynthesisSettings:
         return SynthesisSettings(
             steps=self.steps,
+            half_steps=self.half_steps,
+            warm_up=self.warm_up,
+            first=self.first,
             batch_size=count,
             learning_rate=self.learning_rate,
             statistics=self.statistics,
@@ -135,7 +156,9 @@ class DeepDream(DeepInversion):
     name: ClassVar[str] = "ddream"
     source: ClassVar[str] = "Mordvintsev et al. 2015, Inceptionism; as used by Dong et al., Table 2"
     presets: ClassVar[Mapping[str, Preset]] = {
-        "dong": Preset({"steps": 20_000}, "Dong et al., DCI, section 4.2: 20K steps"),
+        "dong": Preset(
+            IMAGENET, "the same sizes and regularisers; 20K steps as in Dong et al., section 4.2"
+        ),
     }
 
     statistics: Weight = 0.0

@@ -1,11 +1,15 @@
 """Inverse modules (Dong et al., DCI, Figure 10): a block of the target mirrored, shapes reversed.
 
 - Map to equal or smaller map: as many convolutions, with upsampling where the block has a stride,
-  and a shortcut where it has one. Tokens that fill a square are read as a map.
+  and a shortcut where it has one. Branches that are added before any activation are one linear map,
+  as RepVGG's are, and no shortcut: its two forms have the same inverse.
+- Tokens that fill a square and come from a map are read as one.
 - Bottleneck (1x1, 3x3, 1x1, also the widening kind): the three in reverse.
 - Group of blocks: their inverses in reverse.
 - Map to vector: the vector spread over the map, then convolutions.
-- Vector to vector, tokens to tokens: linear layers.
+- Channels-last grids (Swin) are turned into maps and back.
+- Tokens to tokens: an encoder layer, as what mixed the tokens is to be undone.
+- Vector to vector: linear layers.
 
 What a block is fed is the output of the one before, mostly after a ReLU: there the inverse ends in
 one too. The first block is fed an image; its inverse ends in a plain convolution.
@@ -14,7 +18,8 @@ one too. The first block is fed an image; its inverse ends in a plain convolutio
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +28,9 @@ from torch import Tensor, nn
 from adversary.chain import Block, Group
 from adversary.feature_map import FeatureMap
 from splitlab.contracts import FeatureSpec
+from splitlab.contracts.feature import layout_of
 
+ACTIVATIONS = frozenset({"relu", "relu6", "gelu", "silu", "hardswish", "leaky_relu", "elu"})
 MOST_CONVOLUTIONS = 4
 """Of the mirrored path, where a block has more."""
 
@@ -37,7 +44,7 @@ class InverseBlock(nn.Module):
         shortcut: whether it has a connection around them.
         positive: whether its input is never below 0.
         image: whether its input is the image.
-        inner: channels inside a bottleneck; None for any other block.
+        inner: the kernel inside a bottleneck; None for any other block.
     """
 
     def __init__(
@@ -49,25 +56,33 @@ class InverseBlock(nn.Module):
         shortcut: bool = False,
         positive: bool = True,
         image: bool = False,
-        inner: int | None = None,
+        inner: Inner | None = None,
     ) -> None:
         super().__init__()
         self.given = given
         self.positive = positive and not image
         self.read, channels, side = _read(made)
+        self.last = layout_of(given) == "grid"
         if len(given) == 3:
+            target = (given[2], given[0], given[1]) if self.last else given
             if inner is not None and not image and side != (1, 1):
-                self.main = _bottleneck(given, channels, side, inner)
+                self.main = _bottleneck(target, channels, side, inner)
             else:
-                self.main = _mirrored(given, channels, side, convolutions, image)
-            self.around = _around(given, channels, side) if shortcut and not image else None
-        elif len(given) == len(made) and given[:-1] == made[:-1]:
-            wide = max(given[-1], made[-1])
+                self.main = _mirrored(target, channels, side, convolutions, image)
+            self.around = _around(target, channels, side) if shortcut and not image else None
+        elif len(given) == 2 and len(made) == 2 and given[0] == made[0]:
             self.read = nn.Identity()
             self.main = nn.Sequential(
-                nn.Linear(made[-1], wide), nn.ReLU(), nn.Linear(wide, given[-1])
+                nn.Linear(made[1], given[1]), _mixing(given[1]), nn.Linear(given[1], given[1])
             )
-            self.around = nn.Linear(made[-1], given[-1])
+            self.around = nn.Linear(made[1], given[1])
+        elif len(given) == len(made) == 1:
+            wide = max(given[0], made[0])
+            self.read = nn.Identity()
+            self.main = nn.Sequential(
+                nn.Linear(made[0], wide), nn.ReLU(), nn.Linear(wide, given[0])
+            )
+            self.around = nn.Linear(made[0], given[0])
         else:
             numbers = math.prod(made)
             self.read = nn.Flatten()
@@ -81,7 +96,16 @@ class InverseBlock(nn.Module):
         found: Tensor = self.main(read)
         if self.around is not None:
             found = found + self.around(read)
+        if self.last:
+            found = found.permute(0, 2, 3, 1)
         return F.relu(found) if self.positive else found
+
+
+class Inner(NamedTuple):
+    """The kernel between a bottleneck's two 1x1 convolutions."""
+
+    channels: int
+    groups: int
 
 
 def _read(made: tuple[int, ...]) -> tuple[nn.Module, int, tuple[int, int]]:
@@ -105,8 +129,8 @@ def _mirrored(
     doublings = max(0, round(math.log2(max(1.0, given[1] / side[0]))))
     layers: list[nn.Module] = []
     inner = max(min(convolutions, MOST_CONVOLUTIONS), 1 + doublings) - 1
-    if doublings and not inner:
-        inner = 1
+    if (doublings or channels != target) and not inner:
+        inner = 1  # so that what is lost in the stride or the narrower map has a layer of its own
     for number in range(inner):
         layers += _unit(channels, channels)
         if number < doublings:
@@ -118,13 +142,22 @@ def _mirrored(
 
 
 def _bottleneck(
-    given: tuple[int, ...], channels: int, side: tuple[int, int], inner: int
+    given: tuple[int, ...], channels: int, side: tuple[int, int], inner: Inner
 ) -> nn.Sequential:
+    wide = inner.channels
     return nn.Sequential(
-        *(nn.Conv2d(channels, inner, 1), nn.BatchNorm2d(inner), nn.ReLU()),
+        *(nn.Conv2d(channels, wide, 1), nn.BatchNorm2d(wide), nn.ReLU()),
         *([nn.Upsample(size=given[1:], mode="nearest")] if side != given[1:] else []),
-        *_unit(inner, inner),
-        *(nn.Conv2d(inner, given[0], 1), nn.BatchNorm2d(given[0])),
+        nn.Conv2d(wide, wide, 3, padding=1, groups=inner.groups),
+        *(nn.BatchNorm2d(wide), nn.ReLU()),
+        *(nn.Conv2d(wide, given[0], 1), nn.BatchNorm2d(given[0])),
+    )
+
+
+def _mixing(width: int) -> nn.Module:
+    heads = next(heads for heads in (8, 4, 2, 1) if width % heads == 0)
+    return nn.TransformerEncoderLayer(
+        width, heads, 2 * width, dropout=0.0, batch_first=True, norm_first=True
     )
 
 
@@ -194,25 +227,37 @@ def mirror(
     )
 
 
-def _inner(kernels: Sequence[nn.Conv2d]) -> int | None:
-    """Channels between two 1x1 convolutions, where a larger one stands there."""
-    points = [kernel for kernel in kernels if kernel.kernel_size == (1, 1)]
-    for kernel in kernels:
-        before = any(point.out_channels == kernel.in_channels for point in points)
-        behind = any(point.in_channels == kernel.out_channels for point in points)
-        if kernel.kernel_size != (1, 1) and before and behind:
-            return kernel.in_channels
+def _inner(kernels: Sequence[nn.Conv2d]) -> Inner | None:
+    """The larger kernel behind one 1x1 convolution and before another, where there is one."""
+    for number, kernel in enumerate(kernels):
+        if kernel.kernel_size == (1, 1):
+            continue
+        before = any(
+            point.kernel_size == (1, 1) and point.out_channels == kernel.in_channels
+            for point in kernels[:number]
+        )
+        behind = any(
+            point.kernel_size == (1, 1) and point.in_channels == kernel.out_channels
+            for point in kernels[number + 1 :]
+        )
+        if before and behind:
+            return Inner(kernel.in_channels, kernel.groups)
     return None
 
 
 def _adds(module: nn.Module) -> bool:
-    """Whether its graph adds two tensors, as a shortcut does."""
+    """Whether its graph adds tensors behind an activation, as a shortcut around layers does."""
     graph = getattr(getattr(module, "graph", None), "graph", None)
-    names = {"add", "add_", "iadd"}
     if graph is None:
         return False
-
-    def named(target: str | Callable[..., object]) -> str:
-        return target if isinstance(target, str) else getattr(target, "__name__", "")
-
-    return any(named(node.target) in names for node in graph.nodes)
+    active = False
+    for node in graph.nodes:
+        if node.op == "call_module":
+            called = module.graph.get_submodule(node.target)  # type: ignore[union-attr]
+            active = active or type(called).__module__ == "torch.nn.modules.activation"
+        elif node.op in ("call_function", "call_method"):
+            name = node.target if isinstance(node.target, str) else node.target.__name__
+            active = active or name.rstrip("_") in ACTIVATIONS
+            if active and name.rstrip("_") in ("add", "iadd"):
+                return True
+    return False

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from adversary.attack import Attack, Estimate, Observation, Reconstruct, seed_of
 from adversary.lessons import Lessons, gather
@@ -35,7 +36,7 @@ class PSiM(Attack):
 
     Args:
         epochs: passes over the pairs.
-        learning_rate: of both networks (Adam).
+        learning_rate: of both networks (Adam) at the start; it falls to 0 as a cosine.
         pixels, features, fooling: weights of the three losses.
         width: of both networks, channels at the image's resolution.
     """
@@ -75,14 +76,17 @@ class PSiM(Attack):
             net = Upconvolution(lessons.feature, size, self.width, normed=False).to(place)
             judge = Critic(size, self.width, feature=lessons.feature, normed=False).to(place)
         game = _Game(head, lessons, self._start(net, judge, head, lessons, draw), draw)
+        steps = max(1, self.epochs * -(-len(lessons.images) // self.batch_size))
+        optimizers = {
+            name: torch.optim.Adam(module.parameters(), lr=self.learning_rate)
+            for name, module in (("judge", judge), ("net", net))
+        }
         history = fit(
             game.step,
             State(
                 {"net": net, "judge": judge},
-                {
-                    "judge": torch.optim.Adam(judge.parameters(), lr=self.learning_rate),
-                    "net": torch.optim.Adam(net.parameters(), lr=self.learning_rate),
-                },
+                optimizers,
+                {name: CosineAnnealingLR(one, steps) for name, one in optimizers.items()},
                 generators={"draw": draw},
             ),
             lessons.source,

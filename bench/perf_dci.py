@@ -1,9 +1,10 @@
 """`bench perf dci`: training of DCI's inverses against a straightforward loop, in one run.
 
-The rival is the three losses written down as three functions of the images: each runs the frozen
-target, and the inverses that it needs, for itself. Both make the same number of steps on the same
-network and images, in turns, depth after depth. Ours has the target's features from one run on all
-images, and one pass through the inverses for all three losses.
+The rival writes the three losses down as they are: each runs the frozen target from the images on,
+and the layer's loss its inverse, while what the chain of inverses gives is computed once for the
+other two. Both make the same number of steps on the same network and images, in turns, depth after
+depth. Ours has the target's features from one run on all images, and one pass through the inverses
+for all three losses.
 
 Both train inverses whose weights lie channels last. On a GPU ours runs in bfloat16, as `fit` does,
 and the rival in FP32: that is part of what is compared there.
@@ -211,12 +212,12 @@ def _one_pass(inverses: Sequence[nn.Module], lessons: Lessons, rows: Tensor) -> 
 
 
 def _from_images(inverses: Sequence[nn.Module], blocks: Sequence[Block], images: Tensor) -> Tensor:
-    """The three losses as they are written down, each from the images."""
+    """The three losses as they are written down, each with the features that it needs."""
     k = len(inverses)
     before = _run(blocks[: k - 1], images)
     layer = F.l1_loss(inverses[-1](_run(blocks[:k], images)), before)
-    image = F.l1_loss(_back(inverses, _run(blocks[:k], images)), images)
     again = _back(inverses, _run(blocks[:k], images))
+    image = F.l1_loss(again, images)
     cycle = torch.zeros((), device=images.device)
     truth = images
     for block in blocks:

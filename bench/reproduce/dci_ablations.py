@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from bench.reproduce.dci_setup import (
     NOTES,
+    OPTIONS,
     QUICK_NOTE,
     SETUP,
     SOURCE,
@@ -24,7 +26,8 @@ VARIANTS: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
     ("short-cycle", "the cycle's loss to block k alone", {"cycle_to": "k"}),
     ("no-cycle", "no cycle loss", {"cycle": 0.0}),
     ("no-layer", "no loss of a layer", {"layer": 0.0}),
-    ("greedy", "phase A alone", {"tune_epochs": 0}),
+    ("no-image", "no loss of the image", {"image": 0.0}),
+    ("greedy", "phase A alone, as many steps", {"tune_epochs": 0}),
     ("end-to-end", "all blocks at once, as many steps", {"divided": False}),
 )
 
@@ -35,8 +38,8 @@ def ablations(scale: Scale) -> Experiment:
     place = at(scale, DEPTH[scale])
     whole = data_free(scale, place, "dci", name="whole", options={"cycle_to": "L"})
     without = [
-        data_free(scale, place, "dci", name=name, options={"cycle_to": "L", **options})
-        for name, _, options in VARIANTS
+        data_free(scale, place, "dci", name=name, options={"cycle_to": "L", **_longer(scale, own)})
+        for name, _, own in VARIANTS
     ]
     bound = ceiling(scale, place)
     lines = [
@@ -69,3 +72,12 @@ def ablations(scale: Scale) -> Experiment:
         baseline=place.name,
         timed=True,
     )
+
+
+def _longer(scale: Scale, own: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Without phase B, phase A lasts as long as both did, or a little longer."""
+    if own.get("tune_epochs") != 0:
+        return own
+    depth, whole = DEPTH[scale], OPTIONS[scale]["dci"]
+    epochs = depth * whole["epochs"] + (depth - 1) * whole["tune_epochs"]
+    return {**own, "epochs": math.ceil(epochs / depth)}

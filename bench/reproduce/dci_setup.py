@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from adversary.wgan import Play
 from bench.point import make_attack
 from bench.reproduce.experiment import Measurement, Place, Scale, Setup, Synthetic
 from splitlab.training import TrainRecipe
@@ -60,20 +61,19 @@ MADE: Mapping[Scale, Synthetic] = {
 """The adversary's images; batches that `Synthetic.HELD_OUT` more come out even with."""
 OPTIONS: Mapping[Scale, Mapping[str, Mapping[str, Any]]] = {
     "quick": {
-        # 10 epochs of 8 batches in each of 11 phases are 880 steps at block 6; whatever else
-        # learns makes as many.
-        "dci": {"images": 512, "epochs": 10, "tune_epochs": 10, "cycle_to": "k"},
-        "psim": {"epochs": 110, "learning_rate": 5e-4, "width": 16},
-        "gmi": {"epochs": 110, "learning_rate": 5e-4, "steps": 500},
+        "dci": {"images": 512, "epochs": 8, "tune_epochs": 8, "cycle_to": "k"},
+        # Epochs of what else learns follow from DCI's number of updates, see `options`.
+        "psim": {"learning_rate": 5e-4, "width": 16},
+        "gmi": {"learning_rate": 5e-4, "steps": 500},
         "rmle": {"steps": 1000},
         "ddream": {"steps": 1000},
         "di": {"steps": 1000},
-        "decoder": {"epochs": 55},
+        "decoder": {"batch_size": 64},
     },
     "paper": {
         # 6,000 steps of 32 images in each phase.
         "dci": {"images": 10_000, "batch_size": 32, "epochs": 19, "tune_epochs": 19},
-        "psim": {"width": 64},
+        "psim": {"width": 64, "batch_size": 32},
         "gmi": {"preset": "zhang2020"},
         "rmle": {"steps": 20_000},
         "ddream": {"preset": "dong"},
@@ -81,6 +81,8 @@ OPTIONS: Mapping[Scale, Mapping[str, Mapping[str, Any]]] = {
         "decoder": {"preset": "he2019"},
     },
 }
+PUBLISHED = frozenset({("paper", "gmi"), ("paper", "decoder")})
+"""With as many epochs as their authors gave them, and not as many updates as DCI."""
 WHITE, WHOLE = frozenset({"head"}), frozenset({"head", "bodies", "tail"})
 KNOWS = {"ddream": WHOLE, "di": WHOLE}
 """The dreams need the server's answer; what else is granted to all is the head."""
@@ -92,7 +94,7 @@ NOTES = (
     "distribution with chosen-input queries, which the threat model forbids.",
 )
 QUICK_NOTE = (
-    "Quick scale: a RepVGG of eight blocks on photo-patches, 512 synthetic images, 10 epochs a "
+    "Quick scale: a RepVGG of eight blocks on photo-patches, 512 synthetic images, 8 epochs a "
     "phase; the cycle's loss ends at block k. The paper's numbers are RepVGG-A0's on ImageNet at "
     "its block 21; they stand here for the directions, not for the values."
 )
@@ -119,7 +121,7 @@ def data_free(
         options: beside those of the scale.
         made: in place of the scale's images.
     """
-    own = dict(OPTIONS[scale][attack]) | dict(options or {})
+    own = settings(scale, attack, depth_of(scale, place)) | dict(options or {})
     if attack == "dci":
         own["data"] = "own"
         own["images"] = (made or MADE[scale]).images
@@ -133,26 +135,52 @@ def data_free(
     )
 
 
+def depth_of(scale: Scale, place: Place) -> int:
+    """Blocks of a place's head."""
+    return 1 + BLOCKS[scale].index(place.head_end or "")
+
+
+def settings(scale: Scale, attack: str, depth: int, images: int | None = None) -> dict[str, Any]:
+    """Of a method at a depth; one that learns makes as many updates there as DCI.
+
+    Args:
+        images: that it learns on; the scale's where None.
+    """
+    own = dict(OPTIONS[scale][attack])
+    if attack in ("psim", "gmi", "decoder") and (scale, attack) not in PUBLISHED:
+        made = make_attack(attack, own)
+        batches = math.ceil((images or MADE[scale].images) / made.model_dump()["batch_size"])
+        rounds = Play().rounds if attack == "gmi" else 1
+        own["epochs"] = math.ceil(updates(scale, "dci", depth) * rounds / batches)
+    return own
+
+
 def updates(scale: Scale, attack: str, depth: int) -> int:
-    """Steps of an optimizer on what a method learns, before any capture; 0 if it learns nothing.
+    """Steps of an optimizer on what reconstructs, before any capture; 0 if nothing is learned.
+
+    Of GMI's two networks this is the generator, which steps once for several of its critic's.
 
     Args:
         depth: blocks of the head.
     """
-    settings = make_attack(attack, OPTIONS[scale][attack]).model_dump()
-    epochs = settings.get("epochs", 0)
+    chosen = settings(scale, attack, depth) if attack != "dci" else OPTIONS[scale]["dci"]
+    own = make_attack(attack, chosen).model_dump()
+    epochs = own.get("epochs", 0)
     if attack == "dci":
-        epochs = depth * epochs + (depth - 1) * settings["tune_epochs"]
-    return epochs * math.ceil(MADE[scale].images / settings["batch_size"]) if epochs else 0
+        epochs = depth * epochs + (depth - 1) * own["tune_epochs"]
+    if not epochs:
+        return 0
+    steps = epochs * math.ceil(MADE[scale].images / own["batch_size"])
+    return steps // Play().rounds if attack == "gmi" else steps
 
 
 def on_real(scale: Scale, place: Place, images: int) -> Measurement:
     """DCI on so many real ones."""
-    own = {**OPTIONS[scale]["dci"], "data": "own", "images": images}
+    own = {**settings(scale, "dci", 1), "data": "own", "images": images}
     return Measurement(f"{place.name}/real-{images}", place, "dci", own, WHITE, images=images)
 
 
 def ceiling(scale: Scale, place: Place) -> Measurement:
-    """A decoder with queries on all the real images."""
-    own = {} if scale == "quick" else OPTIONS[scale]["decoder"]
+    """A decoder with queries on all the real images, and as many updates as what it bounds."""
+    own = settings(scale, "decoder", depth_of(scale, place), SETUP[scale].queries)
     return Measurement(f"{place.name}/ceiling", place, "decoder", own, frozenset({"observe"}))

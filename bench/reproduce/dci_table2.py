@@ -29,7 +29,7 @@ from bench.reproduce.experiment import (
 from bench.reproduce.run import Framed
 from splitlab.record import Record
 
-DEPTHS: Mapping[Scale, tuple[int, ...]] = {"quick": (6,), "paper": (21,)}
+DEPTHS: Mapping[Scale, tuple[int, ...]] = {"quick": (5, 8), "paper": (21,)}
 SYNTHETIC_DB = 1.5
 """By how much real images may help DCI and synthetic ones still count as good."""
 Printed = tuple[float, float, float, float]
@@ -53,12 +53,13 @@ METHODS = (
 )
 FEATURE = {"feature": 1.0, "roll": 0, "flip": 0.0}
 """As the preset of this name; settings, since those of the scale would win over a preset."""
-LEAKS = ("mse", "lpips_alex", "psnr", "ssim")
+LEAKS = ("mse", "lpips_alex", "lpips_squeeze", "psnr", "ssim")
 COLUMNS = (
     "block",
     "method",
     "MSE",
     "LPIPS (alex)",
+    "LPIPS (squeeze)",
     "PSNR [dB]",
     "SSIM",
     "updates",
@@ -148,7 +149,8 @@ def _costs(found: Found, scale: Scale) -> ExtraTable:
                 count = f"{updates(scale, attack, depth):,}"
                 lines.append((str(depth), label, *_line(made, count), *_paper(attack)))
     note = (
-        "Updates are steps of what is learned. Learning is done once, before any capture, and "
+        "Updates are steps of what reconstructs; of GMI's critic there are five times as many. "
+        "Learning is done once, before any capture, and "
         "without the making of synthetic images, which all methods share; four images is the time "
         "to reconstruct, divided by the victims and taken four times. One attack of DCI, PSiM or a "
         "decoder is one forward pass; the others search for every image. The paper's times are a "
@@ -161,7 +163,7 @@ def _line(records: Sequence[Record], count: str) -> tuple[str, ...]:
     leaks = [_mean([_value(r, name) for r in records]) for name in LEAKS]
     learning = _mean([r.effort["fit_seconds"] for r in records])
     each = _mean([4 * r.effort["reconstruct_seconds"] / r.effort["images"] for r in records])
-    texts = [_text(leak, digits) for leak, digits in zip(leaks, (4, 3, 2, 3), strict=True)]
+    texts = [_text(leak, digits) for leak, digits in zip(leaks, (4, 3, 3, 2, 3), strict=True)]
     return (*texts, count, _text(learning, 1), f"{each:.2g}")
 
 

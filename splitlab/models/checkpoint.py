@@ -13,29 +13,42 @@ from splitlab.errors import BadInput, Corrupt, Mismatch
 from splitlab.models.normalised import Normalised
 from splitlab.storage import read_tensors
 
+MOCO, PROJECTION = "module.encoder_q.", "fc."
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 
 
 def load_checkpoint(net: Normalised, path: Path | str) -> None:
     """Load `path` into `net.net`, every key and shape; see `read_checkpoint`.
 
+    Self-supervised weights (MoCo) have no classifier: the network's own, untrained, stays.
+
     Raises:
         BadInput, Corrupt: as of `read_checkpoint`.
         Mismatch: keys or shapes of another network; names the first ones.
     """
-    load_exactly(net.net, read_checkpoint(path), str(path))
+    tensors, supervised = _named(path)
+    if not supervised:
+        own = net.net.state_dict()
+        tensors = {**{k: v for k, v in own.items() if k.startswith(PROJECTION)}, **tensors}
+    load_exactly(net.net, tensors, str(path))
 
 
 def read_checkpoint(path: Path | str) -> dict[str, Tensor]:
     """The named tensors of a file.
 
     A state dict may lie under "state_dict" (or "model", "net") and its keys may begin with
-    "module." (DataParallel) or "net." (saved from `Normalised`).
+    "module." (DataParallel) or "net." (saved from `Normalised`). Of a MoCo checkpoint the query
+    encoder is taken, without the projection in place of its classifier.
 
     Raises:
         BadInput: no such file, or an unknown ending.
         Corrupt: not readable, or holds something else than named tensors.
     """
+    return _named(path)[0]
+
+
+def _named(path: Path | str) -> tuple[dict[str, Tensor], bool]:
+    """What `read_checkpoint` gives, and whether a classifier was learned with it."""
     path = Path(path)
     if not path.is_file():
         raise BadInput(f"checkpoint {path}: there is no such file; give a .pth or .safetensors")
@@ -45,10 +58,13 @@ def read_checkpoint(path: Path | str) -> dict[str, Tensor]:
         tensors = _read_pth(path)
     else:
         raise BadInput(f"checkpoint {path}: unknown ending; give .pth, .pt or .safetensors")
+    if any(key.startswith(MOCO) for key in tensors):
+        query = {k.removeprefix(MOCO): v for k, v in tensors.items() if k.startswith(MOCO)}
+        return {k: v for k, v in query.items() if not k.startswith(PROJECTION)}, False
     for prefix in ("module.", "net."):
         if tensors and all(key.startswith(prefix) for key in tensors):
             tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
-    return tensors
+    return tensors, True
 
 
 def _read_pth(path: Path) -> dict[str, Tensor]:

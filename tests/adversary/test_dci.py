@@ -88,7 +88,9 @@ def test_a_head_is_the_chain_of_its_blocks_and_each_has_a_mirror(name, point, en
         found = inverse(torch.rand(2, *block.made))
         assert tuple(found.shape[1:]) == block.given
         assert (float(found.detach().min()) >= 0) == (number > 0)
-    residual = [name != "tiny_cnn" and number > 0 for number in range(len(blocks))]
+    # the transformer's layer 0 is fed a map and gives tokens; nothing goes around that
+    first = {"tiny_cnn": len(blocks), "tiny_vit": 2}.get(name, 1)
+    residual = [number >= first for number in range(len(blocks))]
     made = [mirror(b.module, b.given, b.made, positive=True, image=False) for b in blocks]
     assert [one.around is not None for one in made] == residual
 
@@ -138,7 +140,7 @@ def test_a_chain_of_invertible_linear_blocks_is_inverted():
     feature = fresh
     for block in blocks:
         feature = block.module(feature)
-    assert float((back(inverses, feature) - fresh).abs().max()) < 2e-3
+    assert float((back(inverses, feature) - fresh).abs().max()) < 1e-4
 
 
 def test_phase_a_changes_one_inverse_and_the_target_never_changes():
@@ -169,6 +171,36 @@ def test_phase_a_changes_one_inverse_and_the_target_never_changes():
     ]
     assert changed == [[0], [1], [0, 1], [2], [0, 1, 2]]
     assert target == [hash_tensors(dict(block.module.state_dict())) for block in blocks]
+
+
+def test_phase_a_leaves_the_running_statistics_of_other_inverses_alone():
+    threat = granted("layer2.0", "resnet8")
+    blocks = chain(threat, "a test")
+    inverses = [
+        mirror(b.module, b.given, b.made, positive=n > 0, image=n == 0)
+        for n, b in enumerate(blocks)
+    ]
+    lessons = Lessons.of(blocks, torch.rand(16, *threat.input.shape, generator=generator(1)))
+    states = []
+
+    class Watching:
+        def task(self, name, *_):
+            states.append((name, [hash_tensors(dict(one.state_dict())) for one in inverses]))
+            return self
+
+        def advance(self, *_):
+            pass
+
+        def close(self):
+            pass
+
+    short = schooling(epochs=1, tune_epochs=1, batch_size=8)
+    divide_and_conquer(inverses, lessons, short, seed=1, device=CPU, progress=Watching())
+    by_name = dict(states)
+    assert any(isinstance(m, nn.BatchNorm2d) for m in inverses[1].modules())
+    # between the start of phase A and the start of phase B only the third inverse has changed
+    assert by_name["block 3 A"][:2] == by_name["block 3 B"][:2]
+    assert by_name["block 3 A"][2] != by_name["block 3 B"][2]
 
 
 def test_the_losses_are_the_papers():

@@ -12,13 +12,15 @@ from torchvision.models.resnet import BasicBlock, Bottleneck
 from worlds import INPUT, capture, images, tiny_head
 
 from adversary.attack import Observation
-from adversary.chain import Block
+from adversary.chain import Block, chain
 from adversary.dci import DCI
 from adversary.dci_lessons import Lessons
-from adversary.inverse_blocks import mirror
+from adversary.inverse_blocks import InverseBlock, mirror
 from adversary.threat import AuxImages, ThreatModel
-from splitlab.contracts import ArchSpec
+from splitlab.contracts import ArchSpec, InputSpec
+from splitlab.models import build
 from splitlab.randomness import generator
+from splitlab.split import cut
 
 ARCH = ArchSpec(name="tiny_cnn", input=INPUT)
 OWN = {"data": "own", "images": 32, "epochs": 2, "tune_epochs": 1, "batch_size": 16}
@@ -105,6 +107,67 @@ def test_a_bottleneck_is_mirrored_with_its_three_convolutions() -> None:
     plain = BasicBlock(16, 16)
     main = mirror(plain, (16, 8, 8), (16, 8, 8), positive=True, image=False).main
     assert [m.kernel_size[0] for m in main if isinstance(m, nn.Conv2d)] == [3, 3]
+
+
+def shapes(inverse: nn.Module) -> list[tuple[int, ...]]:
+    return [tuple(p.shape) for p in inverse.parameters()]
+
+
+def test_both_forms_of_repvgg_have_the_same_inverses_of_plain_convolutions() -> None:
+    made = {}
+    for form in ("train", "deploy"):
+        arch = ArchSpec(name="repvgg_mini", arguments={"form": form})
+        head = cut(build(arch, seed=0).eval(), "stage3.2", None, arch.input.shape).head
+        threat = ThreatModel(arch=arch, head_end="stage3.2", head=head, input=arch.input)
+        blocks = chain(threat, "a test")
+        assert len(blocks) == 8
+        made[form] = [
+            mirror(b.module, b.given, b.made, positive=n > 0, image=n == 0)
+            for n, b in enumerate(blocks)
+        ]
+    for train, deploy in zip(made["train"], made["deploy"], strict=True):
+        assert train.around is deploy.around is None
+        assert shapes(train) == shapes(deploy)
+        kernels = [m for m in train.main if isinstance(m, nn.Conv2d)]
+        strided = any(isinstance(m, nn.Upsample) for m in train.main)
+        assert [k.kernel_size for k in kernels] == [(3, 3)] * (2 if strided else 1)
+
+
+def test_a_depthwise_bottleneck_has_an_inverse_of_its_own_size() -> None:
+    arch = ArchSpec(name="mobilenet_v2", input=InputSpec(size=64))
+    net = build(arch, seed=0).eval()
+    head = cut(net, "features.4", None, arch.input.shape).head
+    threat = ThreatModel(arch=arch, head_end="features.4", head=head, input=arch.input)
+    last = chain(threat, "a test")[-1]
+    inverse = mirror(last.module, last.given, last.made, positive=False, image=False)
+    count = [sum(p.numel() for p in m.parameters()) for m in (last.module, inverse)]
+    assert 0.5 < count[1] / count[0] < 2
+    assert inverse(torch.rand(2, *last.made)).shape[1:] == last.given
+
+
+@pytest.mark.parametrize(
+    ("given", "made"),
+    [((8, 8, 32), (8, 8, 32)), ((8, 8, 32), (4, 4, 64)), ((3, 32, 32), (8, 8, 32))],
+)
+def test_channels_last_grids_are_maps_on_their_way(given, made) -> None:
+    inverse = InverseBlock(given, made, convolutions=2, shortcut=True, image=given[0] == 3).eval()
+    assert inverse(torch.rand(2, *made)).shape[1:] == given
+    if given == made:  # a channel's change reaches every channel of its place and its neighbours
+        value = torch.rand(1, *made)
+        other = value.clone()
+        other[0, 0, 0, 5] += 1
+        moved = (inverse(other) - inverse(value)).abs().sum((0, 3)) > 0
+        assert moved[0, 0]
+        assert not moved[5:, 5:].any()
+
+
+def test_tokens_are_mixed_on_their_way_back() -> None:
+    inverse = InverseBlock((10, 16), (10, 16), positive=False).eval()
+    value = torch.rand(1, 10, 16)
+    other = value.clone()
+    other[0, 3] += torch.rand(16)
+    moved = (inverse(other) - inverse(value)).abs().sum(2)[0] > 1e-6
+    assert moved.all()
 
 
 def test_kept_features_and_those_of_a_batch_are_the_same() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -10,8 +11,10 @@ from reproductions import interval, made, small
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
+from adversary.threat import AuxImages, ThreatModel
 from bench.cli import app
 from bench.point import make_attack
+from bench.reproduce import dci_setup
 from bench.reproduce.dci_ablations import ablations
 from bench.reproduce.dci_figure4 import figure4
 from bench.reproduce.dci_figure9 import LEVELS, figure9
@@ -19,13 +22,16 @@ from bench.reproduce.dci_gan import CONFIGS
 from bench.reproduce.dci_gan_page import claims
 from bench.reproduce.dci_setup import BLOCKS, updates
 from bench.reproduce.dci_table2 import DEPTHS, METHODS, table2
+from bench.reproduce.experiment import Synthetic
 from bench.reproduce.levels import Curve, levels_figure
 from bench.reproduce.networks import Networks
 from bench.reproduce.request import Request
 from bench.reproduce.run import reproduce
+from splitlab.contracts import ArchSpec, InputSpec
 from splitlab.data import load_splits
 from splitlab.errors import BadInput, Mismatch
 from splitlab.models import build
+from splitlab.split import cut
 
 
 def curve(values):
@@ -50,12 +56,12 @@ def test_figure_4_says_seed_by_seed_whether_psnr_falls():
 def test_table_2_has_the_papers_columns_and_times():
     experiment = table2.build("quick")
     slow = made("block-7/rmle", psnr=11.0, place="block-7", images=8.0, reconstruct_seconds=20.0)
-    leakage = {**slow.leakage, "mse": interval(0.08), "lpips_alex": none()}
+    leakage = {**slow.leakage, "mse": interval(0.08), "lpips_alex": none(), "lpips_squeeze": none()}
     slow = slow.model_copy(update={"leakage": leakage})
-    (table,) = experiment.extra({0: {"block-6/rmle": slow}})
+    (table,) = experiment.extra({0: {"block-5/rmle": slow}})
     (row,) = table.rows
-    assert row[:9] == ("6", "rMSE", "0.0800", "n/a", "11.00", "0.500", "0", "1.0", "10")
-    assert row[9:] == ("0.082", "1.082", "10.9", "210")
+    assert row[:10] == ("5", "rMSE", "0.0800", "n/a", "n/a", "11.00", "0.500", "0", "1.0", "10")
+    assert row[10:] == ("0.082", "1.082", "10.9", "210")
 
 
 def none():
@@ -70,18 +76,68 @@ def test_every_row_but_the_bounds_sees_synthetic_images_alone():
 
 
 def test_whatever_learns_makes_as_many_steps_at_quick_scale():
-    (depth,) = DEPTHS["quick"]
-    made = {attack: updates("quick", attack, depth) for attack, _ in METHODS}
-    assert made["dci"] == 880
-    assert made["psim"] == made["gmi"] == made["decoder"] == made["dci"]
-    assert made["rmle"] == made["di"] == made["ddream"] == 0
+    for depth in DEPTHS["quick"]:
+        made = {attack: updates("quick", attack, depth) for attack, _ in METHODS}
+        assert made["dci"] == (2 * depth - 1) * 8 * 8
+        for attack in ("psim", "gmi", "decoder"):
+            assert made["dci"] <= made[attack] < made["dci"] + 8
+        assert made["rmle"] == made["di"] == made["ddream"] == 0
+
+
+@pytest.mark.parametrize("attack", ["psim", "gmi", "decoder", "dci"])
+def test_updates_are_the_steps_that_are_really_made(attack, monkeypatch):
+    """Of the networks that reconstruct; counted where the optimizer steps."""
+    depth, images = 2, 64
+    monkeypatch.setitem(dci_setup.MADE, "quick", Synthetic("network", images, {}))
+    monkeypatch.setitem(
+        dci_setup.OPTIONS["quick"], "dci", {"images": images, "epochs": 2, "tune_epochs": 1}
+    )
+    own = dci_setup.settings("quick", attack, depth)
+    if attack == "dci":
+        own |= {"data": "own", "images": images}
+    arch = ArchSpec(name="repvgg_mini", input=InputSpec(size=16))
+    end = BLOCKS["quick"][depth - 1]
+    head = cut(build(arch, seed=0).eval(), end, None, arch.input.shape).head.eval()
+    aux = load_splits("photo-patches", size=16, limits={"train": 1}).auxiliary.take(images, 0)
+    threat = ThreatModel(
+        arch=arch,
+        head_end=end,
+        head=head.requires_grad_(False),
+        input=arch.input,
+        aux=AuxImages(aux, aux.take(4, 0), "own"),
+    )
+    steps = Counter()
+    step = torch.optim.Adam.step
+
+    def counted(self, *given, **named):
+        steps[id(self)] += 1
+        return step(self, *given, **named)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", counted)
+    make_attack(attack, {**own, "width": 4} if attack in ("psim", "gmi") else own).fit(
+        threat, torch.Generator().manual_seed(0)
+    )
+    wanted = updates("quick", attack, depth)
+    if attack == "dci":
+        assert steps.total() == wanted == 5
+    else:
+        assert wanted in steps.values()
+        assert max(steps.values()) == (5 * wanted if attack == "gmi" else wanted)
+
+
+def test_phase_a_alone_makes_as_many_steps():
+    by_key = {m.key.partition("/")[2]: m.options for m in ablations.build("quick").measurements}
+    whole, greedy = by_key["whole"], by_key["greedy"]
+    steps = 5 * whole["epochs"] + 4 * whole["tune_epochs"]
+    assert steps <= 5 * greedy["epochs"] < steps + 5
+    assert greedy["tune_epochs"] == 0
 
 
 @pytest.mark.parametrize("scale", ["quick", "paper"])
 @pytest.mark.parametrize("experiment", [ablations, table2])
 def test_no_two_rows_are_the_same_attack(experiment, scale):
     asked = [
-        (m.attack, make_attack(m.attack, m.options).model_dump_json(), m.synthetic is None)
+        (m.place, m.attack, make_attack(m.attack, m.options).model_dump_json(), m.synthetic is None)
         for m in experiment.build(scale).measurements
     ]
     assert len(set(asked)) == len(asked)

@@ -83,3 +83,17 @@ def test_damaged_and_absent_files(tmp_path: Path) -> None:
     torch.save({"lr": 0.1}, tmp_path / "number.pth")
     with pytest.raises(Corrupt, match="'lr' is no tensor"):
         load_checkpoint(tiny(), tmp_path / "number.pth")
+
+
+def test_of_moco_the_query_encoder_is_taken_and_no_classifier(tmp_path: Path) -> None:
+    arch = ArchSpec(name="resnet18", classes=5)
+    source, target = build(arch, seed=1), build(arch, seed=2)
+    untrained = target.net.fc.weight.clone()
+    state = {f"module.encoder_q.{k}": v for k, v in source.net.state_dict().items()}
+    state |= {f"module.encoder_k.{k}": v + 1 for k, v in source.net.state_dict().items()}
+    state["module.encoder_q.fc.weight"] = torch.zeros(128, 512)
+    state["module.queue"] = torch.zeros(128, 4)
+    torch.save({"state_dict": state, "arch": "resnet18"}, tmp_path / "moco.pth.tar.pth")
+    load_checkpoint(target, tmp_path / "moco.pth.tar.pth")
+    assert torch.equal(target.net.layer4[1].conv2.weight, source.net.layer4[1].conv2.weight)
+    assert torch.equal(target.net.fc.weight, untrained)
