@@ -21,6 +21,8 @@ from bench.reproduce.experiment import (
     Row,
     Scale,
 )
+from bench.reproduce.levels import Depth, depth_figure
+from bench.reproduce.perceived import lpips_table
 from bench.reproduce.run import Framed
 from splitlab.record import Record
 
@@ -49,6 +51,7 @@ def figure4(scale: Scale) -> Experiment:
             bound = ceiling(scale, at(scale, depth))
             measurements.append(bound)
             rows.append(Row(bound.key, f"block {depth}: ceiling", "queries", (bound.key,)))
+    labels = tuple((row.label, row.key) for row in rows)
     return Experiment(
         name="dci-figure4",
         title="DCI, Figure 4",
@@ -60,7 +63,8 @@ def figure4(scale: Scale) -> Experiment:
         claims=tuple(_claims(scale)),
         notes=(*NOTES, ONE_TRAINING, *((QUICK_NOTE,) if scale == "quick" else ())),
         baseline="block-1",
-        extra=lambda found: [_order(found, scale)],
+        extra=lambda found: [_order(found, scale), lpips_table(found, labels, {})],
+        figure=lambda found: depth_figure(_curve(found, scale)),
         timed=True,
     )
 
@@ -110,3 +114,25 @@ def _order(found: Found, scale: Scale) -> ExtraTable:
         lines.append((str(seed), values, f"{rho:.2f}", verdict))
     columns = ("seed", "PSNR [dB], block 1 on", "Spearman", f"below {FALLS:g}")
     return ExtraTable("Does PSNR fall with depth?", columns, tuple(lines))
+
+
+def _curve(found: Found, scale: Scale) -> list[Depth]:
+    """Mean PSNR over seeds, and the lowest and highest end of their intervals."""
+    points = []
+    for depth in range(1, len(BLOCKS[scale]) + 1):
+        key = f"{at(scale, depth).name}/dci"
+        made = [
+            r.leakage["psnr"]
+            for own in found.values()
+            if isinstance(r := own.get(key), Record) and r.leakage["psnr"].mean is not None
+        ]
+        if made:
+            means = [one.mean or 0.0 for one in made]
+            ends = [
+                value
+                for one in made
+                for value in (one.mean, one.low, one.high)
+                if value is not None
+            ]
+            points.append(Depth(depth, sum(means) / len(means), min(ends), max(ends)))
+    return points

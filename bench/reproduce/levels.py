@@ -1,11 +1,12 @@
-"""Utility and defence against the level of a defence, as one SVG."""
+"""Curves as SVG: utility and defence against a level, quality against depth."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.plots import COLOURS
 
@@ -24,13 +25,7 @@ class Curve:
 
 def levels_figure(curves: Sequence[Curve]) -> str:
     """An inline `<svg>`, a panel a defence: accuracy to the left, 100 / PSNR to the right."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    style: Any = {"svg.fonttype": "none", "svg.hashsalt": "splitlab", "font.size": 9}
-    with plt.rc_context(style):
+    with _drawing() as plt:
         figure, axes = plt.subplots(
             1, len(curves), figsize=(3.6 * len(curves), 3.2), layout="constrained", squeeze=False
         )
@@ -46,8 +41,45 @@ def levels_figure(curves: Sequence[Curve]) -> str:
             other.plot(levels, hidden, marker="s", ms=4, color=COLOURS[1])
             other.set_ylabel("100 / PSNR", color=COLOURS[1])
             other.set_ylim(0, 1.1 * highest)
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-        plt.close(figure)
+        return _inline(plt, figure)
+
+
+class Depth(NamedTuple):
+    """One depth: mean PSNR in dB, and the interval around it."""
+
+    block: int
+    mean: float
+    low: float
+    high: float
+
+
+def depth_figure(points: Sequence[Depth]) -> str:
+    """An inline `<svg>`: PSNR against the number of blocks, with its band."""
+    with _drawing() as plt:
+        figure, axis = plt.subplots(figsize=(5.4, 3.2), layout="constrained")
+        blocks = [point.block for point in points]
+        axis.plot(blocks, [p.mean for p in points], marker="o", ms=4, color=COLOURS[0])
+        lows, highs = [p.low for p in points], [p.high for p in points]
+        axis.fill_between(blocks, lows, highs, alpha=0.2, color=COLOURS[0], lw=0)
+        axis.set(xlabel="blocks inverted", ylabel="PSNR [dB]", xticks=blocks)
+        return _inline(plt, figure)
+
+
+@contextmanager
+def _drawing() -> Iterator[Any]:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    style: Any = {"svg.fonttype": "none", "svg.hashsalt": "splitlab", "font.size": 9}
+    with plt.rc_context(style):
+        yield plt
+
+
+def _inline(plt: Any, figure: Any) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    plt.close(figure)
     text = buffer.getvalue()
     return text[text.index("<svg") :]

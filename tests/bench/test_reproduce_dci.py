@@ -18,6 +18,7 @@ from bench.reproduce import dci_setup
 from bench.reproduce.dci_ablations import ablations
 from bench.reproduce.dci_figure4 import figure4
 from bench.reproduce.dci_figure9 import LEVELS, figure9
+from bench.reproduce.dci_figure12 import figure12
 from bench.reproduce.dci_gan import CONFIGS
 from bench.reproduce.dci_gan_page import claims
 from bench.reproduce.dci_setup import BLOCKS, updates
@@ -45,7 +46,7 @@ def curve(values):
 def test_figure_4_says_seed_by_seed_whether_psnr_falls():
     experiment = figure4.build("quick")
     falling = [30.0, 25, 26, 22, 20, 19, 18, 17]
-    (table,) = experiment.extra({0: curve(falling), 1: curve(falling[::-1])})
+    table, _ = experiment.extra({0: curve(falling), 1: curve(falling[::-1])})
     assert [row[-1] for row in table.rows] == ["holds", "does not hold"]
     assert table.rows[0][2] == "-0.98"
     assert table.rows[0][1].startswith("30.0, 25.0, 26.0")
@@ -149,6 +150,28 @@ def test_the_feature_s_loss_is_all_that_sets_two_rows_of_di_apart():
         plain, drawn = (make_attack("di", by_key[k].options) for k in ("di", "di-feature"))
         assert drawn.steps == plain.steps
         assert (drawn.feature, plain.feature) == (1.0, 0.0)
+
+
+def test_figure_4_draws_the_curve_and_lists_lpips():
+    experiment = figure4.build("quick")
+    found = curve([30.0, 28.0, 26.0, 24.0, 22.0, 20.0, 18.0, 16.0])
+    drawn = experiment.figure({0: found})
+    assert drawn.startswith("<svg")
+    assert "blocks inverted" in drawn
+    order, perceived = experiment.extra({0: found})
+    assert order.rows[0][-1] == "holds"
+    assert perceived.columns == ("row", "LPIPS (alex)", "LPIPS (squeeze)", "paper: LPIPS")
+    assert perceived.rows[0] == ("block 1", "n/a", "n/a", "")
+
+
+def test_figure_12_has_the_paper_s_lpips_beside_ours():
+    experiment = figure12.build("quick")
+    key = next(m.key for m in experiment.measurements if m.key.endswith("synthetic-512"))
+    record = made(key, psnr=20.0, place=key.partition("/")[0])
+    leakage = {**record.leakage, "lpips_alex": interval(0.25)}
+    record = record.model_copy(update={"leakage": leakage})
+    (table,) = experiment.extra({0: {key: record}})
+    assert table.rows == (("512 synthetic", "0.250", "n/a", "0.443"),)
 
 
 def test_figure_9_draws_accuracy_and_the_inverse_of_psnr():
