@@ -22,14 +22,16 @@ from adversary.dci_training import Schooling, divide_and_conquer, end_to_end
 from adversary.inverse_blocks import inverse_of
 from adversary.synthesis import Known, synthesise
 from adversary.synthesis_settings import SynthesisSettings
+from adversary.synthetic_images import load_images, make_images
 from adversary.threat import AuxImages, ThreatModel
 from splitlab.contracts import InputSpec
 from splitlab.contracts.ranges import BatchSize, Epochs, LearningRate, Steps, Weight
 from splitlab.errors import BadInput
-from splitlab.storage import hash_tensors
+from splitlab.storage import canonical_json, hash_tensors, lock, sha256
 from splitlab.training import Progress, Silent, choose_device
 
 PIECE = 128
+LARGE = 128
 
 
 class DCI(Attack):
@@ -38,7 +40,9 @@ class DCI(Attack):
     Args:
         data: "synthetic" images, or the adversary's "own", to see what real ones would add.
         images: how many are made or taken, at most.
-        synthesis_steps, synthesis_batch: see `SynthesisSettings`.
+        synthesis: preset of `SynthesisSettings`; "auto" is the lab's own for small images, and the
+            published one ("dci") from 128 pixels on.
+        synthesis_steps, synthesis_batch: in place of the preset's.
         epochs, learning_rate: of phase A, an inverse alone; the rate falls to 0 as a cosine.
         tune_epochs, tune_rate: of phase B, all inverses up to it; 0 epochs leave it out.
         layer, image, cycle: weights of the three losses; the paper's are 1.
@@ -64,8 +68,9 @@ class DCI(Attack):
 
     data: Literal["synthetic", "own"] = "synthetic"
     images: Annotated[int, Field(ge=2, le=1_000_000, description="to learn from")] = 512
-    synthesis_steps: Steps = 400
-    synthesis_batch: BatchSize = 128
+    synthesis: Literal["auto", "yin2020", "yin2020-cifar", "dci"] = "auto"
+    synthesis_steps: Steps | None = None
+    synthesis_batch: BatchSize | None = None
     epochs: Epochs = 40
     learning_rate: LearningRate = 1e-3
     tune_epochs: Epochs = 40
@@ -96,7 +101,7 @@ class DCI(Attack):
             for block in (grouped(found) if self.grouped else found)
         ]
         blocks[0] = blocks[0]._replace(module=_Normalising(blocks[0].module, mean, std))
-        images = self._images(threat, seed, place, progress).to(place)
+        images = self._images(threat, seed, place, checkpoint, progress).to(place)
         lessons = Lessons.of(
             blocks,
             images,
@@ -185,9 +190,14 @@ class DCI(Attack):
         )
 
     def _images(
-        self, threat: ThreatModel, seed: int, place: torch.device, progress: Progress | None
+        self,
+        threat: ThreatModel,
+        seed: int,
+        place: torch.device,
+        checkpoint: Path | None,
+        progress: Progress | None,
     ) -> Tensor:
-        """uint8 [N, 3, S, S].
+        """uint8 [N, 3, S, S]; made ones are kept beside `checkpoint`, batch by batch.
 
         Raises:
             BadInput: the head has no batch norm; or too few images of the adversary's own.
@@ -197,9 +207,25 @@ class DCI(Attack):
             if len(own.images) < 2:
                 raise BadInput(f"attack {self.name!r} has {len(own.images)} images to learn from")
             return own.images.take(min(self.images, len(own.images)), 0).images
-        batch = min(self.synthesis_batch, self.images)
-        settings = SynthesisSettings(steps=self.synthesis_steps, batch_size=batch)
-        known, count = Known.of(threat), -(-self.images // batch)
+        known = Known.of(threat)
+        settings = self._synthesis(known.input.size)
+        if checkpoint is not None:
+            text = canonical_json({**settings.model_dump(mode="json"), "seed": seed})
+            layers = [hash_tensors(dict(module.state_dict())) for module in known.modules]
+            folder = checkpoint.with_name(f"images-{sha256(text, *map(str.encode, layers))[:12]}")
+            with lock(folder):
+                make_images(
+                    folder,
+                    known,
+                    settings,
+                    count=self.images,
+                    seed=seed,
+                    device=place,
+                    progress=progress,
+                )
+            return load_images(folder, known.input.size, self.images).images
+        batch = settings.batch_size
+        count = -(-self.images // batch)
         work = (progress or Silent()).task("synthesis", count * batch * settings.steps)
         made = [
             synthesise(known, settings, seed=seed, number=number, device=place, work=work).images
@@ -207,6 +233,20 @@ class DCI(Attack):
         ]
         work.close()
         return torch.cat(made)[: self.images].mul(255).round().byte()
+
+    def _synthesis(self, size: int) -> SynthesisSettings:
+        """For images of a side of `size` pixels."""
+        preset = self.synthesis
+        if preset == "auto" and size >= LARGE:
+            preset = "dci"
+        fields: dict[str, object] = {} if preset == "auto" else {"preset": preset}
+        if self.synthesis_steps is not None:
+            fields["steps"] = self.synthesis_steps
+        if self.synthesis_batch is not None:
+            fields["batch_size"] = self.synthesis_batch
+        settings = SynthesisSettings.configured(fields)
+        least = min(settings.batch_size, self.images)
+        return settings.model_copy(update={"batch_size": least, "classes": 0.0})
 
     def _inverses(self, lessons: Lessons, seed: int, place: torch.device) -> list[nn.Module]:
         levels = lessons.levels(torch.arange(min(PIECE, len(lessons)), device=place))

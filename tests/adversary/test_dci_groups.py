@@ -75,3 +75,31 @@ def test_fewer_blocks_are_trained():
         told[together] = estimate.extra["blocks"]
     assert told[False] == ["relu", "layer1.0", "layer1.1", "layer1.2"]
     assert told[True] == ["relu", "layer1.2"]
+
+
+def test_made_images_are_kept_and_the_same_as_without_a_place(tmp_path, monkeypatch):
+    threat = granted("resnet20", "layer1.0")
+    quick = {"images": 12, "synthesis_steps": 3, "synthesis_batch": 8}
+    attack = DCI.configured({**quick, "epochs": 1, "tune_epochs": 0})
+    seen = Observation(("a",), threat.head(torch.rand(1, 3, 16, 16)))
+    alone = attack.fit(threat, generator(0))(seen).images
+    kept = attack.fit(threat, generator(0), checkpoint=tmp_path / "dci.pt")(seen).images
+    assert torch.equal(alone, kept)
+    (folder,) = [path for path in tmp_path.glob("images-*") if path.is_dir()]
+    assert len(list(folder.rglob("*.png"))) == 16
+
+    def never(*_, **__):
+        raise AssertionError("images are made again")
+
+    monkeypatch.setattr("adversary.synthetic_images.synthesise", never)
+    again = attack.fit(threat, generator(0), checkpoint=tmp_path / "dci.pt")(seen).images
+    assert torch.equal(alone, again)
+
+
+def test_large_images_are_made_with_the_published_settings():
+    small, large = (DCI()._synthesis(size) for size in (32, 224))
+    assert (small.half_steps, small.steps, small.roll) == (0, 400, 2)
+    assert (large.half_steps, large.steps, large.roll) == (2000, 1000, 30)
+    assert large.classes == DCI(synthesis="yin2020")._synthesis(32).classes == 0
+    assert DCI(synthesis_steps=7, images=20)._synthesis(224).steps == 7
+    assert DCI(images=20)._synthesis(32).batch_size == 20
