@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from bench.launch import Gate, ServerProcess, run_edge_client
+from bench.link_runs import link_latency
 from bench.recipe import SweepConfig
 from bench.score import read_join
 from splitlab.capture import Capture
@@ -22,12 +23,23 @@ from splitlab.storage import read_json, read_tensors
 
 @dataclass(frozen=True)
 class Captured:
-    """What came of it: the client's own account, its join table, and the tap's capture."""
+    """What came of it: the client's own account, its join table, and the tap's capture.
+
+    Args:
+        links: `link NAME` -> p50, p95 and count in ms.
+    """
 
     evaluation: dict[str, Any]
     join: dict[str, int]
     capture: Path
     logits: Tensor
+    links: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    @property
+    def latency(self) -> dict[str, dict[str, float]]:
+        """By stage, of the evaluation; and `link NAME`, of a request under each simulated link."""
+        found: dict[str, dict[str, float]] = self.evaluation["latency"]
+        return {**found, **self.links}
 
 
 class CaptureRun:
@@ -83,7 +95,7 @@ def run(
     """
     done = read_back(place)
     if done is not None:
-        return done
+        return replace(done, links=link_latency(place, config, data_root, secret_seed))
     shutil.rmtree(place / "capture", ignore_errors=True)
     shutil.rmtree(place / "evaluation", ignore_errors=True)
     server = place / "deployment" / "server"
@@ -116,7 +128,7 @@ def run(
     found = read_back(place)
     if found is None:
         raise SplitLabError(f"{place}: client and server ended well, yet the capture is not whole")
-    return found
+    return replace(found, links=link_latency(place, config, data_root, secret_seed))
 
 
 def read_back(place: Path) -> Captured | None:

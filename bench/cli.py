@@ -85,6 +85,13 @@ def sweep_split_points(
     repeats: Annotated[
         int, typer.Option(help="Captures of each victim, linked and averaged by the adversary.")
     ] = 1,
+    link: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Latency under a simulated link too: wifi, lte, 5g, fiber or "
+            "rtt=40ms,up=10mbps,down=50mbps,loss=1%; repeatable."
+        ),
+    ] = None,
     epochs: Epochs = None,
     weights: Weights = None,
     lpips_weights: Annotated[Path | None, typer.Option(help="Folder of LPIPS backbones.")] = None,
@@ -119,6 +126,7 @@ def sweep_split_points(
         "queries": queries,
         "victims": victims,
         "repeats": repeats,
+        "links": tuple(dict.fromkeys(link or ())),
         "victim": {} if epochs is None else {"epochs": epochs},
         "weights_hash": file_hash(weights),
         "seed": seed,

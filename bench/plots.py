@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from bench.link_runs import PREFIX
 from splitlab.record import Record
 
 if TYPE_CHECKING:
@@ -99,7 +100,8 @@ def _utility_and_rate(axis: Axes, records: Sequence[Record], names: list[str]) -
 def _latency(axis: Axes, records: Sequence[Record], names: list[str]) -> None:
     found = _one_a_place(records, names)
     bottom = [0.0] * len(found)
-    stages = [s for s in found[0].latency if s != "total"] if found else []
+    first = found[0].latency if found else {}
+    stages = [s for s in first if s != "total" and not s.startswith(PREFIX)]
     for colour, stage in zip(COLOURS, stages, strict=False):
         heights = [r.latency.get(stage, {}).get("p50", 0.0) for r in found]
         axis.bar(range(len(found)), heights, bottom=bottom, color=colour, label=stage, width=0.6)

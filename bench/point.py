@@ -188,7 +188,7 @@ def measure(
         threat=grant.card(),
         utility=utility(captured, scene.whole, victims),
         rate=captured.evaluation["rate"],
-        latency=captured.evaluation["latency"],
+        latency=captured.latency,
         leakage=scores.leakage,
         floor=scores.floor,
         effort=outcome.effort,

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from splitlab.contracts.link import parse_link
 from splitlab.contracts.ranges import Count, Seed
 from splitlab.errors import BadInput, Corrupt, plain
 from splitlab.storage import write_bytes
@@ -44,6 +45,7 @@ class SweepConfig(BaseModel):
     repeats: Annotated[
         int, Field(ge=1, le=64, description="linked captures of each victim, averaged")
     ] = 1
+    links: tuple[str, ...] = Field(default=(), description="simulated, for the latency")
     victim: TrainRecipe = TrainRecipe()
     weights_hash: str | None = Field(default=None, description="SHA-256 of given weights")
     seed: Seed = 0
@@ -63,6 +65,8 @@ class SweepConfig(BaseModel):
         mine["attack_options"] = mine["attack_options"].get(attack, {})
         mine["attacked"] = mine["attacked"].get(attack)
         mine["dataset"] = self.dataset_kind
+        if not self.links:  # as before there were any
+            del mine["links"]
         return {**mine, "split": split, "attack": attack, "knowledge": knowledge}
 
 
@@ -73,9 +77,12 @@ def validated(**fields: Any) -> SweepConfig:
         BadInput: names the flag, the value and what was wanted.
     """
     try:
-        return SweepConfig(**fields)
+        config = SweepConfig(**fields)
     except ValidationError as error:
         raise BadInput(_told(error)) from error
+    for link in config.links:
+        parse_link(link)
+    return config
 
 
 def _told(error: ValidationError) -> str:

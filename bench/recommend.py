@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.doubtful import FLOOR_MARGIN_DB
+from bench.link_runs import PREFIX, link_names
 from splitlab.record import Record
 
 CLIENT_SHARE = 0.75  # a client that runs more than this share of the network gains little
 ACCURACY_LOSS = 1.0  # points of accuracy that a better hidden feature may cost
+LINK_FACTOR = 2.0  # times the fastest split point's latency that a link may make of a request
 CLEAR_OF_FLOOR = 3.0  # dB above the mean image from which a reconstruction shows the image
 
 
@@ -25,7 +27,11 @@ class Recommendation:
 
 @dataclass(frozen=True)
 class Place:
-    """One split point with the best attack on it."""
+    """One split point with the best attack on it.
+
+    Args:
+        links: simulated link -> ms of a request of one image, p50.
+    """
 
     split: str
     index: int
@@ -35,6 +41,7 @@ class Place:
     accuracy: float
     client_share: float
     payload: float
+    links: dict[str, float]
 
 
 def places(records: Sequence[Record]) -> list[Place]:
@@ -61,9 +68,38 @@ def places(records: Sequence[Record]) -> list[Place]:
                 accuracy=best.utility["accuracy"],
                 client_share=best.split["head_macs"] / max(macs, 1),
                 payload=best.rate["payload_up"],
+                links={
+                    link: best.latency[PREFIX + link]["p50"] for link in link_names(best.latency)
+                },
             )
         )
     return sorted(found, key=lambda p: p.index)
+
+
+def pareto_front(records: Sequence[Record]) -> frozenset[str]:
+    """Split points that no other one beats: as good in all of leakage, accuracy, bytes and each
+    link's latency, and better in one.
+    """
+    found = places(records)
+    return frozenset(one.split for one in found if not any(_beats(o, one) for o in found))
+
+
+def _beats(other: Place, one: Place) -> bool:
+    pairs = [
+        (other.psnr, one.psnr),
+        (-other.accuracy, -one.accuracy),
+        (other.payload, one.payload),
+        *((other.links[link], one.links[link]) for link in one.links if link in other.links),
+    ]
+    return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
+
+
+def _slow(place: Place, found: Sequence[Place]) -> bool:
+    """Whether a request takes far longer there, under some link, than where it is fastest."""
+    return any(
+        value > LINK_FACTOR * min(p.links[link] for p in found if link in p.links)
+        for link, value in place.links.items()
+    )
 
 
 def _left_out(fit: list[Place], shown: list[Place]) -> str:
@@ -71,17 +107,29 @@ def _left_out(fit: list[Place], shown: list[Place]) -> str:
     return f", {count} left out as every attack failed there" if count else ""
 
 
+def _on_links(best: Place, slow: Sequence[Place]) -> str:
+    if not best.links:
+        return ""
+    told = ", ".join(f"{value:.0f} ms over {link}" for link, value in best.links.items())
+    names = ", ".join(p.split for p in slow if p is not best)
+    return f"; a request takes {told}" + (f" (too slow over a link: {names})" if names else "")
+
+
 def recommend(records: Sequence[Record]) -> Recommendation:
     """The least leaking split point that leaves the server real work and keeps the accuracy.
 
     Leakage is the PSNR in dB of the best attack; "real work" means that the client runs at most
     75 % of the multiply-accumulates; "keeps" means within one point of the best accuracy here.
+    Where links were simulated, a request must not take more than twice as long under any of them
+    as at the fastest split point.
     """
     found = places(records)
     if not found:
         return Recommendation(None, "no split point has a scored attack yet")
     top = max(p.accuracy for p in found)
     fit = [p for p in found if p.client_share <= CLIENT_SHARE and p.accuracy >= top - ACCURACY_LOSS]
+    quick = [p for p in fit if not _slow(p, found)]
+    slow, fit = [p for p in fit if p not in quick], quick or fit
     shown = [p for p in fit if p.psnr - p.floor > FLOOR_MARGIN_DB]
     if fit and not shown:
         return Recommendation(
@@ -102,7 +150,7 @@ def recommend(records: Sequence[Record]) -> Recommendation:
         f"the computation{_left_out(fit, shown)}: the best attack ({best.attack}) recovers "
         f"{best.psnr:.1f} dB, the mean image {best.floor:.1f} dB; accuracy {best.accuracy:.1f} %, "
         f"the client runs {best.client_share:.0%} of the network and sends "
-        f"{best.payload / 1024:.1f} KiB an image"
+        f"{best.payload / 1024:.1f} KiB an image{_on_links(best, slow)}"
     )
     gain = best.psnr - best.floor
     warning = ""

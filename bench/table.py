@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
+from bench.link_runs import PREFIX, link_names
+from bench.recommend import pareto_front
 from splitlab.record import Interval, Record
 
 TITLES = {
@@ -54,6 +56,7 @@ def sweep_table(records: Sequence[Record], recommended: str | None) -> SweepTabl
     metrics = [
         m for m in SHOWN if any(m in r.leakage and r.leakage[m].mean is not None for r in records)
     ]
+    links = link_names(records[0].latency) if records else []
     columns = (
         "split point",
         "attack",
@@ -66,7 +69,10 @@ def sweep_table(records: Sequence[Record], recommended: str | None) -> SweepTabl
         "KiB up",
         "client MACs",
         "p50 [ms]",
+        *(f"{link}, p50 [ms]" for link in links),
+        *(("Pareto front",) if links else ()),
     )
+    front = pareto_front(records) if links else frozenset()
     ceilings = ceiling(records)
     rows = []
     for record in records:
@@ -86,6 +92,8 @@ def sweep_table(records: Sequence[Record], recommended: str | None) -> SweepTabl
             Cell(f"{record.rate['payload_up'] / 1024:.1f}"),
             Cell(f"{100 * record.split['head_macs'] / max(macs, 1):.0f} %"),
             Cell(f"{record.latency.get('total', {}).get('p50', float('nan')):.1f}"),
+            *(Cell(f"{record.latency[PREFIX + link]['p50']:.0f}") for link in links),
+            *((Cell("yes" if name in front else ""),) if links else ()),
         ]
         rows.append(Row(tuple(cells), best=name == recommended))
     note = (
@@ -94,6 +102,11 @@ def sweep_table(records: Sequence[Record], recommended: str | None) -> SweepTabl
         "chosen-input queries on the same split point, on all victims. Latency is of a whole "
         "request of the client, over loopback."
     )
+    if links:
+        note += (
+            " Links are simulated, a request of one image each. On the Pareto front no other split "
+            "point is as good or better in leakage, accuracy, bytes and every link's latency."
+        )
     return SweepTable(columns, tuple(rows), note)
 
 

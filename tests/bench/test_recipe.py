@@ -56,3 +56,12 @@ def test_a_damaged_config_is_named(tmp_path):
     path.write_text("sed = 3")
     with pytest.raises(Corrupt, match="--sed"):
         recipe.load(path)
+
+
+def test_links_are_part_of_a_point_where_there_are_any():
+    plain = recipe.validated()
+    assert "links" not in plain.point("conv1", "rmle", "undefended")
+    linked = recipe.validated(links=("lte", "rtt=1ms,up=1mbps,down=1mbps"))
+    assert linked.point("conv1", "rmle", "undefended")["links"] == list(linked.links)
+    with pytest.raises(BadInput, match="--link 'dsl'"):
+        recipe.validated(links=("dsl",))

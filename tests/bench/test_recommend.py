@@ -2,7 +2,8 @@
 
 from records import record
 
-from bench.recommend import recommend
+from bench.recommend import pareto_front, recommend
+from bench.table import sweep_table
 
 
 def test_least_leakage_that_leaves_the_server_work():
@@ -44,3 +45,38 @@ def test_a_failed_attack_earns_no_credit():
 def test_nothing_to_recommend():
     assert recommend([]).split is None
     assert recommend([record("fc")]).split is None
+
+
+def over(links, **more):
+    made = record(**more)
+    times = {f"link {name}": {"p50": ms, "p95": ms, "count": 8} for name, ms in links.items()}
+    return made.model_copy(update={"latency": {**made.latency, **times}})
+
+
+def test_a_link_rules_out_what_takes_more_than_twice_as_long():
+    together = [
+        over({"lte": 900.0, "wifi": 60.0}, split="layer2", psnr=15),
+        over({"lte": 400.0, "wifi": 70.0}, split="layer1", psnr=20),
+        over({"lte": 420.0, "wifi": 150.0}, split="conv1", psnr=18),
+    ]
+    advice = recommend(together)
+    assert advice.split == "layer1"
+    assert "a request takes 400 ms over lte, 70 ms over wifi" in advice.reason
+    assert "(too slow over a link: conv1, layer2)" in advice.reason
+    assert "link" not in recommend([record("conv1", psnr=18)]).reason
+
+
+def test_the_pareto_front_leaves_out_what_another_place_beats_in_all():
+    together = [
+        over({"lte": 400.0}, split="conv1", psnr=25),
+        over({"lte": 300.0}, split="layer1", psnr=20),  # leaks less, sends less, is faster
+        over({"lte": 500.0}, split="layer2", psnr=15),  # slower, and leaks less
+        over({"lte": 300.0}, split="fc", psnr=20, accuracy=90),
+    ]
+    assert pareto_front(together) == {"layer2", "fc"}
+    table = sweep_table(together, "layer2")
+    assert table.columns[-2:] == ("lte, p50 [ms]", "Pareto front")
+    ends = {row.cells[0].text: [cell.text for cell in row.cells[-2:]] for row in table.rows}
+    assert ends["conv1"] == ["400", ""]
+    assert ends["layer2"] == ["500", "yes"]
+    assert "Pareto" not in " ".join(sweep_table([record()], None).columns)

@@ -25,6 +25,7 @@ SMALL = [
     "--set=rmle.steps=5",
     "--attacked=rmle=2",
     "--device=cpu",
+    "--link=rtt=40ms,up=50mbps,down=50mbps",
 ]
 ENVIRONMENT = {
     **os.environ,
@@ -207,3 +208,12 @@ def test_report_is_rebuilt_from_records_alone(finished, tmp_path):
     done = run([sys.executable, "-m", "bench", "report", str(bare)])
     assert done.returncode == 0, done.stderr
     assert (bare / "report.html").read_bytes() == Path(source / "report.html").read_bytes()
+
+
+def test_latency_under_a_link_is_in_every_record(finished):
+    out, *_ = finished
+    for record in RecordStore(out).all():
+        (name,) = [key for key in record.latency if key.startswith("link ")]
+        assert record.latency[name]["count"] == 8
+        assert record.latency[name]["p50"] > 40
+    assert "50mbps, p50 [ms]" in (out / "report.html").read_text()
