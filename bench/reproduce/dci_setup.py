@@ -40,7 +40,7 @@ QUICK = Setup(
     tail_start="gap",
     recipe=TrainRecipe(epochs=4),
     auxiliary=1200,
-    victims=64,
+    victims=32,
     queries=1200,
 )
 PAPER = Setup(
@@ -61,14 +61,14 @@ MADE: Mapping[Scale, Synthetic] = {
 """The adversary's images; batches that `Synthetic.HELD_OUT` more come out even with."""
 OPTIONS: Mapping[Scale, Mapping[str, Mapping[str, Any]]] = {
     "quick": {
-        "dci": {"images": 512, "epochs": 8, "tune_epochs": 8, "cycle_to": "k"},
-        # Epochs of what else learns follow from DCI's number of updates, see `options`.
-        "psim": {"learning_rate": 5e-4, "width": 16},
-        "gmi": {"learning_rate": 5e-4, "steps": 500},
+        "dci": {"images": 512, "batch_size": 32, "epochs": 4, "tune_epochs": 4, "cycle_to": "k"},
+        # Epochs of what else learns follow from DCI's number of updates, see `settings`.
+        "psim": {"batch_size": 32, "learning_rate": 5e-4, "width": 16},
+        "gmi": {"batch_size": 32, "learning_rate": 5e-4, "steps": 500},
         "rmle": {"steps": 1000},
         "ddream": {"steps": 1000},
         "di": {"steps": 1000},
-        "decoder": {"batch_size": 64},
+        "decoder": {"batch_size": 32},
     },
     "paper": {
         # 6,000 steps of 32 images in each phase.
@@ -94,7 +94,7 @@ NOTES = (
     "distribution with chosen-input queries, which the threat model forbids.",
 )
 QUICK_NOTE = (
-    "Quick scale: a RepVGG of eight blocks on photo-patches, 512 synthetic images, 8 epochs a "
+    "Quick scale: a RepVGG of eight blocks on photo-patches, 512 synthetic images, 4 epochs a "
     "phase; the cycle's loss ends at block k. The paper's numbers are RepVGG-A0's on ImageNet at "
     "its block 21; they stand here for the directions, not for the values."
 )
