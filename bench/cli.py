@@ -9,6 +9,7 @@ import typer
 
 from adversary.options import ATTACK_HELP
 from bench.cli_perf import perf
+from bench.cli_soak import soak
 from bench.reproduce.cli import reproduce
 from splitlab.console import console, guarded
 
@@ -20,6 +21,7 @@ app = typer.Typer(
 )
 app.add_typer(perf, name="perf")
 app.command()(reproduce)
+app.command()(soak)
 
 Model = Annotated[str, typer.Option(help="Own, torchvision or timm network.")]
 Dataset = Annotated[
