@@ -51,6 +51,8 @@ METHODS = (
     ("decoder", "decoder on synthetic pairs"),
     ("dci", "DCI"),
 )
+DEEPER = ("psim", "rmle", "decoder", "dci")
+"""What is measured at the deepest place too, where the scale has one: those that read anything."""
 FEATURE = {"feature": 1.0, "roll": 0, "flip": 0.0}
 """As the preset of this name; settings, since those of the scale would win over a preset."""
 LEAKS = ("mse", "lpips_alex", "lpips_squeeze", "psnr", "ssim")
@@ -87,13 +89,15 @@ def table2(scale: Scale) -> Experiment:
 
     for depth in DEPTHS[scale]:
         place = at(scale, depth)
-        for attack, label in METHODS:
+        methods = _methods(scale, depth)
+        for attack, label in methods:
             add(data_free(scale, place, attack), f"block {depth}: {label}", "data-free", attack)
-        with_feature = data_free(scale, place, "di", name="di-feature", options=FEATURE)
-        add(with_feature, f"block {depth}: DI with the feature's loss", "data-free, the lab's")
+        if methods == METHODS:
+            with_feature = data_free(scale, place, "di", name="di-feature", options=FEATURE)
+            add(with_feature, f"block {depth}: DI with the feature's loss", "data-free, the lab's")
         add(on_real(scale, place, made.images), f"block {depth}: DCI on real images", "real")
         add(ceiling(scale, place), f"block {depth}: ceiling", "decoder with queries")
-        claims += _claims(place.name, depth, made.images)
+        claims += _claims(place.name, depth, made.images, methods)
     return Experiment(
         name="dci-table2",
         title="DCI, Table 2",
@@ -110,7 +114,14 @@ def table2(scale: Scale) -> Experiment:
     )
 
 
-def _claims(place: str, depth: int, images: int) -> list[Claim]:
+def _methods(scale: Scale, depth: int) -> tuple[tuple[str, str], ...]:
+    """All of them at the first depth."""
+    if depth == DEPTHS[scale][0]:
+        return METHODS
+    return tuple((attack, label) for attack, label in METHODS if attack in DEEPER)
+
+
+def _claims(place: str, depth: int, images: int, methods: Sequence[tuple[str, str]]) -> list[Claim]:
     found = [
         Claim(
             f"DCI is above {label} in PSNR at block {depth}",
@@ -120,7 +131,7 @@ def _claims(place: str, depth: int, images: int) -> list[Claim]:
             f"{place}/{attack}",
             otherwise="this rival reads as much or more here",
         )
-        for attack, label in METHODS
+        for attack, label in methods
         if attack != "dci"
     ]
     found.append(
@@ -142,7 +153,7 @@ def _costs(found: Found, scale: Scale) -> ExtraTable:
     """The paper's own columns, means over seeds."""
     lines = []
     for depth in DEPTHS[scale]:
-        for attack, label in METHODS:
+        for attack, label in _methods(scale, depth):
             key = f"{at(scale, depth).name}/{attack}"
             made = [r for own in found.values() if isinstance(r := own.get(key), Record)]
             if made:
