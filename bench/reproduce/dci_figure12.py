@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 from adversary.dci import DCI
 from bench.reproduce.dci_setup import (
@@ -19,7 +20,7 @@ from bench.reproduce.dci_setup import (
     on_real,
 )
 from bench.reproduce.experiment import Claim, Experiment, Measurement, Row, Scale
-from bench.reproduce.perceived import lpips_table
+from bench.reproduce.perceived import lpips_tables
 from bench.reproduce.run import Framed
 
 SIZES: Mapping[Scale, tuple[int, int]] = {"quick": (128, 512), "paper": (1000, 10_000)}
@@ -113,6 +114,6 @@ def figure12(scale: Scale) -> Experiment:
             *((QUICK_NOTE,) if scale == "quick" else ()),
         ),
         baseline=place.name,
-        extra=lambda found: [lpips_table(found, rows, paper)],
+        extra=partial(lpips_tables, rows=rows, paper=paper),
         timed=True,
     )

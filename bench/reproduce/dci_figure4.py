@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from bench.reproduce.dci_setup import (
     BLOCKS,
     NOTES,
@@ -22,7 +24,7 @@ from bench.reproduce.experiment import (
     Scale,
 )
 from bench.reproduce.levels import Depth, depth_figure
-from bench.reproduce.perceived import lpips_table
+from bench.reproduce.perceived import lpips_tables
 from bench.reproduce.run import Framed
 from splitlab.record import Record
 
@@ -63,8 +65,8 @@ def figure4(scale: Scale) -> Experiment:
         claims=tuple(_claims(scale)),
         notes=(*NOTES, ONE_TRAINING, *((QUICK_NOTE,) if scale == "quick" else ())),
         baseline="block-1",
-        extra=lambda found: [_order(found, scale), lpips_table(found, labels, {})],
-        figure=lambda found: depth_figure(_curve(found, scale)),
+        extra=partial(_tables, scale=scale, labels=labels),
+        figure=partial(_figure, scale=scale),
         timed=True,
     )
 
@@ -114,6 +116,14 @@ def _order(found: Found, scale: Scale) -> ExtraTable:
         lines.append((str(seed), values, f"{rho:.2f}", verdict))
     columns = ("seed", "PSNR [dB], block 1 on", "Spearman", f"below {FALLS:g}")
     return ExtraTable("Does PSNR fall with depth?", columns, tuple(lines))
+
+
+def _figure(found: Found, scale: Scale) -> str:
+    return depth_figure(_curve(found, scale))
+
+
+def _tables(found: Found, scale: Scale, labels: tuple[tuple[str, str], ...]) -> list[ExtraTable]:
+    return [_order(found, scale), *lpips_tables(found, labels, {})]
 
 
 def _curve(found: Found, scale: Scale) -> list[Depth]:

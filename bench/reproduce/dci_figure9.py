@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from bench.reproduce.dci_setup import (
     NOTES,
@@ -85,8 +86,8 @@ def figure9(scale: Scale) -> Experiment:
         rows=tuple(rows),
         claims=tuple(_claims(scale)),
         notes=(*NOTES, OTHER_NETWORK, LEVEL_NOTE, *((QUICK_NOTE,) if scale == "quick" else ())),
-        extra=lambda found: [_table(found, scale)],
-        figure=lambda found: levels_figure(_curves(found, scale)),
+        extra=partial(_tables, scale=scale),
+        figure=partial(_figure, scale=scale),
     )
 
 
@@ -147,7 +148,11 @@ def _means(found: Found, key: str) -> tuple[float, float] | None:
     return accuracy, 100 / (sum(decibels) / len(decibels))
 
 
-def _table(found: Found, scale: Scale) -> ExtraTable:
+def _figure(found: Found, scale: Scale) -> str:
+    return levels_figure(_curves(found, scale))
+
+
+def _tables(found: Found, scale: Scale) -> list[ExtraTable]:
     """The curves as numbers."""
     lines = [
         (curve.name, f"{level:g}", f"{accuracy:.1f}", f"{inverse:.2f}")
@@ -155,4 +160,4 @@ def _table(found: Found, scale: Scale) -> ExtraTable:
         for level, accuracy, inverse in curve.points
     ]
     columns = ("defence", "level", "accuracy [%]", "100 / PSNR of the adaptive attack")
-    return ExtraTable("Utility against defence", columns, tuple(lines), LEVEL_NOTE)
+    return [ExtraTable("Utility against defence", columns, tuple(lines), LEVEL_NOTE)]

@@ -14,9 +14,9 @@ NOTE = (
 )
 
 
-def lpips_table(
+def lpips_tables(
     found: Found, rows: Sequence[tuple[str, str]], paper: Mapping[str, float]
-) -> ExtraTable:
+) -> list[ExtraTable]:
     """One line a row, means over seeds.
 
     Args:
@@ -30,7 +30,7 @@ def lpips_table(
             own = [_mean(made, f"lpips_{backbone}") for backbone in BACKBONES]
             lines.append((label, *own, f"{paper[key]:g}" if key in paper else ""))
     columns = ("row", *(f"LPIPS ({backbone})" for backbone in BACKBONES), "paper: LPIPS")
-    return ExtraTable("As an eye would see it", columns, tuple(lines), NOTE)
+    return [ExtraTable("As an eye would see it", columns, tuple(lines), NOTE)]
 
 
 def _mean(records: Sequence[Record], metric: str) -> str:

@@ -1,6 +1,7 @@
 """The experiments as data: they fit together, cut real networks, and state the paper's numbers."""
 
 import importlib
+import pickle
 from functools import cache
 
 import pytest
@@ -36,6 +37,7 @@ def built(name, scale):
 def test_every_experiment_fits_together(name, scale):
     experiment = built(name, scale)
     assert experiment.name == name
+    assert pickle.loads(pickle.dumps(experiment)).name == name  # as workers are handed it
     names = [place.name for place in experiment.places]
     assert len(set(names)) == len(names)
     assert experiment.baseline in names
