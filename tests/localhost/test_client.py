@@ -135,11 +135,22 @@ def test_whoever_listens_is_told_once_of_a_failure_and_of_its_end(
         assert told == [fails, again]
         client.infer(images(40))
         assert told == [fails, again] * 2
-        told.clear()
-        monkeypatch.setattr("edge_client.holders.STALL_S", 1e-5)
+    told.clear()
+    go = threading.Event()
+
+    def stalls(_attempt: int) -> None:
+        assert go.wait(20)
+
+    def hear(words: str) -> None:
+        told.append(words)
+        go.set()
+
+    monkeypatch.setattr("edge_client.holders.STALL_S", 0.01)
+    slow = flaky(stalls)
+    with EdgeClient(Client(), [slow.address], notice=hear) as client:
         client.infer(images(2))
-        assert told[0].startswith(f"{server.address} has not answered for")
-        assert told[1:] == [again]
+    assert told[0].startswith(f"{slow.address} has not answered for")
+    assert told[1:] == [f"{slow.address} answers again"]
 
 
 def test_retries_are_bounded(flaky: Callable[..., Flaky]) -> None:

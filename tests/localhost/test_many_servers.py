@@ -134,9 +134,11 @@ def test_a_slow_server_s_requests_are_answered_by_its_replica(scene: Scene) -> N
     )
     slow.signal(signal.SIGSTOP)
     try:
-        assert client.go() == (0, "")
+        code, told = client.go()
     finally:
         slow.signal(signal.SIGCONT)
+    assert code == 0
+    assert told == f"warning: {at['b2']} has not answered for 3 s; waiting, at most 4 s\n"
     assert torch.equal(scene.logits("slow"), scene.logits("one"))
     account = scene.account("slow")
     assert [each["failed"] for each in account["servers"]] == [0, 0, 1]
@@ -150,7 +152,8 @@ def test_a_dead_server_s_requests_are_answered_by_its_replica(scene: Scene) -> N
     servers = ("--servers", f"{at['a']},{at['b']}", "--server", at["b2"], "--replicas")
     client = Client(scene, scene.root / "dead", *servers)
     scene.processes["b2"].signal(signal.SIGKILL)
-    assert client.go() == (0, "")
+    told = f"warning: {at['b2']} fails (UNAVAILABLE); what it was sent is sent again\n"
+    assert client.go() == (0, told)
     assert torch.equal(scene.logits("dead"), scene.logits("one"))
     rows = read_json(scene.root / "dead" / "join.json")["rows"]
     assert sorted(rows.values()) == list(range(IMAGES))

@@ -20,6 +20,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return deploy(tmp_path_factory.mktemp("soak") / "deployment")
 
 
+@pytest.mark.slow
 def test_whatever_happens_no_answer_is_wrong(
     deployment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
