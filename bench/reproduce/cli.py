@@ -35,6 +35,15 @@ def reproduce(
         Path | None,
         typer.Option(help="Checkpoint (.pth, .safetensors) of the network, in place of training."),
     ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Another network than the experiment's own (dci-figure9).")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Where its head ends (dci-figure9); see `bench splits`.")
+    ] = None,
+    tail: Annotated[
+        str | None, typer.Option(help="Where its body ends (dci-figure9); see `bench splits`.")
+    ] = None,
     text_root: Annotated[
         Path | None, typer.Option(help="Parallel text (train.en, train.de) for ensembler-text.")
     ] = None,
@@ -52,7 +61,7 @@ def reproduce(
     ] = None,
 ) -> None:
     """Measure a table or figure of a paper again, with its numbers beside ours."""
-    from bench.reproduce.request import Request, Shown, scale_of, seeds_of
+    from bench.reproduce.request import Request, Shown, Target, scale_of, seeds_of
     from splitlab.contracts.registry import Registry
     from splitlab.training import showing
 
@@ -70,6 +79,7 @@ def reproduce(
             secret_seed=secret_seed,
             lpips_weights=lpips_weights,
             weights=weights,
+            target=Target(model, split, tail),
             text_root=text_root,
             workers=workers,
             progress=progress,

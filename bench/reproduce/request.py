@@ -11,6 +11,27 @@ from bench.reproduce.experiment import Scale
 from splitlab.errors import BadInput
 from splitlab.training import Progress, Silent
 
+FLAGS = {"target": "--model, --split, --tail"}
+
+
+@dataclass(frozen=True)
+class Target:
+    """What an experiment attacks in place of its own network and depth.
+
+    Args:
+        model: a network of `splitlab.models.build`; None for the scale's own.
+        split: where the head ends; None for the scale's own.
+        tail: where the body ends; None for the scale's own; with `model`, None gives the server all
+            the rest.
+    """
+
+    model: str | None = None
+    split: str | None = None
+    tail: str | None = None
+
+    def __bool__(self) -> bool:
+        return any((self.model, self.split, self.tail))
+
 
 @dataclass(frozen=True)
 class Request:
@@ -22,6 +43,7 @@ class Request:
         dataset: in place of the scale's own.
         secret_seed: for reproduction only; the seed is added to it.
         weights: a checkpoint of the experiment's network, taken in place of training.
+        target: network and split points in place of the scale's own.
         text_root: folder of parallel text, for the experiment on text.
         workers: processes that deploy and attack side by side; 0 for as many as pay.
     """
@@ -36,6 +58,7 @@ class Request:
     secret_seed: int | None = None
     lpips_weights: Path | None = None
     weights: Path | None = None
+    target: Target = field(default_factory=Target)
     text_root: Path | None = None
     workers: int = 1
     progress: Progress = field(default_factory=Silent)
@@ -46,7 +69,7 @@ class Request:
             BadInput: one of these options was given, which this experiment has no use for.
         """
         if given := [name for name in fields if getattr(self, name)]:
-            flags = ", ".join("--" + name.replace("_", "-") for name in given)
+            flags = ", ".join(FLAGS.get(name, "--" + name.replace("_", "-")) for name in given)
             raise BadInput(f"{flags}: {experiment} has no use for it; leave it out")
 
     def secret_of(self, seed: int) -> int | None:

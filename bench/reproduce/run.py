@@ -12,7 +12,7 @@ import defenses
 from bench.point import make_attack
 from bench.reproduce.experiment import Experiment, Found, Scale, Skipped
 from bench.reproduce.page import write_page
-from bench.reproduce.request import Request, Shown
+from bench.reproduce.request import Request, Shown, Target
 from bench.reproduce.seed_run import SeedRun
 from bench.reproduce.summary import summarise
 from bench.reproduce.table import rich_parts, write_csv
@@ -32,14 +32,23 @@ class Framed:
 
     Args:
         build: scale -> the experiment.
+        moved: the same of another network or at other split points; None where it has its own.
     """
 
-    def __init__(self, build: Callable[[Scale], Experiment]) -> None:
-        self.build = build
+    def __init__(
+        self,
+        build: Callable[[Scale], Experiment],
+        moved: Callable[[Scale, Target], Experiment] | None = None,
+    ) -> None:
+        self.build, self._moved = build, moved
 
     def __call__(self, request: Request) -> Shown:
         """Run it; see `reproduce`."""
-        return reproduce(self.build(request.scale), request)
+        if self._moved is not None and request.target:
+            return reproduce(self._moved(request.scale, request.target), request)
+        experiment = self.build(request.scale)
+        request.refuse(experiment.name, "target")
+        return reproduce(experiment, request)
 
 
 def reproduce(experiment: Experiment, request: Request) -> Shown:

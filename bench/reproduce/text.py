@@ -40,7 +40,7 @@ def reproduce(request: Request) -> Shown:
         BadInput: `request.out` holds another run, a corpus that does not fit together, or an
             option for images was given.
     """
-    request.refuse(NAME, "dataset", "data_root", "download", "lpips_weights", "weights")
+    request.refuse(NAME, "dataset", "data_root", "download", "lpips_weights", "weights", "target")
     every: list[dict[str, Any]] = []
     examples: list[dict[str, str]] = []
     for seed in request.seeds:

@@ -26,11 +26,11 @@ from bench.reproduce.dci_table2 import DEPTHS, METHODS, table2
 from bench.reproduce.experiment import Synthetic
 from bench.reproduce.levels import Curve, levels_figure
 from bench.reproduce.networks import Networks
-from bench.reproduce.request import Request
-from bench.reproduce.run import reproduce
+from bench.reproduce.request import Request, Target
+from bench.reproduce.run import Framed, reproduce
 from splitlab.contracts import ArchSpec, InputSpec
 from splitlab.data import load_splits
-from splitlab.errors import BadInput, Mismatch
+from splitlab.errors import BadInput, Mismatch, UnknownName
 from splitlab.models import build
 from splitlab.split import cut
 
@@ -187,12 +187,28 @@ def test_figure_9_draws_accuracy_and_the_inverse_of_psnr():
         found[key] = made(key, psnr=20.0, accuracy=60.0, place=f"gaussian-{level:g}")
     (table,) = experiment.extra({0: found})
     assert ("gaussian", "0", "80.0", "4.00") in table.rows
-    assert ("gaussian", "0.3", "60.0", "5.00") in table.rows
+    assert ("gaussian", "0.28", "60.0", "5.00") in table.rows
     drawn = experiment.figure({0: found})
     assert drawn.startswith("<svg")
     for word in ("gaussian", "laplace", "dropout", "100 / PSNR", "accuracy [%]"):
         assert word in drawn
     assert levels_figure([Curve("a", ())]).startswith("<svg")
+
+
+def test_figure_9_moves_to_another_network_and_split_point(tmp_path):
+    seen = []
+    moved = Framed(figure9.build, lambda *given: seen.append(figure9.build(*given)) or seen[0])
+    request = Request(tmp_path, scale="paper", target=Target("resnet18", "layer3.0", "avgpool"))
+    moved(request)  # without data: nothing is trained
+    (place,) = {(p.head_end, p.tail_start) for p in seen[0].places}
+    assert place == ("layer3.0", "avgpool")
+    assert seen[0].setup.model == "resnet18"
+    with pytest.raises(BadInput, match=r"--model resnet18.*bench splits resnet18"):
+        figure9(replace(request, target=Target("resnet18")))
+    with pytest.raises(UnknownName, match=r"layer9"):
+        figure9(replace(request, target=Target(split="layer9")))
+    with pytest.raises(BadInput, match=r"--model, --split, --tail: dci-ablations has no use"):
+        ablations(replace(request, target=Target(split="stage0")))
 
 
 def test_the_generators_verdicts_are_its_numbers():
