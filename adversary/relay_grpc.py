@@ -20,6 +20,7 @@ from splitlab.wire.channels import bind, open_channel, server_options, split_add
 WORKERS = 64  # each call under way holds one thread
 ANY_SIZE = -1  # bytes; who relays does not judge
 LAST_BYTES_SECONDS = 1.0
+LONGEST_SECONDS = 365 * 86_400.0
 
 # Set by gRPC itself on the second leg; passed on they would stand there twice.
 OWN_HEADERS = ("user-agent", "grpc-accept-encoding", "accept-encoding", "te", "content-type")
@@ -86,7 +87,7 @@ class GrpcRelay:
 
         onward: Any = self._channel.stream_stream(method, None, None)(
             upwards(),
-            timeout=context.time_remaining(),
+            timeout=_deadline(context),
             metadata=_foreign(context.invocation_metadata()),
         )
         context.add_callback(onward.cancel)
@@ -100,6 +101,12 @@ class GrpcRelay:
         context.set_trailing_metadata(_foreign(onward.trailing_metadata()))
         context.set_code(onward.code())
         context.set_details(onward.details() or "")
+
+
+def _deadline(context: grpc.ServicerContext) -> float | None:
+    """Seconds; a call without a deadline has billions of them, which gRPC does not take back."""
+    left = context.time_remaining()
+    return None if left is None or left > LONGEST_SECONDS else left
 
 
 def _foreign(metadata: Any) -> tuple[Any, ...]:

@@ -10,6 +10,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -45,27 +46,44 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[type-arg]
 
         method = handler_call_details.method
 
-        def serve(messages: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
+        def admitted(messages: Iterator[Any], context: grpc.ServicerContext) -> _Visit:
             try:
                 stay = self.admission.enter(context.peer())
             except Exhausted as error:
                 self._ended(method, grpc.StatusCode.RESOURCE_EXHAUSTED.name)
                 context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
-
-            finished = threading.Event()
+            visit = _Visit(self._watched(messages, context, stay))
 
             def leave() -> None:
                 stay.leave()
-                self._ended(method, _code(context, finished.is_set()))
+                self._ended(method, _code(context, visit.finished))
 
             if not context.add_callback(leave):
                 leave()
-            yield from _answers(handler, self._watched(messages, context, stay), context)
-            finished.set()
+            return visit
 
-        return grpc.stream_stream_rpc_method_handler(
-            serve, handler.request_deserializer, handler.response_serializer
-        )
+        def serve_one(messages: Iterator[Any], context: grpc.ServicerContext) -> Any:
+            visit = admitted(messages, context)
+            if handler.request_streaming:
+                answer = handler.stream_unary(visit.messages, context)
+            else:
+                answer = handler.unary_unary(_only(visit.messages, context), context)
+            visit.finished = True
+            return answer
+
+        def serve_many(messages: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
+            visit = admitted(messages, context)
+            if handler.request_streaming:
+                yield from handler.stream_stream(visit.messages, context)
+            else:
+                yield from handler.unary_stream(_only(visit.messages, context), context)
+            visit.finished = True
+
+        if handler.response_streaming:
+            made, serve = grpc.stream_stream_rpc_method_handler, serve_many
+        else:
+            made, serve = grpc.stream_unary_rpc_method_handler, serve_one
+        return made(serve, handler.request_deserializer, handler.response_serializer)
 
     def _watched(
         self, messages: Iterator[Any], context: grpc.ServicerContext, stay: Stay
@@ -87,21 +105,20 @@ def _code(context: grpc.ServicerContext, finished: bool) -> str:
     return str(code.name)
 
 
-def _answers(handler: Any, messages: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
-    """What a handler of any of the four kinds gives."""
-    if handler.request_streaming:
-        if handler.response_streaming:
-            yield from handler.stream_stream(messages, context)
-        else:
-            yield handler.stream_unary(messages, context)
-        return
+def _only(messages: Iterator[Any], context: grpc.ServicerContext) -> Any:
+    """The one message of a call whose handler takes no stream."""
     message = next(messages, None)
     if message is None:
         context.abort(grpc.StatusCode.CANCELLED, "the request never arrived")
-    if handler.response_streaming:
-        yield from handler.unary_stream(message, context)
-    else:
-        yield handler.unary_unary(message, context)
+    return message
+
+
+@dataclass
+class _Visit:
+    """A call that was admitted, and whether its handler came to its end."""
+
+    messages: Iterator[Any]
+    finished: bool = False
 
 
 class Patience:

@@ -171,9 +171,9 @@ class Servicer:
         try:
             return stream_reply(self._answer(raw, context))
         except Exception as error:
-            _, words = status_of(error)
+            code, words = status_of(error)
             _note(error)
-            return stream_error(words, _message_id(raw))
+            return stream_error(words, _message_id(raw), code.name)
 
     def _or_abort(self, context: grpc.ServicerContext, work: Callable[[], Any]) -> Any:
         try:

@@ -15,6 +15,7 @@ import grpc
 
 from edge_client.transport import STALL_S, Transport, pause
 from splitlab.errors import BadInput, Mismatch, ServerUnavailable
+from splitlab.wire.framing import Buffer
 
 GONE = (
     grpc.StatusCode.UNAVAILABLE,
@@ -67,7 +68,7 @@ class Call:
     """One request under way; the bytes are made once and never again, whoever is sent them.
 
     Attributes:
-        attempts: how often they were sent.
+        attempts: to have them answered.
         failed: addresses of those that did not answer, one for each failed attempt.
         transport: who was asked last.
         seconds: from the last sending to its answer, once `result` returned.
@@ -77,12 +78,13 @@ class Call:
     def __init__(self, holders: Holders, raw: bytes) -> None:
         self._holders, self.raw = holders, raw
         self.attempts, self.seconds, self.lost_seconds = 0, 0.0, 0.0
+        self._further = 0
         self.failed: list[str] = []
         self._left = holders.order()
         self._first = time.perf_counter()
         self._send()
 
-    def result(self) -> bytes:
+    def result(self) -> Buffer:
         """Wait for the answer.
 
         Raises:
@@ -91,7 +93,7 @@ class Call:
         """
         while True:
             try:
-                reply: bytes = self._future.result(timeout=STALL_S)
+                reply: Buffer = self._future.result(timeout=STALL_S)
             except grpc.FutureTimeoutError:
                 self.transport.stalls()
                 continue
@@ -99,11 +101,17 @@ class Call:
                 self._go_on(error)
                 continue
             self.transport.works()
+            self._count_further()
             # gRPC may wake the caller before it calls back
             self.seconds = (self._ended or time.perf_counter()) - self._started
             if self.failed:
                 self.lost_seconds = self._started - self._first
             return reply
+
+    @property
+    def resent(self) -> int:
+        """How often the bytes were sent again, known once `result` returned."""
+        return self.attempts - 1 + self._further
 
     @property
     def total_seconds(self) -> float:
@@ -117,6 +125,7 @@ class Call:
     def _go_on(self, error: grpc.RpcError) -> None:
         """Send it to the next holder at once, or after a pause to all again; or raise."""
         code = error.code()
+        self._count_further()
         self.failed.append(self.transport.address)
         more = bool(self._left) or code is grpc.StatusCode.UNAVAILABLE
         if code not in GONE or not more or self.attempts >= self._holders.attempts:
@@ -126,6 +135,10 @@ class Call:
             sleep(pause(self.attempts))
             self._left = self._holders.order()
         self._send()
+
+    def _count_further(self) -> None:
+        """A stream's message that had to become a call was sent twice in one attempt."""
+        self._further += getattr(self._future, "sent", 1) - 1
 
     def _send(self) -> None:
         self.attempts += 1

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from splitlab.wire.framing import Buffer
+
 GRPC_PREFIX_BYTES = 5  # gRPC's own header before each message
 
 
@@ -60,7 +62,7 @@ class Ledger:
         self.retries += times
         self.bytes_resent += times * (len(message) + GRPC_PREFIX_BYTES)
 
-    def received(self, payload: int, message: bytes) -> None:
+    def received(self, payload: int, message: Buffer) -> None:
         self.payload_down += payload
         self.bytes_down += len(message) + GRPC_PREFIX_BYTES
 

@@ -64,7 +64,7 @@ class MicroBatch:
         slowest: tuple[Call, Reply] | None = None
         for holders, call in self._calls:
             raw = call.result()
-            self._ledger.resent(call.attempts - 1, call.raw)
+            self._ledger.resent(call.resent, call.raw)
             self._ledger.failed.update(call.failed)
             self._ledger.answered[call.transport.address] += 1
             try:

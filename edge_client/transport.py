@@ -11,13 +11,14 @@ import grpc
 
 from edge_client.failures import explain
 from edge_client.half import Half
+from edge_client.lanes import Lanes
 from edge_client.simulated_link import SimulatedLink
 from splitlab.contracts.link import Link
 from splitlab.errors import Mismatch, ServerRefused
 from splitlab.wire import open_inference_pb2 as pb
 from splitlab.wire import payload_bytes, reply_datatype
 from splitlab.wire.channels import Tls, open_channel
-from splitlab.wire.messages import DIGEST, ENVELOPE_BYTES, INFER, SERVICE
+from splitlab.wire.messages import DIGEST, ENVELOPE_BYTES, INFER, SERVICE, STREAM_INFER
 from splitlab.wire.token import header
 
 FIRST_PAUSE_S = 0.2  # before the second attempt; doubles with each further one
@@ -70,7 +71,9 @@ class Transport:
             max_receive=half.max_rows * row + ENVELOPE_BYTES * max(1, len(half.outputs)),
         )
         self._infer: Any = self._channel.unary_unary(INFER, None, None)
-        self._metadata = header(token)
+        stream: Any = self._channel.stream_stream(STREAM_INFER, None, None)
+        self._metadata, self._streams = header(token), False
+        self._lanes = Lanes(lambda raws: stream(raws, metadata=self._metadata), self._send)
         self.outputs: tuple[str, ...] = ()
         self._link = SimulatedLink(link, self._send, deadline_s) if link is not None else None
 
@@ -82,6 +85,7 @@ class Transport:
             Mismatch: another deployment, another feature or other outputs.
         """
         server = self._ask("ServerMetadata", pb.ServerMetadataRequest(), pb.ServerMetadataResponse)
+        self._streams = "streaming" in server.extensions
         marked = [text for text in server.extensions if text.startswith(f"{DIGEST}:")]
         if marked and marked[0] != f"{DIGEST}:{self._half.digest}":
             raise Mismatch(
@@ -101,9 +105,14 @@ class Transport:
         self.outputs = tuple(name for name in known if name in held)
 
     def send(self, raw: bytes) -> Any:
-        """Send one attempt; returns gRPC's future, or what does as one."""
+        """Send one attempt; returns gRPC's future, or what does as one.
+
+        Over a simulated link each message is a call: there the link decides how long it takes.
+        """
         if self._link is not None:
             return self._link.send(raw)
+        if self._streams:
+            return self._lanes.send(raw, self._deadline_s)
         return self._send(raw, self._deadline_s)
 
     @property
@@ -151,6 +160,7 @@ class Transport:
     def close(self) -> None:
         if self._link is not None:
             self._link.close()
+        self._lanes.close()
         self._channel.close()
 
     def _send(self, raw: bytes, seconds: float) -> Any:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from splitlab.errors import BadInput, TooLarge
+from splitlab.wire.framing import Buffer
 from splitlab.wire.int8 import dequantise, parameter_columns, quantise
 
 DATATYPES: dict[str, int] = {"FP32": 4, "FP16": 2, "BF16": 2, "INT8": 1}
@@ -30,12 +31,14 @@ LARGEST: dict[str, float] = {"FP32": 3.4e38, "FP16": 65504.0, "BF16": 3.39e38}
 
 @dataclass(frozen=True)
 class WireTensor:
-    """One named tensor as it stands in a message; `data` is its raw contents."""
+    """One named tensor as it stands in a message; `data` is its raw contents, or a view of them
+    where they lie: in the message, or in the tensor that is sent.
+    """
 
     name: str
     datatype: str
     shape: tuple[int, ...]
-    data: bytes = field(repr=False)
+    data: Buffer = field(repr=False)
 
 
 def payload_bytes(shape: tuple[int, ...], datatype: str) -> int:
@@ -61,7 +64,8 @@ def item_bytes(datatype: str) -> int:
 
 
 def encode(feature: Tensor, datatype: str, name: str = "feature") -> list[WireTensor]:
-    """[B, *shape] -> one wire tensor, or three under INT8.
+    """[B, *shape] -> one wire tensor, or three under INT8; under FP32 a view of `feature` itself,
+    which must stay as it is until the message is written.
 
     Raises:
         BadInput: NaN or Inf, a value beyond the datatype's range, or an unknown datatype.
@@ -74,24 +78,22 @@ def encode(feature: Tensor, datatype: str, name: str = "feature") -> list[WireTe
     if datatype == "INT8":
         whole, scale, zero_point = quantise(values.numpy())
         return [
-            WireTensor(name, "INT8", shape, whole.tobytes()),
-            WireTensor(f"{name}_scale", "FP32", scale.shape, scale.astype("<f4").tobytes()),
+            WireTensor(name, "INT8", shape, _view(whole)),
+            WireTensor(f"{name}_scale", "FP32", scale.shape, _view(scale.astype("<f4"))),
             WireTensor(
-                f"{name}_zero_point", "FP32", zero_point.shape, zero_point.astype("<f4").tobytes()
+                f"{name}_zero_point", "FP32", zero_point.shape, _view(zero_point.astype("<f4"))
             ),
         ]
     if datatype == "FP32":
-        return [
-            WireTensor(name, datatype, shape, values.numpy().astype("<f4", copy=False).tobytes())
-        ]
+        return [WireTensor(name, datatype, shape, _view(values.numpy().astype("<f4", copy=False)))]
     narrow = values.to(torch.float16 if datatype == "FP16" else torch.bfloat16)
     if not _finite(narrow):
         raise BadInput(
             f"{name} reaches {float(values.abs().max()):g}, beyond {datatype}'s "
             f"{LARGEST[datatype]:g}; use a deployment with wire FP32, or BF16 in place of FP16"
         )
-    raw = narrow.view(torch.int16).numpy().astype("<i2", copy=False).tobytes()
-    return [WireTensor(name, datatype, shape, raw)]
+    raw = narrow.view(torch.int16).numpy().astype("<i2", copy=False)
+    return [WireTensor(name, datatype, shape, _view(raw))]
 
 
 def decode(
@@ -145,6 +147,12 @@ def decode(
 def roundtrip(feature: Tensor, datatype: str) -> Tensor:
     """z' -> z^, on the CPU: what the receiver sees of a feature after the codec."""
     return decode(encode(feature, datatype))
+
+
+def _view(values: NDArray[Any]) -> memoryview:
+    """Its bytes where they lie, row-major."""
+    flat: Any = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+    return memoryview(flat)
 
 
 def _finite(values: Tensor) -> bool:

@@ -4,6 +4,7 @@ What SplitLab puts into the Open Inference Protocol's messages:
 - request: `model_name`; `id` = "<32 hex>-<first row>"; parameter `splitlab_digest`, the digest of
   the server half (a server refuses another, and accepts requests without one); input `feature`
   (INT8: also `feature_scale`, `feature_zero_point`); all outputs, in order; raw contents.
+- error in a stream: the reply inside has parameter `splitlab_code`, the name of the gRPC status.
 - reply: the request's `id`; outputs `output_<body id>`; parameters `splitlab_queue_us`,
   `splitlab_decode_us`, `splitlab_bodies_us`, `splitlab_encode_us`, the server's own time.
 """
@@ -20,12 +21,16 @@ from google.protobuf.message import DecodeError
 from splitlab.errors import BadInput
 from splitlab.wire import open_inference_pb2 as pb
 from splitlab.wire.codec import WireTensor
+from splitlab.wire.framing import Buffer, cut, join
 
 SERVICE = "inference.GRPCInferenceService"
 INFER = f"/{SERVICE}/ModelInfer"
 STREAM_INFER = f"/{SERVICE}/ModelStreamInfer"
+# Numbers of fields that hold the bulk of a message.
+RAW_INPUTS, RAW_OUTPUTS, STREAM_REPLY = 7, 6, 2
 DIGEST = "splitlab_digest"
 MAX_ROWS = "splitlab_max_rows"
+CODE = "splitlab_code"
 # Names, shapes and parameters around the raw contents; a request has a handful of tensors.
 ENVELOPE_BYTES = 64 << 10
 
@@ -58,10 +63,10 @@ class Request:
             message.parameters[name].CopyFrom(_parameter(value))
         for tensor in self.tensors:
             message.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
-            message.raw_input_contents.append(tensor.data)
         for output in self.outputs:
             message.outputs.add(name=output)
-        return message.SerializeToString(deterministic=True)
+        head = message.SerializeToString(deterministic=True)
+        return join(head, RAW_INPUTS, [tensor.data for tensor in self.tensors])
 
     @classmethod
     def from_bytes(cls, raw: bytes) -> Request:
@@ -71,11 +76,12 @@ class Request:
             BadInput: not a ModelInferRequest, or raw contents that do not fit the inputs.
         """
         message = pb.ModelInferRequest()
-        _parse(message, raw, "a ModelInferRequest")
+        contents = _parse(message, raw, RAW_INPUTS, "a ModelInferRequest")
+        contents = contents or message.raw_input_contents
         return cls(
             model_name=message.model_name,
             message_id=message.id,
-            tensors=_tensors(message.inputs, message.raw_input_contents, "input"),
+            tensors=_tensors(message.inputs, contents, "input"),
             outputs=tuple(output.name for output in message.outputs),
             parameters=_parameters(message.parameters),
             model_version=message.model_version,
@@ -92,7 +98,8 @@ class Reply:
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     model_version: str = "1"
 
-    def _message(self) -> pb.ModelInferResponse:
+    def to_bytes(self) -> bytes:
+        """The message; equal replies give equal bytes."""
         message = pb.ModelInferResponse(
             model_name=self.model_name, model_version=self.model_version, id=self.message_id
         )
@@ -100,30 +107,26 @@ class Reply:
             message.parameters[name].CopyFrom(_parameter(value))
         for tensor in self.tensors:
             message.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
-            message.raw_output_contents.append(tensor.data)
-        return message
-
-    def to_bytes(self) -> bytes:
-        """The message; equal replies give equal bytes."""
-        return self._message().SerializeToString(deterministic=True)
+        head = message.SerializeToString(deterministic=True)
+        return join(head, RAW_OUTPUTS, [tensor.data for tensor in self.tensors])
 
     @classmethod
-    def from_bytes(cls, raw: bytes) -> Reply:
+    def from_bytes(cls, raw: Buffer) -> Reply:
         """Parse one message.
 
         Raises:
             BadInput: not a ModelInferResponse, or raw contents that do not fit the outputs.
         """
         message = pb.ModelInferResponse()
-        _parse(message, raw, "a ModelInferResponse")
-        return cls._of(message)
+        contents = _parse(message, raw, RAW_OUTPUTS, "a ModelInferResponse")
+        return cls._of(message, contents or message.raw_output_contents)
 
     @classmethod
-    def _of(cls, message: pb.ModelInferResponse) -> Reply:
+    def _of(cls, message: pb.ModelInferResponse, contents: Sequence[Buffer]) -> Reply:
         return cls(
             model_name=message.model_name,
             message_id=message.id,
-            tensors=_tensors(message.outputs, message.raw_output_contents, "output"),
+            tensors=_tensors(message.outputs, contents, "output"),
             parameters=_parameters(message.parameters),
             model_version=message.model_version,
         )
@@ -131,15 +134,20 @@ class Reply:
 
 def stream_reply(reply: bytes) -> bytes:
     """A serialised ModelInferResponse as a message of ModelStreamInfer."""
-    message = pb.ModelStreamInferResponse(infer_response=pb.ModelInferResponse.FromString(reply))
-    return message.SerializeToString(deterministic=True)
+    return join(b"", STREAM_REPLY, [reply])
 
 
-def stream_error(words: str, message_id: str) -> bytes:
-    """An error in band; the reply inside carries the id of the request that failed."""
-    message = pb.ModelStreamInferResponse(
-        error_message=words, infer_response=pb.ModelInferResponse(id=message_id)
-    )
+def stream_error(words: str, message_id: str, code: str = "") -> bytes:
+    """An error in band; the reply inside carries the id of the request that failed.
+
+    Args:
+        code: the gRPC status that a call would have ended with; the protocol has no place for it,
+            so it is a parameter of the reply.
+    """
+    reply = pb.ModelInferResponse(id=message_id)
+    if code:
+        reply.parameters[CODE].string_param = code
+    message = pb.ModelStreamInferResponse(error_message=words, infer_response=reply)
     return message.SerializeToString(deterministic=True)
 
 
@@ -150,18 +158,36 @@ def from_stream(raw: bytes) -> tuple[str, Reply]:
         BadInput: not such a message.
     """
     message = pb.ModelStreamInferResponse()
-    _parse(message, raw, "a ModelStreamInferResponse")
-    return message.error_message, Reply._of(message.infer_response)
+    _parse(message, raw, None, "a ModelStreamInferResponse")
+    reply = message.infer_response
+    return message.error_message, Reply._of(reply, reply.raw_output_contents)
 
 
-def _parse(message: Any, raw: bytes, what: str) -> None:
+def from_stream_message(raw: bytes) -> tuple[str, Buffer]:
+    """(error message, serialised ModelInferResponse) of one ModelStreamInferResponse.
+
+    Raises:
+        BadInput: not such a message.
+    """
+    message = pb.ModelStreamInferResponse()
+    contents = _parse(message, raw, STREAM_REPLY, "a ModelStreamInferResponse")
+    if len(contents) == 1:
+        return message.error_message, contents[0]
+    return message.error_message, message.infer_response.SerializeToString(deterministic=True)
+
+
+def _parse(message: Any, raw: Buffer, field: int | None, what: str) -> Sequence[Buffer]:
+    """Fill `message`, but for its raw contents: they are returned where they could be cut out."""
+    parts = None if field is None else cut(raw, field)
+    head, contents = (bytes(raw), []) if parts is None else parts
     try:
-        message.ParseFromString(raw)
+        message.ParseFromString(head)
     except (DecodeError, ValueError) as error:
         raise BadInput(f"{len(raw)} bytes are not {what}") from error
+    return contents
 
 
-def _tensors(declared: Sequence[Any], raw: Sequence[bytes], what: str) -> tuple[WireTensor, ...]:
+def _tensors(declared: Sequence[Any], raw: Sequence[Buffer], what: str) -> tuple[WireTensor, ...]:
     if not raw and any(item.HasField("contents") for item in declared):
         raw = [_typed_contents(item) for item in declared]
     if len(raw) != len(declared):

@@ -37,10 +37,15 @@ class Flaky:
                 lambda _request, _context: answer().SerializeToString()
             )
 
+        def no_streams() -> Any:
+            metadata = self._handler.server_metadata()
+            metadata.extensions.remove("streaming")
+            return metadata
+
         return grpc.method_handlers_generic_handler(
             INFER.split("/")[1],
             {
-                "ServerMetadata": plain(self._handler.server_metadata),
+                "ServerMetadata": plain(no_streams),
                 "ModelMetadata": plain(self._handler.model_metadata),
                 "ModelInfer": grpc.unary_unary_rpc_method_handler(self._infer),
             },
