@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from splitlab.console import guarded
+from splitlab.errors import BadInput
 
 perf = typer.Typer(help="Speed, each time against a rival and a limit.", no_args_is_help=True)
 
@@ -26,7 +27,7 @@ def perf_train(
 ) -> None:
     """Images per second of the training loop against a plain DataLoader loop."""
     from bench.options import show_perf
-    from bench.perf_train import perf_train as measure
+    from bench.perf.train import perf_train as measure
 
     show_perf(measure(device, model).as_dict(), out)
 
@@ -49,7 +50,7 @@ def perf_ensembler(
 ) -> None:
     """Serve N bodies against one; train N networks together against one after another."""
     from bench.options import show_perfs
-    from bench.perf_ensembler import perf_ensembler as measure
+    from bench.perf.ensembler import perf_ensembler as measure
 
     show_perfs(measure(part, device, bodies, chosen, how=how, quick=quick), out)
 
@@ -64,6 +65,76 @@ def perf_dci(
 ) -> None:
     """DCI's training against a loop that runs the target again for each loss."""
     from bench.options import show_perf
-    from bench.perf_dci import perf_dci as measure
+    from bench.perf.dci import perf_dci as measure
 
     show_perf(measure(device, images=images, rounds=rounds).as_dict(), out)
+
+
+@perf.command("transport")
+@guarded
+def perf_transport(
+    triton: Annotated[
+        Path | None,
+        typer.Option(help="A Python that has nvidia-pytriton, to measure a real Triton beside it."),
+    ] = None,
+    out: Out = None,
+) -> None:
+    """An echo of 64 KiB to 32 MiB through our server, naive gRPC, a socket and a Triton."""
+    from bench.options import show_perfs
+    from bench.perf.transport import perf_transport as measure
+
+    show_perfs(measure(triton), out)
+
+
+@perf.command("split")
+@guarded
+def perf_split(
+    quick: Annotated[
+        bool, typer.Option("--quick", help="The smallest network, a few turns.")
+    ] = False,
+    out: Out = None,
+) -> None:
+    """Latency of the split network over localhost against the whole network in one process."""
+    from bench.options import show_perfs
+    from bench.perf.split import perf_split as measure
+
+    show_perfs(measure(quick), out)
+
+
+@perf.command("engine")
+@guarded
+def perf_engine(
+    bodies: Annotated[str, typer.Option(help="Numbers of bodies with commas.")] = "1,4,10",
+    out: Out = None,
+) -> None:
+    """N bodies behind the server, by engine, against a plain loop over the modules."""
+    from bench.options import show_perfs
+    from bench.perf.engine import perf_engine as measure
+
+    show_perfs(measure(numbers(bodies, "--bodies")), out)
+
+
+@perf.command("serve")
+@guarded
+def perf_serve(
+    clients: Annotated[str, typer.Option(help="Numbers of clients with commas.")] = "1,2,4,8,16",
+    seconds: Annotated[float, typer.Option(min=0.2, help="Of each turn.")] = 8.0,
+    out: Out = None,
+) -> None:
+    """Requests of many clients that go through the bodies together, against one by one."""
+    from bench.options import show_perfs
+    from bench.perf.serve import perf_serve as measure
+
+    show_perfs(measure(numbers(clients, "--clients"), seconds), out)
+
+
+def numbers(text: str, flag: str) -> tuple[int, ...]:
+    """ "1,4" -> (1, 4).
+
+    Raises:
+        BadInput: something else than numbers from 1 on.
+    """
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isascii() and word.isdigit() and int(word) > 0 for word in words):
+        raise BadInput(f"{flag} {text!r}: give numbers from 1 on, with commas, such as 1,4,10")
+    return tuple(int(word) for word in words)

@@ -49,16 +49,28 @@ class ServerProcess:
 
     Use as a context manager; leaving it sends SIGTERM and waits, so that in-flight requests and
     the tap are finished.
+
+    Args:
+        more: further words of its command line.
     """
 
-    def __init__(self, half: Path, tap: Path | None, log: Path, threads: int = 1) -> None:
+    def __init__(
+        self,
+        half: Path,
+        tap: Path | None,
+        log: Path,
+        threads: int = 1,
+        more: Sequence[str] = (),
+    ) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         self.log = log
         self._errors: IO[bytes] = log.open("wb")
         self._reader: threading.Thread | None = None
+        self.said: dict[str, Any] = {}
         words = command("cloud_server", str(half), "--listen", "127.0.0.1:0")
         if tap is not None:
             words += ["--tap", str(tap)]
+        words += more
         self._process = subprocess.Popen(
             words,
             stdout=subprocess.PIPE,
@@ -66,6 +78,10 @@ class ServerProcess:
             env=thread_environment(threads),
             preexec_fn=_end_with_parent,
         )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def address(self) -> str:
         """HOST:PORT, once the server says that it listens.
@@ -80,6 +96,7 @@ class ServerProcess:
             except ValueError:
                 continue
             if event.get("event") == "listening":
+                self.said = event
                 self._drain()
                 return f"{event['host']}:{event['port']}"
         self._process.wait()

@@ -6,20 +6,28 @@ from typing import Any
 
 import torch
 
-from cloud_server.engine import Engine
+from cloud_server.engines.engine import Engine
 from cloud_server.half import Half
 from cloud_server.handler import largest_request
 from splitlab.errors import Corrupt
 
 
-def checked(half: Half, engine: str, device: str) -> dict[str, Any]:
+def checked(half: Half, engine: str, device: str, bfloat16: bool = False) -> dict[str, Any]:
     """Run one row through every body; what is served, as JSON.
 
     Raises:
         Corrupt: an output of another shape than declared, or one that is not finite.
-        BadInput: an unknown engine, or CUDA asked for where there is none.
+        BadInput: an engine that is none or cannot run these bodies, or CUDA asked for where there
+            is none.
     """
-    running = Engine(list(half.bodies), half.feature.shape, name=engine, rows=1, device=device)
+    running = Engine(
+        list(half.bodies),
+        half.feature.shape,
+        name=engine,
+        rows=1,
+        device=device,
+        bfloat16=bfloat16,
+    )
     try:
         answer = running.run(torch.zeros(1, *half.feature.shape))
     finally:
@@ -46,5 +54,5 @@ def checked(half: Half, engine: str, device: str) -> dict[str, Any]:
         "wire": half.wire,
         "max_rows": half.max_rows,
         "largest_request_bytes": largest_request(half),
-        "engine": running.name,
+        **running.chosen.as_facts(),
     }

@@ -77,8 +77,19 @@ def serve(
         int | None, typer.Option(min=1, help="threads of a forward pass; default: torch's choice")
     ] = None,
     engine: Annotated[
-        str, typer.Option(help="auto (measured), plain, folded or channels_last")
-    ] = "auto",
+        str,
+        typer.Option(
+            help="torch (BatchNorm folded, channels last), onnxruntime, openvino, cudagraphs, "
+            "folded, plain (the loop), or auto: measure all that are installed, take the fastest"
+        ),
+    ] = "torch",
+    bfloat16: Annotated[
+        bool, typer.Option("--bfloat16", help="take products in BF16: faster, and less exact")
+    ] = False,
+    together: Annotated[
+        int,
+        typer.Option(min=1, help="rows of waiting requests that may go through the bodies at once"),
+    ] = 32,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     grace: Annotated[
         float, typer.Option(min=0.0, help="seconds for requests under way after SIGTERM")
@@ -137,7 +148,7 @@ def serve(
     token = None if token_file is None else read_token(token_file)
     loaded = ServerHalf.load(half, None if bodies is None else body_ids(bodies))
     if check:
-        say("checked", **checked(loaded, engine, device))
+        say("checked", **checked(loaded, engine, device, bfloat16))
         return
     writer = CaptureWriter(tap, "server") if tap is not None else None
     try:
@@ -149,6 +160,8 @@ def serve(
             tls=Tls(tls_cert, tls_key, client_ca) if given else None,
             threads=threads,
             engine=engine,
+            bfloat16=bfloat16,
+            together=together,
             device=device,
             token=token,
             limits=Limits(max_peer_calls, max_streams, max_memory << 20, patience, max_wait),
@@ -169,7 +182,7 @@ def serve(
         model=loaded.model_name,
         digest=loaded.digest,
         bodies=loaded.body_ids,
-        engine=server.engine,
+        **server.engine.as_facts(),
         **({} if server.metrics_port is None else {"metrics_port": server.metrics_port}),
     )
     stopping.wait()

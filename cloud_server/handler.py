@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from cloud_server.engine import Answer, Engine
+from cloud_server.engines.engine import Answer, Engine
 from cloud_server.half import Half
 from splitlab import __version__
 from splitlab.errors import BadInput, Mismatch, SplitLabError, UnknownName

@@ -9,7 +9,8 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from cloud_server.engine import Engine
+from cloud_server.engines.choose import Chosen
+from cloud_server.engines.engine import TOGETHER, Engine
 from cloud_server.gate import Gate
 from cloud_server.half import Half
 from cloud_server.handler import Handler, largest_request
@@ -35,7 +36,9 @@ class CloudServer:
         insecure: allow plaintext off loopback.
         tls: certificate files; None for plaintext.
         threads: threads of one forward pass; None leaves torch's own choice.
-        engine: "auto", "plain", "folded" or "channels_last".
+        engine: how the bodies are run, see `cloud_server.engines`.
+        bfloat16: take products in BF16.
+        together: rows of waiting requests that may go through the bodies at once.
         device: "auto", "cpu" or "cuda".
         token: what every caller must show, probes of the health service aside; None for nothing.
         limits: what is granted to a peer, and to all of them.
@@ -56,7 +59,9 @@ class CloudServer:
         insecure: bool = False,
         tls: Tls | None = None,
         threads: int | None = None,
-        engine: str = "auto",
+        engine: str = "torch",
+        bfloat16: bool = False,
+        together: int = TOGETHER,
         device: str = "cpu",
         token: str | None = None,
         limits: Limits | None = None,
@@ -75,6 +80,8 @@ class CloudServer:
             rows=min(8, half.max_rows),
             threads=threads,
             device=device,
+            bfloat16=bfloat16,
+            together=together,
         )
         handler = Handler(half, self._engine)
         telemetry = Telemetry(half.body_ids, log)
@@ -109,9 +116,9 @@ class CloudServer:
         return f"{self.host}:{self.port}"
 
     @property
-    def engine(self) -> str:
-        """The engine that is used."""
-        return self._engine.name
+    def engine(self) -> Chosen:
+        """The engine that runs, its error, and what was measured to choose it."""
+        return self._engine.chosen
 
     @property
     def metrics_port(self) -> int | None:

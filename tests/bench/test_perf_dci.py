@@ -8,7 +8,7 @@ from torch import nn
 
 from adversary.dci_lessons import Lessons
 from adversary.dci_training import losses
-from bench.perf_dci import LIMIT, SCHOOLING, DciSpeed, _from_images, _kept, _one_pass, _problem
+from bench.perf.dci import LIMIT, SCHOOLING, DciSpeed, _from_images, _kept, _one_pass, _problem
 
 CPU = torch.device("cpu")
 

@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from bench import perf_ensembler as module
-from bench.perf_ensembler import perf_ensembler, perf_stage_one
-from bench.perf_serving import Cost, Scene, Serving, perf_serving
+from bench.perf import ensembler as module
+from bench.perf.ensembler import perf_ensembler, perf_stage_one
+from bench.perf.serving import Cost, Scene, Serving, perf_serving
 from splitlab.errors import BadInput
 
 ONE = Cost(

@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 from halves import Server
 
-from cloud_server.engine import Engine
+from cloud_server.engines.engine import Engine
 from cloud_server.handler import Handler
 from splitlab.wire.messages import INFER
 

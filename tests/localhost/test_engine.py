@@ -1,14 +1,22 @@
-"""Folding and layouts change nothing but the speed."""
+"""Every engine gives what the plain loop gives; requests that wait go together."""
 
 from __future__ import annotations
 
 import copy
+import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from cloud_server.engine import Engine
+from cloud_server.engines import choose, onnxruntime_graph, torch_loop
+from cloud_server.engines.choose import KINDS
+from cloud_server.engines.contract import Kind, Outputs, Runner, Task, Unfit, relative_error
+from cloud_server.engines.engine import Engine
 from splitlab.contracts import ArchSpec
 from splitlab.errors import BadInput
 from splitlab.models import build
@@ -34,21 +42,68 @@ def body() -> nn.Module:
     return cut(net, "block1.2", None, (3, 32, 32)).body.eval().requires_grad_(False)
 
 
+class Doubled(nn.Module):
+    def forward(self, y: Tensor) -> Tensor:
+        return 2 * y
+
+
+class Held(nn.Module):
+    """Doubles, and waits in the forward pass until it may go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go, self.entered = threading.Event(), threading.Event()
+        self.batches: list[int] = []
+        self.go.set()
+
+    def forward(self, feature: Tensor) -> Tensor:
+        self.batches.append(len(feature))
+        if not self.go.is_set():
+            self.entered.set()
+            self.go.wait(10)
+        return 2 * feature
+
+
 def z(rows: int = 3) -> torch.Tensor:
     return torch.randn(rows, *SHAPE, generator=torch.Generator().manual_seed(1)).relu()
 
 
-@pytest.mark.parametrize("name", ["plain", "folded", "channels_last", "auto"])
-def test_every_engine_gives_the_same_outputs(body: nn.Module, name: str) -> None:
-    engine = Engine([body, body], SHAPE, name=name)
+@pytest.mark.parametrize("name", ["plain", "folded", "torch", "onnxruntime", "openvino"])
+def test_every_engine_gives_the_loop_s_outputs(body: nn.Module, name: str) -> None:
+    """For another number of rows than it was built with; two bodies, told apart."""
+    other = nn.Sequential(copy.deepcopy(body), Doubled())
+    engine = Engine([body, other], SHAPE, name=name, threads=1)
+    answers = [engine.run(z(rows)) for rows in (3, 1, 5)]
+    engine.close()
+    for answer, rows in zip(answers, (3, 1, 5), strict=True):
+        assert answer is not None
+        for given, wanted in zip(answer.outputs, (body(z(rows)), other(z(rows))), strict=True):
+            assert relative_error(given, wanted) <= KINDS[name].tolerance
+    assert engine.name == name
+    assert engine.chosen.precision == "FP32"
+    assert engine.chosen.error <= KINDS[name].tolerance
+
+
+@pytest.mark.parametrize("name", ["torch", "openvino"])
+def test_bfloat16_is_near_and_says_so(body: nn.Module, name: str) -> None:
+    engine = Engine([body], SHAPE, name=name, bfloat16=True)
     answer = engine.run(z())
     engine.close()
     assert answer is not None
-    wanted = body(z())
-    assert len(answer.outputs) == 2
-    for given in answer.outputs:
-        assert float((given - wanted).abs().max() / wanted.abs().max()) <= 1e-5
-    assert engine.name in ("plain", "folded", "channels_last")
+    assert engine.chosen.precision == "BF16"
+    assert relative_error(answer.outputs[0], body(z())) < 0.05
+    assert answer.outputs[0].dtype is torch.float32
+
+
+def test_an_answer_does_not_change_with_the_next_request(body: nn.Module) -> None:
+    for name in ("onnxruntime", "openvino"):
+        engine = Engine([body], SHAPE, name=name)
+        first = engine.run(z(2))
+        assert first is not None
+        before = first.outputs[0].clone()
+        engine.run(z(2) + 1)
+        engine.close()
+        assert torch.equal(first.outputs[0], before)
 
 
 def test_folding_leaves_no_batch_norm_and_touches_only_the_copy(body: nn.Module) -> None:
@@ -66,41 +121,155 @@ def test_folding_leaves_no_batch_norm_and_touches_only_the_copy(body: nn.Module)
     assert all(torch.equal(value, before[name]) for name, value in body.state_dict().items())
 
 
-@pytest.mark.parametrize(("wrong", "wanted"), [(False, "channels_last"), (True, "plain")])
-def test_the_fastest_engine_is_chosen_but_only_if_it_agrees(
-    body: nn.Module, monkeypatch: pytest.MonkeyPatch, wrong: bool, wanted: str
+def fake(seconds: float, wrong: float = 0.0) -> Kind:
+    """An engine whose time is what the test says."""
+
+    def make(task: Task) -> Runner:
+        def run(feature: Tensor) -> Outputs:
+            return [body(feature) + wrong for body in task.bodies], ()
+
+        timed[run] = seconds
+        return run
+
+    return Kind(make)
+
+
+timed: dict[Runner, float] = {}
+
+
+def refusing(_: Task) -> Runner:
+    raise Unfit("it does not like this network")
+
+
+def test_auto_takes_the_fastest_that_agrees_and_says_why_not_the_others(
+    body: nn.Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seconds = iter([3.0, 2.0, 1.0])
+    kinds = {
+        "plain": fake(4.0),
+        "quick": fake(2.0),
+        "quicker": fake(1.0, wrong=0.1),
+        "refusing": Kind(refusing),
+        "absent": replace(fake(1.0), missing=lambda: "abc"),
+    }
+    monkeypatch.setattr(choose, "KINDS", kinds)
+    monkeypatch.setattr(choose, "_seconds", lambda run, _: timed[run])
+    engine = Engine([body], SHAPE, name="auto")
+    engine.close()
+    facts = engine.chosen.as_facts()
+    assert facts["engine"] == "quick"
+    assert facts["engines_ms"] == {"plain": 4000.0, "quick": 2000.0}
+    told = facts["engines_passed_over"]
+    assert set(told) == {"quicker", "refusing", "absent"}
+    assert "differ by" in told["quicker"]
+    assert "does not like" in told["refusing"]
+    assert "abc is not installed" in told["absent"]
+
+
+def test_auto_measures_what_is_installed(body: nn.Module) -> None:
+    engine = Engine([body], SHAPE, name="auto", rows=2)
+    engine.close()
+    chosen = engine.chosen
+    assert set(chosen.milliseconds) == {"plain", "folded", "torch", "onnxruntime", "openvino"}
+    assert chosen.milliseconds[chosen.name] == min(chosen.milliseconds.values())
+
+
+def test_folding_that_changes_the_outputs_gives_way_to_the_loop(
+    body: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(
-        "cloud_server.engine._measure", lambda run, example: (run(example)[0], next(seconds))
+        torch_loop,
+        "fold_batch_norm",
+        lambda module: nn.Sequential(module, nn.Hardtanh(0.0, 0.1)),
     )
-    if wrong:
-        monkeypatch.setattr(
-            "cloud_server.engine.fold_batch_norm",
-            lambda module: nn.Sequential(module, nn.Hardtanh(0.0, 0.1)),
-        )
     engine = Engine([body], SHAPE)
     engine.close()
-    assert engine.name == wanted
+    assert engine.name == "plain"
+    assert "folding changes" in engine.chosen.passed_over["torch"]
 
 
-def test_an_unknown_engine_is_refused(body: nn.Module) -> None:
-    with pytest.raises(BadInput, match="--engine 'fast'"):
-        Engine([body], SHAPE, name="fast")
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"name": "fast"}, "--engine 'fast': give auto, plain"),
+        ({"name": "cudagraphs"}, "--engine cudagraphs runs on cuda, the device is cpu"),
+        ({"name": "onnxruntime", "bfloat16": True}, "does not take products in BF16; plain"),
+    ],
+)
+def test_an_engine_that_cannot_be_had_is_refused(
+    body: nn.Module, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(BadInput, match=re.escape(words)):
+        Engine([body], SHAPE, **options)
+
+
+def test_an_extra_that_is_missing_is_named(
+    body: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnxruntime_graph.importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(BadInput, match=r"onnxruntime onnx onnxscript is not installed; pip inst"):
+        Engine([body], SHAPE, name="onnxruntime")
+
+
+def test_a_network_that_does_not_export_is_refused_in_words() -> None:
+    class Odd(nn.Module):
+        def forward(self, feature: Tensor) -> Tensor:
+            return feature if feature.sum() > 0 else -feature
+
+    with pytest.raises(BadInput, match="--engine openvino: this network does not export to ONNX"):
+        Engine([Odd()], (2, 3), name="openvino")
+
+
+def test_requests_that_wait_go_together_and_each_gets_its_own() -> None:
+    body = Held()
+    engine = Engine([body], (3,), name="plain", together=4)
+    body.batches.clear()
+    body.go.clear()
+    with ThreadPoolExecutor(6) as pool:
+        first = pool.submit(engine.run, torch.full((1, 3), 0.0))
+        assert body.entered.wait(10)
+        others = []
+        for number in range(1, 6):
+            others.append(pool.submit(engine.run, torch.full((1, 3), float(number))))
+            while len(engine._waiting) < number:
+                threading.Event().wait(0.001)
+        body.go.set()
+        answers = [future.result() for future in (first, *others)]
+    engine.close()
+    assert body.batches == [1, 4, 1]
+    for number, answer in enumerate(answers):
+        assert answer is not None
+        assert torch.equal(answer.outputs[0], torch.full((1, 3), 2.0 * number))
+    assert [answer.rows_together for answer in answers if answer] == [1, 4, 4, 4, 4, 1]
+
+
+def test_who_is_gone_does_not_cost_the_others_their_answer() -> None:
+    body = Held()
+    engine = Engine([body], (3,), name="plain")
+    body.go.clear()
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(engine.run, torch.zeros(1, 3))
+        assert body.entered.wait(10)
+        gone = pool.submit(engine.run, torch.ones(1, 3), lambda: False)
+        there = pool.submit(engine.run, torch.ones(2, 3))
+        while len(engine._waiting) < 2:
+            threading.Event().wait(0.001)
+        body.go.set()
+        assert first.result() is not None
+        assert gone.result() is None
+        answer = there.result()
+    engine.close()
+    assert answer is not None
+    assert torch.equal(answer.outputs[0], torch.full((2, 3), 2.0))
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("name", ["plain", "folded", "channels_last"])
+@pytest.mark.parametrize("name", ["plain", "folded", "torch", "cudagraphs", "auto"])
 def test_cuda_gives_the_same_outputs(body: nn.Module, name: str) -> None:
     engine = Engine([body], SHAPE, name=name, device="cuda")
-    answer = engine.run(z())
+    answers = [engine.run(z(rows)) for rows in (3, 1, 3)]
     engine.close()
-    assert answer is not None
-    wanted = body.cpu()(z())
-    assert answer.outputs[0].device.type == "cpu"
-    assert float((answer.outputs[0] - wanted).abs().max() / wanted.abs().max()) <= 1e-5
-
-
-def test_a_device_that_is_not_there_is_refused(body: nn.Module) -> None:
-    with pytest.raises(BadInput, match="tpu"):
-        Engine([body], SHAPE, device="tpu")
+    wanted = body.cpu()
+    for answer, rows in zip(answers, (3, 1, 3), strict=True):
+        assert answer is not None
+        assert answer.outputs[0].device.type == "cpu"
+        assert relative_error(answer.outputs[0], wanted(z(rows))) <= 1e-5

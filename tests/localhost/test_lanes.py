@@ -13,7 +13,7 @@ import pytest
 import torch
 from halves import Client, Server, images
 
-from cloud_server.engine import Engine
+from cloud_server.engines.engine import Engine
 from cloud_server.handler import Handler
 from cloud_server.limits import Limits
 from edge_client import lanes

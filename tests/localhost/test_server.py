@@ -14,7 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from halves import FEATURE, Server
 
-from cloud_server.engine import Engine
+from cloud_server.engines.engine import Engine
 from cloud_server.handler import Abandoned, Handler
 from cloud_server.limits import Limits
 from cloud_server.server import CloudServer

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from bench.perf_serving import FULL, QUICK, fair, perf_serving
+from bench.perf.serving import FULL, QUICK, fair, perf_serving
 from defenses import parse
 from defenses.prepare import Order, Together
 from defenses.stage_one import train_together

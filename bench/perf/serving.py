@@ -2,7 +2,7 @@
 
 Two servers stand on localhost, one with N bodies and one with one; an `edge-client` process sends
 the same images to each in turns. Latency is of single images, the rate of larger requests. The
-weights are untrained, and all bodies have the same: time and bytes do not depend on them.
+weights are untrained: time and bytes do not depend on them.
 
 The limit is on the bodies alone, by the server's own clock: N of them may cost little more than N
 times one. Of the whole request the ratio is a fact beside it; what N = 10 shares with N = 1 (head,
@@ -148,7 +148,7 @@ def perf_serving(bodies: int, chosen: int, scene: Scene) -> Serving:
     found: dict[int, list[Cost]] = {1: [], bodies: []}
     with tempfile.TemporaryDirectory(prefix="perf-serving-") as text:
         root = Path(text)
-        sizes = {n: _deploy(root / f"N{n}", n, min(n, chosen), scene) for n in found}
+        sizes = {n: deploy(root / f"N{n}", n, min(n, chosen), scene) for n in found}
         log = root / "server.log"
         with (
             ServerProcess(root / "N1" / "server", None, log, scene.threads) as one,
@@ -181,12 +181,15 @@ def _values(cost: Cost) -> tuple[float, ...]:
     return tuple(asdict(cost).values())
 
 
-def _deploy(folder: Path, bodies: int, chosen: int, scene: Scene) -> int:
+def deploy(folder: Path, bodies: int, chosen: int, scene: Scene) -> int:
     """Write an untrained deployment; bytes of one body's output for one image."""
     classes = load_splits(DATASET, limits={"train": 1}).classes
     arch = ArchSpec(name=scene.model, classes=len(classes), input=InputSpec(size=32))
-    net = build(arch, seed=0).eval()
-    parts = cut(net, scene.head_end, scene.tail_start, arch.input.shape)
+    every = [
+        cut(build(arch, seed=i).eval(), scene.head_end, scene.tail_start, arch.input.shape)
+        for i in range(bodies)
+    ]
+    parts = every[0]
     stack = parse("none")
     secret = Secret.new()
     halves = Halves(
@@ -194,7 +197,7 @@ def _deploy(folder: Path, bodies: int, chosen: int, scene: Scene) -> int:
         head_end=scene.head_end,
         tail_start=scene.tail_start,
         head=parts.head,
-        bodies=(parts.body,) * bodies,
+        bodies=tuple(one.body for one in every),
         tail=widen(parts.tail, chosen),
         protectors=stack.protectors(parts.head.output_shape, secret),
         selector=Selector(bodies, tuple(range(chosen))),

@@ -1,0 +1,1 @@
+"""`bench perf ...`: each measurement beside its rival and its limit, in one run."""

@@ -1,0 +1,89 @@
+"""What the serving benchmarks share: an untrained deployment, its two sides, and timing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from bench.launch import ServerProcess
+from bench.perf.serving import Scene, deploy
+from defenses import parse
+from splitlab.deployment import ClientHalf, ServerHalf
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds of single turns, summed up in ms."""
+
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+
+    @classmethod
+    def of(cls, seconds: Sequence[float]) -> Times:
+        ordered = sorted(seconds)
+        late = (ordered[min(len(ordered) - 1, int(share * len(ordered)))] for share in (0.95, 0.99))
+        return cls(statistics.median(ordered) * 1000, *(seconds * 1000 for seconds in late))
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A deployment on disk and its two halves in memory."""
+
+    client: ClientHalf
+    server: ServerHalf
+    folder: Path
+
+    @contextlib.contextmanager
+    def served(self, threads: int, *more: str) -> Iterator[ServerProcess]:
+        """A `cloud-server` process for it."""
+        log = self.folder / "server.log"
+        with ServerProcess(self.folder / "server", None, log, threads, more) as server:
+            yield server
+
+
+@contextlib.contextmanager
+def deployed(bodies: int, scene: Scene) -> Iterator[Deployed]:
+    """N untrained bodies of the scene's network; times do not depend on weights."""
+    with tempfile.TemporaryDirectory(prefix="perf-") as text:
+        folder = Path(text)
+        deploy(folder, bodies, 1, scene)
+        server = ServerHalf.load(folder / "server")
+        yield Deployed(ClientHalf.load(folder / "client", parse), server, folder)
+
+
+def in_turns(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each way; one after another in each round, after one turn that warms up."""
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    for way in ways.values():
+        way()
+    for _ in range(rounds):
+        for name, way in ways.items():
+            started = time.perf_counter()
+            way()
+            found[name].append(time.perf_counter() - started)
+    return found
+
+
+def cores() -> int:
+    """Cores of this machine."""
+    return os.cpu_count() or 1
+
+
+def resident_mib(pid: int) -> float:
+    """Memory that a process holds, in MiB."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def pixels(rows: int, size: int = 32) -> torch.Tensor:
+    """Images [rows, 3, size, size] in [0, 1]."""
+    return torch.rand(rows, 3, size, size, generator=torch.Generator().manual_seed(rows))

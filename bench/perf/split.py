@@ -1,0 +1,133 @@
+"""`bench perf split`: the split network over a server on localhost against the whole in a process.
+
+The rival is the whole network with BatchNorm folded and channels last, as the server runs its
+bodies, with all cores. The two processes have as many threads each and wait passively: while the
+server computes the client has little to do, and the other way round.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from bench.perf.scenes import Times, cores, deployed, in_turns, pixels
+from bench.perf.serving import Scene
+from edge_client.client import EdgeClient
+from splitlab.split.folding import fold_batch_norm
+
+BATCHES = (1, 8, 32, 128)
+LIMIT = 1.15
+"""Most that the split network may take, in times the whole one's, where that takes `FROM_MS`."""
+FROM_MS = 100.0
+SCENES = {
+    "resnet20 behind its stem": Scene(model="resnet20", head_end="relu", tail_start="avgpool"),
+    "resnet18_cifar behind its stem": Scene(),
+    "resnet18_cifar in its middle": Scene(head_end="layer2.1"),
+}
+ROUNDS = {1: 40, 8: 20, 32: 9, 128: 5}
+
+
+@dataclass(frozen=True)
+class SplitSpeed:
+    """One network and batch.
+
+    Args:
+        stages_ms: medians over the rounds: where a request's time goes, summed over its
+            micro-batches, which overlap.
+        error: max|delta| / max|y| of the two answers.
+    """
+
+    batch: int
+    threads: dict[str, int]
+    rounds: int
+    whole: Times
+    split: Times
+    stages_ms: dict[str, float]
+    error: float
+
+    @property
+    def held(self) -> bool:
+        """Whether the limit is meant for it."""
+        return self.whole.p50_ms >= FROM_MS
+
+    def as_dict(self) -> dict[str, Any]:
+        ratio = self.whole.p50_ms / self.split.p50_ms
+        return {
+            **asdict(self),
+            "images_per_second": {
+                "whole": 1000 * self.batch / self.whole.p50_ms,
+                "split": 1000 * self.batch / self.split.p50_ms,
+            },
+            "limit_is_meant": self.held,
+            "ratio": ratio,
+            "limit": 1 / LIMIT if self.held else 0.0,
+            "ok": ratio >= 1 / LIMIT or not self.held,
+        }
+
+
+def perf_split(quick: bool = False) -> dict[str, dict[str, Any]]:
+    """Measure every network and batch; by their names.
+
+    Args:
+        quick: the smallest network, few turns.
+
+    Raises:
+        SplitLabError: a server did not start.
+    """
+    scenes = dict(list(SCENES.items())[:1]) if quick else SCENES
+    batches = BATCHES[:2] if quick else BATCHES
+    found = {}
+    for name, scene in scenes.items():
+        for batch, speed in zip(batches, _measure(scene, batches, quick), strict=True):
+            found[f"{name}, batch {batch}"] = speed.as_dict()
+    return found
+
+
+def _measure(scene: Scene, batches: tuple[int, ...], quick: bool) -> list[SplitSpeed]:
+    threads = cores()
+    torch.set_num_threads(threads)
+    found = []
+    with (
+        deployed(1, scene) as made,
+        made.served(threads) as server,
+        EdgeClient(made.client, [server.address()]) as client,
+    ):
+        parts = nn.Sequential(
+            *map(copy.deepcopy, (made.client.head, made.server.bodies[0], made.client.tail))
+        )
+        whole = fold_batch_norm(parts).to(memory_format=torch.channels_last)
+        for batch in batches:
+            x = pixels(batch)
+            stages: dict[str, list[float]] = {}
+
+            def split(x: torch.Tensor = x, stages: dict[str, list[float]] = stages) -> torch.Tensor:
+                result = client.infer(x)
+                for stage, values in result.latency.items():
+                    stages.setdefault(stage, []).append(sum(values))
+                return result.logits
+
+            def one(x: torch.Tensor = x) -> torch.Tensor:
+                with torch.inference_mode():
+                    return whole(x.contiguous(memory_format=torch.channels_last))
+
+            wanted, given = one(), split()
+            rounds = 3 if quick else ROUNDS[batch]
+            seconds = in_turns({"whole": one, "split": split}, rounds)
+            found.append(
+                SplitSpeed(
+                    batch=batch,
+                    threads={"whole": threads, "client": threads, "server": threads},
+                    rounds=rounds,
+                    whole=Times.of(seconds["whole"]),
+                    split=Times.of(seconds["split"]),
+                    stages_ms={
+                        stage: sorted(values)[len(values) // 2] for stage, values in stages.items()
+                    },
+                    error=float((given - wanted).abs().max() / wanted.abs().max()),
+                )
+            )
+    return found

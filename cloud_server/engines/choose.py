@@ -1,0 +1,172 @@
+"""Engines by name, and `auto`: the fastest of those that give what the plain loop gives."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cloud_server.engines import onnxruntime_graph, openvino_graph
+from cloud_server.engines.contract import Kind, Runner, Task, Unfit, relative_error
+from cloud_server.engines.cuda_graphs import cuda_graphs
+from cloud_server.engines.torch_loop import channels_last, folded, plain
+from splitlab.errors import BadInput
+
+BOTH = ("cpu", "cuda")
+KINDS: Mapping[str, Kind] = {
+    "plain": Kind(plain, BOTH, 0.0, half=True),
+    "folded": Kind(folded, BOTH, 1e-5, half=True),
+    "torch": Kind(channels_last, BOTH, 1e-5, half=True),
+    "onnxruntime": Kind(onnxruntime_graph.onnxruntime, missing=onnxruntime_graph.missing),
+    "openvino": Kind(openvino_graph.openvino, half=True, missing=openvino_graph.missing),
+    "cudagraphs": Kind(cuda_graphs, ("cuda",), 1e-5, half=True),
+}
+NAMES = ("auto", *KINDS)
+REPEATS = 3
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The engine that runs, and what is known of it.
+
+    Args:
+        name: of the engine.
+        error: max|delta| / max|y| against the plain loop, on one batch.
+        precision: "FP32" or "BF16".
+        milliseconds: of one batch, by engine; filled by `auto`.
+        passed_over: engines that could not be used, and why.
+    """
+
+    name: str
+    run: Runner = field(repr=False)
+    error: float
+    precision: str = "FP32"
+    milliseconds: Mapping[str, float] = field(default_factory=dict)
+    passed_over: Mapping[str, str] = field(default_factory=dict)
+
+    def as_facts(self) -> dict[str, Any]:
+        """JSON: what the server says of it when it listens."""
+        facts: dict[str, Any] = {
+            "engine": self.name,
+            "precision": self.precision,
+            "engine_error": float(f"{self.error:.2g}"),
+        }
+        if self.milliseconds:
+            facts["engines_ms"] = {name: round(ms, 3) for name, ms in self.milliseconds.items()}
+        if self.passed_over:
+            facts["engines_passed_over"] = dict(self.passed_over)
+        return facts
+
+
+def check_name(name: str) -> None:
+    """
+    Raises:
+        BadInput: no such engine.
+    """
+    if name not in NAMES:
+        raise BadInput(f"--engine {name!r}: give {', '.join(NAMES[:-1])} or {NAMES[-1]}")
+
+
+def choose(name: str, task: Task) -> Chosen:
+    """Build the engine that was asked for, or measure all that there are and keep the fastest.
+
+    `torch` gives way to the plain loop where folding changes what comes out.
+
+    Raises:
+        BadInput: no such engine, not for this device or precision, not installed, unable to run
+            these bodies, or further from the plain loop than it may be.
+    """
+    check_name(name)
+    reference = plain(Task(task.bodies, task.example, task.place, task.threads))
+    wanted, _ = reference(task.example)
+    if name == "auto":
+        return _fastest(task, wanted)
+    kind = KINDS[name]
+    _require(name, kind, task)
+    try:
+        run = kind.make(task)
+    except Unfit as unfit:
+        raise BadInput(f"--engine {name}: {unfit}") from unfit
+    error = _error(run, task, wanted)
+    if not task.bfloat16 and error > kind.tolerance:
+        if name == "torch":
+            why = f"folding changes its outputs by {error:.1e}"
+            return Chosen("plain", reference, 0.0, passed_over={name: why})
+        raise BadInput(
+            f"--engine {name}: its outputs differ by {error:.1e} from PyTorch's, at most "
+            f"{kind.tolerance:g} is allowed; use another"
+        )
+    return Chosen(name, run, error, "BF16" if task.bfloat16 else "FP32")
+
+
+def _require(name: str, kind: Kind, task: Task) -> None:
+    if task.place.type not in kind.devices:
+        raise BadInput(
+            f"--engine {name} runs on {' or '.join(kind.devices)}, the device is "
+            f"{task.place.type}; choose another engine or --device"
+        )
+    if task.bfloat16 and not kind.half:
+        able = ", ".join(each for each, one in KINDS.items() if one.half)
+        raise BadInput(f"--engine {name} does not take products in BF16; {able} do")
+
+
+def _fastest(task: Task, wanted: list[Tensor]) -> Chosen:
+    """Measured with one row and with the example's, each beside the plain loop's time."""
+    passed_over: dict[str, str] = {}
+    took: dict[str, float] = {}
+    runners: dict[str, tuple[Runner, float]] = {}
+    for name, kind in KINDS.items():
+        if task.place.type not in kind.devices or (task.bfloat16 and not kind.half):
+            continue
+        if missing := kind.missing():
+            passed_over[name] = f"{missing} is not installed"
+            continue
+        try:
+            run = kind.make(task)
+            error = _error(run, task, wanted)
+        except Unfit as unfit:
+            passed_over[name] = str(unfit)
+            continue
+        if not task.bfloat16 and error > kind.tolerance:
+            passed_over[name] = f"its outputs differ by {error:.1e}"
+            continue
+        took[name] = _seconds(run, task.example[:1]) * _seconds(run, task.example)
+        runners[name] = run, error
+    best = min(took, key=lambda name: took[name])
+    run, error = runners[best]
+    return Chosen(
+        best,
+        run,
+        error,
+        "BF16" if task.bfloat16 else "FP32",
+        {name: product**0.5 * 1000 for name, product in took.items()},
+        passed_over,
+    )
+
+
+def _error(run: Runner, task: Task, wanted: list[Tensor]) -> float:
+    outputs, _ = run(task.example)
+    return max(relative_error(y, x) for y, x in zip(outputs, wanted, strict=True))
+
+
+def _seconds(run: Runner, example: Tensor) -> float:
+    """The best of a few runs; the first warms up."""
+    run(example)
+    found = []
+    for _ in range(REPEATS):
+        started = time.perf_counter()
+        run(example)
+        found.append(time.perf_counter() - started)
+    return min(found)
+
+
+def example_of(shape: tuple[int, ...], rows: int) -> Tensor:
+    """A batch of numbers between 0 and 1 that is the same everywhere."""
+    size = rows
+    for side in shape:
+        size *= side
+    return torch.linspace(0, 1, size).reshape(rows, *shape)

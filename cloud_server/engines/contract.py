@@ -1,0 +1,64 @@
+"""What an engine is: it loads the bodies, runs a batch, and states its numerics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from splitlab.errors import SplitLabError
+
+Outputs = tuple[list[Tensor], tuple[int, ...]]
+"""Of every body [B, *output_shape], FP32 on the CPU; and the microseconds of each, where they run
+one by one."""
+Runner = Callable[[Tensor], Outputs]
+"""A feature, FP32 [B, *shape] on the CPU, through all bodies."""
+
+
+class Unfit(SplitLabError):
+    """An engine that cannot run these bodies here, and why."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be run, and where.
+
+    Args:
+        bodies: modules in eval mode, on `place`.
+        example: FP32 [B, *shape] on the CPU, as many rows as a request usually has.
+        threads: of one forward pass.
+        bfloat16: whether products may be taken in BF16.
+    """
+
+    bodies: Sequence[nn.Module]
+    example: Tensor
+    place: torch.device
+    threads: int
+    bfloat16: bool = False
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One way to run the bodies.
+
+    Args:
+        make: builds it; raises `Unfit` where it cannot.
+        devices: "cpu", "cuda".
+        tolerance: largest error in FP32 against the plain loop, max|delta| / max|y|.
+        half: whether it can take products in BF16.
+        missing: what has to be installed for it, "" where nothing has.
+    """
+
+    make: Callable[[Task], Runner]
+    devices: tuple[str, ...] = ("cpu",)
+    tolerance: float = 1e-4
+    half: bool = False
+    missing: Callable[[], str] = str
+
+
+def relative_error(given: Tensor, wanted: Tensor) -> float:
+    """max|delta| / max|y|, the lab's one definition of equality."""
+    scale = float(wanted.abs().max())
+    return float((given - wanted).abs().max()) / (scale or 1.0)

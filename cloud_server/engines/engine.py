@@ -1,0 +1,178 @@
+"""One thread runs all bodies; what waits while it runs goes together in its next batch."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from cloud_server.engines.choose import check_name, choose, example_of
+from cloud_server.engines.contract import Task
+from splitlab.training import choose_device
+
+TOGETHER = 32
+"""Rows of different requests that go through the bodies at once, by default."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one request got, how long it waited, and how long its batch ran, in microseconds.
+
+    Args:
+        each_us: of each body; empty where they do not run one by one.
+        rows_together: of the batch, those of other requests included.
+    """
+
+    outputs: list[Tensor]
+    queue_us: int
+    bodies_us: int
+    each_us: tuple[int, ...] = ()
+    rows_together: int = 0
+
+
+@dataclass
+class _Job:
+    feature: Tensor
+    wanted: Callable[[], bool]
+    submitted: int = field(default_factory=time.perf_counter_ns)
+    answer: Future[Answer | None] = field(default_factory=Future)
+
+
+class Engine:
+    """Bodies behind one thread, so that OpenMP keeps one team and requests do not fight for cores.
+
+    Args:
+        bodies: modules z [B, *feature_shape] -> y, in eval mode; they are moved to `device`. No
+            row may depend on another.
+        shape: one feature's shape, without the batch.
+        name: an engine, or "auto" to measure once and take the fastest that agrees with the loop.
+        rows: rows of a typical micro-batch, used for measuring.
+        threads: threads of one forward pass; None leaves torch's own choice.
+        device: "auto", "cpu" or "cuda".
+        bfloat16: take products in BF16.
+        together: rows of waiting requests that may go in one batch; 1 keeps them apart.
+
+    Raises:
+        BadInput: an engine that is none or cannot run this, or CUDA asked for where there is none.
+    """
+
+    def __init__(
+        self,
+        bodies: Sequence[nn.Module],
+        shape: tuple[int, ...],
+        *,
+        name: str = "torch",
+        rows: int = 8,
+        threads: int | None = None,
+        device: str = "cpu",
+        bfloat16: bool = False,
+        together: int = TOGETHER,
+    ) -> None:
+        check_name(name)
+        place = choose_device(device)
+        if place.type == "cuda":
+            # TF32 keeps 10 bits of the mantissa; the lab's equality is 1e-5
+            torch.backends.cudnn.allow_tf32 = False
+        if threads is not None:
+            # intra-op threads are a property of the process, set before the first forward pass
+            torch.set_num_threads(threads)
+        task = Task(
+            [body.to(place) for body in bodies],
+            example_of(shape, rows),
+            place,
+            torch.get_num_threads(),
+            bfloat16,
+        )
+        self._together = together
+        self._changed, self._closed = threading.Condition(), False
+        self._waiting: deque[_Job] = deque()
+        ready: Future[None] = Future()
+        self._thread = threading.Thread(
+            target=self._work, args=(name, task, ready), name="engine", daemon=True
+        )
+        self._thread.start()
+        ready.result()
+
+    @property
+    def name(self) -> str:
+        """The engine that runs."""
+        return self.chosen.name
+
+    def run(self, feature: Tensor, wanted: Callable[[], bool] = lambda: True) -> Answer | None:
+        """z [B, *shape] -> the bodies' outputs; None if `wanted` says no when its turn comes."""
+        job = _Job(feature, wanted)
+        with self._changed:
+            if self._closed:
+                raise RuntimeError("the engine is closed")
+            self._waiting.append(job)
+            self._changed.notify()
+        return job.answer.result()
+
+    def close(self) -> None:
+        """Finish what waits and end the thread."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _work(self, name: str, task: Task, ready: Future[None]) -> None:
+        try:
+            self.chosen = choose(name, task)
+        except BaseException as error:
+            ready.set_exception(error)
+            return
+        ready.set_result(None)
+        while jobs := self._next():
+            self._answer(jobs)
+
+    def _next(self) -> list[_Job]:
+        """Who goes next, the first who waits and those behind it that fit; none at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            jobs: list[_Job] = []
+            rows = 0
+            while self._waiting:
+                rows += len(self._waiting[0].feature)
+                if jobs and rows > self._together:
+                    break
+                jobs.append(self._waiting.popleft())
+            return jobs
+
+    def _answer(self, jobs: list[_Job]) -> None:
+        started = time.perf_counter_ns()
+        wanted = []
+        for job in jobs:
+            if job.wanted():
+                wanted.append(job)
+            else:
+                job.answer.set_result(None)
+        if not wanted:
+            return
+        features = [job.feature for job in wanted]
+        try:
+            whole = features[0] if len(features) == 1 else torch.cat(features)
+            outputs, each_us = self.chosen.run(whole)
+        except Exception as error:
+            for job in wanted:
+                job.answer.set_exception(error)
+            return
+        spent = (time.perf_counter_ns() - started) // 1000
+        first = 0
+        for job in wanted:
+            rows = slice(first, first + len(job.feature))
+            first = rows.stop
+            job.answer.set_result(
+                Answer(
+                    [output[rows] for output in outputs],
+                    (started - job.submitted) // 1000,
+                    spent,
+                    each_us,
+                    len(whole),
+                )
+            )
