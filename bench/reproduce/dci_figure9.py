@@ -39,8 +39,8 @@ DEPTH: Mapping[Scale, int] = {"quick": 5, "paper": 18}
 """The paper's own depth is of ResNet-50, layer3.3: four fifths of the convolutions."""
 LEVELS: Mapping[Scale, Mapping[str, Sequence[float]]] = {
     "quick": {
-        "gaussian": (0.1, 0.28, 1.0),
-        "laplace": (0.1, 0.28, 1.0),
+        "gaussian": (0.1, 0.28, 1.0, 3.0),
+        "laplace": (0.1, 0.28, 1.0, 3.0),
         "dropout": (0.3, 0.6, 0.9),
     },
     "paper": {
