@@ -8,6 +8,21 @@ from typing import Annotated, Any
 import typer
 
 from adversary.options import ATTACK_HELP
+from bench.cli_options import (
+    DataRoot,
+    Dataset,
+    Defense,
+    Device,
+    Download,
+    Epochs,
+    Model,
+    SecretSeed,
+    Seed,
+    Size,
+    Weights,
+    Wire,
+    Wires,
+)
 from bench.cli_perf import perf
 from bench.cli_soak import soak
 from bench.reproduce.cli import reproduce
@@ -22,29 +37,6 @@ app = typer.Typer(
 app.add_typer(perf, name="perf")
 app.command()(reproduce)
 app.command()(soak)
-
-Model = Annotated[str, typer.Option(help="Own, torchvision or timm network.")]
-Dataset = Annotated[
-    str, typer.Option(help="photo-patches, cifar10, cifar100 or imagefolder:PATH (folder or tar).")
-]
-Size = Annotated[int, typer.Option(help="Side of the images in pixels.")]
-Seed = Annotated[int, typer.Option(help="Public seed.")]
-SecretSeed = Annotated[
-    int | None, typer.Option(help="For reproduction only: draw the client's secrets from this.")
-]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-DataRoot = Annotated[Path | None, typer.Option(help="Where torchvision's data sets lie.")]
-Download = Annotated[bool, typer.Option(help="Let torchvision fetch a data set.")]
-Defense = Annotated[
-    str, typer.Option(help='Such as "gaussian:level=0.1,draw=fixed+dropout:level=0.3".')
-]
-Wire = Annotated[str, typer.Option(help="FP32, FP16, BF16 or INT8.")]
-Epochs = Annotated[
-    int | None, typer.Option(help="Passes over the victim's training images; default the recipe's.")
-]
-Weights = Annotated[
-    Path | None, typer.Option(help="Trained weights (.pth, .safetensors) instead of training.")
-]
 
 
 @app.command("sweep-split-points")
@@ -69,7 +61,7 @@ def sweep_split_points(
     train_with_defense: Annotated[
         bool, typer.Option(help="Let the network learn with the defence, once a split point.")
     ] = False,
-    wire: Wire = "FP32",
+    wire: Wires = None,
     attack: Annotated[
         list[str] | None,
         typer.Option(help=f"{ATTACK_HELP} Repeat for several; default decoder and rmle."),
@@ -122,7 +114,7 @@ def sweep_split_points(
         "tail_start": tail_start,
         "defense": defense,
         "train_with_defense": train_with_defense,
-        "wire": wire,
+        **recipe.wires_of(wire),
         "attack_options": attack_options(set_option or []),
         "train_images": train_images,
         "queries": queries,

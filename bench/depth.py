@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+from bench.wires import other_wire
 from splitlab.record import Record
 
 FEWEST = 4  # split points below which a rank correlation says nothing
@@ -22,6 +23,8 @@ def depth_correlations(records: Sequence[Record]) -> list[dict[str, Any]]:
         value = record.leakage.get("psnr")
         if value is not None and value.mean is not None:
             name = f"{record.config['attack']}, {record.config['knowledge']}"
+            if (wire := other_wire(record)) is not None:
+                name += f", {wire}"
             lines[name].append((record.split["index"], value.mean))
     found = []
     for name, points in sorted(lines.items()):

@@ -38,6 +38,7 @@ class Scene:
         capture: the captured run, finished or under way.
         whole: logits of the undefended network on the victims.
         embed: the judge's features, for re-identification.
+        name: of the place in tables, "" for the split point's own; another wire's has its own.
     """
 
     config: SweepConfig
@@ -49,6 +50,7 @@ class Scene:
     embed: Callable[[Tensor], Tensor]
     images: Path
     lpips_weights: Path | None
+    name: str = ""
 
     def checkpoint(self, attack: Attack, name: str) -> Path:
         """Where a fit keeps what it would lose by a kill.
@@ -56,7 +58,12 @@ class Scene:
         Split points lie two folders below their run, which has a folder for work that they share.
         """
         if attack.shares:
-            return self.place.parents[1] / "attacks" / attack.name / f"{self.split.name}-{name}.pt"
+            return (
+                self.place.parents[1]
+                / "attacks"
+                / attack.name
+                / f"{self.name or self.split.name}-{name}.pt"
+            )
         return self.place / "attacks" / f"{name}.pt"
 
 
@@ -184,7 +191,7 @@ def measure(
         config=config,
         data_hash=scene.splits.hash,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        split=split_facts(scene.split),
+        split={**split_facts(scene.split), "name": scene.name or scene.split.name},
         threat=grant.card(),
         utility=utility(captured, scene.whole, victims),
         rate=captured.evaluation["rate"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,6 +17,11 @@ from splitlab.training import TrainRecipe
 
 Knowledge = Literal["undefended", "adaptive", "unaware"]
 WireName = Literal["FP32", "FP16", "BF16", "INT8"]
+
+
+NOT_OF_A_POINT = {"splits", "attacks", "device", "granularity", "wires"}
+MAY_CHANGE = ("splits", "attacks", "device", "wires")
+"""Fields in which two sittings of one run may differ."""
 
 
 class SweepConfig(BaseModel):
@@ -32,6 +38,7 @@ class SweepConfig(BaseModel):
     defense: str = "none"
     train_with_defense: bool = False
     wire: WireName = "FP32"
+    wires: tuple[WireName, ...] = Field(default=(), description="further ones to compare with it")
     attacks: tuple[str, ...] = ("decoder", "rmle")
     attack_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     attacked: dict[str, int] = Field(
@@ -56,18 +63,33 @@ class SweepConfig(BaseModel):
         """The data set's kind; a record never holds its path."""
         return self.dataset.partition(":")[0]
 
+    @property
+    def on_each_wire(self) -> dict[str, SweepConfig]:
+        """What stands behind a split point's name -> this config on one wire; the first is bare."""
+        names = {self.wire: "", **{wire: f"-{wire}" for wire in self.wires if wire != self.wire}}
+        return {
+            suffix: self.model_copy(update={"wire": wire, "wires": ()})
+            for wire, suffix in names.items()
+        }
+
     def point(self, split: str, attack: str, knowledge: Knowledge) -> dict[str, Any]:
         """The config of one point: what this split, attack and knowledge depend on, defaults in.
 
         Which other splits and attacks the sweep holds, and the device, do not change a point.
         """
-        mine = self.model_dump(mode="json", exclude={"splits", "attacks", "device", "granularity"})
+        mine = self.model_dump(mode="json", exclude=NOT_OF_A_POINT)
         mine["attack_options"] = mine["attack_options"].get(attack, {})
         mine["attacked"] = mine["attacked"].get(attack)
         mine["dataset"] = self.dataset_kind
         if not self.links:  # as before there were any
             del mine["links"]
         return {**mine, "split": split, "attack": attack, "knowledge": knowledge}
+
+
+def wires_of(names: Sequence[str] | None) -> dict[str, Any]:
+    """The fields for what `--wire` was given, each name once; the first is the others' measure."""
+    first, *further = dict.fromkeys(names or ("FP32",))
+    return {"wire": first, "wires": tuple(further)}
 
 
 def validated(**fields: Any) -> SweepConfig:
@@ -119,7 +141,7 @@ def require_same(old: SweepConfig, new: SweepConfig, run: Path) -> None:
     """
     was, now = old.model_dump(mode="json"), new.model_dump(mode="json")
     for field in was:
-        if was[field] != now[field] and field not in ("splits", "attacks", "device"):
+        if was[field] != now[field] and field not in MAY_CHANGE:
             raise BadInput(
                 f"{run} holds a run with {field} = {was[field]!r}, given was {now[field]!r}; "
                 "choose another --out or the same settings"

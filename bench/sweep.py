@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from bench.capture_run import CaptureRun
 from bench.deploy import undefended, whole
 from bench.judge import prepare_judge
 from bench.point import Plan, Scene, make_attack, plans, run_point
-from bench.recipe import SweepConfig
+from bench.recipe import SweepConfig, WireName
 from bench.victim import (
     Victim,
     arch_of,
@@ -98,11 +99,13 @@ class Sweep:
         judge = prepare_judge(self.run / "judge", self.config, self.splits, self.progress)
         victims = self.splits.victims.take(self.config.victims, self.config.seed)
         done: list[Record] = []
-        points = self.progress.task("split points", len(self.chosen) * len(self.plans))
-        for split in self.chosen:
+        wires = self.config.on_each_wire
+        total = len(self.chosen) * len(wires) * len(self.plans)
+        points = self.progress.task("split points", total)
+        for split, (suffix, config) in itertools.product(self.chosen, wires.items()):
             pending = []
             for plan in self.plans:
-                point = self._hash(split, plan)
+                point = self._hash(config, split, plan)
                 if self.store.has(point):
                     points.advance(1)
                     done.append(self.store.read(point))
@@ -110,11 +113,11 @@ class Sweep:
                     pending.append((plan, point))
             if not pending:
                 continue
-            place = self.run / "points" / split.name
-            self._deploy(place, split, victim)
-            with CaptureRun(place, self.config, self.data_root, self.secret_seed) as capture:
+            place = self.run / "points" / f"{split.name}{suffix}"
+            self._deploy(place, config.wire, split, victim)
+            with CaptureRun(place, config, self.data_root, self.secret_seed) as capture:
                 scene = Scene(
-                    config=self.config,
+                    config=config,
                     splits=self.splits,
                     split=split,
                     place=place,
@@ -123,6 +126,7 @@ class Sweep:
                     embed=judge,
                     images=self.run / "images",
                     lpips_weights=self.lpips_weights,
+                    name=place.name,
                 )
                 for plan, point in pending:
                     record = run_point(scene, plan, point, self.progress)
@@ -132,8 +136,8 @@ class Sweep:
         points.close()
         return done
 
-    def _hash(self, split: SplitPoint, plan: Plan) -> str:
-        point = self.config.point(split.name, plan.attack, plan.knowledge)
+    def _hash(self, config: SweepConfig, split: SplitPoint, plan: Plan) -> str:
+        point = config.point(split.name, plan.attack, plan.knowledge)
         return point_hash(point, self.splits.hash)
 
     def _victim(self) -> Victim | None:
@@ -148,7 +152,9 @@ class Sweep:
             progress=self.progress,
         )
 
-    def _deploy(self, place: Path, split: SplitPoint, victim: Victim | None) -> None:
+    def _deploy(
+        self, place: Path, wire: WireName, split: SplitPoint, victim: Victim | None
+    ) -> None:
         folder = place / "deployment"
         if folder.exists() and whole(folder):
             return
@@ -166,7 +172,7 @@ class Sweep:
             folder,
             halves,
             defended=self.stack,
-            wire=self.config.wire,
+            wire=wire,
             classes=self.splits.classes,
             secret=self.secret,
             victims_hash=self.splits.victims.hash,

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from bench.link_runs import PREFIX, link_names
 from bench.recommend import pareto_front
+from bench.wires import WIRE_COLUMNS, against_first
 from splitlab.record import Interval, Record
 
 TITLES = {
@@ -57,6 +58,7 @@ def sweep_table(records: Sequence[Record], recommended: str | None) -> SweepTabl
         m for m in SHOWN if any(m in r.leakage and r.leakage[m].mean is not None for r in records)
     ]
     links = link_names(records[0].latency) if records else []
+    several = len({record.config.get("wire") for record in records}) > 1
     columns = (
         "split point",
         "attack",
@@ -70,9 +72,10 @@ def sweep_table(records: Sequence[Record], recommended: str | None) -> SweepTabl
         "client MACs",
         "p50 [ms]",
         *(f"{link}, p50 [ms]" for link in links),
-        *(("Pareto front",) if links else ()),
+        *(WIRE_COLUMNS if several else ()),
+        *(("Pareto front",) if links or several else ()),
     )
-    front = pareto_front(records) if links else frozenset()
+    front = pareto_front(records) if links or several else frozenset()
     ceilings = ceiling(records)
     rows = []
     for record in records:
@@ -93,7 +96,8 @@ def sweep_table(records: Sequence[Record], recommended: str | None) -> SweepTabl
             Cell(f"{100 * record.split['head_macs'] / max(macs, 1):.0f} %"),
             Cell(f"{record.latency.get('total', {}).get('p50', float('nan')):.1f}"),
             *(Cell(f"{record.latency[PREFIX + link]['p50']:.0f}") for link in links),
-            *((Cell("yes" if name in front else ""),) if links else ()),
+            *(map(Cell, against_first(record, records)) if several else ()),
+            *((Cell("yes" if name in front else ""),) if links or several else ()),
         ]
         rows.append(Row(tuple(cells), best=name == recommended))
     note = (
@@ -103,9 +107,16 @@ def sweep_table(records: Sequence[Record], recommended: str | None) -> SweepTabl
         "request of the client, over loopback."
     )
     if links:
+        note += " Links are simulated, a request of one image each."
+    if several:
         note += (
-            " Links are simulated, a request of one image each. On the Pareto front no other split "
-            "point is as good or better in leakage, accuracy, bytes and every link's latency."
+            " A place named after a split point and a datatype is the same deployment on that "
+            "wire; its changes are against the first wire, attack by attack."
+        )
+    if links or several:
+        note += (
+            " On the Pareto front no other place is as good or better in leakage, accuracy, bytes "
+            "and every link's latency."
         )
     return SweepTable(columns, tuple(rows), note)
 

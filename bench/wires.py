@@ -1,0 +1,44 @@
+"""What a narrower datatype on the wire saves, costs and hides, against the run's first one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from splitlab.record import Record
+
+WIRE_COLUMNS = ("wire", "bytes saved [%]", "accuracy [points]", "PSNR [dB, change]")
+
+
+def other_wire(record: Record) -> str | None:
+    """The datatype of a record that is not of its run's first wire; None for those that are."""
+    first = record.split["name"] == record.config.get("split", record.split["name"])
+    return None if first else str(record.config.get("wire", "FP32"))
+
+
+def against_first(record: Record, records: Sequence[Record]) -> tuple[str, str, str, str]:
+    """Datatype, bytes up that it saves, and the changes of accuracy and of PSNR under one attack.
+
+    Empty but for the datatype where the first wire's record is not there, or is this one.
+    """
+    wire = str(record.config.get("wire", "FP32"))
+    same = ("split", "attack", "knowledge")
+    base = next(
+        (
+            one
+            for one in records
+            if other_wire(one) is None
+            and all(
+                one.config.get(k) == record.config.get(k) for k in ("split", "attack", "knowledge")
+            )
+        ),
+        None,
+    )
+    if base is None or base is record:
+        return wire, "", "", ""
+    saved = 100 * (1 - record.rate["payload_up"] / base.rate["payload_up"])
+    lost = record.utility["accuracy"] - base.utility["accuracy"]
+    before, after = (one.leakage.get("psnr") for one in (base, record))
+    change = ""
+    if before and after and before.mean is not None and after.mean is not None:
+        change = f"{after.mean - before.mean:+.2f}"
+    return wire, f"{saved:.1f}", f"{lost:+.1f}", change
