@@ -27,9 +27,7 @@ def against_first(record: Record, records: Sequence[Record]) -> tuple[str, str, 
             one
             for one in records
             if other_wire(one) is None
-            and all(
-                one.config.get(k) == record.config.get(k) for k in ("split", "attack", "knowledge")
-            )
+            and all(one.config.get(k) == record.config.get(k) for k in same)
         ),
         None,
     )
