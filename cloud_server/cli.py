@@ -217,6 +217,29 @@ def split(
 
 @app.command()
 @guarded
+def export_triton(
+    half: Annotated[
+        Path, typer.Argument(metavar="HALF", help="the server half, DEPLOYMENT/server")
+    ],
+    out: Annotated[Path, typer.Option(help="model repository; made if it is not there")],
+    bodies: Annotated[
+        str | None, typer.Option(help="only these, such as 0,2; default: all whose shard is there")
+    ] = None,
+) -> None:
+    """Write the bodies into a model repository of Triton or KServe; the same edge client asks them.
+
+    Needs the packages of `splitlab[onnxruntime]`.
+    """
+    from cloud_server.triton import export_triton as export
+    from splitlab.deployment import ServerHalf
+
+    loaded = ServerHalf.load(half, None if bodies is None else body_ids(bodies))
+    made = export(loaded, out)
+    say("exported", model=loaded.model_name, outputs=made.outputs, error=made.error)
+
+
+@app.command()
+@guarded
 def make_certificates(
     out: Annotated[Path, typer.Option(help="folder for them")],
     name: Annotated[

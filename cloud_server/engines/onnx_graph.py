@@ -21,11 +21,12 @@ LARGEST = 2**31 - 1
 
 
 class Together(nn.Module):
-    """Every body on the same feature."""
+    """Every body, with BatchNorm folded in a copy, on the same feature."""
 
     def __init__(self, bodies: Sequence[nn.Module]) -> None:
         super().__init__()
-        self.bodies = nn.ModuleList(bodies)
+        self.bodies = nn.ModuleList([fold_batch_norm(copy.deepcopy(body)) for body in bodies])
+        self.eval()
 
     def forward(self, feature: Tensor) -> tuple[Tensor, ...]:
         return tuple(body(feature) for body in self.bodies)
@@ -37,15 +38,27 @@ def missing_exporter() -> str:
     return " ".join(name for name in wanted if importlib.util.find_spec(name) is None)
 
 
-def onnx_graph(
-    bodies: Sequence[nn.Module], example: Tensor, names: Sequence[str] | None = None
-) -> bytes:
-    """Write the graph.
+def bodies_graph(bodies: Sequence[nn.Module], example: Tensor) -> bytes:
+    """The graph of FP32 bodies.
 
     Args:
-        bodies: in eval mode, on the CPU; BatchNorm is folded in a copy.
+        bodies: in eval mode, on the CPU.
         example: FP32 [B, *shape]; which B is all the same.
-        names: of the outputs; default `output_0`, `output_1`, ...
+
+    Raises:
+        Unfit: see `onnx_graph`.
+    """
+    names = [f"output_{i}" for i in range(len(bodies))]
+    return onnx_graph(Together(bodies), {"feature": example}, names)
+
+
+def onnx_graph(module: nn.Module, examples: dict[str, Tensor], outputs: Sequence[str]) -> bytes:
+    """Write a graph whose every input and output has a free first axis.
+
+    Args:
+        module: takes the examples in their order and gives a tuple; eval mode, on the CPU.
+        examples: name of an input -> a tensor such as it is given, with a row or more.
+        outputs: names.
 
     Returns:
         A serialised ModelProto with the weights inside.
@@ -55,22 +68,20 @@ def onnx_graph(
     """
     if wanted := missing_exporter():
         raise Unfit(f"ONNX needs {wanted}; pip install 'splitlab[onnxruntime]'")
-    size = sum(p.numel() * p.element_size() for body in bodies for p in body.parameters())
+    size = sum(p.numel() * p.element_size() for p in module.parameters())
     if size > LARGEST:
         raise Unfit(f"{size / 2**30:.1f} GiB of weights do not fit into one ONNX graph of 2 GiB")
-    together = Together([fold_batch_norm(copy.deepcopy(body)) for body in bodies]).eval()
-    two = (
-        example[:1].expand(2, *example.shape[1:]).contiguous()
-    )  # of 1 an exporter makes a constant
+    # one row would become a constant of the graph
+    two = tuple(x[:1].expand(2, *x.shape[1:]).contiguous() for x in examples.values())
     with _quiet():
         try:
             program = torch.onnx.export(
-                together,
-                (two,),
+                module,
+                two,
                 dynamo=True,
-                dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
-                input_names=["feature"],
-                output_names=list(names or [f"output_{i}" for i in range(len(bodies))]),
+                dynamic_shapes=tuple({0: torch.export.Dim.DYNAMIC} for _ in two),
+                input_names=list(examples),
+                output_names=list(outputs),
                 verbose=False,
             )
         except Exception as error:  # whatever the exporter stumbles over

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cloud_server.engines.contract import Outputs, Runner, Task, Unfit
-from cloud_server.engines.onnx_graph import missing_exporter, onnx_graph
+from cloud_server.engines.onnx_graph import bodies_graph, missing_exporter
 
 
 def missing() -> str:
@@ -31,7 +31,7 @@ def onnxruntime(task: Task) -> Runner:
     # A server's threads must not spin while its clients compute on the same machine.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
-    graph = onnx_graph(task.bodies, task.example)
+    graph = bodies_graph(task.bodies, task.example)
     try:
         session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:

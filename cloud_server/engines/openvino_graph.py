@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cloud_server.engines.contract import Outputs, Runner, Task, Unfit
-from cloud_server.engines.onnx_graph import missing_exporter, onnx_graph
+from cloud_server.engines.onnx_graph import bodies_graph, missing_exporter
 
 
 def missing() -> str:
@@ -33,7 +33,7 @@ def openvino(task: Task) -> Runner:
         "PERFORMANCE_HINT": "LATENCY",
     }
     try:
-        model = core.read_model(onnx_graph(task.bodies, task.example), b"")
+        model = core.read_model(bodies_graph(task.bodies, task.example), b"")
         compiled = core.compile_model(model, "CPU", settings)
     except RuntimeError as error:
         raise Unfit(f"OpenVINO does not compile the graph ({error})") from error

@@ -1,0 +1,176 @@
+"""The model repository for Triton: its graph answers the edge client as our own server does."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import onnxruntime as ort
+import pytest
+import torch
+from deployments import deploy
+from halves import FEATURE, OUTPUT, Client, Server, images
+from torch import nn
+from typer.testing import CliRunner
+
+from cloud_server import triton
+from cloud_server.cli import app
+from cloud_server.triton import TOLERANCE, export_triton
+from edge_client.client import EdgeClient
+from splitlab.contracts import FeatureSpec
+from splitlab.errors import BadInput, Corrupt
+from splitlab.wire import open_inference_pb2 as pb
+from splitlab.wire import open_inference_pb2_grpc as stubs
+
+NUMPY = {"FP32": np.float32, "FP16": np.float16, "INT8": np.int8}
+
+
+class OnnxBackend(stubs.GRPCInferenceServiceServicer):
+    """As much of Triton as the edge client meets: a repository read and run with ONNX Runtime.
+
+    No stand-in for Triton's scheduler; types and shapes are those that `config.pbtxt` states.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.config = read_config((folder / "config.pbtxt").read_text())
+        self.session = ort.InferenceSession(str(folder / "1" / "model.onnx"))
+        self.parameters: list[str] = []
+
+    def ServerMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
+        return pb.ServerMetadataResponse(name="triton", extensions=["classification", "statistics"])
+
+    def ModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
+        if request.name != self.config["name"]:
+            context.abort(grpc.StatusCode.NOT_FOUND, "unknown model")
+        found = pb.ModelMetadataResponse(name=request.name, platform=self.config["platform"])
+        for kind, into in (("input", found.inputs), ("output", found.outputs)):
+            for name, datatype, dims in self.config[kind]:
+                into.add(name=name, datatype=datatype, shape=[-1, *dims])
+        return found
+
+    def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
+        self.parameters += list(request.parameters)
+        given = {}
+        for tensor, raw in zip(request.inputs, request.raw_input_contents, strict=True):
+            values = np.frombuffer(raw, dtype=NUMPY[tensor.datatype])
+            given[tensor.name] = values.reshape(tuple(tensor.shape))
+            assert tuple(tensor.shape) <= (self.config["max"], *tensor.shape[1:])
+        names = [output.name for output in request.outputs]
+        reply = pb.ModelInferResponse(model_name=request.model_name, id=request.id)
+        kinds = {name: kind for name, kind, _ in self.config["output"]}
+        for name, values in zip(names, self.session.run(names, given), strict=True):
+            reply.outputs.add(name=name, datatype=kinds[name], shape=values.shape)
+            reply.raw_output_contents.append(values.astype(NUMPY[kinds[name]]).tobytes())
+        return reply
+
+
+READ = """
+import json, sys
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2 as schema
+config = text_format.Parse(sys.stdin.read(), schema.ModelConfig())
+kind = schema.DataType.Name
+tensors = lambda found: [(t.name, kind(t.data_type)[5:], list(t.dims)) for t in found]
+print(json.dumps({"name": config.name, "platform": config.platform, "max": config.max_batch_size,
+                  "input": tensors(config.input), "output": tensors(config.output)}))
+"""
+
+
+def read_config(text: str) -> dict[str, Any]:
+    """`config.pbtxt` through Triton's own schema, which does not go into one process with ours."""
+    words = [sys.executable, "-c", READ]
+    done = subprocess.run(words, input=text, capture_output=True, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@pytest.fixture
+def backend() -> Iterator[Callable[[Path], tuple[OnnxBackend, str]]]:
+    running = []
+
+    def start(folder: Path) -> tuple[OnnxBackend, str]:
+        made = OnnxBackend(folder)
+        server = grpc.server(ThreadPoolExecutor(4))
+        stubs.add_GRPCInferenceServiceServicer_to_server(made, server)
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        running.append(server)
+        return made, f"127.0.0.1:{port}"
+
+    yield start
+    for server in running:
+        server.stop(None).wait()
+
+
+@pytest.mark.parametrize("wire", ["FP32", "FP16", "INT8"])
+def test_the_edge_client_gets_the_same_from_the_graph_and_from_our_server(
+    serve: Callable[..., Any],
+    backend: Callable[[Path], tuple[OnnxBackend, str]],
+    tmp_path: Path,
+    wire: str,
+) -> None:
+    half = Server(body_ids=[0, 2], wire=wire)
+    made = export_triton(half, tmp_path)
+    assert made.outputs == ("output_0", "output_2")
+    assert made.error <= TOLERANCE[wire]
+    served, _ = backend(made.folder)
+    assert served.config["max"] == half.max_rows
+    assert served.config["output"][0][2] == list(OUTPUT)
+    assert served.config["input"][0] == ["feature", wire, list(FEATURE)]
+
+    client = Client(total=2, chosen=(0, 1), wire=wire)
+    ours = Server(body_ids=[0, 1], wire=wire)
+    ours.bodies[1] = half.bodies[1]
+    graph = export_triton(ours, tmp_path / "again")
+    served, address = backend(graph.folder)
+    x = images(19)
+    with EdgeClient(client, [address]) as through:
+        given = through.infer(x, request_id="0" * 32)
+    with EdgeClient(client, [serve(ours).address]) as through:
+        wanted = through.infer(x, request_id="0" * 32)
+    error = (given.logits - wanted.logits).abs().max() / wanted.logits.abs().max()
+    assert float(error) <= TOLERANCE[wire]
+    assert given.payload_up == wanted.payload_up
+    assert "splitlab_digest" in served.parameters
+
+
+def test_int8_of_tokens_is_spread_over_the_last_axis(tmp_path: Path) -> None:
+    class Tokens(nn.Module):
+        def forward(self, z: torch.Tensor) -> torch.Tensor:
+            return z.mean(1)
+
+    half = Server(wire="INT8", feature=FeatureSpec(shape=(5, 8)))
+    half.bodies = nn.ModuleList([Tokens()])
+    half.outputs = [(8,)]
+    assert export_triton(half, tmp_path).error <= TOLERANCE["INT8"]
+
+
+def test_what_cannot_be_exported_is_refused_and_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(BadInput, match="wire is BF16, which Triton's ONNX backend does not take"):
+        export_triton(Server(wire="BF16"), tmp_path)
+    export_triton(Server(), tmp_path)
+    with pytest.raises(BadInput, match=r"tiny exists; choose another --out"):
+        export_triton(Server(), tmp_path)
+    monkeypatch.setattr(triton, "relative_error", lambda *_: 0.5)
+    with pytest.raises(Corrupt, match=r"differ by 5\.0e-01"):
+        export_triton(Server(), tmp_path / "other")
+    assert not (tmp_path / "other" / "tiny").exists()
+
+
+def test_the_command_says_what_it_wrote(tmp_path: Path) -> None:
+    deployment = deploy(tmp_path / "d")
+    words = ["export-triton", str(deployment / "server"), "--out", str(tmp_path / "repository")]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout)
+    assert said["event"] == "exported"
+    assert (tmp_path / "repository" / said["model"] / "1" / "model.onnx").stat().st_size > 0
