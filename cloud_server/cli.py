@@ -136,6 +136,7 @@ def serve(
     from cloud_server.server import CloudServer
     from splitlab.capture import CaptureWriter
     from splitlab.deployment import ServerHalf
+    from splitlab.machine import settle
     from splitlab.wire.channels import Tls
     from splitlab.wire.token import read_token
 
@@ -174,6 +175,7 @@ def serve(
         raise
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+    settle()
     server.start()
     say(
         "listening",

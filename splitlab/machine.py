@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import platform
@@ -80,3 +81,13 @@ def _git(folder: Path, *words: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
+
+
+def settle() -> None:
+    """Tell the garbage collector that what is there by now stays.
+
+    torch alone brings half a million objects, which a process that serves would look through
+    again with every few thousand messages.
+    """
+    gc.collect()
+    gc.freeze()

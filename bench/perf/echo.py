@@ -37,8 +37,10 @@ class EchoServer:
 def ours() -> None:
     """The lab's own server."""
     from cloud_server.server import CloudServer
+    from splitlab.machine import settle
 
     server = CloudServer(EchoServer(), "127.0.0.1:0", engine="plain")
+    settle()
     server.start()
     _listens(server.port)
     threading.Event().wait()

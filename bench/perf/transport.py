@@ -1,8 +1,8 @@
 """`bench perf transport`: a feature to a server and back, ours against what else there is.
 
-Each way starts with a tensor here and ends with a tensor here; in turns, so that whatever else the
-machine does meets all of them. Rivals: a plain TCP socket, which is the bound; a naive unary gRPC
-call with protobuf; and, where a Python with it is named, a real Triton.
+Each way starts with a tensor here and ends with a tensor here; a few echoes after one another, in
+turns, so that whatever else the machine does meets all of them. Rivals: a plain TCP socket, which
+is the bound; a naive unary gRPC call with protobuf; and, where a Python with it is named, Triton.
 
 Copies of a feature's bytes in our code: sender 1 (into the message), receiver 1 (out of it, so that
 it may be written into). gRPC's Python layer adds 1 on sending and 3 on receiving (each slice, their
@@ -33,6 +33,7 @@ from bench.perf.echo import MAX_ROWS, SHAPE, SIZE_BYTES, UNLIMITED, read_all
 from edge_client.client import EdgeClient
 from splitlab.contracts import FeatureSpec
 from splitlab.errors import BadInput, SplitLabError
+from splitlab.machine import settle
 from splitlab.randomness import Secret
 from splitlab.wire import open_inference_pb2 as pb
 from splitlab.wire import open_inference_pb2_grpc as stubs
@@ -96,6 +97,7 @@ def perf_transport(
         SplitLabError: a server did not start, or an echo was not what was sent.
     """
     torch.set_num_threads(1)
+    settle()
     with contextlib.ExitStack() as stack:
         ways: dict[str, Way] = {"ours": stack.enter_context(_ours())}
         ways["naive"] = stack.enter_context(_naive(_module("naive")))
@@ -113,17 +115,19 @@ def _measure(ways: dict[str, Way], size: int, least_rounds: int) -> Echo:
         for _ in range(2):  # the first round warms up: windows, memory, threads
             if not torch.equal(way(feature), feature):
                 raise SplitLabError(f"{name} gave back something else than it was sent")
-    rounds = max(least_rounds, min(100, 128 * MIB // size))
+    rounds = max(least_rounds, min(200, 256 * MIB // size))
+    burst = max(1, min(20, 8 * MIB // size))  # of a single echo the first cost is that cores sleep
     seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds):
+    for _ in range(max(least_rounds, rounds // burst)):
         for name, way in ways.items():
-            started = time.perf_counter()
-            way(feature)
-            seconds[name].append(time.perf_counter() - started)
+            for _ in range(burst):
+                started = time.perf_counter()
+                way(feature)
+                seconds[name].append(time.perf_counter() - started)
     middle = {name: statistics.median(values) * 1000 for name, values in seconds.items()}
     return Echo(
         size=size,
-        rounds=rounds,
+        rounds=len(seconds["ours"]),
         ms=middle,
         times={name: ms / middle["ours"] for name, ms in middle.items() if name != "ours"},
         wanted={
