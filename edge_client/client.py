@@ -19,6 +19,7 @@ from edge_client.micro_batch import MicroBatch
 from edge_client.transport import Transport
 from splitlab.contracts.link import Link
 from splitlab.errors import BadInput, ServerUnavailable
+from splitlab.split.quick import quick
 from splitlab.wire import payload_bytes
 from splitlab.wire.channels import Tls
 from splitlab.wire.request_ids import new_request_id
@@ -100,6 +101,7 @@ class EdgeClient:
         if replicas:
             distinct(servers)
         self._half, self._window, self._replicas = half, max(1, window), replicas
+        self._head = quick(half.head, torch.full((1, *half.input.shape), 0.5))
         self._transports: list[Transport] = []
         self._groups: list[Holders] = []
         for address in servers:
@@ -177,7 +179,9 @@ class EdgeClient:
                 while len(window) >= self._window:
                     logits.append(window.popleft().finish())
                 window.append(
-                    MicroBatch(self._half, self._groups, batch, request_id, first_row, ledger)
+                    MicroBatch(
+                        self._half, self._head, self._groups, batch, request_id, first_row, ledger
+                    )
                 )
             while window:
                 logits.append(window.popleft().finish())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ class MicroBatch:
 
     Args:
         half: the client half.
+        head: of that half, for inference.
         groups: servers with the same bodies each; together they hold all outputs.
         images: float [b, 3, H, W] in [0, 1].
         request_id, first_row: where these images stand in which request; they key the noise.
@@ -31,6 +32,7 @@ class MicroBatch:
     def __init__(
         self,
         half: Half,
+        head: Callable[[Tensor], Tensor],
         groups: Sequence[Holders],
         images: Tensor,
         request_id: str,
@@ -42,7 +44,7 @@ class MicroBatch:
         self._draw = KeyedDraw(half.secret, request_id, first_row)
         with torch.inference_mode():
             with ledger.stage("head"):
-                feature = half.head(images)
+                feature = head(images)
             with ledger.stage("protect"):
                 feature = half.protect(feature, self._draw)
         with ledger.stage("encode"):

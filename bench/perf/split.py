@@ -1,22 +1,25 @@
 """`bench perf split`: the split network over a server on localhost against the whole in a process.
 
 The rival is the whole network with BatchNorm folded and channels last, as the server runs its
-bodies, with all cores. The two processes have as many threads each and wait passively: while the
-server computes the client has little to do, and the other way round.
+bodies, with all cores. Client and server are processes with as many threads each, which wait
+passively: while the server computes the client has little to do, and the other way round. Each
+network is measured with the default engine and with what `--engine auto` takes here.
 """
 
 from __future__ import annotations
 
 import copy
+import time
 from dataclasses import asdict, dataclass
+from statistics import median
 from typing import Any
 
 import torch
 from torch import nn
 
-from bench.perf.scenes import Times, cores, deployed, in_turns, pixels
+from bench.perf.asker import asking
+from bench.perf.scenes import Times, cores, deployed, pixels
 from bench.perf.serving import Scene
-from edge_client.client import EdgeClient
 from splitlab.split.folding import fold_batch_norm
 
 BATCHES = (1, 8, 32, 128)
@@ -28,6 +31,8 @@ SCENES = {
     "resnet18_cifar behind its stem": Scene(),
     "resnet18_cifar in its middle": Scene(head_end="layer2.1"),
 }
+ENGINES = ("torch", "auto")
+WARM_UP = 2
 ROUNDS = {1: 40, 8: 20, 32: 9, 128: 5}
 
 
@@ -42,6 +47,7 @@ class SplitSpeed:
     """
 
     batch: int
+    engine: str
     threads: dict[str, int]
     rounds: int
     whole: Times
@@ -82,52 +88,52 @@ def perf_split(quick: bool = False) -> dict[str, dict[str, Any]]:
     batches = BATCHES[:2] if quick else BATCHES
     found = {}
     for name, scene in scenes.items():
-        for batch, speed in zip(batches, _measure(scene, batches, quick), strict=True):
-            found[f"{name}, batch {batch}"] = speed.as_dict()
+        for engine in ("torch",) if quick else ENGINES:
+            for speed in _measure(scene, batches, quick, engine):
+                found[f"{name}, batch {speed.batch}, engine {engine}"] = speed.as_dict()
     return found
 
 
-def _measure(scene: Scene, batches: tuple[int, ...], quick: bool) -> list[SplitSpeed]:
+def _measure(scene: Scene, batches: tuple[int, ...], quick: bool, engine: str) -> list[SplitSpeed]:
     threads = cores()
     torch.set_num_threads(threads)
     found = []
     with (
         deployed(1, scene) as made,
-        made.served(threads) as server,
-        EdgeClient(made.client, [server.address()]) as client,
+        made.served(threads, "--engine", engine) as server,
+        asking(made.folder / "client", server.address(), threads) as client,
     ):
         parts = nn.Sequential(
             *map(copy.deepcopy, (made.client.head, made.server.bodies[0], made.client.tail))
         )
         whole = fold_batch_norm(parts).to(memory_format=torch.channels_last)
         for batch in batches:
-            x = pixels(batch)
+            x = pixels(batch).contiguous(memory_format=torch.channels_last)
+            seconds: dict[str, list[float]] = {"whole": [], "split": []}
             stages: dict[str, list[float]] = {}
-
-            def split(x: torch.Tensor = x, stages: dict[str, list[float]] = stages) -> torch.Tensor:
-                result = client.infer(x)
-                for stage, values in result.latency.items():
-                    stages.setdefault(stage, []).append(sum(values))
-                return result.logits
-
-            def one(x: torch.Tensor = x) -> torch.Tensor:
-                with torch.inference_mode():
-                    return whole(x.contiguous(memory_format=torch.channels_last))
-
-            wanted, given = one(), split()
             rounds = 3 if quick else ROUNDS[batch]
-            seconds = in_turns({"whole": one, "split": split}, rounds)
+            for number in range(rounds + WARM_UP):
+                started = time.perf_counter()
+                with torch.inference_mode():
+                    wanted = whole(x)
+                spent = time.perf_counter() - started
+                asked = client.ask(batch)
+                if number < WARM_UP:
+                    continue
+                seconds["whole"].append(spent)
+                seconds["split"].append(asked.seconds)
+                for stage, ms in asked.stages_ms.items():
+                    stages.setdefault(stage, []).append(ms)
             found.append(
                 SplitSpeed(
                     batch=batch,
+                    engine=str(server.said["engine"]),
                     threads={"whole": threads, "client": threads, "server": threads},
                     rounds=rounds,
                     whole=Times.of(seconds["whole"]),
                     split=Times.of(seconds["split"]),
-                    stages_ms={
-                        stage: sorted(values)[len(values) // 2] for stage, values in stages.items()
-                    },
-                    error=float((given - wanted).abs().max() / wanted.abs().max()),
+                    stages_ms={stage: median(values) for stage, values in stages.items()},
+                    error=float((asked.logits - wanted).abs().max() / wanted.abs().max()),
                 )
             )
     return found
