@@ -79,7 +79,8 @@ def serve(
     engine: Annotated[
         str,
         typer.Option(
-            help="torch (BatchNorm folded, channels last), onnxruntime, openvino, cudagraphs, "
+            help="torch (BatchNorm folded, channels last, bodies side by side), onnxruntime, "
+            "openvino, cudagraphs, "
             "folded, plain (the loop), or auto: measure all that are installed, take the fastest"
         ),
     ] = "torch",

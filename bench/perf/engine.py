@@ -8,14 +8,17 @@ took. Every body has weights of its own: a compiler must not find out that two a
 from __future__ import annotations
 
 import importlib.util
+import time
 from dataclasses import asdict, dataclass
+from statistics import median
 from typing import Any
 
 import torch
 
-from bench.perf.scenes import Deployed, Times, cores, deployed, in_turns, pixels
+from bench.perf.asker import asking
+from bench.perf.scenes import Deployed, Times, cores, deployed, pixels
 from bench.perf.serving import Scene
-from edge_client.client import EdgeClient
+from splitlab.errors import ServerUnavailable
 from splitlab.randomness import KeyedDraw
 
 SCENE = Scene()
@@ -34,7 +37,8 @@ WANTED = {
 }
 """Times the loop's speed that the server is to reach on two cores, by (bodies, batch)."""
 TOLERANCE = 1e-4
-ROUNDS = {1: 40, 32: 7}
+ROUNDS = {1: 30, 32: 5}
+WARM_UP = 2
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,8 @@ class EngineSpeed:
 def perf_engine(numbers: tuple[int, ...] = NUMBERS, scene: Scene = SCENE) -> dict[str, Any]:
     """Measure every engine that is installed, by bodies, batch and engine.
 
+    What this machine cannot run is named with the server's reason.
+
     Raises:
         SplitLabError: a server did not start.
     """
@@ -85,9 +91,18 @@ def perf_engine(numbers: tuple[int, ...] = NUMBERS, scene: Scene = SCENE) -> dic
                 package = engine.split()[0]
                 if importlib.util.find_spec(package) is None:
                     continue
-                for speed in _measure(made, engine, words):
+                try:
+                    speeds = _measure(made, engine, words)
+                except ServerUnavailable as error:
+                    found[f"N = {number}, {engine}"] = _skipped(str(error))
+                    continue
+                for speed in speeds:
                     found[f"N = {number}, batch {speed.batch}, {engine}"] = speed.as_dict()
     return found
+
+
+def _skipped(why: str) -> dict[str, Any]:
+    return {"skipped": why, "ratio": 0.0, "limit": 0.0, "ok": True}
 
 
 def _measure(made: Deployed, engine: str, words: tuple[str, ...]) -> list[EngineSpeed]:
@@ -96,27 +111,23 @@ def _measure(made: Deployed, engine: str, words: tuple[str, ...]) -> list[Engine
     found = []
     with (
         made.served(cores(), *words) as server,
-        EdgeClient(made.client, [server.address()]) as client,
+        asking(made.folder / "client", server.address(), cores()) as client,
+        torch.inference_mode(),
     ):
         for batch in BATCHES:
-            x = pixels(batch)
-            with torch.inference_mode():
-                feature = made.client.head(x)
-            bodies_ms: list[float] = []
-
-            def asked(x: torch.Tensor = x, bodies_ms: list[float] = bodies_ms) -> torch.Tensor:
-                result = client.infer(x)
-                bodies_ms.append(sum(result.latency["bodies"]))
-                return result.logits
-
-            def loop(feature: torch.Tensor = feature) -> list[torch.Tensor]:
-                with torch.inference_mode():
-                    return [body(feature) for body in made.server.bodies]
-
-            seconds = in_turns({"loop": loop, "request": asked}, ROUNDS[batch])
-            with torch.inference_mode():
-                wanted = made.client.tail(made.client.select(loop(), draw))
-            error = float((asked() - wanted).abs().max() / wanted.abs().max())
+            feature = made.client.head(pixels(batch))
+            loop, request, bodies_ms = [], [], []
+            for number_of_turn in range(ROUNDS[batch] + WARM_UP):
+                started = time.perf_counter()
+                outputs = [body(feature) for body in made.server.bodies]
+                spent = time.perf_counter() - started
+                asked = client.ask(batch)
+                if number_of_turn >= WARM_UP:
+                    loop.append(spent)
+                    request.append(asked.seconds)
+                    bodies_ms.append(asked.stages_ms["bodies"])
+            wanted = made.client.tail(made.client.select(outputs, draw))
+            error = float((asked.logits - wanted).abs().max() / wanted.abs().max())
             found.append(
                 EngineSpeed(
                     engine=engine,
@@ -124,9 +135,9 @@ def _measure(made: Deployed, engine: str, words: tuple[str, ...]) -> list[Engine
                     batch=batch,
                     threads=cores(),
                     rounds=ROUNDS[batch],
-                    loop=Times.of(seconds["loop"]),
-                    request=Times.of(seconds["request"]),
-                    bodies_ms=sorted(bodies_ms)[len(bodies_ms) // 2],
+                    loop=Times.of(loop),
+                    request=Times.of(request),
+                    bodies_ms=median(bodies_ms),
                     error=error,
                     wanted=WANTED.get((number, batch), {}).get(engine, 0.0),
                 )

@@ -6,8 +6,7 @@ import contextlib
 import os
 import statistics
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,19 +57,6 @@ def deployed(bodies: int, scene: Scene) -> Iterator[Deployed]:
         deploy(folder, bodies, 1, scene)
         server = ServerHalf.load(folder / "server")
         yield Deployed(ClientHalf.load(folder / "client", parse), server, folder)
-
-
-def in_turns(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each way; one after another in each round, after one turn that warms up."""
-    found: dict[str, list[float]] = {name: [] for name in ways}
-    for way in ways.values():
-        way()
-    for _ in range(rounds):
-        for name, way in ways.items():
-            started = time.perf_counter()
-            way()
-            found[name].append(time.perf_counter() - started)
-    return found
 
 
 def cores() -> int:

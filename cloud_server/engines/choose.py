@@ -13,14 +13,14 @@ from torch import Tensor
 from cloud_server.engines import onnxruntime_graph, openvino_graph
 from cloud_server.engines.contract import Kind, Runner, Task, Unfit, relative_error
 from cloud_server.engines.cuda_graphs import cuda_graphs
-from cloud_server.engines.torch_loop import channels_last, folded, plain
+from cloud_server.engines.torch_loop import best, folded, plain
 from splitlab.errors import BadInput
 
 BOTH = ("cpu", "cuda")
 KINDS: Mapping[str, Kind] = {
     "plain": Kind(plain, BOTH, 0.0, half=True),
     "folded": Kind(folded, BOTH, 1e-5, half=True),
-    "torch": Kind(channels_last, BOTH, 1e-5, half=True),
+    "torch": Kind(best, BOTH, 1e-5, half=True),
     "onnxruntime": Kind(onnxruntime_graph.onnxruntime, missing=onnxruntime_graph.missing),
     "openvino": Kind(openvino_graph.openvino, half=True, missing=openvino_graph.missing),
     "cudagraphs": Kind(cuda_graphs, ("cuda",), 1e-5, half=True),

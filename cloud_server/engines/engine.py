@@ -22,9 +22,11 @@ TOGETHER = 32
 
 @dataclass(frozen=True)
 class Answer:
-    """What one request got, how long it waited, and how long its batch ran, in microseconds.
+    """What one request got, and how long it waited and ran, in microseconds.
 
     Args:
+        queue_us: until its batch began, and in that batch for the rows of others.
+        bodies_us: its own rows' share of the batch.
         each_us: of each body; empty where they do not run one by one.
         rows_together: of the batch, those of other requests included.
     """
@@ -167,11 +169,12 @@ class Engine:
         for job in wanted:
             rows = slice(first, first + len(job.feature))
             first = rows.stop
+            share = spent * len(job.feature) // len(whole)
             job.answer.set_result(
                 Answer(
                     [output[rows] for output in outputs],
-                    (started - job.submitted) // 1000,
-                    spent,
+                    (started - job.submitted) // 1000 + spent - share,
+                    share,
                     each_us,
                     len(whole),
                 )

@@ -27,6 +27,8 @@ def openvino(task: Task) -> Runner:
     import openvino as ov
 
     core = ov.Core()
+    if task.bfloat16 and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise Unfit("this machine's CPU takes no products in BF16, OpenVINO would use FP32")
     settings = {
         "INFERENCE_PRECISION_HINT": "bf16" if task.bfloat16 else "f32",
         "INFERENCE_NUM_THREADS": task.threads,
