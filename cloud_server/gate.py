@@ -48,7 +48,7 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[type-arg]
 
         def admitted(messages: Iterator[Any], context: grpc.ServicerContext) -> _Visit:
             try:
-                stay = self.admission.enter(context.peer())
+                stay = self.admission.enter(context.peer(), stream=handler.request_streaming)
             except Exhausted as error:
                 self._ended(method, grpc.StatusCode.RESOURCE_EXHAUSTED.name)
                 context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))

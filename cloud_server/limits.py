@@ -14,7 +14,7 @@ class Limits:
     """
     Args:
         peer_calls: calls of one host that may be open at a time; of all hosts twice as many.
-        streams: ModelStreamInfer calls that may be open, of all hosts.
+        streams: ModelStreamInfer calls that may be open, of all hosts; one host gets half of them.
         memory: bytes of requests that are being read, wait or run, of all hosts; one host gets
             half of it.
         patience: seconds within which a message must arrive, and a call find room.
@@ -46,8 +46,9 @@ class Exhausted(SplitLabError):
 class Stay:
     """One call's share, from its first word to its last."""
 
-    def __init__(self, admission: Admission, host: str, held: int) -> None:
-        self._admission, self.host, self.held, self.left = admission, host, held, False
+    def __init__(self, admission: Admission, host: str, held: int, stream: bool) -> None:
+        self._admission, self.host, self.held = admission, host, held
+        self.stream, self.left = stream, False
 
     def read(self, size: int) -> None:
         """Its message is there and has `size` bytes."""
@@ -72,12 +73,17 @@ class Admission:
         self._changed = threading.Condition()
         self._calls: Counter[str] = Counter()
         self._bytes: Counter[str] = Counter()
+        self._streams: Counter[str] = Counter()
 
-    def enter(self, peer: str) -> Stay:
+    def enter(self, peer: str, *, stream: bool = False) -> Stay:
         """Admit a call, once there is room for its message.
+
+        A stream's next message may be the largest whatever the last one was, so that a stream holds
+        as much for as long as it is open; where there is no room it is refused at once.
 
         Args:
             peer: as gRPC names it, such as `ipv4:192.0.2.1:50000`.
+            stream: whether further messages may follow.
 
         Raises:
             Exhausted: the peer has too many calls open, or no room came up in time.
@@ -89,19 +95,26 @@ class Admission:
                     f"{self._limits.peer_calls} calls of yours are open, more are not granted; "
                     "finish some first"
                 )
+            if stream and self._streams[host] >= max(1, self._limits.streams // 2):
+                raise Exhausted(
+                    f"{self._streams[host]} streams of yours are open, more are not granted; use "
+                    "calls, or finish some first"
+                )
             self._calls[host] += 1
-            if not self._changed.wait_for(lambda: self._room(host), self._limits.patience):
+            patience = 0.0 if stream else self._limits.patience
+            if not self._changed.wait_for(lambda: self._room(host), patience):
                 self._forget(host)
                 raise Exhausted(
                     f"requests hold the {self._limits.memory / 2**20:.0f} MiB that are granted; "
                     "send again later, or smaller micro-batches"
                 )
             self._bytes[host] += self._largest
-        return Stay(self, host, self._largest)
+            self._streams[host] += stream
+        return Stay(self, host, self._largest, stream)
 
     def change(self, stay: Stay, size: int) -> None:
         with self._changed:
-            if not stay.left:
+            if not stay.left and not stay.stream:
                 self._bytes[stay.host] += size - stay.held
                 stay.held = size
                 self._changed.notify_all()
@@ -111,6 +124,7 @@ class Admission:
             if not stay.left:
                 stay.left = True
                 self._bytes[stay.host] -= stay.held
+                self._streams[stay.host] -= stay.stream
                 self._forget(stay.host)
                 self._changed.notify_all()
 
@@ -131,7 +145,7 @@ class Admission:
         """One call less; of hosts without a call nothing is kept, however many there were."""
         self._calls[host] -= 1
         if not self._calls[host]:
-            del self._calls[host], self._bytes[host]
+            del self._calls[host], self._bytes[host], self._streams[host]
 
 
 def host_of(peer: str) -> str:

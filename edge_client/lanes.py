@@ -9,6 +9,7 @@ the ordinary way, ModelInfer, with the same bytes.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,10 +26,17 @@ from splitlab.wire.messages import CODE, Reply, from_stream_message
 
 LANES_AT_MOST = 8
 LAST_WORD_SECONDS = 1.0
+REFUSED_SECONDS = 30.0
+"""For so long no stream is tried after a server had no room for one."""
+FOR_GOOD = (
+    grpc.StatusCode.UNIMPLEMENTED,
+    grpc.StatusCode.UNAUTHENTICATED,
+    grpc.StatusCode.PERMISSION_DENIED,
+)
 RAISED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 """Ends of a stream that are the server's failure; after any other the message is sent as a call."""
 MOMENTARY = (grpc.StatusCode.OK, grpc.StatusCode.CANCELLED, *RAISED)
-"""Ends of a stream after which another may be opened; any other is an answer that holds."""
+"""Ends of a stream after which another may be opened at once."""
 
 
 class ToldInBand(grpc.RpcError):
@@ -83,11 +91,14 @@ class Pending:
         self._inside.add_done_callback(lambda _: callback(self))
 
     def cancel(self) -> bool:
-        """Give up on it; its lane ends with it."""
-        for call in (self._lane, self._fallback):
-            if call is not None:
-                call.cancel()
-        return self._inside.cancel()
+        """Give up on it; the stream that still carries it ends with it."""
+        if not self._inside.cancel():
+            return False  # answered: its lane may carry another by now
+        if self._lane is not None:
+            self._lane.abandon(self)
+        if self._fallback is not None:
+            self._fallback.cancel()
+        return True
 
     def answer(self, reply: Buffer) -> None:
         if self._inside.set_running_or_notify_cancel():
@@ -101,9 +112,16 @@ class Pending:
         """The stream could not tell: ask again with a call, whose status says what is wrong."""
         if self._inside.cancelled():
             return
-        self.sent, self._lane = self.sent + 1, None
-        self._fallback = self._call(self.raw, max(0.001, self._until - time.monotonic()))
-        self._fallback.add_done_callback(self._called)
+        self.sent += 1
+        try:
+            call = self._call(self.raw, max(0.001, self._until - time.monotonic()))
+        except ValueError:  # gRPC's word for a channel that was closed meanwhile
+            self.fail(ToldInBand(grpc.StatusCode.CANCELLED, "the client was closed"))
+            return
+        self._fallback = call
+        if self._inside.cancelled():
+            call.cancel()
+        call.add_done_callback(self._called)
 
     def _called(self, call: Any) -> None:
         if call.cancelled():
@@ -147,8 +165,12 @@ class Lane:
         self._outgoing.put(pending.raw)
         return True
 
-    def cancel(self) -> None:
-        self._call.cancel()
+    def abandon(self, pending: Pending) -> None:
+        """End the stream if it still carries this message."""
+        with self._lock:
+            own = self._pending is pending
+        if own:
+            self._call.cancel()
 
     def finish(self) -> None:
         """Say that nothing more comes, and wait a moment for the server to take note."""
@@ -160,9 +182,10 @@ class Lane:
         error: grpc.RpcError | None = None
         try:
             for message in self._call:
-                if (pending := self._pending) is None:
+                with self._lock:
+                    pending, self._pending = self._pending, None
+                if pending is None:
                     break  # nobody asked
-                self._pending = None
                 _settle(pending, message)
                 self._free(self)
         except grpc.RpcError as raised:
@@ -210,7 +233,7 @@ class Lanes:
         self._stream, self._call = stream, call
         self._lock = threading.Lock()
         self._idle: list[Lane] = []
-        self._open, self._refused = 0, False
+        self._open, self._refused_until = 0, 0.0
 
     def send(self, raw: bytes, seconds: float) -> Any:
         """Send a message on a free lane, or as a call; returns what does as gRPC's future."""
@@ -223,7 +246,7 @@ class Lanes:
     def close(self) -> None:
         """End the streams that carry nothing; closing the channel ends the others."""
         with self._lock:
-            idle, self._idle, self._refused = self._idle, [], True
+            idle, self._idle, self._refused_until = self._idle, [], math.inf
         for lane in idle:
             lane.finish()
 
@@ -231,7 +254,7 @@ class Lanes:
         with self._lock:
             if self._idle:
                 return self._idle.pop()
-            if self._refused or self._open >= LANES_AT_MOST:
+            if time.monotonic() < self._refused_until or self._open >= LANES_AT_MOST:
                 return None
             self._open += 1
         return Lane(self._stream, self._freed, self._ended)
@@ -243,4 +266,8 @@ class Lanes:
     def _ended(self, code: grpc.StatusCode) -> None:
         with self._lock:
             self._open -= 1
-            self._refused = self._refused or code not in MOMENTARY
+            if code in FOR_GOOD:
+                self._refused_until = math.inf
+            elif code not in MOMENTARY:
+                until = time.monotonic() + REFUSED_SECONDS
+                self._refused_until = max(self._refused_until, until)

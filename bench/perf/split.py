@@ -3,7 +3,8 @@
 The rival is the whole network with BatchNorm folded and channels last, as the server runs its
 bodies, with all cores. Client and server are processes with as many threads each, which wait
 passively: while the server computes the client has little to do, and the other way round. Each
-network is measured with the default engine and with what `--engine auto` takes here.
+network is measured with the default engine and with what `--engine auto` takes here; where that is
+not PyTorch, part of the difference is the engine's and not the split's.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ BATCHES = (1, 8, 32, 128)
 LIMIT = 1.15
 """Most that the split network may take, in times the whole one's, where that takes `FROM_MS`."""
 FROM_MS = 100.0
+TOLERANCE = 1e-4
 SCENES = {
     "resnet20 behind its stem": Scene(model="resnet20", head_end="relu", tail_start="avgpool"),
     "resnet18_cifar behind its stem": Scene(),
@@ -71,7 +73,7 @@ class SplitSpeed:
             "limit_is_meant": self.held,
             "ratio": ratio,
             "limit": 1 / LIMIT if self.held else 0.0,
-            "ok": ratio >= 1 / LIMIT or not self.held,
+            "ok": (ratio >= 1 / LIMIT or not self.held) and self.error <= TOLERANCE,
         }
 
 

@@ -5,8 +5,9 @@ turns, so that whatever else the machine does meets all of them. Rivals: a plain
 is the bound; a naive unary gRPC call with protobuf; and, where a Python with it is named, Triton.
 
 Copies of a feature's bytes in our code: sender 1 (into the message), receiver 1 (out of it, so that
-it may be written into). gRPC's Python layer adds 1 on sending and 3 on receiving (each slice, their
-sum, and its bytes); protobuf, which would add 2 on each side, never sees the contents.
+it may be written into); a feature that is channels last, as convolutions leave it, takes one more
+on each. gRPC's Python layer adds 1 on sending and 3 on receiving (each slice, their sum, and its
+bytes); protobuf, which would add 2 on each side, never sees the contents.
 """
 
 from __future__ import annotations
@@ -161,7 +162,7 @@ def _process(words: list[str]) -> Iterator[int]:
         yield int(line)
     finally:
         process.terminate()
-        process.wait()
+        process.communicate()
 
 
 @contextlib.contextmanager

@@ -1,4 +1,7 @@
-"""CUDA graphs: all bodies on streams of their own, recorded once for each number of rows."""
+"""CUDA graphs: all bodies on streams of their own, recorded for 1, 2, 4, 8, ... rows.
+
+Requests that go together have any number of rows; they are filled up to the next recording.
+"""
 
 from __future__ import annotations
 
@@ -59,14 +62,16 @@ def cuda_graphs(task: Task) -> Runner:
     kept: OrderedDict[int, _Recording] = OrderedDict()
 
     def run(feature: Tensor) -> Outputs:
-        rows = len(feature)
+        asked = len(feature)
+        rows = 1 << (asked - 1).bit_length()
+        feature = torch.cat([feature, feature[:1].expand(rows - asked, *feature.shape[1:])])
         with torch.inference_mode():
             if rows not in kept:
                 kept[rows] = _Recording(bodies, feature.to(task.place, dtype))
                 if len(kept) > KEPT:
                     kept.popitem(last=False)
             kept.move_to_end(rows)
-            return kept[rows].run(feature), ()
+            return [output[:asked] for output in kept[rows].run(feature)], ()
 
     try:
         run(task.example)

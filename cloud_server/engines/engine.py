@@ -27,7 +27,8 @@ class Answer:
     Args:
         queue_us: until its batch began, and in that batch for the rows of others.
         bodies_us: its own rows' share of the batch.
-        each_us: of each body; empty where they do not run one by one.
+        each_us: of each body, its rows' share; empty where the engine cannot tell. Bodies that run
+            side by side overlap.
         rows_together: of the batch, those of other requests included.
     """
 
@@ -124,6 +125,7 @@ class Engine:
         self._thread.join()
 
     def _work(self, name: str, task: Task, ready: Future[None]) -> None:
+        torch.set_num_threads(task.threads)  # this thread's own, whoever set another meanwhile
         try:
             self.chosen = choose(name, task)
         except BaseException as error:
@@ -175,7 +177,7 @@ class Engine:
                     [output[rows] for output in outputs],
                     (started - job.submitted) // 1000 + spent - share,
                     share,
-                    each_us,
+                    tuple(us * len(job.feature) // len(whole) for us in each_us),
                     len(whole),
                 )
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -45,10 +46,14 @@ def side_by_side(task: Task) -> Runner:
     """
     dtype = torch.bfloat16 if task.bfloat16 else torch.float32
     bodies = [body.to(dtype).to(memory_format=torch.channels_last) for body in _folded(task.bodies)]
-    # the number of threads of an operation is each calling thread's own
     pool = ThreadPoolExecutor(
         task.threads, "bodies", initializer=torch.set_num_threads, initargs=(1,)
     )
+    # The number is each thread's own, and what threads that start later begin with: all of the
+    # pool's start here, and then it is put back.
+    together = threading.Barrier(task.threads)
+    list(pool.map(lambda _: together.wait(), range(task.threads)))
+    torch.set_num_threads(task.threads)
 
     def one(body: nn.Module, feature: Tensor) -> tuple[Tensor, int]:
         started = time.perf_counter_ns()

@@ -182,3 +182,65 @@ def test_an_answer_that_never_comes_ends_with_the_deadline(
     ):
         client.infer(images(2))
     assert forever.wait(10), "the stream was not given up"
+
+
+def carried(seconds: float = 10.0) -> tuple[lanes.Pending, list[Any]]:
+    """A message and the calls that it made."""
+    calls: list[Any] = []
+
+    def call(raw: bytes, left: float) -> Any:
+        assert left > 0
+        calls.append(raw)
+        raise ValueError("Cannot invoke RPC: Channel closed!")
+
+    return lanes.Pending(b"raw", seconds, call), calls
+
+
+def test_who_waits_is_told_when_the_client_was_closed() -> None:
+    pending, calls = carried()
+    pending.send_as_call()
+    assert calls == [b"raw"]
+    with pytest.raises(grpc.RpcError, match="the client was closed"):
+        pending.result()
+
+
+def test_an_answered_message_does_not_end_the_stream_that_carries_the_next() -> None:
+    class Carrier:
+        ended = False
+
+        def abandon(self, _pending: object) -> None:
+            self.ended = True
+
+    pending, _ = carried()
+    carrier = Carrier()
+    pending.on(carrier)  # type: ignore[arg-type]
+    pending.answer(b"reply")
+    assert not pending.cancel()
+    assert not carrier.ended
+    assert pending.result() == b"reply"
+    given_up, calls = carried()
+    given_up.on(carrier)  # type: ignore[arg-type]
+    assert given_up.cancel()
+    assert carrier.ended
+    given_up.send_as_call()
+    assert calls == []
+
+
+def test_streams_are_tried_again_after_a_server_had_no_room(
+    streaming: Callable[[Answer], Streaming], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = [True]
+
+    def answer(raw: bytes, context: grpc.ServicerContext) -> bytes:
+        if full[0]:
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "no room")
+        return stream_reply(server.handler.infer(raw).reply)
+
+    server = streaming(answer)
+    with EdgeClient(Client(), [server.address], window=1) as client:
+        client.infer(images(10))
+        assert server.seen == {"streams": 1, "messages": 1, "calls": 2}
+        full[0] = False
+        monkeypatch.setattr(client._transports[0]._lanes, "_refused_until", 0.0)
+        client.infer(images(10))
+    assert server.seen == {"streams": 2, "messages": 3, "calls": 2}

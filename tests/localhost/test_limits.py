@@ -236,3 +236,25 @@ def test_floods_leave_memory_flat(serve: Serve) -> None:
     assert peak() - before < 32 << 20
     with EdgeClient(Client(), [server.address]) as client:
         assert torch.isfinite(client.infer(images(9)).logits).all()
+
+
+def test_a_stream_holds_its_largest_message_as_long_as_it_is_open() -> None:
+    """A tiny first message must not make room for what a large second one then takes."""
+    admission = Admission(Limits(streams=4, memory=1000), 200)
+    first = admission.enter("ipv4:10.0.0.1:1", stream=True)
+    first.read(1)
+    assert admission.open == (1, 200)
+    second = admission.enter("ipv4:10.0.0.1:2", stream=True)
+    with pytest.raises(Exhausted, match="2 streams of yours are open"):
+        admission.enter("ipv4:10.0.0.1:3", stream=True)
+    other = admission.enter("ipv4:10.0.0.2:1", stream=True)
+    call = admission.enter("ipv4:10.0.0.2:2")
+    call.read(1)
+    assert admission.open == (4, 601)
+    for stay in (first, second, other, call):
+        stay.leave()
+    assert admission.open == (0, 0)
+    crowded = Admission(Limits(memory=400, patience=60), 200)
+    crowded.enter("ipv4:10.0.0.1:1")
+    with pytest.raises(Exhausted, match="requests hold"):
+        crowded.enter("ipv4:10.0.0.1:2", stream=True)  # at once: its client sends a call

@@ -1,0 +1,102 @@
+"""`bench perf transport | split | engine | serve`: what is fast enough, and that they run."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from bench.cli import app
+from bench.perf.engine import EngineSpeed, perf_engine
+from bench.perf.scenes import Times
+from bench.perf.serve import Load, Serve, perf_serve
+from bench.perf.serving import Scene
+from bench.perf.split import SplitSpeed, perf_split
+from bench.perf.transport import MIB, Echo, perf_transport
+
+TINY = Scene(model="tiny_cnn", head_end="block1", tail_start="block3")
+
+
+def times(ms: float) -> Times:
+    return Times(ms, ms, ms)
+
+
+def test_times_are_the_middle_and_the_late_ones():
+    found = Times.of([0.001 * n for n in range(1, 101)])
+    assert found.p50_ms == pytest.approx(50.5)
+    assert (found.p95_ms, found.p99_ms) == (pytest.approx(96.0), pytest.approx(100.0))
+
+
+def test_an_echo_is_held_to_its_worst_rival():
+    met = Echo(MIB, 9, {}, {"socket": 0.5, "triton": 3.3}, {"socket": 0.25, "triton": 3.0})
+    assert met.ratio == pytest.approx(1.1)
+    assert met.as_dict()["ok"]
+    missed = Echo(MIB, 9, {}, {"socket": 0.2, "triton": 9.0}, {"socket": 0.25, "triton": 3.0})
+    assert missed.ratio == pytest.approx(0.8)
+    assert not missed.as_dict()["ok"]
+
+
+def test_every_way_of_the_transport_gives_back_what_it_was_sent():
+    """The measurement itself refuses anything else."""
+    small, large = perf_transport(sizes=(64 << 10, 2 * MIB), least_rounds=1).values()
+    assert set(small["ms"]) == {"ours", "naive", "socket"}
+    assert small["wanted"] == {"naive": 1.0}
+    assert large["wanted"] == {"socket": 0.25}
+    assert large["copies"]["sender"] == large["copies"]["receiver"] == 1
+
+
+def test_the_limit_on_splitting_is_meant_for_long_batches_alone():
+    facts = {
+        "batch": 8,
+        "engine": "torch",
+        "threads": {},
+        "rounds": 1,
+        "stages_ms": {},
+        "error": 0.0,
+    }
+    long = SplitSpeed(whole=times(100.0), split=times(120.0), **facts).as_dict()
+    assert (long["limit_is_meant"], long["ok"]) == (True, False)
+    assert SplitSpeed(whole=times(100.0), split=times(114.0), **facts).as_dict()["ok"]
+    short = SplitSpeed(whole=times(10.0), split=times(30.0), **facts).as_dict()
+    assert (short["limit_is_meant"], short["ok"]) == (False, True)
+    assert short["images_per_second"]["split"] == pytest.approx(8 / 0.03)
+
+
+def test_an_engine_that_is_fast_and_wrong_fails():
+    facts = {
+        "engine": "openvino",
+        "bodies": 10,
+        "batch": 1,
+        "threads": 2,
+        "rounds": 1,
+        "bodies_ms": 10.0,
+    }
+    fast = {"loop": times(100.0), "request": times(20.0), "wanted": 3.9}
+    assert EngineSpeed(**facts, **fast, error=1e-5).as_dict()["ok"]
+    assert not EngineSpeed(**facts, **fast, error=1e-3).as_dict()["ok"]
+
+
+def test_clients_together_must_not_cost_memory():
+    load = Load(100.0, times(10.0))
+    assert Serve(8, 1.0, load, Load(90.0, times(10.0)), (300.0, 310.0)).as_dict()["ok"]
+    grown = Serve(8, 1.0, load, Load(90.0, times(10.0)), (300.0, 400.0)).as_dict()
+    assert not grown["memory_is_flat"]
+    assert not grown["ok"]
+
+
+def test_numbers_with_commas_are_checked():
+    for words in (["engine", "--bodies", "1,x"], ["serve", "--clients", "0"]):
+        done = CliRunner().invoke(app, ["perf", *words])
+        assert done.exit_code == 2
+        assert "give numbers from 1 on" in done.output
+
+
+@pytest.mark.slow
+def test_the_measurements_run():
+    before = torch.get_num_threads()
+    assert all(row["error"] < 1e-4 for row in perf_split(quick=True).values())
+    engines = perf_engine((1, 2), TINY)
+    assert all("skipped" in row or row["error"] <= 1e-4 for row in engines.values())
+    served = perf_serve((1, 2), 0.3, TINY, bodies=2)
+    assert all(row["together"]["images_per_second"] > 0 for row in served.values())
+    torch.set_num_threads(before)
