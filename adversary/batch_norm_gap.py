@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from splitlab.errors import BadInput
 
@@ -59,8 +60,7 @@ class BatchNormGap:
             hook.remove()
 
     def _listen(self, norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        seen = inputs[0].transpose(0, 1).flatten(1)
-        self._seen[norm] = (seen.mean(1), seen.var(1, unbiased=False))
+        self._seen[norm] = _Moments.apply(inputs[0])
 
     def loss(self, first: float = 1.0) -> Tensor:
         """|mean - remembered|_2 + |variance - remembered|_2, summed over the batch norms.
@@ -89,6 +89,28 @@ class BatchNormGap:
             variances = (variance - spread).norm() / spread.norm().clamp_min(1e-12)
             found.append((float(means.sqrt()), float(variances)))
         return found
+
+
+class _Moments(torch.autograd.Function):
+    """[B, C, H, W] -> mean [C] and biased variance [C], with one pass over memory backward.
+
+    What autograd makes of `mean` and `var` takes as long as the convolution in front of them.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> tuple[Tensor, Tensor]:
+        mean = value.mean((0, 2, 3))
+        centred = value - mean[:, None, None]
+        ctx.save_for_backward(centred)
+        return mean, centred.square().mean((0, 2, 3))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, mean: Tensor, variance: Tensor) -> Tensor:
+        (centred,) = ctx.saved_tensors
+        count = centred.numel() // centred.shape[1]
+        shift, slope = (given[:, None, None] / count for given in (mean, 2 * variance))
+        return torch.addcmul(shift, centred, slope)
 
 
 def _remembered(statistics: Tensor | None) -> Tensor:

@@ -5,7 +5,7 @@ norms; an attack is one forward pass.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from adversary.attack import Attack, Estimate, Observation, Preset, Reconstruct, seed_of
 from adversary.believed import believed
-from adversary.chain import chain, grouped
+from adversary.chain import Block, chain, grouped
 from adversary.dci_lessons import Lessons
 from adversary.dci_shelf import Shelf
 from adversary.dci_training import Schooling, divide_and_conquer, end_to_end
@@ -108,8 +108,8 @@ class DCI(Attack):
             believed(threat, blocks[-1].made),
             prepare=lambda pixels: (pixels.float() / 255 - mean) / std,
         )
-        inverses = self._inverses(lessons, seed, place)
-        told = self._train(threat, inverses, lessons, seed, place, checkpoint, progress)
+        inverses = self._inverses(blocks, lessons, seed, place)
+        told = self._train(threat, blocks, inverses, lessons, seed, place, checkpoint, progress)
         facts: dict[str, object] = {
             "learned_from": f"{len(images)} {self.data} images",
             "blocks": [block.name for block in blocks],
@@ -133,6 +133,7 @@ class DCI(Attack):
     def _train(
         self,
         threat: ThreatModel,
+        blocks: Sequence[Block],
         inverses: list[nn.Module],
         lessons: Lessons,
         seed: int,
@@ -164,7 +165,7 @@ class DCI(Attack):
             clear = threat.defense is None and threat.protectors is None
             clear = clear and threat.wire in (None, "FP32")
             folder = checkpoint.with_name("blocks")
-            shelf = Shelf(folder, about, lessons.blocks, schooling.whole_cycle, clear)
+            shelf = Shelf(folder, about, blocks, schooling.whole_cycle, clear)
         return divide_and_conquer(
             inverses,
             lessons,
@@ -248,13 +249,15 @@ class DCI(Attack):
         least = min(settings.batch_size, self.images)
         return settings.model_copy(update={"batch_size": least, "classes": 0.0})
 
-    def _inverses(self, lessons: Lessons, seed: int, place: torch.device) -> list[nn.Module]:
+    def _inverses(
+        self, blocks: Sequence[Block], lessons: Lessons, seed: int, place: torch.device
+    ) -> list[nn.Module]:
         levels = lessons.levels(torch.arange(min(PIECE, len(lessons)), device=place))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return [
                 inverse_of(block, level, image=number == 0).to(place)
-                for number, (block, level) in enumerate(zip(lessons.blocks, levels, strict=False))
+                for number, (block, level) in enumerate(zip(blocks, levels, strict=False))
             ]
 
 

@@ -4,14 +4,16 @@ features at every depth, computed once and not once for each loss.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from adversary.chain import Block
+from splitlab.split.folding import fold_batch_norm
 
 KEPT_BYTES = 2 << 30
 """Features of all images are kept up to this size; above it the target runs once for each batch."""
@@ -24,7 +26,7 @@ Spoil = Callable[[Tensor, torch.Generator], Tensor]
 class Lessons:
     """
     Args:
-        blocks: of the target, F_1 to F_L.
+        blocks: of the target, F_1 to F_L, as fast as they are to be had.
         inputs: [N, ...] as they are kept, e.g. uint8 images.
         prepare: inputs -> u_0 as F_1 takes it.
         spoil: what happens to u_L before the adversary sees it.
@@ -47,7 +49,12 @@ class Lessons:
         prepare: Callable[[Tensor], Tensor] = lambda inputs: inputs,
         most: int = KEPT_BYTES,
     ) -> Lessons:
-        """Run the target on all inputs, if what comes of it fits into `most` bytes."""
+        """Run the target on all inputs, if what comes of it fits into `most` bytes.
+
+        Args:
+            blocks: in eval mode; what the lessons hold are copies, folded and channels last.
+        """
+        blocks = [block._replace(module=_quick(block.module)) for block in blocks]
         unspoilt = spoil or (lambda feature, _rng: feature)
         numbers = inputs[0].numel() + sum(math.prod(block.made) for block in blocks)
         made = cls(blocks, inputs, prepare, unspoilt, None)
@@ -72,3 +79,7 @@ class Lessons:
         for block in self.blocks:
             found.append(block.module(found[-1]))
         return found
+
+
+def _quick(module: nn.Module) -> nn.Module:
+    return fold_batch_norm(copy.deepcopy(module)).to(memory_format=torch.channels_last)

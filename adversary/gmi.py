@@ -19,6 +19,7 @@ from adversary.threat import AuxImages, ThreatModel
 from adversary.wgan import LATENT, Play, train
 from splitlab.contracts.ranges import BatchSize, Epochs, LearningRate, Steps, Weight
 from splitlab.errors import BadInput
+from splitlab.split.folding import fold_batch_norm
 from splitlab.training import Progress, Silent, Work, choose_device
 
 ROWS = 256
@@ -72,7 +73,7 @@ class GMI(Attack):
         checkpoint: Path | None = None,
     ) -> Reconstruct:
         place, who = choose_device(device), f"attack {self.name!r}"
-        head = copy.deepcopy(threat.need("head", who)).to(place)
+        head = fold_batch_norm(copy.deepcopy(threat.need("head", who))).to(place)
         own: AuxImages = threat.need("aux", who)
         if len(own.images) < 2:
             raise BadInput(f"{who} has {len(own.images)} images to learn from; grant it at least 2")

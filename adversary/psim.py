@@ -20,6 +20,7 @@ from adversary.lessons import Lessons, gather
 from adversary.threat import ThreatModel
 from adversary.upconvolution import Critic, Upconvolution
 from splitlab.contracts.ranges import BatchSize, Epochs, LearningRate, Weight
+from splitlab.split.folding import fold_batch_norm
 from splitlab.training import Batch, Loss, Progress, State, choose_device, fit
 
 PIECE = 250
@@ -66,9 +67,9 @@ class PSiM(Attack):
         progress: Progress | None = None,
         checkpoint: Path | None = None,
     ) -> Reconstruct:
-        place = choose_device(device)
-        lessons = gather(threat, place, f"attack {self.name!r}")
-        head = copy.deepcopy(threat.need("head", f"attack {self.name!r}")).to(place)
+        place, who = choose_device(device), f"attack {self.name!r}"
+        lessons = gather(threat, place, who)
+        head = fold_batch_norm(copy.deepcopy(threat.need("head", who))).to(place)
         draw, seed = torch.Generator().manual_seed(seed_of(rng)), seed_of(rng)
         size = lessons.images.shape[-1]
         with torch.random.fork_rng(devices=[]):

@@ -121,13 +121,14 @@ def synthesise(
         )
     rng = generator(seed, "synthesis", number)
     given, count = known.input, settings.batch_size
-    # Copies off the CPU: what was granted stays where it is.
+    # Copies: what was granted stays where it is, and as it lies.
     modules = [
-        module if device.type == "cpu" else copy.deepcopy(module).to(device)
+        copy.deepcopy(module).to(device).to(memory_format=torch.channels_last)
         for module in known.modules
     ]
     mean, std = (torch.tensor(v, device=device).view(1, -1, 1, 1) for v in (given.mean, given.std))
-    pixels = torch.randn(count, *given.shape, generator=rng).to(device).requires_grad_(True)
+    pixels = torch.randn(count, *given.shape, generator=rng).to(device)
+    pixels = pixels.contiguous(memory_format=torch.channels_last).requires_grad_(True)
     wanted = torch.zeros(count, dtype=torch.int64)
     if settings.classes and wish.classes is None:
         wanted = _classes(modules, mean.expand(1, *given.shape), count, rng)
@@ -169,7 +170,7 @@ def synthesise(
         "mean_error": [round(a, 4) for a, _ in errors],
         "variance_error": [round(b, 4) for _, b in errors],
     }
-    return Batch(images.cpu(), wanted, facts)
+    return Batch(images.cpu().contiguous(), wanted, facts)
 
 
 @torch.no_grad()

@@ -3,8 +3,8 @@
 The rival writes the three losses down as they are: each runs the frozen target from the images on,
 and the layer's loss its inverse, while what the chain of inverses gives is computed once for the
 other two. Both make the same number of steps on the same network and images, in turns, depth after
-depth. Ours has the target's features from one run on all images, and one pass through the inverses
-for all three losses.
+depth. Ours has the target's features from one run on all images, one pass through the inverses for
+all three losses, and the frozen target folded: batch norms in the convolutions, branches merged.
 
 Both train inverses whose weights lie channels last. On a GPU ours runs in bfloat16, as `fit` does,
 and the rival in FP32: that is part of what is compared there.

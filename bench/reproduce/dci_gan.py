@@ -77,9 +77,9 @@ CONFIGS: Mapping[Scale, Config] = {
         size=32,
         dataset="photo-patches",
         train=2000,
-        gan=GanRecipe(width=32, epochs=30, rounds=2),
+        gan=GanRecipe(width=32, epochs=24, rounds=2),
         latents=2048,
-        schooling=Schooling(10, 1e-3, 10, 3e-4, 64, 1.0, 1.0, 1.0, True),
+        schooling=Schooling(4, 1e-3, 8, 3e-4, 64, 1.0, 1.0, 1.0, True),
         victims=256,
     ),
     "paper": Config(

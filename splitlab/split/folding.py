@@ -1,4 +1,6 @@
-"""Fold BatchNorm into the convolution before it, in every torch.fx graph inside a module."""
+"""Fold BatchNorm into the convolution before it, in every torch.fx graph inside a module, and merge
+parallel convolutions.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,8 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from splitlab.split.branches import merge_branches
+
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -15,11 +19,13 @@ NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 def fold_batch_norm(module: nn.Module) -> nn.Module:
     """Change `module` (in eval mode) in place and return it; without a graph it stays as it is.
 
-    A pair is folded where the convolution feeds nothing but the norm and both are called once.
+    A pair is folded where the convolution feeds nothing but the norm and both are called once;
+    then branches are merged as `merge_branches` says.
     """
     for part in list(module.modules()):
         if isinstance(part, torch.fx.GraphModule):
             _fold_graph(part)
+            merge_branches(part)
     return module
 
 
