@@ -1,19 +1,13 @@
 """A link that is not there: messages wait as long as they would on it, in order, each way.
 
-Each way is a queue with a rate and a delay: a message leaves when those before it have left and its
-own bytes are through, and arrives half a round trip later. Many small ones overlap as they do on a
-wire. What TCP does at the start of a connection is not simulated; a connection is kept.
-
-Loss (Mathis et al. 1997): a stream that loses a share p of its packets of M bytes carries at most
-M / rtt * sqrt(3/2) / sqrt(p). A message whose last packets are lost waits for TCP's timer besides.
+Many small ones overlap as they do on a wire. What TCP does at the start of a connection is not
+simulated; a connection is kept.
 """
 
 from __future__ import annotations
 
 import heapq
 import itertools
-import math
-import random
 import threading
 import time
 from collections.abc import Callable
@@ -23,44 +17,8 @@ from typing import Any
 
 import grpc
 
+from edge_client.one_way import OneWay
 from splitlab.contracts.link import Link
-
-SEGMENT = 1448  # bytes of a message in one packet
-PACKET = 1514  # bytes of that packet on an Ethernet
-SMALLEST_TIMER = 0.2  # seconds; Linux's least retransmission timeout
-LAST_PACKETS = 3  # lost without three packets behind them, TCP notices by its timer alone
-
-
-class OneWay:
-    """One direction.
-
-    Args:
-        rate: bits a second.
-        delay: seconds from the last bit's leaving to its arrival.
-        rtt: of the whole link, for what loss costs.
-        loss: share of packets.
-        seed: of the losses.
-    """
-
-    def __init__(self, rate: float, delay: float, rtt: float, loss: float, seed: int) -> None:
-        self._delay, self._loss, self._timer = delay, loss, max(SMALLEST_TIMER, 2 * rtt)
-        most = SEGMENT * 8 / max(rtt, 1e-4) * math.sqrt(1.5 / loss) if loss else math.inf
-        self._rate = min(rate, most)
-        self._draw = random.Random(seed)
-        self._free = 0.0
-
-    def arrival(self, size: int, now: float) -> float:
-        """When a message of `size` bytes that is sent `now` is there, in seconds of that clock."""
-        packets = max(1, math.ceil(size / SEGMENT))
-        bits = 8 * (size + packets * (PACKET - SEGMENT)) / (1 - self._loss)
-        self._free = max(self._free, now) + bits / self._rate
-        late = self._timer if self._lost(min(packets, LAST_PACKETS)) else 0.0
-        return self._free + self._delay + late
-
-    def _lost(self, packets: int) -> bool:
-        return (
-            any(self._draw.random() < self._loss for _ in range(packets)) if self._loss else False
-        )
 
 
 class LinkTimeout(grpc.RpcError):
@@ -106,8 +64,8 @@ class SimulatedLink:
 
     def __init__(self, link: Link, send: Callable[[bytes, float], Any], deadline: float) -> None:
         self._send, self._deadline = send, deadline
-        self._up = OneWay(link.up, link.rtt / 2, link.rtt, link.loss, 1)
-        self._down = OneWay(link.down, link.rtt / 2, link.rtt, link.loss, 2)
+        self._up = OneWay(link.up, link.rtt, link.loss, 1)
+        self._down = OneWay(link.down, link.rtt, link.loss, 2)
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers, self._changed, self._closed = itertools.count(), threading.Condition(), False
         self._thread = threading.Thread(target=self._run, name="link", daemon=True)

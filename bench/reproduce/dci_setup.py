@@ -94,7 +94,7 @@ OPTIONS: Mapping[Scale, Mapping[str, Mapping[str, Any]]] = {
     },
 }
 CEILING: Mapping[Scale, Mapping[str, Any]] = {
-    "quick": {"batch_size": 32, "epochs": 36},
+    "quick": {"batch_size": 32, "epochs": 24},
     "paper": {"preset": "he2019"},
 }
 """Of a decoder on real pairs, which overfits later than one on synthetic ones."""

@@ -93,7 +93,7 @@ def table2(scale: Scale) -> Experiment:
         methods = _methods(scale, depth)
         for attack, label in methods:
             add(data_free(scale, place, attack), f"block {depth}: {label}", "data-free", attack)
-        if methods == METHODS:
+        if scale == "paper":
             with_feature = data_free(scale, place, "di", name="di-feature", options=FEATURE)
             add(with_feature, f"block {depth}: DI with the feature's loss", "data-free, the lab's")
         add(on_real(scale, place, made.images), f"block {depth}: DCI on real images", "real")

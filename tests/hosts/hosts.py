@@ -10,11 +10,13 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
 
 from deployments import Process, environment
 
+RELAY = Path(__file__).with_name("packet_relay.py")
 NUMBERS = itertools.count(1)
 
 
@@ -37,9 +39,17 @@ def ip(*words: str) -> None:
 
 
 class Hosts:
-    """`server` at 10.77.0.1 and `client` at 10.77.0.2; gone when the block is left."""
+    """`server` at 10.77.0.1 and `client` at 10.77.0.2; gone when the block is left.
+
+    Args:
+        relay: seconds there and back, bits a second to the server and to the client, and share of
+            packets lost each way, of a `packet_relay.py` in place of the kernel's own cable.
+    """
 
     server, client = "10.77.0.1", "10.77.0.2"
+
+    def __init__(self, relay: tuple[float, float, float, float] | None = None) -> None:
+        self._relayed, self._relay = relay, None
 
     def __enter__(self) -> Hosts:
         mark = f"{os.getpid() % 10000}{next(NUMBERS)}"
@@ -48,12 +58,25 @@ class Hosts:
         for name in self._names.values():
             ip("netns", "add", name)
         server, client = self._cables["server"], self._cables["client"]
-        ip("link", "add", server, "type", "veth", "peer", "name", client)
+        if self._relayed is None:
+            ip("link", "add", server, "type", "veth", "peer", "name", client)
+        else:
+            numbers = map(str, (*self._relayed, 7))
+            self._relay = subprocess.Popen(
+                [sys.executable, str(RELAY), server, client, *numbers],
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            assert self._relay.stdout.readline() == "ready\n"
         for role, address in (("server", self.server), ("client", self.client)):
             ip("link", "set", self._cables[role], "netns", self._names[role])
             self._inside(role, "address", "add", f"{address}/24", "dev", self._cables[role])
             self._inside(role, "link", "set", "lo", "up")
         self.restore()
+        if self._relay is not None:
+            for role, cable in self._cables.items():  # whatever this machine's own choice is
+                route = ("10.77.0.0/24", "dev", cable, "congctl", "cubic")
+                self._inside(role, "route", "change", *route)
         return self
 
     def __exit__(
@@ -62,6 +85,9 @@ class Hosts:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._relay is not None:
+            self._relay.kill()
+            self._relay.communicate()
         for name in self._names.values():
             subprocess.run(["ip", "netns", "delete", name], check=False)
 

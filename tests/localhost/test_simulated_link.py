@@ -10,7 +10,7 @@ from halves import Client, images
 
 from cloud_server.server import CloudServer
 from edge_client.client import EdgeClient
-from edge_client.simulated_link import PACKET, SEGMENT, OneWay
+from edge_client.one_way import PACKET, SEGMENT, OneWay
 from splitlab.contracts.link import LINKS, Link, parse_link
 from splitlab.errors import BadInput, ServerUnavailable
 
@@ -18,7 +18,7 @@ Serve = Callable[..., CloudServer]
 
 
 def test_a_message_takes_its_bytes_and_half_a_round_trip() -> None:
-    way = OneWay(1e6, 0.02, 0.04, 0.0, 1)
+    way = OneWay(1e6, 0.04, 0.0, 1)
     bits = 8 * 10 * PACKET
     assert way.arrival(10 * SEGMENT, 100.0) == pytest.approx(100.02 + bits / 1e6)
     # sent at the same time: it leaves behind the first, and arrives as much later
@@ -26,15 +26,35 @@ def test_a_message_takes_its_bytes_and_half_a_round_trip() -> None:
     assert way.arrival(1, 200.0) == pytest.approx(200.02 + 8 * (1 + PACKET - SEGMENT) / 1e6)
 
 
-def test_loss_slows_a_stream_and_costs_a_timer_now_and_then() -> None:
-    calm, lossy = OneWay(1e9, 0.02, 0.04, 0.0, 1), OneWay(1e9, 0.02, 0.04, 0.01, 1)
-    assert lossy.arrival(10_000_000, 0.0) > 5 * calm.arrival(10_000_000, 0.0)
-    most = SEGMENT * 8 / 0.04 * (1.5 / 0.01) ** 0.5
-    assert lossy._rate == pytest.approx(most)
-    way = OneWay(1e9, 0.02, 0.04, 0.1, 2)
-    late = [way.arrival(100, 10.0 * n) - 10.0 * n for n in range(400)]
-    share = sum(value > 0.2 for value in late) / len(late)
-    assert 0.05 < share < 0.15  # one packet each: a tenth of them is lost
+@pytest.mark.parametrize("rtt", [0.01, 0.1])
+@pytest.mark.parametrize("loss", [0.001, 0.01])
+def test_a_long_stream_is_as_fast_as_mathis_says(rtt: float, loss: float) -> None:
+    """M / rtt * sqrt(3 / 2p) (Mathis et al. 1997), for a stream that loss alone holds back."""
+    packets = 50_000
+    seconds = OneWay(1e9, rtt, loss, 1).arrival(packets * SEGMENT, 0.0)
+    wanted = SEGMENT * 8 / rtt * (1.5 / loss) ** 0.5
+    assert packets * SEGMENT * 8 / seconds == pytest.approx(wanted, rel=0.25)
+
+
+def test_a_lone_packet_that_is_lost_waits_for_the_timer() -> None:
+    way = OneWay(1e9, 0.04, 0.1, 2)
+    late = [way.arrival(100, 10.0 * n) - 10.0 * n - 0.02 for n in range(2000)]
+    assert sum(value > 0.001 for value in late) / len(late) == pytest.approx(0.1, abs=0.03)
+    once = [value for value in late if 0.001 < value < 0.3]
+    assert once == pytest.approx([0.24] * len(once), abs=1e-4)
+
+
+def test_the_first_window_leaves_at_once_and_the_rest_a_round_trip_later() -> None:
+    hardly = 1e-12
+    within = [OneWay(1e12, 0.04, hardly, 1).arrival(n * SEGMENT, 0.0) for n in (1, 10, 11, 30, 31)]
+    assert within == pytest.approx([0.02, 0.02, 0.06, 0.06, 0.1], abs=1e-5)
+
+
+def test_a_stream_that_was_silent_starts_again_with_its_first_window() -> None:
+    way = OneWay(1e12, 0.04, 1e-12, 1)
+    grown = way.arrival(1000 * SEGMENT, 0.0)
+    assert way.arrival(30 * SEGMENT, grown) == pytest.approx(grown + 0.02, abs=1e-4)
+    assert way.arrival(30 * SEGMENT, grown + 9) == pytest.approx(grown + 9.06, abs=1e-4)
 
 
 def test_a_client_behind_a_link_waits_and_answers_the_same(serve: Serve) -> None:
