@@ -18,7 +18,8 @@ from splitlab.errors import BadInput
 class BatchNormGap:
     """Listens to every `BatchNorm2d` of some modules; use as a context manager.
 
-    A batch norm that is run several times in one forward pass counts with its last.
+    A batch norm that is run several times in one forward pass counts with its last; one that is
+    not run, as those of auxiliary classifiers are not in eval mode, does not count.
 
     Args:
         modules: in the order of the forward pass, in eval mode.
@@ -40,7 +41,7 @@ class BatchNormGap:
                 "is nothing to make images from; take an attack that needs none, such as rmle, or "
                 "one that learns on images of your own, such as decoder"
             )
-        self._seen: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+        self._seen: dict[nn.BatchNorm2d, tuple[Tensor, Tensor]] = {}
         self._hooks: list[Any] = []
 
     def __len__(self) -> int:
@@ -59,18 +60,17 @@ class BatchNormGap:
         for hook in self._hooks:
             hook.remove()
 
-    def _listen(self, norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def _listen(self, norm: nn.BatchNorm2d, inputs: tuple[Tensor, ...]) -> None:
         self._seen[norm] = _Moments.apply(inputs[0])
 
     def loss(self, first: float = 1.0) -> Tensor:
         """|mean - remembered|_2 + |variance - remembered|_2, summed over the batch norms.
 
         Args:
-            first: weight of the first batch norm; 1 for the others.
+            first: weight of the batch norm that was run first; 1 for the others.
         """
         total: Tensor = torch.zeros(())
-        for number, norm in enumerate(self._norms):
-            mean, variance = self._seen[norm]
+        for number, (norm, (mean, variance)) in enumerate(self._seen.items()):
             apart = (mean - _remembered(norm.running_mean)).norm() + (
                 variance - _remembered(norm.running_var)
             ).norm()
@@ -82,8 +82,7 @@ class BatchNormGap:
         """Of each batch norm: distance of the means in units of the remembered standard deviation,
         root mean square over the channels; and of the variances, in shares of them."""
         found = []
-        for norm in self._norms:
-            mean, variance = self._seen[norm]
+        for norm, (mean, variance) in self._seen.items():
             known, spread = _remembered(norm.running_mean), _remembered(norm.running_var)
             means = (mean - known).square().mean() / spread.mean().clamp_min(1e-12)
             variances = (variance - spread).norm() / spread.norm().clamp_min(1e-12)

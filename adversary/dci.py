@@ -227,7 +227,9 @@ class DCI(Attack):
             return load_images(folder, known.input.size, self.images).images
         batch = settings.batch_size
         count = -(-self.images // batch)
-        work = (progress or Silent()).task("synthesis", count * batch * settings.steps)
+        work = (progress or Silent()).task(
+            "synthesis", count * batch * (settings.half_steps + settings.steps)
+        )
         made = [
             synthesise(known, settings, seed=seed, number=number, device=place, work=work).images
             for number in range(count)

@@ -60,23 +60,24 @@ class Lessons:
         made = cls(blocks, inputs, prepare, unspoilt, None)
         if 4 * numbers * len(inputs) > most:
             return made
-        parts = [made._run(part) for part in inputs.split(PIECE)]
+        parts = [made._run(part, len(blocks)) for part in inputs.split(PIECE)]
         kept = [torch.cat(level) for level in zip(*parts, strict=True)]
         return cls(blocks, inputs, prepare, unspoilt, kept)
 
     def __len__(self) -> int:
         return len(self.inputs)
 
-    def levels(self, rows: Tensor) -> list[Tensor]:
-        """u_0 to u_L of some inputs, [B, ...] each."""
+    def levels(self, rows: Tensor, last: int | None = None) -> list[Tensor]:
+        """u_0 to u_last of some inputs, [B, ...] each; to u_L by default."""
+        last = len(self.blocks) if last is None else last
         if self.kept is not None:
-            return [level[rows] for level in self.kept]
-        return self._run(self.inputs[rows])
+            return [level[rows] for level in self.kept[: last + 1]]
+        return self._run(self.inputs[rows], last)
 
     @torch.no_grad()
-    def _run(self, inputs: Tensor) -> list[Tensor]:
+    def _run(self, inputs: Tensor, last: int) -> list[Tensor]:
         found = [self.prepare(inputs)]
-        for block in self.blocks:
+        for block in self.blocks[:last]:
             found.append(block.module(found[-1]))
         return found
 

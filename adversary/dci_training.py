@@ -177,9 +177,10 @@ def _phase(
     batches = -(-len(lessons) // schooling.batch_size)
     schedule = CosineAnnealingLR(optimizer, max(1, epochs * batches))
     draw = torch.Generator()
+    deepest = len(lessons.blocks) if schooling.cycle and schooling.whole_cycle else k
 
     def step(_state: State, batch: Batch) -> dict[str, Loss]:
-        levels = lessons.levels(batch.indices)
+        levels = lessons.levels(batch.indices, deepest)
         seen = lessons.spoil(levels[k], draw) if last else levels[k]
         return {"net": losses(inverses, lessons.blocks, levels, seen, schooling)}
 

@@ -130,3 +130,21 @@ def invert(
         progress=progress,
     )
     return nn.Sequential(*reversed(inverses)).eval(), told
+
+
+@torch.inference_mode()
+def errors_by_depth(net: SNGANGenerator, inverse: nn.Module, latents: Tensor) -> list[float]:
+    """mean |z - z'| where z' is found from u_k, the true output of block k; of k = 1, 2, ...
+
+    Args:
+        inverse: as `invert` returns it: the inverse of the last block first.
+        latents: z [N, 128].
+    """
+    steps = list(inverse.children())
+    value, found = latents, []
+    for k, block in enumerate(net.parts(), 1):
+        value = again = block(value)
+        for step in steps[len(steps) - k :]:
+            again = step(again)
+        found.append(float((again - latents).abs().mean()))
+    return found

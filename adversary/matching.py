@@ -94,21 +94,28 @@ def match_features(
     mean, std = (torch.tensor(v, device=device).view(-1, 1, 1) for v in (given.mean, given.std))
     low, high = (0 - mean) / std, (1 - mean) / std
     start = START * torch.randn(given.shape, generator=rng).to(device)
-    rows = [start.clone().requires_grad_() for _ in settings]
+    # One tensor for each learning rate: Adam works element by element, and once a step on each.
+    rates = sorted({s.learning_rate for s in settings})
+    of = [[n for n, s in enumerate(settings) if s.learning_rate == rate] for rate in rates]
+    place = torch.tensor([n for rows in of for n in rows], device=device).argsort()
+    leaves = [start.repeat(len(rows), 1, 1, 1).requires_grad_() for rows in of]
     optimizer = torch.optim.Adam(
-        [{"params": [row], "lr": s.learning_rate} for row, s in zip(rows, settings, strict=True)],
+        [{"params": [leaf], "lr": rate} for leaf, rate in zip(leaves, rates, strict=True)],
         eps=1e-3,
         amsgrad=True,
     )
+    boxes = [
+        torch.tensor([settings[n].box for n in rows], device=device)[:, None, None, None]
+        for rows in of
+    ]
     tv, l2 = (torch.tensor([getattr(s, k) for s in settings], device=device) for k in ("tv", "l2"))
     weight = torch.ones_like(target) if counts is None else counts
     per_image = unit * weight.flatten(1).sum(1).clamp_min(1)
     steps = settings[0].steps
-    boxed = [row for row, s in zip(rows, settings, strict=True) if s.box]
-    earlier = losses = torch.zeros(len(rows), device=device)
-    blind = torch.zeros(len(rows), dtype=torch.bool, device=device)
+    earlier = losses = torch.zeros(len(settings), device=device)
+    blind = torch.zeros(len(settings), dtype=torch.bool, device=device)
     for step in range(steps):
-        pixels = torch.stack(rows)
+        pixels = torch.cat(leaves)[place] if len(leaves) > 1 else leaves[0]
         error = (head(pixels * std + mean) - target).square() * weight
         losses = error.flatten(1).sum(1) / per_image
         if step == 0:
@@ -121,11 +128,11 @@ def match_features(
         total.sum().backward()
         optimizer.step()
         with torch.no_grad():
-            for row in boxed:
-                row.copy_(torch.minimum(torch.maximum(row, low), high))
+            for leaf, box in zip(leaves, boxes, strict=True):
+                leaf.copy_(torch.where(box, leaf.clamp(low, high), leaf))
         if advance is not None:
-            advance(len(rows))
+            advance(len(settings))
     before = float(earlier.mean())
     fall = 1 - float(losses.detach().mean()) / before if before > 0 and steps >= 10 else 0.0
-    images = (torch.stack(rows).detach() * std + mean).clamp(0, 1)
+    images = (torch.cat(leaves)[place].detach() * std + mean).clamp(0, 1)
     return Match(images, losses.detach(), fall, blind)

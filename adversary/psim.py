@@ -127,7 +127,7 @@ class PSiM(Attack):
         images = lessons.images[rows].float() / 255
         kept = lessons.features[rows] if lessons.features is not None else None
         seen = lessons.seen(images, kept, draw)
-        found = _losses(net(seen), images, seen, head, judge)
+        found = _losses(net(seen), images, _clean(lessons, kept), seen, head, judge)
         weights = (self.pixels, self.features, self.fooling)
         shares = [w / max(float(loss), 1e-12) for w, loss in zip(weights, found, strict=True)]
         return shares[0], shares[1], shares[2]
@@ -154,7 +154,7 @@ class _Game:
         wrong = wrong + F.softplus(judge(made.detach(), seen)).mean()
 
         def generator() -> Tensor:
-            terms = _losses(made, batch.images, seen, self.head, judge)
+            terms = _losses(made, batch.images, _clean(self.lessons, kept), seen, self.head, judge)
             return torch.stack([w * t for w, t in zip(self.weights, terms, strict=True)]).sum()
 
         with torch.no_grad():
@@ -163,14 +163,30 @@ class _Game:
         return {"net": generator} if tired else {"judge": wrong, "net": generator}
 
 
+def _clean(lessons: Lessons, features: Tensor | None) -> Tensor | None:
+    """What was kept, if the head made it; answers to queries hold the defence already."""
+    return features if lessons.head is not None else None
+
+
 def _losses(
-    made: Tensor, images: Tensor, seen: Tensor, head: nn.Module, judge: nn.Module
+    made: Tensor,
+    images: Tensor,
+    features: Tensor | None,
+    seen: Tensor,
+    head: nn.Module,
+    judge: nn.Module,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Of the generator: pixels, features, and how well the discriminator sees through it."""
-    with torch.no_grad():
-        wanted = head(images)
+    """Of the generator: pixels, features, and how well the discriminator sees through it.
+
+    Args:
+        features: of `images`, as the head gives them; None where they are not kept.
+        seen: what the wire shows of them.
+    """
+    if features is None:
+        with torch.no_grad():
+            features = head(images)
     return (
         F.mse_loss(made, images),
-        F.mse_loss(head(made), wanted),
+        F.mse_loss(head(made), features),
         F.softplus(-judge(made, seen)).mean(),
     )

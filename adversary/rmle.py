@@ -89,6 +89,7 @@ class RMLE(Attack):
         head: nn.Module = threat.need("head", f"attack {self.name!r}")
         # A copy with its batch norms folded in: the same function at two thirds of the time.
         head = fold_batch_norm(copy.deepcopy(head)).to(place)
+        head = head.to(memory_format=torch.channels_last)
         draw = torch.Generator().manual_seed(seed_of(rng))
         sure, lossy = certain(threat), loses_elements(threat)
 

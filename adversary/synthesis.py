@@ -134,7 +134,8 @@ def synthesise(
         wanted = _classes(modules, mean.expand(1, *given.shape), count, rng)
     elif wish.classes is not None:
         wanted = wish.classes.cpu()
-    told: list[float] = []
+    told: list[Tensor] = []
+    targets = wanted.to(device)
     with BatchNormGap(modules) if settings.statistics else nullcontext() as gap:
         for half, steps in ((True, settings.half_steps), (False, settings.steps)):
             optimizer = torch.optim.Adam([pixels], betas=(settings.beta1, settings.beta2), eps=1e-8)
@@ -149,14 +150,13 @@ def synthesise(
                 if gap is not None:
                     loss = loss + settings.statistics * gap.loss(settings.first)
                 if settings.classes:
-                    targets = wanted.to(device)
                     loss = loss + settings.classes * F.cross_entropy(answer, targets)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 optimizer.step()
                 if settings.clip:
                     pixels.data.copy_(((pixels.data * std + mean).clamp(0, 1) - mean) / std)
-                told.append(float(loss.detach()))
+                told = [*told[:1], loss.detach()]
                 if work is not None:
                     work.advance(count, told[-1])
         with torch.no_grad():
@@ -166,7 +166,7 @@ def synthesise(
                 answer = module(answer)
             errors = gap.errors() if gap is not None else []
     facts = {
-        "objective": [round(told[0], 6), round(told[-1], 6)],
+        "objective": [round(float(told[0]), 6), round(float(told[-1]), 6)],
         "mean_error": [round(a, 4) for a, _ in errors],
         "variance_error": [round(b, 4) for _, b in errors],
     }

@@ -75,7 +75,7 @@ def _figure9(scale: Scale, target: Target = OWN) -> Experiment:
     rows: list[Row] = []
 
     def attacked(place: Place, label: str, who: str, knows: frozenset[str]) -> None:
-        one = data_free(scale, place, "dci", name=who, options={"cycle_to": "k"})
+        one = data_free(scale, place, "dci", name=who)
         measurements.append(replace(one, knows=knows))
         rows.append(Row(one.key, label, f"DCI, {who}", (one.key,)))
 

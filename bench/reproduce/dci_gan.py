@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from adversary.dci_training import Schooling
-from adversary.gan_inversion import invert
+from adversary.gan_inversion import errors_by_depth, invert
 from bench.grids import rows_png
 from bench.reproduce.dci_gan_page import SHARES, claims, drawn, write_page
 from bench.reproduce.dci_setup import SOURCE
@@ -78,8 +78,8 @@ CONFIGS: Mapping[Scale, Config] = {
         dataset="photo-patches",
         train=2000,
         gan=GanRecipe(width=32, epochs=24, rounds=2),
-        latents=2048,
-        schooling=Schooling(4, 1e-3, 8, 3e-4, 64, 1.0, 1.0, 1.0, True),
+        latents=8192,
+        schooling=Schooling(1, 1e-3, 3, 3e-4, 64, 1.0, 1.0, 1.0, True),
         victims=256,
     ),
     "paper": Config(
@@ -246,6 +246,7 @@ def _measured(
         "floor_ssim": _mean(base["ssim"]),
         "latent_error": float((recovered - z).abs().mean()),
         "latent_error_of_zero": float(z.abs().mean()),
+        "latent_error_by_depth": errors_by_depth(net, inverse, z.to(place)),
         "latent_mean": float(spread.mean()),
         "latent_variance": float(spread.var()),
         "latent_ks": float(kstest(spread.numpy(), "norm").statistic),

@@ -53,6 +53,12 @@ def claims(rows: list[dict[str, Any]]) -> list[str]:
         ),
     ):
         said.append(f"{text}: {'holds' if holds else 'does not hold'} ({numbers})")
+    for row in rows:
+        errors = ", ".join(f"{error:.2f}" for error in row["latent_error_by_depth"])
+        said.append(
+            f"Seed {row['seed']}: mean |z - z'| where z' is found from the true output of part "
+            f"1, 2, ... of the generator: {errors}"
+        )
     return said
 
 

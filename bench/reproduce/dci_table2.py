@@ -26,7 +26,9 @@ from bench.reproduce.experiment import (
     Measurement,
     Row,
     Scale,
+    Skipped,
 )
+from bench.reproduce.perceived import lpips_orders
 from bench.reproduce.run import Framed
 from splitlab.record import Record
 
@@ -156,27 +158,53 @@ def _costs(found: Found, scale: Scale) -> list[ExtraTable]:
     for depth in DEPTHS[scale]:
         for attack, label in _methods(scale, depth):
             key = f"{at(scale, depth).name}/{attack}"
-            made = [r for own in found.values() if isinstance(r := own.get(key), Record)]
-            if made:
+            pairs = [(r, own) for own in found.values() if isinstance(r := own.get(key), Record)]
+            if pairs:
+                made = [record for record, _ in pairs]
+                learned = [_learned(record, own, attack, scale) for record, own in pairs]
                 count = f"{updates(scale, attack, depth):,}"
-                lines.append((str(depth), label, *_line(made, count), *_paper(attack)))
+                lines.append((str(depth), label, *_line(made, learned, count), *_paper(attack)))
+    orders = [
+        (
+            f"DCI is nearer to the image than {label} (block {depth})",
+            f"{at(scale, depth).name}/dci",
+            f"{at(scale, depth).name}/{attack}",
+        )
+        for depth in DEPTHS[scale]
+        for attack, label in _methods(scale, depth)
+        if attack != "dci"
+    ]
     note = (
         "Updates are steps of what reconstructs; of GMI's critic there are five times as many. "
-        "Learning is done once, before any capture, and "
-        "without the making of synthetic images, which all methods share; four images is the time "
-        "to reconstruct, divided by the victims and taken four times. One attack of DCI, PSiM or a "
+        "Learning is done once, before any capture, with all blocks up to the place and without "
+        "the making of synthetic images, which all methods share; four images is the time to "
+        "reconstruct, divided by the victims and taken four times. One attack of DCI, PSiM or a "
         "decoder is one forward pass; the others search for every image. The paper's times are a "
         "V100's."
     )
-    return [ExtraTable("Quality and time, as the paper has them", COLUMNS, tuple(lines), note)]
+    costs = ExtraTable("Quality and time, as the paper has them", COLUMNS, tuple(lines), note)
+    return [costs, *lpips_orders(found, orders)]
 
 
-def _line(records: Sequence[Record], count: str) -> tuple[str, ...]:
+def _line(records: Sequence[Record], learned: Sequence[float], count: str) -> tuple[str, ...]:
     leaks = [_mean([_value(r, name) for r in records]) for name in LEAKS]
-    learning = _mean([r.effort["fit_seconds"] for r in records])
+    learning = _mean(learned)
     each = _mean([4 * r.effort["reconstruct_seconds"] / r.effort["images"] for r in records])
     texts = [_text(leak, digits) for leak, digits in zip(leaks, (4, 3, 3, 2, 3), strict=True)]
     return (*texts, count, _text(learning, 1), f"{each:.2g}")
+
+
+def _learned(
+    record: Record, own: Mapping[str, Record | Skipped], attack: str, scale: Scale
+) -> float:
+    """Seconds; with those of the shallower place whose inverses this one began with."""
+    spent = record.effort["fit_seconds"]
+    kept = int(record.attack_facts.get("from_shelf", 0))
+    for depth in DEPTHS[scale]:
+        before = own.get(f"{at(scale, depth).name}/{attack}")
+        if kept and depth == kept and isinstance(before, Record):
+            spent += before.effort["fit_seconds"]
+    return spent
 
 
 def _value(record: Record, name: str) -> float:

@@ -33,6 +33,33 @@ def lpips_tables(
     return [ExtraTable("As an eye would see it", columns, tuple(lines), NOTE)]
 
 
+def lpips_orders(found: Found, pairs: Sequence[tuple[str, str, str]]) -> list[ExtraTable]:
+    """Directions by what an eye would see, which no claim judges: means over seeds.
+
+    Args:
+        pairs: (label, key of what should be nearer to the image, key of the other).
+    """
+    lines = []
+    for label, key, than in pairs:
+        both = [(o[key], o[than]) for o in found.values() if key in o and than in o]
+        made = [(a, b) for a, b in both if isinstance(a, Record) and isinstance(b, Record)]
+        for backbone in BACKBONES if made else ():
+            metric = f"lpips_{backbone}"
+            ours, others = (_mean([pair[side] for pair in made], metric) for side in (0, 1))
+            if "n/a" in (ours, others):
+                continue
+            nearer = sum(_number(a, metric) < _number(b, metric) for a, b in made)
+            lines.append((label, backbone, ours, others, f"{nearer} of {len(made)} seeds"))
+    columns = ("direction", "backbone", "LPIPS", "of the other", "holds in")
+    return [ExtraTable("Directions by LPIPS", columns, tuple(lines))] if lines else []
+
+
+def _number(record: Record, metric: str) -> float:
+    mean = record.leakage[metric].mean
+    assert mean is not None  # such pairs were left out
+    return mean
+
+
 def _mean(records: Sequence[Record], metric: str) -> str:
     values = [
         mean

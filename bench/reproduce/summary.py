@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
-from bench.reproduce.claims import Judged, Value, judge
+from bench.reproduce.claims import TOO_SMALL, Judged, Value, judge
 from bench.reproduce.costs import cost_table
 from bench.reproduce.experiment import (
     Experiment,
@@ -147,7 +147,7 @@ def summarise(experiment: Experiment, found: Found) -> Summary:
         tuple(judged),
         tuple(tables),
         experiment.figure(found) if experiment.figure is not None and records else "",
-        tuple(_doubts(found)),
+        (*_doubts(found), *_over_ceiling(experiment, rows, found)),
         dict(records[0].environment) if records else {},
     )
 
@@ -250,6 +250,28 @@ def _doubts(found: Found) -> list[str]:
         for doubt in doubts(records) if records else []:
             by_text.setdefault(doubt, []).append(seed)
     return [f"seed {', '.join(map(str, seeds))}: {text}" for text, seeds in by_text.items()]
+
+
+def _over_ceiling(experiment: Experiment, rows: Sequence[RowSummary], found: Found) -> list[str]:
+    """Rows that read more than the decoder with queries does, which is no ceiling to them."""
+    asked = {m.key for m in experiment.measurements if "observe" in m.knows}
+    told = []
+    for row in rows:
+        for metric in ("psnr", "ssim"):
+            over = []
+            for seed, own in found.items():
+                one = pick(row.row, own)
+                if isinstance(one, Skipped) or asked & set(row.row.of):
+                    continue
+                value = _bounded(_value(one, metric, None), one, metric, experiment, own)
+                if isinstance(value, Value) and value.ceiling is not None:
+                    over += [seed] if value.value > value.ceiling + TOO_SMALL[metric] else []
+            if over:
+                told.append(
+                    f"seed {', '.join(map(str, over))}: {row.row.label} is above its ceiling in "
+                    f"{metric.upper()}; the decoder with queries is no bound there"
+                )
+    return told
 
 
 def _jsoned(spreads: Mapping[Metric, Spread | None]) -> dict[str, Any]:

@@ -40,16 +40,18 @@ def merge_branches(part: GraphModule) -> bool:
     """
     changed = False
     for node in list(part.graph.nodes):
-        if node.target not in SUMS or len(node.args) != 2 or node.kwargs:
+        if node.op not in ("call_function", "call_method") or node.target not in SUMS:
             continue
-        found = [_branch(part, given) for given in node.args]
-        if found[0] is None or found[1] is None or not _alike(found[0], found[1]):
+        if len(node.args) != 2 or node.kwargs:
+            continue
+        one, other = (_branch(part, given) for given in node.args)
+        if one is None or other is None or not _alike(one, other) or _changed(part, one.source):
             continue
         name = f"merged_{node.name}"
-        part.add_submodule(name, _convolution(found[0], found[1]))
+        part.add_submodule(name, _convolution(one, other))
         with part.graph.inserting_before(node):
-            one = part.graph.call_module(name, (found[0].source,))
-        node.replace_all_uses_with(one)
+            merged = part.graph.call_module(name, (one.source,))
+        node.replace_all_uses_with(merged)
         _erase(part, node)
         changed = True
     if changed:
@@ -61,7 +63,23 @@ def merge_branches(part: GraphModule) -> bool:
 
 def _alike(one: Branch, other: Branch) -> bool:
     same = one.source is other.source and one.stride == other.stride
-    return same and one.weight.shape[:2] == other.weight.shape[:2]
+    # Of two batch norms a convolution would be made that costs more than both.
+    worth = max(one.weight.shape[-1], other.weight.shape[-1]) > 1
+    return same and worth and one.weight.shape[:2] == other.weight.shape[:2]
+
+
+def _changed(part: GraphModule, source: Node) -> bool:
+    """Whether something changes the input in place, so that its readers' order counts."""
+    return any(_in_place(part, user) for user in source.users)
+
+
+def _in_place(part: GraphModule, user: Node) -> bool:
+    if user.op == "call_module":
+        return bool(getattr(part.get_submodule(str(user.target)), "inplace", False))
+    if user.target is operator.getitem:  # a view
+        return _changed(part, user)
+    name = getattr(user.target, "__name__", str(user.target))
+    return bool(user.kwargs.get("inplace")) or name.endswith("_")
 
 
 def _branch(part: GraphModule, node: Any) -> Branch | None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from adversary.dci_training import Schooling
-from adversary.gan_inversion import chain_of, inverse_of, invert
+from adversary.gan_inversion import chain_of, errors_by_depth, inverse_of, invert
 from splitlab.models.sngan import SNGANGenerator
 from splitlab.randomness import generator
 from splitlab.training.gan import GanRecipe, train_sngan
@@ -47,6 +47,19 @@ def test_a_finished_inversion_is_read_back(tmp_path: Path) -> None:
         again, nothing = invert(net, SHORT, latents=48, seed=1, device=CPU, folder=tmp_path)
         assert nothing == []
         assert torch.equal(again(net(z)), inverse(net(z)))
+
+
+def test_the_error_of_every_depth_is_of_the_inverses_up_to_it() -> None:
+    net = small()
+    inverse, _ = invert(net, SHORT, latents=48, seed=1, device=CPU)
+    z = torch.randn(8, 128, generator=generator(5))
+    errors = errors_by_depth(net, inverse, z)
+    with torch.no_grad():
+        whole = float((inverse(net(z)) - z).abs().mean())
+        first = float((inverse[-1](net.parts()[0](z)) - z).abs().mean())
+    assert len(errors) == 5
+    assert errors[-1] == pytest.approx(whole)
+    assert errors[0] == pytest.approx(first)
 
 
 @pytest.mark.slow

@@ -66,6 +66,25 @@ def test_the_gap_is_the_equations():
     assert float(gap.loss()) == pytest.approx(float(expected))
 
 
+def test_a_norm_that_is_not_run_does_not_count_and_the_first_is_the_first_that_ran():
+    late, aside, early = (nn.BatchNorm2d(1).eval() for _ in range(3))
+    with BatchNormGap([nn.ModuleList([late, aside, early])]) as gap:
+        early(torch.full((1, 1, 2, 2), 3.0))
+        late(torch.zeros(1, 1, 2, 2))
+    assert float(gap.loss(first=10)) == pytest.approx(10 * (3 + 1) + 1)
+    assert len(gap.errors()) == 2
+
+
+def test_the_slope_of_the_statistics_is_that_of_their_definition():
+    from adversary.batch_norm_gap import _Moments
+
+    value = torch.randn(3, 2, 4, 5, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(_Moments.apply, value)
+    mean, variance = _Moments.apply(value)
+    torch.testing.assert_close(mean, value.mean((0, 2, 3)))
+    torch.testing.assert_close(variance, value.var((0, 2, 3), correction=0))
+
+
 def test_images_that_the_norms_remember_have_no_gap():
     head, *_ = parts()
     with torch.no_grad(), BatchNormGap([head]) as gap:

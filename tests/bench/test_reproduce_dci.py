@@ -26,6 +26,7 @@ from bench.reproduce.dci_table2 import DEPTHS, METHODS, table2
 from bench.reproduce.experiment import Synthetic
 from bench.reproduce.levels import Curve, levels_figure
 from bench.reproduce.networks import Networks
+from bench.reproduce.perceived import lpips_orders
 from bench.reproduce.request import Request, Target
 from bench.reproduce.run import Framed, reproduce
 from splitlab.contracts import ArchSpec, InputSpec
@@ -63,6 +64,39 @@ def test_table_2_has_the_papers_columns_and_times():
     (row,) = table.rows
     assert row[:10] == ("5", "rMSE", "0.0800", "n/a", "n/a", "11.00", "0.500", "0", "1.0", "10")
     assert row[10:] == ("0.082", "1.082", "10.9", "210")
+
+
+def test_learning_counts_the_blocks_that_were_taken_from_a_shallower_place():
+    def dci(depth, seconds, shelf):
+        key = f"block-{depth}/dci"
+        record = made(key, place=f"block-{depth}", fit_seconds=seconds, images=8.0)
+        leakage = {**record.leakage, "mse": interval(0.1)}
+        leakage |= {"lpips_alex": none(), "lpips_squeeze": interval(0.3 + depth / 100)}
+        facts = {"from_shelf": shelf}
+        effort = {**record.effort, "reconstruct_seconds": 1.0}
+        changed = {"leakage": leakage, "attack_facts": facts, "effort": effort}
+        return key, record.model_copy(update=changed)
+
+    found = dict([dci(5, 40.0, 0), dci(8, 60.0, 5)])
+    table, *_ = table2.build("quick").extra({0: found})
+    assert [row[8] for row in table.rows] == ["40.0", "100.0"]
+    found = dict([dci(5, 40.0, 0), dci(8, 90.0, 0)])
+    table, *_ = table2.build("quick").extra({0: found})
+    assert [row[8] for row in table.rows] == ["40.0", "90.0"]
+
+
+def test_directions_are_told_by_lpips_too_where_there_are_weights():
+    def at(key, value, seed):
+        record = made(key, seed)
+        leakage = {"lpips_squeeze": interval(value), "lpips_alex": none()}
+        return record.model_copy(update={"leakage": {**record.leakage, **leakage}})
+
+    found = {
+        seed: {"a": at("a", 0.2, seed), "b": at("b", 0.3 - 0.2 * seed, seed)} for seed in (0, 1)
+    }
+    (table,) = lpips_orders(found, [("a is nearer", "a", "b"), ("lost", "a", "c")])
+    assert table.rows == (("a is nearer", "squeeze", "0.200", "0.200", "1 of 2 seeds"),)
+    assert lpips_orders({0: {}}, [("lost", "a", "c")]) == []
 
 
 def none():
@@ -216,10 +250,14 @@ def test_the_generators_verdicts_are_its_numbers():
         "floor_psnr": 12.0,
         "latent_error": 0.5,
         "latent_error_of_zero": 1.1,
+        "latent_error_by_depth": [0.01, 0.5],
     }
-    assert all(": holds (" in claim for claim in claims([row]))
+    row["seed"] = 0
+    *verdicts, depths = claims([row])
+    assert all(": holds (" in claim for claim in verdicts)
+    assert depths.endswith("0.01, 0.50")
     worse = {**row, "second_generation_psnr": 11.0, "latent_error": 1.2}
-    assert all("does not hold" in claim for claim in claims([row, worse]))
+    assert all("does not hold" in claim for claim in claims([row, worse])[:3])
     assert CONFIGS["paper"].gan.width == 1024
 
 

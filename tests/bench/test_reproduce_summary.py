@@ -88,6 +88,17 @@ def test_a_verdict_on_a_failed_attack_names_the_ceiling_of_its_deployment():
     assert "no proof of protection; its ceiling, a decoder with queries, is 25.00" in found.reason
 
 
+def test_a_row_above_its_ceiling_raises_a_doubt():
+    above = Row("head", "With the head", "white box", ("many/head",))
+    told = (Claim("it is there", "psnr", "head", "at least"),)
+    experiment = small(rows=(above, PAIR), claims=told)
+    summary = summarise(experiment, {0: records(0), 2: records(2)})
+    assert summary.doubts == (
+        "seed 0, 2: With the head is above its ceiling in PSNR; the decoder with queries is no "
+        "bound there",
+    )
+
+
 def test_a_row_that_was_skipped_in_every_seed_says_why():
     skipped = dict.fromkeys(records(0), Skipped("no data here"))
     summary = summarise(small(), {0: skipped})

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.fx import symbolic_trace
+from torch.fx import GraphModule, Tracer, symbolic_trace
 
 from splitlab.contracts import ArchSpec
 from splitlab.models import build
@@ -46,7 +47,7 @@ def test_a_repvgg_in_train_form_is_folded_to_one_convolution_a_block(end: str) -
     assert one.grad is not None
     assert other.grad is not None
     for found, right in ((given.detach(), wanted.detach()), (other.grad, one.grad)):
-        assert float((found - right).abs().max()) <= 1e-4 * float(right.abs().max())
+        assert float((found - right).abs().max()) <= 1e-5 * float(right.abs().max())
 
 
 class _Sum(nn.Module):
@@ -76,7 +77,7 @@ def test_kernels_strides_and_batch_norms_are_merged() -> None:
     assert _merged(_Sum(conv(4, 6, 3, 2, 1), conv(4, 6, 1), step=2))
     assert _merged(_Sum(conv(4, 6, 3, 3, 1), conv(4, 6, 1), step=3), even=True)
     assert _merged(_Sum(conv(4, 4, 3, 1, 1), nn.BatchNorm2d(4)))
-    assert _merged(_Sum(nn.BatchNorm2d(4, affine=False), nn.BatchNorm2d(4)))
+    assert _merged(_Sum(conv(4, 4, 3, 1, 1), nn.BatchNorm2d(4, affine=False)))
 
 
 def test_what_differs_otherwise_stays_as_it_is() -> None:
@@ -86,7 +87,58 @@ def test_what_differs_otherwise_stays_as_it_is() -> None:
     assert not _merged(_Sum(conv(4, 4, 3, 1, 1, padding_mode="reflect"), conv(4, 4, 1)))
     assert not _merged(_Sum(conv(4, 4, 3, 1, 1), conv(4, 4, 1), again=True))
     assert not _merged(_Sum(conv(4, 4, 2, 1, 0), conv(4, 4, 2, 1, 0)))
-    assert not _merged(_Sum(conv(4, 4, 1), nn.Sequential(nn.ReLU(), conv(4, 4, 1))))
+    assert not _merged(_Sum(conv(4, 4, 3, 1, 1), nn.Sequential(nn.ReLU(), conv(4, 4, 1))))
+    assert not _merged(_Sum(nn.BatchNorm2d(4), nn.BatchNorm2d(4)))  # cheaper as they are
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        nn.ReLU(inplace=True),
+        lambda x: x.relu_(),
+        lambda x: x[:, :, ::2].add_(1),
+    ],
+)
+def test_an_input_that_changes_between_its_readers_is_read_twice(change: Any) -> None:
+    class Changed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.other = nn.Conv2d(4, 4, 3, 1, 1), nn.Conv2d(4, 4, 1)
+            self.change = change
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = x * 2
+            left = self.one(x)
+            self.change(x)
+            return left + self.other(x)
+
+    assert not _merged(Changed())
+
+
+class add(nn.Module):  # noqa: N801
+    """A leaf of the name of an operation."""
+
+    def forward(self, left: Tensor, right: Tensor) -> Tensor:
+        return left * right
+
+
+def test_a_module_that_is_called_add_is_not_a_sum() -> None:
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.other, self.add = nn.Conv2d(4, 4, 3, 1, 1), nn.Conv2d(4, 4, 1), add()
+
+        def forward(self, x: Tensor) -> Tensor:
+            product: Tensor = self.add(self.one(x), self.other(x))
+            return product
+
+    net = Named().eval()
+
+    class Leaves(Tracer):
+        def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+            return isinstance(m, add) or super().is_leaf_module(m, module_qualified_name)
+
+    assert not merge_branches(GraphModule(net, Leaves().trace(net)))
 
 
 def test_branches_in_training_mode_stay() -> None:
