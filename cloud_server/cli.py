@@ -113,7 +113,7 @@ def serve(
         int, typer.Option(min=1, help="MiB of requests that arrive, wait or run; half for one host")
     ] = 512,
     patience: Annotated[
-        float, typer.Option(min=0.1, help="seconds within which a message must arrive")
+        float, typer.Option(min=0.1, help="seconds for a message to arrive, or a reply to be taken")
     ] = 60.0,
     max_wait: Annotated[
         float, typer.Option(min=0.1, help="seconds that a request may wait for the bodies")

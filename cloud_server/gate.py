@@ -1,4 +1,5 @@
-"""In front of every method: who may enter, and how long a message may take to arrive.
+"""In front of every method: who may enter, how long a message may take to arrive, and a reply to be
+taken.
 
 Every call is taken as a stream, which on the wire it is. gRPC's own unary handlers hold a thread
 until the message is there; who never sends it would hold it for ever.
@@ -30,7 +31,7 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[type-arg]
 
     def __init__(self, limits: Limits, largest: int, ended: Callable[[str, str], None]) -> None:
         self.admission = Admission(limits, largest)
-        self._ended = ended
+        self._limits, self._ended = limits, ended
         self._patience = Patience(limits.patience)
 
     def close(self) -> None:
@@ -52,10 +53,11 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[type-arg]
             except Exhausted as error:
                 self._ended(method, grpc.StatusCode.RESOURCE_EXHAUSTED.name)
                 context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
-            visit = _Visit(self._watched(messages, context, stay))
+            visit = _Visit(self._watched(messages, context, stay), stay)
 
             def leave() -> None:
                 stay.leave()
+                self._patience.remove(visit.writing)
                 self._ended(method, _code(context, visit.finished))
 
             if not context.add_callback(leave):
@@ -69,14 +71,26 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[type-arg]
             else:
                 answer = handler.unary_unary(_only(visit.messages, context), context)
             visit.finished = True
+            # gRPC writes it after this; the wait is over with the call, which may be by now.
+            stay = visit.stay
+            stay.hold(_size(answer))
+            visit.writing = self._patience.add(context)
+            if stay.left:
+                self._patience.remove(visit.writing)
             return answer
 
         def serve_many(messages: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
             visit = admitted(messages, context)
             if handler.request_streaming:
-                yield from handler.stream_stream(visit.messages, context)
+                replies = handler.stream_stream(visit.messages, context)
             else:
-                yield from handler.unary_stream(_only(visit.messages, context), context)
+                # Nothing more comes from this peer, so that only its end could be waited for.
+                replies = handler.unary_stream(_only(visit.messages, context), context)
+                visit.writing = self._patience.add(context, self._limits.seconds)
+            for reply in replies:
+                visit.stay.hold(_size(reply))
+                with self._patience.with_(context):  # gRPC comes back when it has written it
+                    yield reply
             visit.finished = True
 
         if handler.response_streaming:
@@ -93,8 +107,13 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[type-arg]
                 message = next(messages, None)
             if message is None:
                 return
-            stay.read(len(message) if isinstance(message, bytes) else message.ByteSize())
+            stay.hold(_size(message))
             yield message
+
+
+def _size(message: Any) -> int:
+    """Bytes of a message, serialised or not."""
+    return len(message) if isinstance(message, bytes) else int(message.ByteSize())
 
 
 def _code(context: grpc.ServicerContext, finished: bool) -> str:
@@ -115,17 +134,26 @@ def _only(messages: Iterator[Any], context: grpc.ServicerContext) -> Any:
 
 @dataclass
 class _Visit:
-    """A call that was admitted, and whether its handler came to its end."""
+    """A call that was admitted.
+
+    Args:
+        messages: of its peer.
+        stay: its share of what is granted.
+        writing: of the patience that ends with the call; None where it has not begun.
+        finished: whether its handler came to its end.
+    """
 
     messages: Iterator[Any]
+    stay: Stay
+    writing: int | None = None
     finished: bool = False
 
 
 class Patience:
-    """Cancels calls whose next message does not arrive in time; one thread watches over all.
+    """Cancels calls whose peer keeps them waiting for too long; one thread watches over all.
 
     Args:
-        seconds: how long one may take.
+        seconds: how long a wait may take.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -137,18 +165,22 @@ class Patience:
         self._thread.start()
 
     def with_(self, context: grpc.ServicerContext) -> _Waiting:
-        """A context manager around the wait for a message."""
+        """A context manager around the wait for a message, or for a reply to be taken."""
         return _Waiting(self, context)
 
-    def add(self, context: grpc.ServicerContext) -> int:
+    def add(self, context: grpc.ServicerContext, seconds: float | None = None) -> int:
+        """A wait begins, of as many seconds, or as many as all; returns its number."""
         number = next(self._numbers)
         with self._lock:
-            self._waiting[number] = time.monotonic() + self._seconds, context
+            until = time.monotonic() + (self._seconds if seconds is None else seconds)
+            self._waiting[number] = until, context
         return number
 
-    def remove(self, number: int) -> None:
+    def remove(self, number: int | None) -> None:
+        """It is over; None and what is over already are no mistake."""
         with self._lock:
-            self._waiting.pop(number, None)
+            if number is not None:
+                self._waiting.pop(number, None)
 
     def close(self) -> None:
         self._over.set()

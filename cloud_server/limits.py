@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 import threading
 from collections import Counter
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from splitlab.errors import BadInput, SplitLabError
 
@@ -17,8 +19,10 @@ class Limits:
         streams: ModelStreamInfer calls that may be open, of all hosts; one host gets half of them.
         memory: bytes of requests that are being read, wait or run, of all hosts; one host gets
             half of it.
-        patience: seconds within which a message must arrive, and a call find room.
-        seconds: after which a request that still waits for the bodies is given up.
+        patience: seconds within which a message must arrive, a call find room, and a reply be
+            taken.
+        seconds: after which a request that still waits for the bodies is given up, and a watch of
+            the server's health ends.
     """
 
     peer_calls: int = 128
@@ -50,8 +54,8 @@ class Stay:
         self._admission, self.host, self.held = admission, host, held
         self.stream, self.left = stream, False
 
-    def read(self, size: int) -> None:
-        """Its message is there and has `size` bytes."""
+    def hold(self, size: int) -> None:
+        """Its message is there and has `size` bytes, or its reply, which takes the same place."""
         self._admission.change(self, size)
 
     def leave(self) -> None:
@@ -79,7 +83,8 @@ class Admission:
         """Admit a call, once there is room for its message.
 
         A stream's next message may be the largest whatever the last one was, so that a stream holds
-        as much for as long as it is open; where there is no room it is refused at once.
+        as much, or more under a larger reply, for as long as it is open; where there is no room it
+        is refused at once.
 
         Args:
             peer: as gRPC names it, such as `ipv4:192.0.2.1:50000`.
@@ -114,7 +119,8 @@ class Admission:
 
     def change(self, stay: Stay, size: int) -> None:
         with self._changed:
-            if not stay.left and not stay.stream:
+            if not stay.left:
+                size = max(size, self._largest) if stay.stream else size
                 self._bytes[stay.host] += size - stay.held
                 stay.held = size
                 self._changed.notify_all()
@@ -149,6 +155,21 @@ class Admission:
 
 
 def host_of(peer: str) -> str:
-    """`ipv4:192.0.2.1:50000` -> `ipv4:192.0.2.1`; what has no port stays as it is."""
+    """Whom a limit is for: `ipv4:192.0.2.1:50000` -> `ipv4:192.0.2.1`.
+
+    One IPv6 host commonly has a whole /64 to take addresses from, so that these count as one:
+    `ipv6:%5B2001:db8::1%5D:50000` -> `ipv6:2001:db8::/64`. What has no port stays as it is.
+    """
     host, colon, port = peer.rpartition(":")
-    return host if colon and port.isdigit() and ":" in host else peer
+    if not (colon and port.isdigit() and ":" in host):
+        return peer
+    kind, _, bare = host.partition(":")
+    if kind != "ipv6":
+        return host
+    try:
+        address = ipaddress.IPv6Address(unquote(bare).strip("[]").partition("%")[0])
+    except ValueError:
+        return host
+    if address.ipv4_mapped is not None:
+        return f"ipv4:{address.ipv4_mapped}"
+    return f"ipv6:{ipaddress.IPv6Network((address, 64), strict=False)}"

@@ -14,6 +14,7 @@ from cloud_server.engines.engine import TOGETHER, Engine
 from cloud_server.gate import Gate
 from cloud_server.half import Half
 from cloud_server.handler import Handler, largest_request
+from cloud_server.health import Health
 from cloud_server.limits import Limits
 from cloud_server.servicer import Servicer
 from cloud_server.telemetry import Metrics, Telemetry
@@ -89,8 +90,7 @@ class CloudServer:
         self._gate = Gate(limits, largest, telemetry.call)
         telemetry.watch(lambda: self._gate.admission.open)
         self._metrics: Metrics | None = None
-        # Otherwise a watch bypasses the handler that the gate wraps.
-        self._health = health.HealthServicer(experimental_non_blocking=False)
+        self._health = Health()
         asking = [] if token is None else [TokenCheck(token, telemetry.call)]
         self._server = grpc.server(
             ThreadPoolExecutor(workers, thread_name_prefix="rpc"),

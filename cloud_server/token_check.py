@@ -10,8 +10,9 @@ import grpc
 
 from splitlab.wire.token import HEADER, header
 
-OPEN = "/grpc.health.v1.Health/"
-"""Probes of an orchestrator carry no token; whether the server is up is no secret."""
+OPEN = "/grpc.health.v1.Health/Check"
+"""Probes of an orchestrator carry no token; whether the server is up is no secret. A watch holds a
+thread, which a stranger does not get."""
 WORDS = "this server asks for a token; give the client --token-file with the server's"
 
 
@@ -31,7 +32,7 @@ class TokenCheck(grpc.ServerInterceptor):  # type: ignore[type-arg]
     def intercept_service(
         self, continuation: Callable[[Any], Any], handler_call_details: grpc.HandlerCallDetails
     ) -> Any:
-        if handler_call_details.method.startswith(OPEN):
+        if handler_call_details.method == OPEN:
             return continuation(handler_call_details)
         shown = [
             value if isinstance(value, bytes) else value.encode()

@@ -37,15 +37,15 @@ def test_calls_and_bytes_are_counted_by_host() -> None:
     with pytest.raises(Exhausted, match="hold the 0 MiB"):
         admission.enter(C)
     assert admission.open == (4, 100)
-    stays[-1].read(5)
+    stays[-1].hold(5)
     with pytest.raises(Exhausted, match="hold the 0 MiB"):
         admission.enter(C)  # 80 of 100
-    stays[-2].read(20)
+    stays[-2].hold(20)
     stays.append(admission.enter(C))
     assert admission.open == (5, 100)
     for stay in (*stays, stays[0]):
         stay.leave()
-    stays[0].read(7)
+    stays[0].hold(7)
     assert admission.open == (0, 0)
     assert not admission._calls
     assert not admission._bytes
@@ -66,7 +66,11 @@ def test_one_host_gets_half_of_the_memory_and_room_is_waited_for() -> None:
 
 def test_hosts() -> None:
     assert host_of("ipv4:192.0.2.1:50000") == "ipv4:192.0.2.1"
-    assert host_of("ipv6:%5B::1%5D:50000") == "ipv6:%5B::1%5D"
+    assert host_of("ipv6:%5B2001:db8:1:2:3::4%5D:50000") == "ipv6:2001:db8:1:2::/64"
+    assert host_of("ipv6:[2001:db8:1:2::]:1") == "ipv6:2001:db8:1:2::/64"
+    assert host_of("ipv6:[2001:db8:1:3::]:1") == "ipv6:2001:db8:1:3::/64"
+    assert host_of("ipv6:%5B::ffff:192.0.2.1%5D:1") == "ipv4:192.0.2.1"
+    assert host_of("ipv6:%5Bnone%5D:1") == "ipv6:%5Bnone%5D"
     assert host_of("unix:path") == "unix:path"
 
 
@@ -242,14 +246,14 @@ def test_a_stream_holds_its_largest_message_as_long_as_it_is_open() -> None:
     """A tiny first message must not make room for what a large second one then takes."""
     admission = Admission(Limits(streams=4, memory=1000), 200)
     first = admission.enter("ipv4:10.0.0.1:1", stream=True)
-    first.read(1)
+    first.hold(1)
     assert admission.open == (1, 200)
     second = admission.enter("ipv4:10.0.0.1:2", stream=True)
     with pytest.raises(Exhausted, match="2 streams of yours are open"):
         admission.enter("ipv4:10.0.0.1:3", stream=True)
     other = admission.enter("ipv4:10.0.0.2:1", stream=True)
     call = admission.enter("ipv4:10.0.0.2:2")
-    call.read(1)
+    call.hold(1)
     assert admission.open == (4, 601)
     for stay in (first, second, other, call):
         stay.leave()

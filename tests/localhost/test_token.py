@@ -32,14 +32,18 @@ def test_it_is_asked_for_with_every_call(serve: Serve) -> None:
             client.infer(images(1))
 
 
-def test_no_method_is_open_but_health(serve: Serve) -> None:
+def test_no_method_is_open_but_a_check_of_health(serve: Serve) -> None:
     server = serve(token=TOKEN)
     with grpc.insecure_channel(server.address) as channel:
         check = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
         assert check.status == health_pb2.HealthCheckResponse.SERVING
         reflection = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
         twice = (("authorization", f"Bearer {TOKEN}"), ("authorization", f"Bearer {TOKEN}"))
-        for method, metadata in ((INFER, ()), (reflection, ()), (INFER, twice), ("/a/b", ())):
+        watch = "/grpc.health.v1.Health/Watch"
+        for method, metadata in (
+            *((INFER, ()), (reflection, ()), (INFER, twice), ("/a/b", ())),
+            *((watch, ()), ("/grpc.health.v1.Health/CheckMore", ())),
+        ):
             with pytest.raises(grpc.RpcError) as refused:
                 list(channel.stream_stream(method)(iter([b""]), metadata=metadata))
             assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
