@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -13,8 +13,11 @@ from edge_client.ledger import Ledger
 from splitlab.errors import BadInput, ServerRefused
 from splitlab.randomness import KeyedDraw
 from splitlab.wire import Reply, Request, WireTensor, decode, encode, reply_datatype
-from splitlab.wire.messages import DIGEST
+from splitlab.wire.messages import DIGEST, Parameter
 from splitlab.wire.request_ids import message_id
+
+STAGES = {"queue": "queue", "decode": "codec", "encode": "codec", "bodies": "bodies"}
+"""What a server times -> where the ledger puts it."""
 
 
 class MicroBatch:
@@ -117,18 +120,25 @@ class MicroBatch:
 
     def _note(self, call: Call, reply: Reply) -> None:
         """Part the slowest server's round trip into its own time and the network's."""
-        told = reply.parameters
-        server = {
-            stage: sum(float(told.get(f"splitlab_{name}_us", 0)) for name in names) / 1e6
-            for stage, names in (
-                ("queue", ("queue",)),
-                ("codec", ("decode", "encode")),
-                ("bodies", ("bodies",)),
-            )
-        }
+        server = server_seconds(reply.parameters, call.seconds)
         self._ledger.add_seconds("network", call.seconds - sum(server.values()))
         if call.lost_seconds:
             self._ledger.add_seconds("retry", call.lost_seconds)
-        if any(name.startswith("splitlab_") for name in told):
-            for stage, spent in server.items():
-                self._ledger.add_seconds(stage, spent)
+        for stage, spent in server.items():
+            self._ledger.add_seconds(stage, spent)
+
+
+def server_seconds(told: Mapping[str, Parameter], longest: float) -> dict[str, float]:
+    """What a server says of its own time: seconds in queue, codec and bodies.
+
+    Nothing that it says is taken on trust: whatever is not a number of microseconds between 0 and
+    `longest` seconds, the round trip's, is left out. Empty where nothing else is there.
+    """
+    found: dict[str, float] = {}
+    for name, stage in STAGES.items():
+        value = told.get(f"splitlab_{name}_us")
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        if 0 <= value <= longest * 1e6:  # neither NaN nor Inf
+            found[stage] = found.get(stage, 0.0) + value / 1e6
+    return {stage: found.get(stage, 0.0) for stage in STAGES.values()} if found else {}
