@@ -79,7 +79,7 @@ class Handler:
             Unsendable: an output that the wire does not carry.
         """
         started = time.perf_counter_ns()
-        request = Request.from_bytes(raw)
+        request = Request.from_bytes(raw, outputs=len(self._names))
         self._check(request)
         names = self._asked(request)
         feature = decode(

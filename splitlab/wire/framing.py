@@ -1,18 +1,25 @@
 """Raw contents in and out of serialised messages without protobuf's copies of them.
 
 In both messages of the protocol the raw contents are the last field, so that what `join` writes is
-byte for byte what protobuf would. `cut` takes a message apart as far as that is simple and quick;
-whatever is neither is left to protobuf, which also has the last word on what is no message.
+byte for byte what protobuf would. `cut` takes a message apart and counts its fields: two bytes can
+be a whole tensor without name and shape, and protobuf would make an object of 70 bytes and more of
+each. What `cut` lets pass is protobuf's to read, which has the last word on what is no message.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from splitlab.errors import BadInput
 
 Buffer = bytes | memoryview
 
-FIELDS_AT_MOST = 1024
-"""Further fields are protobuf's to read: a loop here over millions would stop the server."""
+FIELDS_AT_MOST = 4096
+"""Of all kinds; a loop here over millions would stop the server."""
+OF_ONE_KIND = 64
+"""Times that a field may come where nothing else is said."""
 _LONGEST_VARINT = 10
 _FIXED = {1: 8, 5: 4}
 """Bytes of the wire types of fixed width."""
@@ -32,27 +39,39 @@ def join(head: bytes, field: int, contents: Sequence[Buffer]) -> bytes:
     return b"".join(parts)
 
 
-def cut(raw: Buffer, field: int) -> tuple[bytes, list[memoryview]] | None:
+def cut(
+    raw: Buffer, field: int, most: Mapping[int, int] = MappingProxyType({})
+) -> tuple[bytes, list[memoryview]] | None:
     """(the message without a repeated field of bytes, views of that field's contents).
 
-    None where the message is broken, or made otherwise than any common writer makes it.
+    None where the message is broken, or has groups, which the protocol has not.
+
+    Args:
+        most: how often a field may come, by its number; others at most `OF_ONE_KIND` times.
+
+    Raises:
+        BadInput: more fields than that, or than `FIELDS_AT_MOST` of all kinds.
     """
     view, end = memoryview(raw), len(raw)
     at, kept = 0, 0
     head: list[Buffer] = []
     contents: list[memoryview] = []
-    for _ in range(FIELDS_AT_MOST):
+    seen: Counter[int] = Counter()
+    for _ in range(FIELDS_AT_MOST + 1):
         if at == end:
             head.append(view[kept:end])
             return b"".join(head), contents
         begin = at
         tag, at = _read_varint(view, at)
-        kind = tag & 7
+        kind, number = tag & 7, tag >> 3
+        seen[number] += 1
+        if seen[number] > (limit := most.get(number, OF_ONE_KIND)):
+            raise BadInput(f"the message has field {number} more than {limit} times; send fewer")
         if kind == _DELIMITED:
             size, at = _read_varint(view, at)
             if at < 0 or size > end - at:
                 return None
-            if tag >> 3 == field:
+            if number == field:
                 head.append(view[kept:begin])
                 contents.append(view[at : at + size])
                 kept = at + size
@@ -65,7 +84,7 @@ def cut(raw: Buffer, field: int) -> tuple[bytes, list[memoryview]] | None:
             return None
         if not 0 <= at <= end:
             return None
-    return None
+    raise BadInput(f"the message has more than {FIELDS_AT_MOST} fields; send fewer")
 
 
 def _varint(value: int) -> bytes:

@@ -21,13 +21,17 @@ from google.protobuf.message import DecodeError
 from splitlab.errors import BadInput
 from splitlab.wire import open_inference_pb2 as pb
 from splitlab.wire.codec import WireTensor
-from splitlab.wire.framing import Buffer, cut, join
+from splitlab.wire.framing import OF_ONE_KIND, Buffer, cut, join
 
 SERVICE = "inference.GRPCInferenceService"
 INFER = f"/{SERVICE}/ModelInfer"
 STREAM_INFER = f"/{SERVICE}/ModelStreamInfer"
-# Numbers of fields that hold the bulk of a message.
+# Numbers of fields that hold the bulk of a message, and of those that there may be many of.
 RAW_INPUTS, RAW_OUTPUTS, STREAM_REPLY = 7, 6, 2
+ASKED, ANSWERED = 6, 5
+OUTPUTS_AT_MOST = 1024
+"""Of one message, where no half says how many there are; deployments have at most 1000 bodies."""
+DIMENSIONS_AT_MOST = 16
 DIGEST = "splitlab_digest"
 MAX_ROWS = "splitlab_max_rows"
 CODE = "splitlab_code"
@@ -69,15 +73,19 @@ class Request:
         return join(head, RAW_INPUTS, [tensor.data for tensor in self.tensors])
 
     @classmethod
-    def from_bytes(cls, raw: bytes) -> Request:
+    def from_bytes(cls, raw: bytes, outputs: int = OUTPUTS_AT_MOST) -> Request:
         """Parse one message.
 
+        Args:
+            outputs: that it may ask for; fewer than `OF_ONE_KIND` are no limit.
+
         Raises:
-            BadInput: not a ModelInferRequest, or raw contents that do not fit the inputs.
+            BadInput: not a ModelInferRequest, more tensors, outputs or parameters than may be, or
+                raw contents that do not fit the inputs.
         """
         message = pb.ModelInferRequest()
-        contents = _parse(message, raw, RAW_INPUTS, "a ModelInferRequest")
-        contents = contents or message.raw_input_contents
+        most = {ASKED: max(outputs, OF_ONE_KIND)}
+        contents = _parse(message, raw, RAW_INPUTS, most, "a ModelInferRequest")
         return cls(
             model_name=message.model_name,
             message_id=message.id,
@@ -115,14 +123,12 @@ class Reply:
         """Parse one message.
 
         Raises:
-            BadInput: not a ModelInferResponse, or raw contents that do not fit the outputs.
+            BadInput: not a ModelInferResponse, more outputs or parameters than may be, or raw
+                contents that do not fit the outputs.
         """
         message = pb.ModelInferResponse()
-        contents = _parse(message, raw, RAW_OUTPUTS, "a ModelInferResponse")
-        return cls._of(message, contents or message.raw_output_contents)
-
-    @classmethod
-    def _of(cls, message: pb.ModelInferResponse, contents: Sequence[Buffer]) -> Reply:
+        most = {ANSWERED: OUTPUTS_AT_MOST, RAW_OUTPUTS: OUTPUTS_AT_MOST}
+        contents = _parse(message, raw, RAW_OUTPUTS, most, "a ModelInferResponse")
         return cls(
             model_name=message.model_name,
             message_id=message.id,
@@ -157,10 +163,8 @@ def from_stream(raw: bytes) -> tuple[str, Reply]:
     Raises:
         BadInput: not such a message.
     """
-    message = pb.ModelStreamInferResponse()
-    _parse(message, raw, None, "a ModelStreamInferResponse")
-    reply = message.infer_response
-    return message.error_message, Reply._of(reply, reply.raw_output_contents)
+    words, reply = from_stream_message(raw)
+    return words, Reply.from_bytes(reply)
 
 
 def from_stream_message(raw: bytes) -> tuple[str, Buffer]:
@@ -170,16 +174,24 @@ def from_stream_message(raw: bytes) -> tuple[str, Buffer]:
         BadInput: not such a message.
     """
     message = pb.ModelStreamInferResponse()
-    contents = _parse(message, raw, STREAM_REPLY, "a ModelStreamInferResponse")
-    if len(contents) == 1:
-        return message.error_message, contents[0]
-    return message.error_message, message.infer_response.SerializeToString(deterministic=True)
+    contents = _parse(message, raw, STREAM_REPLY, {}, "a ModelStreamInferResponse")
+    # Of a field that comes again protobuf merges the parts, which is to read them one after another
+    return message.error_message, contents[0] if len(contents) == 1 else b"".join(contents)
 
 
-def _parse(message: Any, raw: Buffer, field: int | None, what: str) -> Sequence[Buffer]:
-    """Fill `message`, but for its raw contents: they are returned where they could be cut out."""
-    parts = None if field is None else cut(raw, field)
-    head, contents = (bytes(raw), []) if parts is None else parts
+def _parse(
+    message: Any, raw: Buffer, field: int, most: Mapping[int, int], what: str
+) -> list[memoryview]:
+    """Fill `message`, but for its raw contents, which are returned.
+
+    Args:
+        field: number of the raw contents.
+        most: how often a field may come, by its number.
+    """
+    parts = cut(raw, field, most)
+    if parts is None:
+        raise BadInput(f"{len(raw)} bytes are not {what}")
+    head, contents = parts
     try:
         message.ParseFromString(head)
     except (DecodeError, ValueError) as error:
@@ -192,6 +204,8 @@ def _tensors(declared: Sequence[Any], raw: Sequence[Buffer], what: str) -> tuple
         raw = [_typed_contents(item) for item in declared]
     if len(raw) != len(declared):
         raise BadInput(f"{len(declared)} {what}s have {len(raw)} raw contents; give each its own")
+    if any(len(item.shape) > DIMENSIONS_AT_MOST for item in declared):
+        raise BadInput(f"an {what} has more than {DIMENSIONS_AT_MOST} dimensions; give fewer")
     return tuple(
         WireTensor(item.name, item.datatype, tuple(item.shape), data)
         for item, data in zip(declared, raw, strict=True)

@@ -98,6 +98,11 @@ BAD_REQUESTS = {
         "at least 1",
     ),
     "nan": (request(tensors=tensor(data=b"\xff" * 1152)), "INVALID_ARGUMENT", "NaN or Inf"),
+    "more outputs than there are": (
+        request(outputs=("output_7",) * 65),
+        "INVALID_ARGUMENT",
+        "has field 6 more than 64 times",
+    ),
     "output": (request(outputs=("output_7",)), "INVALID_ARGUMENT", "'output_7' is not served"),
     "model": (request(model_name="tinny"), "NOT_FOUND", "unknown model 'tinny'; nearest: tiny"),
     "version": (request(model_version="2"), "NOT_FOUND", "unknown model version '2'"),

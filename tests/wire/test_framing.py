@@ -7,8 +7,9 @@ from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from splitlab.errors import BadInput
 from splitlab.wire import open_inference_pb2 as pb
-from splitlab.wire.framing import FIELDS_AT_MOST, cut, join
+from splitlab.wire.framing import FIELDS_AT_MOST, OF_ONE_KIND, cut, join
 from splitlab.wire.messages import RAW_INPUTS, RAW_OUTPUTS
 
 BLOBS = st.lists(st.binary(max_size=300), max_size=5)
@@ -79,8 +80,25 @@ def test_fields_may_stand_in_any_order() -> None:
         b"\x0b\x0c",  # a group
         b"\x09ab",  # eight bytes of which two are there
         b"\x08" + b"\x80" * 12,  # a number without end
-        b"\x12\x00" * (FIELDS_AT_MOST + 1),
     ],
 )
-def test_what_is_odd_is_left_to_protobuf(raw: bytes) -> None:
+def test_what_is_odd_is_not_taken_apart(raw: bytes) -> None:
     assert cut(raw, RAW_INPUTS) is None
+
+
+@pytest.mark.parametrize("field", [1, 5, RAW_INPUTS])
+def test_a_field_may_come_so_often_and_no_more(field: int) -> None:
+    one = bytes([field << 3 | 2, 0])
+    assert cut(one * OF_ONE_KIND, RAW_INPUTS) is not None
+    with pytest.raises(BadInput, match=f"field {field} more than {OF_ONE_KIND} times"):
+        cut(one * (OF_ONE_KIND + 1), RAW_INPUTS)
+    assert cut(one * 100, RAW_INPUTS, {field: 100}) is not None
+    with pytest.raises(BadInput, match=f"field {field} more than 100 times"):
+        cut(one * 101, RAW_INPUTS, {field: 100})
+
+
+def test_all_fields_are_counted_together() -> None:
+    most = {6: 2 * FIELDS_AT_MOST}
+    assert cut(b"\x32\x00" * FIELDS_AT_MOST, RAW_INPUTS, most) is not None
+    with pytest.raises(BadInput, match=f"more than {FIELDS_AT_MOST} fields"):
+        cut(b"\x32\x00" * (FIELDS_AT_MOST + 1), RAW_INPUTS, most)

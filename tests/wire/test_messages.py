@@ -101,6 +101,61 @@ def test_raw_contents_must_be_one_for_each_input() -> None:
         Request.from_bytes(message.SerializeToString())
 
 
+class Unread:
+    """In the place of protobuf's message: whoever parses with it has lost."""
+
+    def ParseFromString(self, _: bytes) -> None:  # noqa: N802
+        raise AssertionError("protobuf was given the message")
+
+
+@pytest.mark.parametrize("field", [4, 5, 6, 7], ids=["parameters", "inputs", "outputs", "raw"])
+def test_a_mebibyte_of_empty_fields_never_reaches_protobuf(
+    field: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made into objects it would be 70 MiB."""
+    monkeypatch.setattr(pb, "ModelInferRequest", Unread)
+    monkeypatch.setattr(pb, "ModelInferResponse", Unread)
+    raw = bytes([field << 3 | 2, 0]) * (1 << 19)
+    with pytest.raises(BadInput, match=f"has field {field} more than"):
+        Request.from_bytes(raw)
+    with pytest.raises(BadInput, match=f"has field {field} more than"):
+        Reply.from_bytes(raw)
+    with pytest.raises(BadInput, match=f"has field {field} more than"):
+        from_stream(stream_reply(raw))
+    with pytest.raises(BadInput, match="are not a ModelInferRequest"):
+        Request.from_bytes(b"\x7b\x7c" + raw)  # behind a group, which is not counted through
+
+
+def test_a_request_may_ask_for_every_declared_output() -> None:
+    names = tuple(f"output_{number}" for number in range(1000))
+    raw = Request("m", "i", (), outputs=names).to_bytes()
+    assert Request.from_bytes(raw).outputs == names
+    assert Request.from_bytes(raw, outputs=1000).outputs == names
+    with pytest.raises(BadInput, match="has field 6 more than 999 times"):
+        Request.from_bytes(raw, outputs=999)
+    few = Request("m", "i", (), outputs=names[:9]).to_bytes()
+    assert Request.from_bytes(few, outputs=1).outputs == names[:9]  # whose words are the handler's
+
+
+def test_a_reply_may_hold_every_body_s_output() -> None:
+    tensors = tuple(WireTensor(f"output_{n}", "FP32", (1, 1), b"abcd") for n in range(1000))
+    raw = Reply("m", "i", tensors).to_bytes()
+    assert Reply.from_bytes(raw).tensors == tensors
+    assert from_stream(stream_reply(raw))[1].tensors == tensors
+
+
+def test_a_shape_has_a_few_dimensions() -> None:
+    tensor = WireTensor("feature", "FP32", (1,) * 100_000, b"abcd")
+    with pytest.raises(BadInput, match="an input has more than 16 dimensions"):
+        Request.from_bytes(Request("m", "i", (tensor,)).to_bytes())
+
+
+def test_a_reply_in_two_parts_is_merged_as_protobuf_does() -> None:
+    raw = stream_reply(REPLY[:6]) + stream_reply(REPLY[6:])
+    assert pb.ModelStreamInferResponse.FromString(raw).infer_response.id == ID.decode()
+    assert from_stream(raw) == ("", Reply.from_bytes(REPLY))
+
+
 def typed(datatype: str, **contents: list[float]) -> bytes:
     message = pb.ModelInferRequest()
     tensor = message.inputs.add(name="feature", datatype=datatype, shape=[1, 2])
