@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -92,9 +93,9 @@ def choose(name: str, task: Task) -> Chosen:
     _require(name, kind, task)
     try:
         run = kind.make(task)
-    except Unfit as unfit:
-        raise BadInput(f"--engine {name}: {unfit}") from unfit
-    error = _error(run, task, wanted)
+        error = _error(run, task, wanted)
+    except Exception as failure:
+        raise BadInput(f"--engine {name}: {_words(failure)}") from failure
     if not task.bfloat16 and not error <= kind.tolerance:  # NaN is no equality
         if name == "torch":
             why = f"folding changes its outputs by {error:.1e}"
@@ -117,11 +118,21 @@ def _require(name: str, kind: Kind, task: Task) -> None:
         raise BadInput(f"--engine {name} does not take products in BF16; {able} do")
 
 
+class _Measured(NamedTuple):
+    seconds: float
+    name: str
+    run: Runner
+    error: float
+
+
 def _fastest(task: Task, wanted: list[Tensor]) -> Chosen:
-    """Measured with one row and with the example's, each beside the plain loop's time."""
+    """Measured with one row and with the example's, each beside the plain loop's time.
+
+    Each has its own copy of the bodies; only the fastest one's is kept.
+    """
     passed_over: dict[str, str] = {}
     took: dict[str, float] = {}
-    runners: dict[str, tuple[Runner, float]] = {}
+    best: _Measured | None = None
     for name, kind in KINDS.items():
         if task.place.type not in kind.devices or (task.bfloat16 and not kind.half):
             continue
@@ -129,26 +140,47 @@ def _fastest(task: Task, wanted: list[Tensor]) -> Chosen:
             passed_over[name] = f"{missing} is not installed"
             continue
         try:
-            run = kind.make(task)
-            error = _error(run, task, wanted)
-        except Unfit as unfit:
-            passed_over[name] = str(unfit)
+            found = _measured(name, kind, task, wanted)
+        except Exception as failure:  # another package's, and there are engines left
+            passed_over[name] = _words(failure)
             continue
-        if not task.bfloat16 and name != "plain" and not error <= kind.tolerance:
-            passed_over[name] = f"its outputs differ by {error:.1e}"
-            continue
-        took[name] = _seconds(run, task.example[:1]) * _seconds(run, task.example)
-        runners[name] = run, error
-    best = min(took, key=lambda name: took[name])
-    run, error = runners[best]
+        took[name] = found.seconds
+        if best is None or found.seconds < best.seconds:
+            best = found
+        del found
+        gc.collect()  # graphs refer to themselves
+    if best is None:
+        raise BadInput(f"--engine auto: none can be used: {passed_over}")
     return Chosen(
-        best,
-        run,
-        error,
+        best.name,
+        best.run,
+        best.error,
         "BF16" if task.bfloat16 else "FP32",
-        {name: product**0.5 * 1000 for name, product in took.items()},
+        {name: seconds * 1000 for name, seconds in took.items()},
         passed_over,
     )
+
+
+def _measured(name: str, kind: Kind, task: Task, wanted: list[Tensor]) -> _Measured:
+    """
+    Raises:
+        Unfit: its outputs are too far from those wanted.
+        Exception: whatever the engine has to say.
+    """
+    run = kind.make(task)
+    error = _error(run, task, wanted)
+    if not task.bfloat16 and name != "plain" and not error <= kind.tolerance:
+        raise Unfit(f"its outputs differ by {error:.1e}")
+    product = _seconds(run, task.example[:1]) * _seconds(run, task.example)
+    return _Measured(product**0.5, name, run, error)
+
+
+def _words(failure: Exception) -> str:
+    """Why an engine cannot be used; of an error that is not the lab's its kind and first line."""
+    if isinstance(failure, Unfit):
+        return str(failure)
+    line = next(iter(str(failure).splitlines()), "")
+    return f"it failed ({type(failure).__name__}: {line})"
 
 
 def _error(run: Runner, task: Task, wanted: list[Tensor]) -> float:

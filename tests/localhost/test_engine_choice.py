@@ -1,0 +1,81 @@
+"""`--engine auto` with engines that fail, and how many copies of the bodies it holds."""
+
+from __future__ import annotations
+
+import copy
+import weakref
+from typing import Any
+
+import pytest
+from torch import Tensor, nn
+
+from cloud_server.engines import choose
+from cloud_server.engines.choose import KINDS
+from cloud_server.engines.contract import Kind, Outputs, Runner, Task
+from cloud_server.engines.engine import Engine
+from splitlab.errors import BadInput
+
+
+def broken(error: Exception, *, built: bool) -> Kind:
+    """An engine that fails when it is built, or at its first batch."""
+
+    def make(_: Task) -> Runner:
+        if not built:
+            raise error
+
+        def run(_: Tensor) -> Outputs:
+            raise error
+
+        return run
+
+    return Kind(make)
+
+
+BROKEN = {
+    "unlinked": broken(ImportError("libx.so.1: no such file\nsecond line"), built=False),
+    "odd": broken(RuntimeError("it fell over"), built=True),
+}
+
+
+def test_auto_passes_over_what_fails_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choose, "KINDS", {**BROKEN, "plain": KINDS["plain"]})
+    engine = Engine([nn.Identity()], (3,), name="auto")
+    engine.close()
+    assert engine.name == "plain"
+    assert engine.chosen.passed_over == {
+        "unlinked": "it failed (ImportError: libx.so.1: no such file)",
+        "odd": "it failed (RuntimeError: it fell over)",
+    }
+    monkeypatch.setattr(choose, "KINDS", BROKEN)
+    with pytest.raises(BadInput, match=r"--engine auto: none can be used: .*it fell over"):
+        Engine([nn.Identity()], (3,), name="auto")
+
+
+def test_an_engine_asked_for_by_name_fails_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choose, "KINDS", {**KINDS, "openvino": BROKEN["odd"]})
+    with pytest.raises(
+        BadInput, match=r"--engine openvino: it failed \(RuntimeError: it fell over\)"
+    ):
+        Engine([nn.Identity()], (3,), name="openvino")
+
+
+def test_auto_keeps_no_engine_but_the_fastest(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: dict[str, weakref.ref[Any]] = {}
+    alive: dict[str, set[str]] = {}
+
+    def kind(name: str) -> Kind:
+        def make(task: Task) -> Runner:
+            alive[name] = {other for other, held in made.items() if held() is not None}
+            copied = copy.deepcopy(task.bodies[0])
+            made[name] = weakref.ref(copied)
+            return lambda feature: ([copied(feature)], ())
+
+        return Kind(make)
+
+    seconds = iter([3.0, 3.0, 1.0, 1.0, 2.0, 2.0, 4.0, 4.0])
+    monkeypatch.setattr(choose, "_seconds", lambda _run, _example: next(seconds))
+    monkeypatch.setattr(choose, "KINDS", {name: kind(name) for name in "abcd"})
+    engine = Engine([nn.Identity()], (3,), name="auto")
+    engine.close()
+    assert engine.name == "b"
+    assert alive == {"a": set(), "b": {"a"}, "c": {"b"}, "d": {"b"}}
