@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -107,9 +108,22 @@ def export_triton(half: Half, repository: Path) -> Exported:
             f"{TOLERANCE[half.wire]:g} is allowed",
             "report the network; nothing was written",
         )
-    write_bytes(folder / "1" / "model.onnx", graph)
-    write_bytes(folder / "config.pbtxt", _config(half, examples, names).encode())
+    _write(folder, graph, _config(half, examples, names))
     return Exported(folder, names, error)
+
+
+def _write(folder: Path, graph: bytes, config: str) -> None:
+    """Both files, or no folder; what a kill leaves beside it is in nobody's way."""
+    repository = folder.parent
+    repository.mkdir(parents=True, exist_ok=True)
+    try:
+        with TemporaryDirectory(prefix=".", suffix=".part", dir=repository) as made:
+            beside = Path(made) / folder.name
+            write_bytes(beside / "1" / "model.onnx", graph)
+            write_bytes(beside / "config.pbtxt", config.encode())
+            beside.rename(folder)
+    except OSError as error:
+        raise BadInput(f"{folder}: {error.strerror}; choose another --out") from error
 
 
 def _as_tensor(tensor: Any) -> Tensor:

@@ -186,8 +186,9 @@ class Lane:
                     pending, self._pending = self._pending, None
                 if pending is None:
                     break  # nobody asked
-                _settle(pending, message)
+                # In this order: who is woken by an answer may send the next message at once
                 self._free(self)
+                _settle(pending, message)
         except grpc.RpcError as raised:
             code, error = raised.code(), raised
         with self._lock:

@@ -21,14 +21,27 @@ from edge_client.one_way import OneWay
 from splitlab.contracts.link import Link
 
 
-class LinkTimeout(grpc.RpcError):
-    """The deadline passed while a message was on the simulated link."""
+class LinkFailed(grpc.RpcError):
+    """A message did not come through."""
+
+    def __init__(self, code: grpc.StatusCode, words: str) -> None:
+        super().__init__(words)
+        self._code, self._words = code, words
 
     def code(self) -> grpc.StatusCode:
-        return grpc.StatusCode.DEADLINE_EXCEEDED
+        return self._code
 
     def details(self) -> str:
-        return "the deadline passed on the simulated link"
+        return self._words
+
+
+def _late() -> LinkFailed:
+    words = "the deadline passed on the simulated link"
+    return LinkFailed(grpc.StatusCode.DEADLINE_EXCEEDED, words)
+
+
+def _closed() -> LinkFailed:
+    return LinkFailed(grpc.StatusCode.CANCELLED, "the client was closed")
 
 
 class Pending:
@@ -39,6 +52,12 @@ class Pending:
         self.call: Any = None
 
     def result(self, timeout: float | None = None) -> bytes:
+        """The serialised reply.
+
+        Raises:
+            grpc.FutureTimeoutError: not within `timeout` seconds.
+            grpc.RpcError: the attempt failed.
+        """
         try:
             return self.inside.result(timeout)
         except NotYet as error:
@@ -51,6 +70,14 @@ class Pending:
         if self.call is not None:
             self.call.cancel()
         return self.inside.cancel()
+
+    def answer(self, reply: bytes) -> None:
+        if not self.inside.done() and self.inside.set_running_or_notify_cancel():
+            self.inside.set_result(reply)
+
+    def fail(self, error: grpc.RpcError) -> None:
+        if not self.inside.done() and self.inside.set_running_or_notify_cancel():
+            self.inside.set_exception(error)
 
 
 class SimulatedLink:
@@ -68,30 +95,40 @@ class SimulatedLink:
         self._down = OneWay(link.down, link.rtt, link.loss, 2)
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers, self._changed, self._closed = itertools.count(), threading.Condition(), False
+        self._open: set[Pending] = set()
         self._thread = threading.Thread(target=self._run, name="link", daemon=True)
         self._thread.start()
 
     def send(self, raw: bytes) -> Pending:
-        """Put it on the link; returns at once."""
+        """Put it on the link; returns at once. On a link that was closed it has failed by then."""
         pending, started = Pending(), time.monotonic()
         until = started + self._deadline
         with self._changed:
+            if self._closed:
+                pending.fail(_closed())
+                return pending
+            self._open.add(pending)
             there = self._up.arrival(len(raw), started)
+        pending.add_done_callback(self._open.discard)
         self._at(min(there, until), lambda: self._arrived(pending, raw, until, there <= until))
         return pending
 
     def close(self) -> None:
-        """End the link; what is on it is lost."""
+        """End the link; what is on it is lost, and whoever waits for it is told so."""
         with self._changed:
             self._closed = True
             self._changed.notify()
         self._thread.join()
+        for pending in list(self._open):
+            if pending.call is not None:
+                pending.call.cancel()
+            pending.fail(_closed())
 
     def _arrived(self, pending: Pending, raw: bytes, until: float, in_time: bool) -> None:
         if pending.inside.cancelled():
             return
         if not in_time:
-            pending.inside.set_exception(LinkTimeout())
+            pending.fail(_late())
             return
         pending.call = self._send(raw, max(0.001, until - time.monotonic()))
         pending.call.add_done_callback(lambda call: self._answered(pending, call, until))
@@ -106,14 +143,12 @@ class SimulatedLink:
             back = self._down.arrival(len(reply), time.monotonic())
 
         def finish() -> None:
-            if not pending.inside.set_running_or_notify_cancel():
-                return
             if error is not None:
-                pending.inside.set_exception(error)
+                pending.fail(error)
             elif back > until:
-                pending.inside.set_exception(LinkTimeout())
+                pending.fail(_late())
             else:
-                pending.inside.set_result(reply)
+                pending.answer(reply)
 
         self._at(min(back, until), finish)
 

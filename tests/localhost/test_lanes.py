@@ -244,3 +244,28 @@ def test_streams_are_tried_again_after_a_server_had_no_room(
         monkeypatch.setattr(client._transports[0]._lanes, "_refused_until", 0.0)
         client.infer(images(10))
     assert server.seen == {"streams": 2, "messages": 3, "calls": 2}
+
+
+def test_a_lane_is_free_before_its_answer_wakes_who_waits() -> None:
+    """Otherwise the next message finds no free stream and opens another."""
+    told: list[str] = []
+    over = threading.Event()
+
+    class Stream:
+        def __init__(self, raws: Iterator[bytes]) -> None:
+            self._raws = raws
+
+        def __iter__(self) -> Iterator[bytes]:
+            return (stream_reply(raw) for raw in self._raws)
+
+        def cancel(self) -> None:
+            over.set()
+
+    lane = lanes.Lane(Stream, lambda _: told.append("free"), lambda _: None)
+    pending, _ = carried()
+    pending.add_done_callback(lambda _: told.append("answered"))
+    assert lane.send(pending)
+    assert pending.result(10) == b"raw"
+    lane.finish()
+    assert over.wait(10)
+    assert told == ["free", "answered"]

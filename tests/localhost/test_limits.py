@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import socket
 import threading
@@ -105,6 +106,53 @@ def test_who_holds_too_many_calls_is_refused_and_served_again_later(serve: Serve
         wait_until(lambda: admission.open == (0, 0))
         with EdgeClient(Client(), [server.address]) as client:
             assert client.infer(images(5)).logits.shape == (5, 3)
+
+
+def second_host(server: CloudServer) -> tuple[str, socket.socket]:
+    """HOST:PORT through which a server is reached from 127.0.0.2, for one connection."""
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def pump(source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                target.sendall(data)
+        with contextlib.suppress(OSError):
+            target.shutdown(socket.SHUT_RDWR)
+
+    def serve() -> None:
+        client, _ = listening.accept()
+        there = socket.create_connection(
+            (server.host, server.port), SECONDS, source_address=("127.0.0.2", 0)
+        )
+        there.settimeout(None)
+        back = threading.Thread(target=pump, args=(there, client), daemon=True)
+        back.start()
+        pump(client, there)
+        back.join()
+        client.close()
+        there.close()
+
+    threading.Thread(target=serve, daemon=True).start()
+    return f"127.0.0.1:{listening.getsockname()[1]}", listening
+
+
+def test_another_host_is_served_while_one_is_over_its_limit(serve: Serve) -> None:
+    server = serve(limits=Limits(peer_calls=3, patience=SECONDS))
+    admission = server._gate.admission
+    address, listening = second_host(server)
+    with listening, grpc.insecure_channel(server.address) as channel:
+        held = [silent(channel, INFER) for _ in range(3)]
+        wait_until(lambda: admission.open[0] == 3)
+        with (
+            EdgeClient(Client(), [server.address], retries=0) as client,
+            pytest.raises(ServerRefused, match="RESOURCE_EXHAUSTED: 3 calls of yours are open"),
+        ):
+            client.handshake()
+        with EdgeClient(Client(), [address]) as other:
+            assert torch.isfinite(other.infer(images(20)).logits).all()
+            assert set(admission._calls) == {"ipv4:127.0.0.1", "ipv4:127.0.0.2"}
+        for call, _ in held:
+            call.cancel()
 
 
 @pytest.mark.parametrize("method", [INFER, STREAM_INFER, METADATA, "/grpc.health.v1.Health/Check"])

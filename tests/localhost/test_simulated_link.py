@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
+import grpc
 import pytest
 import torch
 from halves import Client, images
@@ -11,6 +13,7 @@ from halves import Client, images
 from cloud_server.server import CloudServer
 from edge_client.client import EdgeClient
 from edge_client.one_way import PACKET, SEGMENT, OneWay
+from edge_client.simulated_link import SimulatedLink
 from splitlab.contracts.link import LINKS, Link, parse_link
 from splitlab.errors import BadInput, ServerUnavailable
 
@@ -88,6 +91,37 @@ def test_the_deadline_holds_on_the_link(serve: Serve) -> None:
         pytest.raises(ServerUnavailable, match=r"did not answer within 0\.3 s"),
     ):
         client.infer(images(8))
+
+
+def test_a_link_that_is_closed_fails_what_is_on_it() -> None:
+    """A message on its way, one with the server, and one that comes too late."""
+    asked = threading.Event()
+
+    class Unanswered:
+        cancelled = False
+
+        def add_done_callback(self, _: object) -> None:
+            asked.set()
+
+        def cancel(self) -> None:
+            self.cancelled = True
+
+    call = Unanswered()
+    far = SimulatedLink(Link("far", 7200.0, 1e9, 1e9), lambda _raw, _left: call, 1e6)
+    near = SimulatedLink(Link("near", 0.0, 1e12, 1e12), lambda _raw, _left: call, 1e6)
+    pendings = [far.send(b"a"), near.send(b"b")]
+    given_up = far.send(b"c")
+    assert given_up.cancel()
+    assert asked.wait(10)
+    for link in (far, near):
+        link.close()
+    pendings.append(near.send(b"d"))
+    for pending in pendings:
+        with pytest.raises(grpc.RpcError, match="the client was closed") as failed:
+            pending.result(0)
+        assert failed.value.code() is grpc.StatusCode.CANCELLED
+    assert call.cancelled
+    assert not far._open | near._open
 
 
 def test_links_are_read() -> None:

@@ -166,6 +166,25 @@ def test_what_cannot_be_exported_is_refused_and_nothing_is_left(
     assert not (tmp_path / "other" / "tiny").exists()
 
 
+def test_a_run_that_ends_between_its_files_leaves_no_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = triton.write_bytes
+
+    def ends(path: Path, data: bytes) -> None:
+        if path.name == "config.pbtxt":
+            raise KeyboardInterrupt
+        write(path, data)
+
+    monkeypatch.setattr(triton, "write_bytes", ends)
+    with pytest.raises(KeyboardInterrupt):
+        export_triton(Server(), tmp_path)
+    assert not (tmp_path / "tiny").exists()
+    monkeypatch.undo()
+    assert (export_triton(Server(), tmp_path).folder / "1" / "model.onnx").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
+
+
 def test_the_command_says_what_it_wrote(tmp_path: Path) -> None:
     deployment = deploy(tmp_path / "d")
     words = ["export-triton", str(deployment / "server"), "--out", str(tmp_path / "repository")]
