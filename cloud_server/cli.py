@@ -121,11 +121,15 @@ def serve(
     metrics: Annotated[
         str | None, typer.Option(help="HOST:PORT at which Prometheus may read; default: none")
     ] = None,
+    metrics_open: Annotated[
+        bool, typer.Option("--metrics-open", help="allow --metrics off loopback; it has no TLS")
+    ] = False,
     log_requests: Annotated[
         bool, typer.Option("--log-requests", help="a JSON line for each on standard error")
     ] = False,
     check: Annotated[
-        bool, typer.Option("--check", help="validate the half, run one row, say so, and exit")
+        bool,
+        typer.Option("--check", help="validate half and options, run one row, say so, and exit"),
     ] = False,
 ) -> None:
     """Answer features with the outputs of the N bodies, until SIGTERM or Ctrl-C.
@@ -133,12 +137,14 @@ def serve(
     Prints one JSON line when it listens and one when it has stopped.
     """
     from cloud_server.check import checked
+    from cloud_server.handler import largest_request
     from cloud_server.limits import Limits
     from cloud_server.server import CloudServer
+    from cloud_server.telemetry import check_metrics
     from splitlab.capture import CaptureWriter
     from splitlab.deployment import ServerHalf
     from splitlab.machine import settle
-    from splitlab.wire.channels import Tls
+    from splitlab.wire.channels import Tls, check_listen
     from splitlab.wire.token import read_token
 
     stopping = threading.Event()
@@ -149,7 +155,13 @@ def serve(
     given = any((tls_cert, tls_key, client_ca))
     token = None if token_file is None else read_token(token_file)
     loaded = ServerHalf.load(half, None if bodies is None else body_ids(bodies))
+    tls = Tls(tls_cert, tls_key, client_ca) if given else None
+    limits = Limits(max_peer_calls, max_streams, max_memory << 20, patience, max_wait)
     if check:
+        limits.check(largest_request(loaded))
+        check_listen(listen, insecure=insecure, tls=tls, token=token)
+        if metrics is not None:
+            check_metrics(metrics, off_loopback=metrics_open)
         say("checked", **checked(loaded, engine, device, bfloat16))
         return
     writer = CaptureWriter(tap, "server") if tap is not None else None
@@ -159,16 +171,17 @@ def serve(
             listen,
             tap=writer,
             insecure=insecure,
-            tls=Tls(tls_cert, tls_key, client_ca) if given else None,
+            tls=tls,
             threads=threads,
             engine=engine,
             bfloat16=bfloat16,
             together=together,
             device=device,
             token=token,
-            limits=Limits(max_peer_calls, max_streams, max_memory << 20, patience, max_wait),
+            limits=limits,
             log=sys.stderr if log_requests else None,
             metrics=metrics,
+            metrics_open=metrics_open,
         )
     except SplitLabError:
         if writer is not None:

@@ -45,6 +45,7 @@ class CloudServer:
         limits: what is granted to a peer, and to all of them.
         log: where a line for each inference request goes; None for nowhere.
         metrics: HOST:PORT that Prometheus reads; None for none.
+        metrics_open: allow that off loopback.
 
     Raises:
         BadInput: the port is taken, the address is none, plaintext off loopback, or less memory
@@ -68,6 +69,7 @@ class CloudServer:
         limits: Limits | None = None,
         log: TextIO | None = None,
         metrics: str | None = None,
+        metrics_open: bool = False,
     ) -> None:
         limits = limits or Limits()
         largest = largest_request(half)
@@ -105,7 +107,7 @@ class CloudServer:
         self.host, _ = split_address(listen, "--listen")
         try:
             if metrics is not None:
-                self._metrics = Metrics(telemetry, metrics, insecure=insecure)
+                self._metrics = Metrics(telemetry, metrics, off_loopback=metrics_open)
             self.port = bind(self._server, listen, insecure=insecure, tls=tls, token=token)
         except Exception:
             self._close()

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summ
 from prometheus_client.exposition import start_http_server
 
 from splitlab.errors import BadInput
-from splitlab.wire.channels import require_privacy, split_address
+from splitlab.wire.channels import is_loopback, split_address
 
 LONGEST_ID = 64
 BUCKETS = tuple(base * 10.0**power for power in range(-4, 2) for base in (1.0, 2.5, 5.0))
@@ -110,20 +110,34 @@ class Telemetry:
                 print(json.dumps(line), file=self._log, flush=True)
 
 
+def check_metrics(listen: str, *, off_loopback: bool) -> tuple[str, int]:
+    """HOST:PORT -> (host, port), where metrics may be read; opens no port.
+
+    Raises:
+        BadInput: not an address, or off loopback.
+    """
+    host, port = split_address(listen, "--metrics")
+    if not off_loopback and not is_loopback(host):
+        raise BadInput(
+            f"--metrics {host}: plaintext off loopback shows everyone there how much is asked; "
+            "accept it with --metrics-open"
+        )
+    return host, port
+
+
 class Metrics:
     """The port that Prometheus reads.
 
     Args:
         listen: HOST:PORT; port 0 picks a free one.
-        insecure: allow it off loopback; it has no TLS.
+        off_loopback: allow it there; it has neither TLS nor token.
 
     Raises:
         BadInput: not an address, taken, or off loopback.
     """
 
-    def __init__(self, telemetry: Telemetry, listen: str, *, insecure: bool) -> None:
-        host, port = split_address(listen, "--metrics")
-        require_privacy(host, "--metrics", insecure=insecure, tls=None)
+    def __init__(self, telemetry: Telemetry, listen: str, *, off_loopback: bool) -> None:
+        host, port = check_metrics(listen, off_loopback=off_loopback)
         try:
             self._server, self._thread = start_http_server(
                 port, host.strip("[]"), telemetry.registry

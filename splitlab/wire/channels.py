@@ -197,6 +197,19 @@ def open_channel(
     return grpc.secure_channel(address, credentials, options=options)
 
 
+def check_listen(
+    listen: str, *, insecure: bool, tls: Tls | None, token: str | None = None
+) -> grpc.ServerCredentials | None:
+    """What a server needs to listen there; opens no port. None for plaintext.
+
+    Raises:
+        BadInput: not an address, plaintext off loopback, or TLS files that do not do.
+    """
+    host, _ = split_address(listen, "--listen")
+    require_privacy(host, "--listen", insecure=insecure, tls=tls, token=token)
+    return None if tls is None else _server_credentials(tls)
+
+
 def bind(
     server: grpc.Server,
     listen: str,
@@ -213,13 +226,12 @@ def bind(
     Raises:
         BadInput: not an address, taken, plaintext off loopback, or TLS files that do not do.
     """
-    host, _ = split_address(listen, "--listen")
-    require_privacy(host, "--listen", insecure=insecure, tls=tls, token=token)
+    credentials = check_listen(listen, insecure=insecure, tls=tls, token=token)
     try:
-        if tls is None:
+        if credentials is None:
             port = server.add_insecure_port(listen)
         else:
-            port = server.add_secure_port(listen, _server_credentials(tls))
+            port = server.add_secure_port(listen, credentials)
     except RuntimeError as error:
         raise BadInput(
             f"--listen {listen}: cannot bind; the port is taken or the address is not this "

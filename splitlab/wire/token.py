@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -15,15 +16,19 @@ def read_token(path: Path, flag: str = "--token-file") -> str:
     """The file's one line.
 
     Raises:
-        BadInput: no such file, one that others may read, or a token too short or not of printable
-            ASCII.
+        BadInput: no such file, one that others may read (systemd's credentials have their group's
+            bit set), or a token too short or not of printable ASCII.
     """
     try:
         mode, text = path.stat().st_mode, path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "not ASCII"
         raise BadInput(f"{flag} {path}: {why}; give a file with the token in it") from error
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+    others = stat.S_IRWXG | stat.S_IRWXO
+    if _is_credential(path):
+        # There group bits are the mask of an access list, which names the unit's user alone
+        others &= ~stat.S_IRGRP
+    if mode & others:
         raise BadInput(f"{flag} {path}: others may read it; run chmod 600 on it")
     if len(text) < SHORTEST or not text.isprintable() or " " in text:
         raise BadInput(
@@ -31,6 +36,12 @@ def read_token(path: Path, flag: str = "--token-file") -> str:
             "such as `openssl rand -hex 32` prints"
         )
     return text
+
+
+def _is_credential(path: Path) -> bool:
+    """Whether systemd handed it over to this unit."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    return bool(folder) and path.resolve().is_relative_to(Path(folder or "").resolve())
 
 
 def header(token: str | None) -> tuple[tuple[str, str], ...]:

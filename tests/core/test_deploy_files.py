@@ -46,6 +46,16 @@ def test_the_unit_checks_the_half_and_serves_it():
     assert set(lines) == {"ExecStartPre", "ExecStart"}
     for line in lines.values():
         check(shlex.split(line))
+    served = shlex.split(lines["ExecStart"])
+    served.remove("--log-requests")
+    assert [word for word in shlex.split(lines["ExecStartPre"]) if word != "--check"] == served
+
+
+def test_metrics_in_a_container_are_read_from_outside_of_it_on_this_machine_alone():
+    server = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["server"]
+    assert "--metrics=0.0.0.0:9090" in server["command"]
+    assert "--metrics-open" in server["command"]
+    assert "127.0.0.1:9090:9090" in server["ports"]
 
 
 def test_the_image_has_every_package():

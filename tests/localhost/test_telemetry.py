@@ -93,6 +93,9 @@ def test_metrics_stay_on_loopback_and_need_a_free_port(serve: Serve) -> None:
     server = serve(metrics="127.0.0.1:0")
     with pytest.raises(BadInput, match=r"--metrics 0\.0\.0\.0: plaintext off loopback"):
         serve(metrics="0.0.0.0:0")
+    with pytest.raises(BadInput, match="accept it with --metrics-open"):
+        serve(metrics="0.0.0.0:0", insecure=True)
+    assert metrics(serve(metrics="0.0.0.0:0", metrics_open=True))["splitlab_open_calls"] == 0
     with pytest.raises(BadInput, match=r"--metrics .*: cannot bind"):
         serve(metrics=f"127.0.0.1:{server.metrics_port}")
     with pytest.raises(BadInput, match="--metrics 'x' is not HOST:PORT"):
@@ -107,6 +110,32 @@ def test_a_half_is_checked_without_a_port(tmp_path: Path) -> None:
     assert told["event"] == "checked"
     assert told["bodies"]
     assert told["largest_request_bytes"] > 0
+
+
+def test_a_check_looks_at_the_options_too(tmp_path: Path) -> None:
+    """Of those the server refuses when it starts, without a port being opened."""
+    made = deploy(tmp_path / "deployment")
+    pem, token = tmp_path / "x.pem", tmp_path / "token"
+    pem.write_text("no certificate")
+    token.write_text("0123456789abcdef")
+    token.chmod(0o600)
+
+    def told(*options: str) -> str:
+        words = [str(made / "server"), "--check", "--engine", "plain", *options]
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code != 0
+        return " ".join(result.output.split())
+
+    files = ("--tls-cert", str(pem), "--tls-key", str(pem))
+    assert "is not a PEM file" in told(*files)
+    assert "--client-ca" in told("--client-ca", str(pem))
+    assert "plaintext off loopback lets everyone" in told("--listen", "0.0.0.0:1")
+    off = ("--listen", "0.0.0.0:1", "--token-file", str(token), "--insecure")
+    assert "hands the token to everyone" in told(*off)
+    assert "is not HOST:PORT" in told("--listen", "here")
+    assert "accept it with --metrics-open" in told("--metrics", "0.0.0.0:1", "--insecure")
+    pem.write_text("-----BEGIN")
+    assert "are not a certificate and its key" in told(*files)
     half = Server()
     with torch.no_grad():
         half.bodies[0].linear.bias[0] = torch.nan

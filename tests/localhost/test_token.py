@@ -74,3 +74,29 @@ def test_its_file(tmp_path: Path) -> None:
         read_token(path)
     with pytest.raises(BadInput, match="No such file"):
         read_token(tmp_path / "none")
+
+
+def test_a_credential_of_systemd_has_its_group_s_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`LoadCredential` with `DynamicUser`: 0440, the mask of an access list of one user."""
+    handed, beside = tmp_path / "credentials", tmp_path / "beside"
+    for folder in (handed, beside):
+        folder.mkdir()
+        (folder / "token").write_text(TOKEN)
+        (folder / "token").chmod(0o440)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(handed))
+    assert read_token(handed / "token") == TOKEN
+    with pytest.raises(BadInput, match="others may read it"):
+        read_token(beside / "token")
+    (handed / "link").symlink_to(beside / "token")
+    with pytest.raises(BadInput, match="others may read it"):
+        read_token(handed / "link")
+    for mode in (0o444, 0o460, 0o450, 0o442):
+        (handed / "token").chmod(mode)
+        with pytest.raises(BadInput, match="others may read it"):
+            read_token(handed / "token")
+    for unset in ("", str(beside / "none")):
+        monkeypatch.setenv("CREDENTIALS_DIRECTORY", unset)
+        with pytest.raises(BadInput, match="others may read it"):
+            read_token(beside / "token")
