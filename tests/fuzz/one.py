@@ -10,7 +10,7 @@ import atheris
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1]), str(HERE.parents[0] / "localhost")]
 
-with atheris.instrument_imports(include=["splitlab"]):
+with atheris.instrument_imports(include=["splitlab", "edge_client", "cloud_server"]):
     from seeds import seeds
     from targets import TARGETS, run
 

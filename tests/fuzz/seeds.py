@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save
 
 from splitlab.wire import Reply, Request, encode
-from splitlab.wire.messages import stream_error, stream_reply
+from splitlab.wire.messages import DIGEST, stream_error, stream_reply
 
 RECORDS = Path(__file__).resolve().parents[2] / "results" / "photo-patches-resnet20" / "records"
 
@@ -17,14 +17,23 @@ RECORDS = Path(__file__).resolve().parents[2] / "results" / "photo-patches-resne
 def seeds(target: str) -> list[bytes]:
     """At least one each."""
     feature = torch.linspace(-3, 3, 2 * 144).reshape(2, 4, 6, 6)
-    if target in ("request", "capture"):
+    if target in ("request", "capture", "handler"):
         return [
-            Request("tiny", "0" * 32 + "-0", tuple(encode(feature, kind))).to_bytes()
+            Request(
+                *("tiny", "0" * 32 + "-0", tuple(encode(feature, kind)), ("output_0",)),
+                parameters={DIGEST: "d" * 64},
+            ).to_bytes()
             for kind in ("FP32", "FP16", "BF16", "INT8")
         ]
-    if target == "reply":
-        raw = Reply("tiny", "0" * 32 + "-0", tuple(encode(feature, "FP32", "output_0"))).to_bytes()
-        return [raw, stream_reply(raw), stream_error("no", "id")]
+    if target in ("reply", "lane", "timings"):
+        told = {"splitlab_queue_us": 7, "splitlab_decode_us": 2.5, "splitlab_bodies_us": "abc"}
+        tensors = tuple(encode(feature, "FP32", "output_0"))
+        raw = Reply("tiny", "0" * 32 + "-0", tensors, told).to_bytes()
+        few = Reply("tiny", "id", (), told).to_bytes()
+        errors = [stream_error("no", "id", code) for code in ("", "RESOURCE_EXHAUSTED", "odd")]
+        return [raw, few, stream_reply(raw), *errors]
+    if target == "flood":
+        return [b"\x22\x00", b"\x2a\x00", b"\x32\x00", b"\x3a\x00", b"\x2a\x00\x3a\x00"]
     if target in ("tensors", "valid_tensors", "capture_shard"):
         return [bytes(range(64)), bytes(600), b"\x01\x02\x01\x00\x01\x03" * 40]
     if target == "weights":

@@ -7,15 +7,24 @@ something valid, seals and hashes made anew, so that what lies behind those is r
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import os
+import resource
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import grpc
 import torch
+from halves import OUTPUT, Server
 from safetensors.torch import save
 
+from cloud_server.engines.engine import Answer
+from cloud_server.handler import Handler
+from edge_client import lanes
+from edge_client.micro_batch import server_seconds
 from splitlab.capture import Capture
 from splitlab.capture.index import read_index
 from splitlab.capture.shards import FIELDS, _seal, read_shard
@@ -31,6 +40,11 @@ SHAPE, ROWS = (4, 6, 6), 8
 DATATYPES = ("FP32", "FP16", "BF16", "INT8", "UINT8", "BYTES", "FP64", "", "fp32")
 NAMES = ("feature", "feature_scale", "feature_zero_point", "output_0", "")
 ODD = (0, 1, 2, 4, 6, 8, 9, 144, -1, -8, 255, 2**31 - 1, 2**31, 2**62, -(2**62))
+
+LARGE = 1 << 20
+"""Bytes of a message as large as micro-batches are."""
+GROWTH = 48 << 20
+"""Bytes by which one input may raise the most that the process has held."""
 
 Target = Callable[[bytes], None]
 
@@ -109,6 +123,56 @@ def valid_tensors(data: bytes) -> None:
         at = (plan.byte() | plan.byte() << 8) % len(raw)
         raw[at] = plan.byte()
     _read_request(bytes(raw[: len(raw) - plan.byte() % 16]))
+
+
+def flood(data: bytes) -> None:
+    """A mebibyte of the same few bytes over and over, as request, reply and stream."""
+    piece = data[:64] or b"\x2a\x00"
+    raw = piece * (LARGE // len(piece))
+    for read in (request, reply, lane):
+        try:
+            read(raw)
+        except SplitLabError:
+            continue
+
+
+def lane(data: bytes) -> None:
+    """A message of a stream, as the client's lane settles it: an answer, an error, or a call."""
+
+    def call(_raw: bytes, _seconds: float) -> None:
+        raise ValueError("the channel is closed")
+
+    pending = lanes.Pending(b"", 3600.0, call)
+    lanes._settle(pending, data)
+    with contextlib.suppress(grpc.RpcError):
+        Reply.from_bytes(pending.result(0))
+
+
+def timings(data: bytes) -> None:
+    """What a server says of its own time."""
+    spent = server_seconds(Reply.from_bytes(data).parameters, 2.0)
+    assert all(math.isfinite(value) and 0 <= value <= 4 for value in spent.values())
+
+
+class Still:
+    """An engine without bodies and threads."""
+
+    def run(self, feature: torch.Tensor, wanted: Callable[[], bool]) -> Answer:
+        assert feature.shape[1:] == SHAPE
+        assert wanted()
+        return Answer([feature.flatten(1)[:, : OUTPUT[0]]], 0, 0)
+
+
+HANDLERS = [Handler(Server(wire=wire), Still()) for wire in ("FP32", "INT8")]
+
+
+def handler(data: bytes) -> None:
+    """A request up to its reply: model, version, digest, outputs, tensors."""
+    for served in HANDLERS:
+        try:
+            Reply.from_bytes(served.infer(data).reply)
+        except SplitLabError:
+            continue
 
 
 class Folder:
@@ -216,6 +280,10 @@ TARGETS: dict[str, Target] = {
         reply,
         tensors,
         valid_tensors,
+        flood,
+        lane,
+        timings,
+        handler,
         server_manifest,
         client_manifest,
         weights,
@@ -227,9 +295,19 @@ TARGETS: dict[str, Target] = {
 }
 
 
+def peak() -> int:
+    """Most bytes that this process has held so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+
+
 def run(target: Target, data: bytes) -> None:
-    """One input; the lab's own errors are what a reader is for."""
-    try:
+    """One input; the lab's own errors are what a reader is for.
+
+    Raises:
+        MemoryError: it took far more than any input declares, whether in Python or protobuf.
+    """
+    before = peak()
+    with contextlib.suppress(SplitLabError):
         target(data)
-    except SplitLabError:
-        return
+    if peak() - before > GROWTH:
+        raise MemoryError(f"{len(data)} bytes took more than {GROWTH >> 20} MiB")

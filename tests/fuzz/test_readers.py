@@ -9,6 +9,7 @@ import random
 import tracemalloc
 
 import pytest
+import targets
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from seeds import seeds
@@ -60,7 +61,9 @@ def test_changed_seeds(name):
             run(TARGETS[name], bytes(changed))
 
 
-@pytest.mark.parametrize("name", ["request", "reply", "tensors", "valid_tensors"])
+@pytest.mark.parametrize(
+    "name", ["request", "reply", "tensors", "valid_tensors", "lane", "timings", "handler"]
+)
 def test_no_more_memory_than_was_sent(name):
     """Shapes that claim gigabytes are refused before anything is made for them."""
     draw = random.Random(name)
@@ -73,3 +76,27 @@ def test_no_more_memory_than_was_sent(name):
             peak = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
             assert peak < 40 * max(len(changed), 9000) + (1 << 20)
+
+
+@pytest.mark.parametrize("data", seeds("flood"))
+def test_a_mebibyte_of_nothing_takes_no_more_than_itself(data):
+    """Objects of them, of which protobuf's are not even counted here, would be 28 MiB."""
+    run(TARGETS["flood"], b"")
+    tracemalloc.start()
+    run(TARGETS["flood"], data)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * targets.LARGE
+
+
+def test_an_input_that_takes_too_much_memory_is_a_failure(monkeypatch):
+    held = iter([1 << 30, (1 << 30) + targets.GROWTH, 2 << 30, (2 << 30) + targets.GROWTH + 1])
+    monkeypatch.setattr(targets, "peak", lambda: next(held))
+    run(len, b"abc")
+    with pytest.raises(MemoryError, match="3 bytes took more than 48 MiB"):
+        run(len, b"abc")
+
+
+def test_the_handler_s_target_answers():
+    """The handler's target reaches the reply, not only refusals."""
+    assert targets.HANDLERS[0].infer(seeds("handler")[0]).rows == 2
