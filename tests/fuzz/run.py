@@ -19,7 +19,6 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1]), str(HERE.parents[0] / "localhost")]
 
 MEMORY_MB = 1500  # torch alone takes a third of it
-MALLOC_MB = 64  # at once; an input declares a few
 SECONDS = 10  # for one input
 LENGTHS = dict.fromkeys(("request", "reply", "lane", "handler"), 1 << 20)
 LENGTH = 8192
@@ -34,7 +33,7 @@ def main(
     seed: Annotated[int, typer.Option(min=1, help="of the mutations")] = 1,
 ) -> None:
     """Feed the readers."""
-    from targets import TARGETS
+    from targets import GROWTH, TARGETS
 
     from splitlab.machine import environment
 
@@ -51,7 +50,7 @@ def main(
         "inputs": total,
         "failed": failed,
         "memory_limit_mb": MEMORY_MB,
-        "malloc_limit_mb": MALLOC_MB,
+        "growth_limit_mb": GROWTH >> 20,
         "seconds_limit": SECONDS,
         "seed": seed,
         "targets": rows,
@@ -73,7 +72,7 @@ def fuzz(name: str, inputs: int, folder: Path, seed: int) -> dict[str, object]:
             *(sys.executable, str(HERE / "one.py"), name, str(folder / f"{name}-corpus")),
             *(f"-runs={inputs}", f"-seed={seed}", f"-rss_limit_mb={MEMORY_MB}"),
             *(f"-timeout={SECONDS}", f"-artifact_prefix={failures}/"),
-            *(f"-max_len={LENGTHS.get(name, LENGTH)}", f"-malloc_limit_mb={MALLOC_MB}"),
+            f"-max_len={LENGTHS.get(name, LENGTH)}",
             *("-print_final_stats=1", "-verbosity=1"),
         ],
         capture_output=True,

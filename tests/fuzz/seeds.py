@@ -13,11 +13,17 @@ from splitlab.wire.messages import DIGEST, stream_error, stream_reply
 
 RECORDS = Path(__file__).resolve().parents[2] / "results" / "photo-patches-resnet20" / "records"
 
+LARGE = torch.zeros(1, (1 << 18) - 64)
+"""Not quite a mebibyte, so that its message is no longer than inputs may be."""
+
 
 def seeds(target: str) -> list[bytes]:
     """At least one each."""
     feature = torch.linspace(-3, 3, 2 * 144).reshape(2, 4, 6, 6)
-    if target in ("request", "capture", "handler"):
+    if target == "request":
+        large = Request("tiny", "id", tuple(encode(LARGE, "FP32")), ("output_0",)).to_bytes()
+        return [large, *seeds("handler")]
+    if target in ("capture", "handler"):
         return [
             Request(
                 *("tiny", "0" * 32 + "-0", tuple(encode(feature, kind)), ("output_0",)),
@@ -25,7 +31,10 @@ def seeds(target: str) -> list[bytes]:
             ).to_bytes()
             for kind in ("FP32", "FP16", "BF16", "INT8")
         ]
-    if target in ("reply", "lane", "timings"):
+    if target in ("reply", "lane"):
+        large = Reply("tiny", "id", tuple(encode(LARGE, "FP32", "output_0"))).to_bytes()
+        return [large, stream_reply(large), *seeds("timings")]
+    if target == "timings":
         told = {"splitlab_queue_us": 7, "splitlab_decode_us": 2.5, "splitlab_bodies_us": "abc"}
         tensors = tuple(encode(feature, "FP32", "output_0"))
         raw = Reply("tiny", "0" * 32 + "-0", tensors, told).to_bytes()
