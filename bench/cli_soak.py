@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -20,6 +20,10 @@ def soak(
         int | None, typer.Option(min=1, help="Stop earlier, once so many were sent.")
     ] = None,
     clients: Annotated[int, typer.Option(min=1, max=64, help="Side by side.")] = 4,
+    events: Annotated[
+        str, typer.Option(help="What happens: kill,cut or one; with cut alone one server lives on.")
+    ] = "kill,cut",
+    engine: Annotated[str, typer.Option(help="Of the server, as cloud-server's.")] = "torch",
     pause: Annotated[float, typer.Option(min=0.1, help="Seconds between events, on average.")] = 5,
     small_disk: Annotated[
         Path | None,
@@ -30,9 +34,10 @@ def soak(
 ) -> None:
     """Clients that never stop, while the server is killed and the cable cut.
 
-    Exit code 1 if an answer was wrong, or none came.
+    Exit code 1 if an answer was wrong or none came, a request crashed or was lost, a server ended
+    by itself, or memory grew.
     """
-    from bench.soak import Soak
+    from bench.soak import Soak, parse_events
     from splitlab.storage import write_json
 
     told = Soak(
@@ -40,22 +45,37 @@ def soak(
         seconds=seconds,
         requests=requests,
         clients=clients,
+        events=parse_events(events),
+        engine=engine,
         pause=pause,
         disk=small_disk,
         seed=seed,
     ).run()
     if out is not None:
         write_json(out, told)
-    failed = ", ".join(f"{count} {name}" for name, count in told["failed"].items()) or "none"
-    events = ", ".join(f"{count} x {name}" for name, count in told["events"].items()) or "none"
+    failed = _counts(told["failed"])
     if told["tap"]:
         console.print(f"tap: {told['tap']['frames']} frames kept, {told['tap']['dropped']} not")
-    first, last = told["client_memory_mib"]
     console.print(
         f"{told['sent']} requests sent, {told['answered']} answered, {told['wrong']} wrong; "
-        f"failed: {failed}; events: {events}"
+        f"failed: {failed}; events: {_counts(told['events'])}"
     )
-    console.print(f"client memory {first:.0f} MiB at the start, {last:.0f} MiB at the end")
-    for number, (early, late) in enumerate(told["server_memory_mib"], 1):
-        console.print(f"server {number}: {early:.0f} MiB at its start, {late:.0f} MiB at its end")
+    console.print(f"client: {_memory(told['client_memory'])}")
+    for number, memory in enumerate(told["server_memory"], 1):
+        console.print(f"server {number}: {_memory(memory)}")
+    for words in told["complaints"]:
+        console.print(f"FAILED: {words}")
     raise typer.Exit(0 if told["passed"] else 1)
+
+
+def _counts(found: dict[str, int]) -> str:
+    return ", ".join(f"{count} x {name}" for name, count in found.items()) or "none"
+
+
+def _memory(memory: dict[str, Any]) -> str:
+    mib = memory["mib"]
+    if not mib:
+        return "too few answers to look at its memory"
+    growth = memory["growth_mib"]
+    told = "not watched long enough to count" if growth is None else f"grew by {growth:.1f} MiB"
+    return f"{mib[0]:.0f} MiB after the first answers, {mib[-1]:.0f} MiB at the end; {told}"

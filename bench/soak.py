@@ -1,16 +1,14 @@
 """`bench soak`: clients that never stop, a server that is killed, a cable that is cut, a full disk.
 
-Every answer is compared with the network's own, computed beside it. What counts: no wrong answer,
-and memory at the end as at the start.
+Every answer is compared with the network's own, computed beside it, and every request is accounted
+for. What counts: no wrong answer, no request that ended otherwise than in an answer or an error of
+ours, no server that ended by itself, and memory at the end as at the start. A server that is killed
+every few seconds shows nothing of its memory; with `cut` alone one server lives through it all.
 """
 
 from __future__ import annotations
 
-import json
 import random
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -22,8 +20,9 @@ import torch
 from torch import Tensor
 
 import defenses
-from bench.launch import thread_environment
+from bench.soak_server import GROWTH_MIB, SAMPLE_SECONDS, Memory, Server
 from bench.unreliable import Cable
+from cloud_server.engines.choose import check_name
 from edge_client.client import EdgeClient
 from splitlab.deployment import ClientHalf, ServerHalf
 from splitlab.errors import BadInput, SplitLabError
@@ -42,8 +41,13 @@ class Account:
     """What clients saw and what was done to them.
 
     Args:
-        failed: class of error -> requests.
-        memory_mib: of each server process, when it listened and before its end.
+        wrong: of those answered: other rows than were asked for, NaN, or further from the truth
+            than `TOLERANCE`.
+        failed: class of our error -> requests.
+        crashed: any other error, in words -> requests, or clients that ended with it.
+        died: servers that ended by themselves, or not when they were told to.
+        servers: memory of each server process, in turn.
+        client: memory of this process.
         tap: of the last server: frames that were kept, and those that had no room.
     """
 
@@ -51,14 +55,45 @@ class Account:
     answered: int = 0
     wrong: int = 0
     failed: Counter[str] = field(default_factory=Counter)
+    crashed: Counter[str] = field(default_factory=Counter)
+    died: int = 0
     events: Counter[str] = field(default_factory=Counter)
-    memory_mib: list[tuple[float, float]] = field(default_factory=list)
+    servers: list[Memory] = field(default_factory=list)
+    client: Memory = field(default_factory=lambda: Memory("self"))
     tap: dict[str, int] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
+    def complaints(self) -> list[str]:
+        """Why the run did not pass, in words; empty where it did."""
+        failed, crashed = self.failed.total(), self.crashed.total()
+        grown = max(m.growth or 0.0 for m in (*self.servers, self.client))
+        found = {
+            "no request was answered": not self.answered,
+            f"{self.wrong} answers were wrong": self.wrong,
+            f"{crashed} crashes: {', '.join(self.crashed)}": crashed,
+            f"{self.sent} requests were sent, {self.answered} answered, {failed} failed and "
+            f"{crashed} crashed; the rest is lost": self.sent != self.answered + failed + crashed,
+            f"{self.died} servers ended by themselves": self.died,
+            f"memory grew by {grown:.0f} MiB, {GROWTH_MIB:g} are allowed": grown > GROWTH_MIB,
+        }
+        return [words for words, so in found.items() if so]
+
+    @property
     def passed(self) -> bool:
-        return self.answered > 0 and self.wrong == 0
+        return not self.complaints
+
+
+def parse_events(text: str) -> tuple[Event, ...]:
+    """`kill,cut` or one of them.
+
+    Raises:
+        BadInput: anything else.
+    """
+    found = tuple(dict.fromkeys(word.strip() for word in text.split(",")))
+    if not set(found) <= set(EVENTS):
+        raise BadInput(f"--events {text!r}: give {','.join(EVENTS)} or one of them")
+    return found
 
 
 class Soak:
@@ -68,12 +103,14 @@ class Soak:
             answer is known.
         seconds: how long; or until `requests` were sent, whichever comes first.
         clients: side by side.
+        events: that happen; without `kill` one server lives through all of it.
+        engine: of the server.
         pause: seconds between two events, on average.
         disk: a folder on a small disk for the server's tap, or None for no tap.
         seed: of events and images.
 
     Raises:
-        BadInput: a defence that draws, or a wire that rounds.
+        BadInput: a defence that draws, a wire that rounds, or no such engine.
     """
 
     def __init__(
@@ -83,10 +120,13 @@ class Soak:
         seconds: float,
         requests: int | None = None,
         clients: int = 4,
+        events: tuple[Event, ...] = EVENTS,
+        engine: str = "torch",
         pause: float = 5.0,
         disk: Path | None = None,
         seed: int = 0,
     ) -> None:
+        check_name(engine)
         self.half = ClientHalf.load(deployment / "client", defenses.parse)
         if defenses.parse(self.half.manifest.defense).stochastic or self.half.wire != "FP32":
             raise BadInput(
@@ -96,6 +136,7 @@ class Soak:
             )
         self._deployment, self._seconds, self._requests = deployment, seconds, requests
         self._clients, self._pause, self._disk = clients, pause, disk
+        self._events, self._engine = events, engine
         self._draw = random.Random(seed)
         self.account = Account()
         self._over = threading.Event()
@@ -105,64 +146,102 @@ class Soak:
 
     def run(self) -> dict[str, Any]:
         """Until it is over; the account as JSON."""
-        started = time.monotonic()
-        server = _Server(self._deployment, self._disk)
+        self._started = time.monotonic()
+        server = self._serve()
         cable = Cable(server.port)
         threads = [
             threading.Thread(target=self._ask, args=(number, cable.address), daemon=True)
             for number in range(self._clients)
         ]
-        own = _memory_mib("self")
         try:
             for thread in threads:
                 thread.start()
-            while not self._over.wait(self._draw.expovariate(1 / self._pause)):
-                if time.monotonic() - started > self._seconds:
-                    break
-                server = self._happen(self._draw.choice(EVENTS), server, cable)
+            while self._quiet(server, self._draw.expovariate(1 / self._pause)):
+                server = self._happen(self._draw.choice(self._events), server, cable)
             self._over.set()
             for thread in threads:
                 thread.join()
+            self._sample(server, last=True)
         finally:
             self._over.set()
             cable.mend()
-            self.account.memory_mib.append(server.stop())
+            self.account.died += not server.stop()
             self.account.tap = server.tap
             cable.close()
-        return self._told(time.monotonic() - started, own)
+        return self._told(server.engine)
 
-    def _happen(self, event: Event, server: _Server, cable: Cable) -> _Server:
+    def _serve(self, port: int = 0) -> Server:
+        server = Server(
+            self._deployment, self._engine, self._disk, port, answers=self.account.answered
+        )
+        self.account.servers.append(server.memory)
+        return server
+
+    def _quiet(self, server: Server, pause: float) -> bool:
+        """Watch memory until the next event is due; False where the run is over instead."""
+        end = self._started + self._seconds
+        until = min(time.monotonic() + pause, end)
+        while not self._over.wait(max(0.0, min(SAMPLE_SECONDS, until - time.monotonic()))):
+            self._sample(server)
+            if time.monotonic() >= until:
+                return until < end
+        return False
+
+    def _sample(self, server: Server, *, last: bool = False) -> None:
+        now, answered = time.monotonic() - self._started, self.account.answered
+        for memory in (server.memory, self.account.client):
+            memory.sample(now, answered, last=last)
+
+    def _happen(self, event: Event, server: Server, cable: Cable) -> Server:
         self.account.events[event] += 1
         if event == "cut":
             cable.cut()
             self._over.wait(self._draw.uniform(0.1, 1.0))
             cable.mend()
             return server
-        self.account.memory_mib.append(server.kill())
-        return _Server(self._deployment, self._disk, server.port)
+        self.account.died += not server.kill()
+        return self._serve(server.port)
 
     def _ask(self, number: int, address: str) -> None:
         """One client, request after request."""
-        draw = random.Random(number)
+        try:
+            with EdgeClient(self.half, [address], retries=3, deadline_s=10.0) as client:
+                self._ask_on(client, random.Random(number))
+        except Exception as error:  # a client that ends is told of, not missed
+            self._crashed(error)
+
+    def _ask_on(self, client: EdgeClient, draw: random.Random) -> None:
         account = self.account
-        with EdgeClient(self.half, [address], retries=3, deadline_s=10.0) as client:
-            while not self._over.is_set():
-                rows = draw.sample(range(len(self._images)), REQUEST_IMAGES)
+        while not self._over.is_set():
+            rows = draw.sample(range(len(self._images)), REQUEST_IMAGES)
+            with account.lock:
+                if self._requests is not None and account.sent >= self._requests:
+                    self._over.set()
+                    return
+                account.sent += 1
+            try:
+                logits = client.infer(self._images[rows]).logits
+            except SplitLabError as error:
                 with account.lock:
-                    if self._requests is not None and account.sent >= self._requests:
-                        self._over.set()
-                        return
-                    account.sent += 1
-                try:
-                    logits = client.infer(self._images[rows]).logits
-                except SplitLabError as error:
-                    with account.lock:
-                        account.failed[type(error).__name__] += 1
-                    continue
-                apart = float((logits - self._truth[rows]).abs().max())
+                    account.failed[type(error).__name__] += 1
+            except Exception as error:
+                self._crashed(error)
+            else:
+                right = self._right(logits, self._truth[rows])
                 with account.lock:
                     account.answered += 1
-                    account.wrong += apart > TOLERANCE * float(self._truth.abs().max())
+                    account.wrong += not right
+
+    def _crashed(self, error: Exception) -> None:
+        with self.account.lock:
+            self.account.crashed[f"{type(error).__name__}: {error}"] += 1
+
+    def _right(self, logits: Tensor, wanted: Tensor) -> bool:
+        """Whether every row is there and what it should be; NaN is not."""
+        if logits.shape != wanted.shape:
+            return False
+        apart = float((logits - wanted).abs().max())
+        return apart <= TOLERANCE * float(self._truth.abs().max())
 
     @torch.inference_mode()
     def _known(self) -> Tensor:
@@ -173,73 +252,26 @@ class Soak:
         answer: Tensor = half.tail(half.select([body(feature) for body in bodies], draw))
         return answer
 
-    def _told(self, seconds: float, own: float) -> dict[str, Any]:
+    def _told(self, engine: str) -> dict[str, Any]:
         account = self.account
         return {
-            "format": "splitlab/soak/1",
-            "seconds": round(seconds, 1),
+            "format": "splitlab/soak/2",
+            "seconds": round(time.monotonic() - self._started, 1),
             "clients": self._clients,
             "images_of_a_request": REQUEST_IMAGES,
+            "engine": engine,
             "sent": account.sent,
             "answered": account.answered,
             "failed": dict(account.failed),
+            "crashed": dict(account.crashed),
             "wrong": account.wrong,
+            "died": account.died,
             "events": dict(account.events),
             "tap": account.tap,
-            "server_memory_mib": [[round(a, 1), round(b, 1)] for a, b in account.memory_mib],
-            "client_memory_mib": [round(own, 1), round(_memory_mib("self"), 1)],
+            "server_memory": [memory.as_dict() for memory in account.servers],
+            "client_memory": account.client.as_dict(),
+            "growth_limit_mib": GROWTH_MIB,
+            "complaints": account.complaints,
             "passed": account.passed,
             "environment": environment(),
         }
-
-
-class _Server:
-    """A `cloud-server` process."""
-
-    def __init__(self, deployment: Path, disk: Path | None, port: int = 0) -> None:
-        words = ["--listen", f"127.0.0.1:{port}", "--max-peer-calls", "512", "--engine", "plain"]
-        if disk is not None:
-            for old in disk.glob("*"):
-                old.unlink()
-            words += ["--tap", str(disk)]
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "cloud_server", str(deployment / "server"), *words],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=thread_environment(1),
-        )
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise SplitLabError(
-                "cloud-server ended before it listened; start it by hand to see why"
-            )
-        self.port = int(json.loads(line)["port"])
-        self.tap: dict[str, int] = {}
-        self._early = _memory_mib(str(self._process.pid))
-
-    def kill(self) -> tuple[float, float]:
-        """SIGKILL; MiB after its start and now."""
-        return self._end(signal.SIGKILL)
-
-    def stop(self) -> tuple[float, float]:
-        """SIGTERM; MiB after its start and now."""
-        return self._end(signal.SIGTERM)
-
-    def _end(self, number: signal.Signals) -> tuple[float, float]:
-        late = _memory_mib(str(self._process.pid))
-        self._process.send_signal(number)
-        said, _ = self._process.communicate(timeout=60)
-        if said:  # by a server that was stopped in order
-            self.tap = json.loads(said.splitlines()[-1]).get("tap", {})
-        return self._early, late
-
-
-def _memory_mib(process: str) -> float:
-    """Resident memory; 0 where the system does not tell."""
-    try:
-        text = Path(f"/proc/{process}/status").read_text()
-    except OSError:
-        return 0.0
-    found = [line for line in text.splitlines() if line.startswith("VmRSS:")]
-    return int(found[0].split()[1]) / 1024 if found else 0.0

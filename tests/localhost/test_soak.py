@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 
 from bench import soak
 from bench.cli import app
+from bench.soak_server import GROWTH_MIB, LONG_SECONDS, WARM_ANSWERS, Memory
+from edge_client.client import EdgeClient
 from splitlab.errors import BadInput
 
 
@@ -39,7 +41,8 @@ def test_whatever_happens_no_answer_is_wrong(
     assert told["wrong"] == 0
     assert told["sent"] == told["answered"] + sum(told["failed"].values())
     assert told["events"] == {"kill": 1, "cut": 1}
-    assert len(told["server_memory_mib"]) == 2
+    assert len(told["server_memory"]) == 2
+    assert told["engine"] == "torch"
 
 
 def test_a_wrong_answer_is_noticed(deployment: Path) -> None:
@@ -47,6 +50,93 @@ def test_a_wrong_answer_is_noticed(deployment: Path) -> None:
     test._truth = test._truth + 1
     assert test.run()["wrong"] == 10
     assert not test.account.passed
+
+
+@pytest.mark.parametrize("spoil", [lambda y: y * float("nan"), lambda y: y[:1], lambda y: y[:, :1]])
+def test_nan_and_missing_rows_are_wrong(deployment: Path, spoil) -> None:
+    test = soak.Soak(deployment, seconds=1)
+    rows = test._truth[:5]
+    assert test._right(rows.clone(), rows)
+    assert not test._right(spoil(rows), rows)
+
+
+def test_a_request_that_crashes_is_told_of_and_the_client_goes_on(
+    deployment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, calls = EdgeClient.infer, []
+
+    def once_broken(self, images, **rest):
+        calls.append(1)
+        if len(calls) == 2:
+            raise ValueError("a defect")
+        return plain(self, images, **rest)
+
+    monkeypatch.setattr(EdgeClient, "infer", once_broken)
+    told = soak.Soak(deployment, seconds=30, requests=5, clients=1, events=("cut",), pause=60).run()
+    assert (told["sent"], told["answered"], told["crashed"]) == (5, 4, {"ValueError: a defect": 1})
+    assert not told["passed"]
+    assert told["complaints"] == ["1 crashes: ValueError: a defect"]
+
+
+def account(**given) -> soak.Account:
+    return soak.Account(**{"sent": 9, "answered": 9, **given})
+
+
+def watched(growth: float, seconds: float) -> Memory:
+    return Memory("1", samples=[(seconds * i / 100, 300 + growth * i / 100) for i in range(101)])
+
+
+def test_what_does_not_pass() -> None:
+    assert account().passed
+    assert not account(sent=10).passed  # one was lost
+    assert not account(died=1).passed
+    assert not account(wrong=1).passed
+    assert not soak.Account().passed
+    leak, short = (
+        watched(2 * GROWTH_MIB, LONG_SECONDS + 1),
+        watched(2 * GROWTH_MIB, LONG_SECONDS - 1),
+    )
+    assert not account(servers=[leak]).passed
+    assert not account(client=leak).passed
+    assert account(servers=[short, watched(GROWTH_MIB / 2, 2400)]).passed
+
+
+def test_memory_is_watched_from_the_first_answers_on() -> None:
+    memory = Memory("self", answers=100)
+    memory.sample(1.0, 100 + WARM_ANSWERS - 1)
+    assert memory.samples == []
+    memory.sample(2.0, 100 + WARM_ANSWERS)
+    memory.sample(3.0, 500)  # too soon after the last
+    memory.sample(4.0, 500, last=True)
+    assert [at for at, _ in memory.samples] == [2.0, 4.0]
+    assert memory.growth is None
+
+
+def test_with_cuts_alone_one_server_lives_through_it(
+    deployment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test = soak.Soak(deployment, seconds=60, clients=1, events=soak.parse_events("cut"), pause=0.1)
+    happen = test._happen
+
+    def three(event: str, server, cable):
+        if test.account.events.total() == 3:
+            test._over.set()
+            return server
+        return happen(event, server, cable)
+
+    monkeypatch.setattr(test, "_happen", three)
+    told = test.run()
+    assert told["events"] == {"cut": 3}
+    assert len(told["server_memory"]) == 1
+    assert told["died"] == 0
+
+
+def test_events_and_engines_that_there_are_not(deployment: Path) -> None:
+    assert soak.parse_events("cut, kill") == ("cut", "kill")
+    with pytest.raises(BadInput, match="give kill,cut or one"):
+        soak.parse_events("cut,flood")
+    with pytest.raises(BadInput, match="--engine 'steam'"):
+        soak.Soak(deployment, seconds=1, engine="steam")
 
 
 def test_the_command_writes_the_account(deployment: Path, tmp_path: Path) -> None:

@@ -1,0 +1,147 @@
+"""A server process under `bench soak`, and the memory of a process over its life."""
+
+from __future__ import annotations
+
+import json
+import signal
+import statistics
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.launch import thread_environment
+from splitlab.errors import SplitLabError
+
+WARM_ANSWERS = 50
+"""Requests after which a process has what it keeps: threads, buffers, its allocator's arenas."""
+SAMPLE_SECONDS = 10.0
+LONG_SECONDS = 300.0
+"""A process that was watched for so long is held to `GROWTH_MIB`."""
+GROWTH_MIB = 32.0
+"""Arenas and connections' buffers settle within it; a KiB a request, over minutes, does not."""
+ENDS = 6
+"""Samples at either end whose medians are compared."""
+STOP_SECONDS = 60.0
+
+
+@dataclass
+class Memory:
+    """Resident memory of one process, from `WARM_ANSWERS` answers on.
+
+    Args:
+        process: its id, or "self".
+        answers: how many answers there were, of all servers, when it started.
+        samples: (seconds of the run, MiB).
+    """
+
+    process: str
+    answers: int = 0
+    samples: list[tuple[float, float]] = field(default_factory=list)
+
+    def sample(self, seconds: float, answers: int, *, last: bool = False) -> None:
+        """One sample, if it is time for one.
+
+        Args:
+            seconds: since the run began.
+            answers: that came since then.
+            last: whether none will follow, so that it is time now.
+        """
+        due = not self.samples or seconds - self.samples[-1][0] >= SAMPLE_SECONDS or last
+        if due and answers - self.answers >= WARM_ANSWERS:
+            mib = resident_mib(self.process)
+            if mib is not None:
+                self.samples.append((seconds, mib))
+
+    @property
+    def growth(self) -> float | None:
+        """MiB from the first samples to the last; None where it was not watched long enough."""
+        if not self.samples or self.samples[-1][0] - self.samples[0][0] < LONG_SECONDS:
+            return None
+        mib = [value for _, value in self.samples]
+        return statistics.median(mib[-ENDS:]) - statistics.median(mib[:ENDS])
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON."""
+        growth = self.growth
+        return {
+            "seconds": [round(at, 1) for at, _ in self.samples],
+            "mib": [round(value, 1) for _, value in self.samples],
+            "growth_mib": None if growth is None else round(growth, 1),
+        }
+
+
+def resident_mib(process: str) -> float | None:
+    """Resident memory; None where the system does not tell, or the process is gone."""
+    try:
+        text = Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return None
+    found = [line for line in text.splitlines() if line.startswith("VmRSS:")]
+    return int(found[0].split()[1]) / 1024 if found else None
+
+
+class Server:
+    """A `cloud-server` process.
+
+    Args:
+        deployment: folder with server/.
+        engine: that runs the bodies.
+        disk: a folder for its tap, emptied first; None for no tap.
+        port: 0 for any.
+        answers: see `Memory`.
+
+    Raises:
+        SplitLabError: it ended before it listened.
+    """
+
+    def __init__(
+        self, deployment: Path, engine: str, disk: Path | None, port: int = 0, answers: int = 0
+    ) -> None:
+        words = ["--listen", f"127.0.0.1:{port}", "--max-peer-calls", "512", "--engine", engine]
+        if disk is not None:
+            for old in disk.glob("*"):
+                old.unlink()
+            words += ["--tap", str(disk)]
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "cloud_server", str(deployment / "server"), *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=thread_environment(1),
+        )
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            self._process.communicate()
+            raise SplitLabError(
+                "cloud-server ended before it listened; start it by hand to see why"
+            )
+        told = json.loads(line)
+        self.port, self.engine = int(told["port"]), str(told["engine"])
+        self.tap: dict[str, int] = {}
+        self.memory = Memory(str(self._process.pid), answers)
+
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return self._process.poll() is None
+
+    def kill(self) -> bool:
+        """SIGKILL; whether it had run until then."""
+        alive = self.alive()
+        self._process.kill()
+        self._process.communicate()
+        return alive
+
+    def stop(self) -> bool:
+        """SIGTERM; whether it had run until then, and ended in order. Its tap is known then."""
+        alive = self.alive()
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            said, _ = self._process.communicate(timeout=STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return False
+        if said:
+            self.tap = json.loads(said.splitlines()[-1]).get("tap", {})
+        return alive and self._process.returncode == 0
