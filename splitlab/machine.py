@@ -16,6 +16,8 @@ from typing import Any
 import torch
 
 PACKAGES = ("torch", "torchvision", "timm", "grpcio", "protobuf", "numpy", "scikit-image")
+OPTIONAL = ("onnx", "onnxruntime", "openvino", "nvidia-pytriton")
+"""Engines and rivals: in a record only where they are installed."""
 
 
 def environment() -> dict[str, Any]:
@@ -40,7 +42,7 @@ def _fixed() -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "versions": {name: _version(name) for name in PACKAGES},
+        "versions": _versions(),
         "commit": commit(),
     }
 
@@ -56,11 +58,16 @@ def _cpu() -> str:
     return platform.processor() or "unknown"
 
 
-def _version(package: str) -> str:
+def _versions() -> dict[str, str]:
+    found = {name: _version(name) for name in (*PACKAGES, *OPTIONAL)}
+    return {name: told or "absent" for name, told in found.items() if told or name in PACKAGES}
+
+
+def _version(package: str) -> str | None:
     try:
         return version(package)
     except PackageNotFoundError:
-        return "absent"
+        return None
 
 
 @cache
