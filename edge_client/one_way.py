@@ -1,15 +1,17 @@
-"""One direction of a simulated link: a queue with a rate, a delay, and what TCP makes of losses.
+"""One direction of a simulated link: a queue with a rate, a delay, and what TCP makes of both.
 
 A message leaves when those before it have left and its own bytes are through, and arrives half a
-round trip later. Where packets are lost, a message goes in rounds, as TCP sends it: a window of
-packets at a time, the next window a round trip later or when the last one is through; what was lost
-goes again in the next round, and those behind it wait.
+round trip later. It goes in rounds, as TCP sends it: a window of packets at a time, the next window
+a round trip later or when the last one is through; what was lost goes again in the next round, and
+those behind it wait.
 
-Windows are Linux's, CUBIC in the region where it is as fast as Reno (RFC 9438, section 4.3): a
-round adds 0.53 packets, one with losses leaves 0.7 of them, and the round that repairs adds
-nothing; before its first loss a stream doubles. A loss with nothing behind it is noticed by a probe
-after two round trips (RFC 8985, section 7), and if it was a repair itself, or alone, by the timer.
-Without losses windows do not count, as a connection is kept and has long grown wide.
+Windows are Linux's. They grow by what was sent until a loss, or until a round's packets take half a
+round trip (HyStart, Ha and Rhee 2011), and no further than twice what is in flight. Then comes
+CUBIC in the region where it is as fast as Reno (RFC 9438, section 4.3): a round adds 0.53 packets,
+one with losses leaves 0.7 of them, and the round that repairs adds nothing. Silence halves a window
+for each timeout that passes (RFC 2861), down to the first. A loss with nothing behind it is noticed
+by a probe after two round trips (RFC 8985, section 7), and if it was a repair itself, or alone, by
+the timer. A connection's handshake is not simulated, as the connection is kept.
 """
 
 from __future__ import annotations
@@ -17,16 +19,19 @@ from __future__ import annotations
 import math
 import random
 
+MODEL = 2
+"""Goes up with every change in what a message takes."""
 SEGMENT = 1448  # bytes of a message in one packet
 PACKET = 1514  # bytes of that packet on an Ethernet
 FIRST_WINDOW = 10  # packets
 LEAST_WINDOW = 2
 GROWTH, DECREASE = 0.53, 0.7
+RESTART = 0.75
+"""Of the window before a silence: so far it grows again as fast as at its start."""
 REORDERING = 0.25
 """Of a round trip: for so long a packet may be late before it is taken as lost."""
 TIMER_SECONDS = 0.2
-"""And a round trip: Linux's least retransmission timeout. A stream that was silent for so long
-starts again with the first window."""
+"""And a round trip: Linux's least retransmission timeout."""
 
 
 class OneWay:
@@ -45,20 +50,29 @@ class OneWay:
         self._window, self._threshold = float(FIRST_WINDOW), math.inf
         # of the round that runs: when the next begins, packets that it may still send, whether it
         # lost any, and whether it repairs
-        self._next, self._room, self._hurt, self._repairs = -math.inf, 1, False, False
+        self._next, self._room, self._hurt, self._repairs = -math.inf, 0, False, False
+        # packets that it sent, the seconds that they took, those of the round before that were in
+        # flight when it began
+        self._sent, self._busy, self._ahead = 0, 0.0, 0
 
     def arrival(self, size: int, now: float) -> float:
         """When a message of `size` bytes that is sent `now` is there, in seconds of that clock."""
         packets = max(1, math.ceil(size / SEGMENT))
         seconds = 8 * (size + packets * (PACKET - SEGMENT)) / self._rate
-        if now - self._free > self._rtt + TIMER_SECONDS:
-            self._window = min(self._window, FIRST_WINDOW)
-        begun = max(self._free, now)
-        if self._loss:
-            self._free = self._in_rounds(packets, seconds / packets, begun)
-        else:
-            self._free = begun + seconds
+        self._after_silence(now - self._free)
+        self._free = self._in_rounds(packets, seconds / packets, max(self._free, now))
         return self._free + self._rtt / 2
+
+    def _after_silence(self, silence: float) -> None:
+        """Halve the window for each timeout of `silence` seconds."""
+        timeout = self._rtt + TIMER_SECONDS
+        if silence <= timeout:
+            return
+        self._grow()
+        self._threshold = max(self._threshold, RESTART * self._window)
+        while silence > timeout and self._window > FIRST_WINDOW:
+            self._window = max(FIRST_WINDOW, self._window / 2)
+            silence -= timeout
 
     def _in_rounds(self, left: int, each: float, begun: float) -> float:
         """When the last of `left` packets is through that is not lost; `each` takes so long."""
@@ -71,6 +85,7 @@ class OneWay:
             sent = min(left, self._room)
             lost = [place for place in range(sent) if self._draw.random() < self._loss]
             through, ended = begun + sent * each, sent == left
+            self._sent, self._busy = self._sent + sent, self._busy + sent * each
             left += len(lost) - sent
             self._room -= sent
             if lost and not self._hurt:
@@ -89,9 +104,25 @@ class OneWay:
                 self._window = 1
 
     def _begin(self, now: float) -> None:
-        """The next round: its window grows if the last one was used up and lost nothing."""
-        if not self._room and not self._hurt and not self._repairs:
-            slow = self._window >= self._threshold
-            self._window = self._window + GROWTH if slow else 2 * self._window
+        """The next round."""
+        # what the last one sent is acknowledged a round trip after its last packet left
+        ended = self._next - self._rtt + self._busy
+        ahead = self._sent if now < ended + self._rtt else 0
+        self._grow()
+        self._ahead = ahead
         self._next, self._room = now + self._rtt, int(self._window)
         self._hurt, self._repairs = False, self._hurt
+
+    def _grow(self) -> None:
+        """After a round: its window, if it was used and the round lost and repaired nothing."""
+        sent, busy, self._sent, self._busy = self._sent, self._busy, 0, 0.0
+        if not sent or self._hurt or self._repairs:
+            return
+        if self._window >= self._threshold:
+            self._window += 0 if self._room else GROWTH
+            return
+        in_flight = max(sent, self._ahead + sent / 2)
+        more = max(0.0, min(sent, 2 * in_flight - self._window))
+        self._window = min(self._window + more, self._threshold)
+        if busy > self._rtt / 2:
+            self._threshold = self._window

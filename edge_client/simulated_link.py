@@ -1,7 +1,6 @@
 """A link that is not there: messages wait as long as they would on it, in order, each way.
 
-Many small ones overlap as they do on a wire. What TCP does at the start of a connection is not
-simulated; a connection is kept.
+Many small ones overlap as they do on a wire.
 """
 
 from __future__ import annotations

@@ -53,11 +53,49 @@ def test_the_first_window_leaves_at_once_and_the_rest_a_round_trip_later() -> No
     assert within == pytest.approx([0.02, 0.02, 0.06, 0.06, 0.1], abs=1e-5)
 
 
-def test_a_stream_that_was_silent_starts_again_with_its_first_window() -> None:
-    way = OneWay(1e12, 0.04, 1e-12, 1)
-    grown = way.arrival(1000 * SEGMENT, 0.0)
-    assert way.arrival(30 * SEGMENT, grown) == pytest.approx(grown + 0.02, abs=1e-4)
-    assert way.arrival(30 * SEGMENT, grown + 9) == pytest.approx(grown + 9.06, abs=1e-4)
+def test_silence_halves_the_window_for_each_timeout() -> None:
+    way = OneWay(1e12, 0.04, 0.0, 1)
+    ended = way.arrival(1000 * SEGMENT, 0.0) - 0.02  # with a window of 10 + 1000 packets
+    assert way.arrival(600 * SEGMENT, ended + 0.2) == pytest.approx(ended + 0.22, abs=1e-4)
+    assert way.arrival(900 * SEGMENT, ended + 0.5) == pytest.approx(ended + 0.56, abs=1e-4)
+    assert way.arrival(30 * SEGMENT, ended + 9) == pytest.approx(ended + 9.06, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("rtt", "rate", "size", "gap", "first", "then"),
+    [
+        (0.02, 50e6, 64 << 10, 0.0, 66.2, 31.9),
+        (0.02, 50e6, 64 << 10, 0.3, 66.2, 43.8),
+        (0.02, 50e6, 64 << 10, 0.6, 67.4, 63.8),
+        (0.02, 50e6, 512 << 10, 0.0, 157.0, 110.9),
+        (0.02, 50e6, 512 << 10, 0.6, 156.6, 120.8),
+        (0.04, 200e6, 1 << 20, 0.6, 297.9, 135.7),
+        (0.04, 200e6, 1 << 20, 1.5, 294.3, 298.1),
+    ],
+)
+def test_without_losses_windows_are_those_of_the_kernel(
+    rtt: float, rate: float, size: int, gap: float, first: float, then: float
+) -> None:
+    """ms that Linux 6's TCP took through `tests/hosts/packet_relay.py`, the answer 8 bytes: a
+    connection's first message, and the mean of those that follow, each `gap` s after an answer.
+    """
+    up, down, now, found = OneWay(rate, rtt, 0.0, 1), OneWay(rate, rtt, 0.0, 2), 0.0, []
+    for _ in range(20):
+        back = down.arrival(8, up.arrival(8 + size, now))
+        found.append(1000 * (back - now))
+        now = back + gap
+    assert found[0] == pytest.approx(first, rel=0.1)
+    assert sum(found[5:]) / 15 == pytest.approx(then, rel=0.1)
+
+
+@pytest.mark.parametrize("silence", [0.0, 9.0])
+def test_hardly_any_loss_is_as_none(silence: float) -> None:
+    for size in (1000, 64 << 10, 1 << 20):
+        none, hardly, now = OneWay(1e9, 0.04, 0.0, 1), OneWay(1e9, 0.04, 1e-12, 1), 0.0
+        for _ in range(5):
+            there = none.arrival(size, now)
+            assert hardly.arrival(size, now) == there
+            now = there + 0.02 + silence
 
 
 def test_a_client_behind_a_link_waits_and_answers_the_same(serve: Serve) -> None:
