@@ -26,7 +26,7 @@ class Captured:
     """What came of it: the client's own account, its join table, and the tap's capture.
 
     Args:
-        links: `link NAME` -> p50, p95 and count in ms.
+        links: `link NAME` -> p50, p95 and count in ms; and the mean where it loses packets.
     """
 
     evaluation: dict[str, Any]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.doubtful import FLOOR_MARGIN_DB
-from bench.link_runs import PREFIX, link_names
+from bench.link_runs import PREFIX, link_names, typical
 from splitlab.record import Record
 
 CLIENT_SHARE = 0.75  # a client that runs more than this share of the network gains little
@@ -30,7 +30,7 @@ class Place:
     """One split point with the best attack on it.
 
     Args:
-        links: simulated link -> ms of a request of one image, p50.
+        links: simulated link -> ms of a request of one image: p50, or the mean where it loses.
     """
 
     split: str
@@ -69,7 +69,8 @@ def places(records: Sequence[Record]) -> list[Place]:
                 client_share=best.split["head_macs"] / max(macs, 1),
                 payload=best.rate["payload_up"],
                 links={
-                    link: best.latency[PREFIX + link]["p50"] for link in link_names(best.latency)
+                    link: typical(best.latency[PREFIX + link])[1]
+                    for link in link_names(best.latency)
                 },
             )
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from bench.link_runs import PREFIX, link_names
+from bench.link_runs import PREFIX, link_names, typical
 from bench.recommend import pareto_front
 from bench.wires import WIRE_COLUMNS, against_first
 from splitlab.record import Interval, Record
@@ -71,7 +71,7 @@ def sweep_table(records: Sequence[Record], recommended: str | None) -> SweepTabl
         "KiB up",
         "client MACs",
         "p50 [ms]",
-        *(f"{link}, p50 [ms]" for link in links),
+        *(f"{link}, {typical(records[0].latency[PREFIX + link])[0]} [ms]" for link in links),
         *(WIRE_COLUMNS if several else ()),
         *(("Pareto front",) if links or several else ()),
     )
@@ -95,7 +95,7 @@ def sweep_table(records: Sequence[Record], recommended: str | None) -> SweepTabl
             Cell(f"{record.rate['payload_up'] / 1024:.1f}"),
             Cell(f"{100 * record.split['head_macs'] / max(macs, 1):.0f} %"),
             Cell(f"{record.latency.get('total', {}).get('p50', float('nan')):.1f}"),
-            *(Cell(f"{record.latency[PREFIX + link]['p50']:.0f}") for link in links),
+            *(Cell(f"{typical(record.latency[PREFIX + link])[1]:.0f}") for link in links),
             *(map(Cell, against_first(record, records)) if several else ()),
             *((Cell("yes" if name in front else ""),) if links or several else ()),
         ]
@@ -107,7 +107,10 @@ def sweep_table(records: Sequence[Record], recommended: str | None) -> SweepTabl
         "request of the client, over loopback."
     )
     if links:
-        note += " Links are simulated, a request of one image each."
+        note += (
+            " Links are simulated, a request of one image each; where one loses packets, what that "
+            "adds is modelled over thousands of requests, and their mean is shown."
+        )
     if several:
         note += (
             " A place named after a split point and a datatype is the same deployment on that "
