@@ -39,7 +39,7 @@ class Answered(NamedTuple):
     """A reply and what it took.
 
     Args:
-        reply: a serialised ModelInferResponse.
+        reply: a serialised ModelInferResponse, or the ModelStreamInferResponse around it.
         stages_us: microseconds in queue, decode, bodies and encode.
         each_us: microseconds in each body, where they run one by one.
     """
@@ -63,12 +63,15 @@ class Handler:
         self._half, self._engine = half, engine
         self._names = [f"output_{body_id}" for body_id in half.body_ids]
 
-    def infer(self, raw: bytes, wanted: Callable[[], bool] = lambda: True) -> Answered:
-        """A serialised ModelInferRequest -> a serialised ModelInferResponse.
+    def infer(
+        self, raw: bytes, wanted: Callable[[], bool] = lambda: True, *, streamed: bool = False
+    ) -> Answered:
+        """A serialised ModelInferRequest -> its answer, serialised.
 
         Args:
             raw: the message as it arrived.
             wanted: whether the caller still waits.
+            streamed: write the reply as a message of ModelStreamInfer.
 
         Raises:
             BadInput: not a request, or wrong datatype, shape, byte count, NaN, Inf, output name.
@@ -108,7 +111,13 @@ class Handler:
             parameters={f"splitlab_{stage}_us": spent for stage, spent in stages.items()},
             model_version=VERSION,
         )
-        return Answered(reply.to_bytes(), request.message_id, len(feature), stages, answer.each_us)
+        return Answered(
+            reply.to_bytes(streamed=streamed),
+            request.message_id,
+            len(feature),
+            stages,
+            answer.each_us,
+        )
 
     def check_model(self, name: str, version: str) -> None:
         """Raise unless this is the model that is served.

@@ -18,7 +18,7 @@ from splitlab.capture import CaptureWriter
 from splitlab.errors import BadInput, Mismatch, TooLarge, UnknownName
 from splitlab.wire import Request
 from splitlab.wire import open_inference_pb2 as pb
-from splitlab.wire.messages import INFER, SERVICE, STREAM_INFER, stream_error, stream_reply
+from splitlab.wire.messages import INFER, SERVICE, STREAM_INFER, stream_error
 
 log = logging.getLogger("cloud_server")
 
@@ -133,7 +133,9 @@ class Servicer:
         finally:
             self._streams.release()
 
-    def _answer(self, raw: bytes, context: grpc.ServicerContext) -> bytes:
+    def _answer(
+        self, raw: bytes, context: grpc.ServicerContext, *, streamed: bool = False
+    ) -> bytes:
         until = time.monotonic() + self._limits.seconds
 
         def wanted() -> bool:
@@ -141,7 +143,7 @@ class Servicer:
 
         try:
             try:
-                done = self._handler.infer(raw, wanted)
+                done = self._handler.infer(raw, wanted, streamed=streamed)
             except Abandoned as error:
                 if not context.is_active():
                     raise
@@ -169,7 +171,7 @@ class Servicer:
     def _in_band(self, raw: bytes, context: grpc.ServicerContext) -> bytes:
         """A stream goes on after a bad request, as Triton's does."""
         try:
-            return stream_reply(self._answer(raw, context))
+            return self._answer(raw, context, streamed=True)
         except Exception as error:
             code, words = status_of(error)
             _note(error)

@@ -26,16 +26,19 @@ _FIXED = {1: 8, 5: 4}
 _DELIMITED = 2
 
 
-def join(head: bytes, field: int, contents: Sequence[Buffer]) -> bytes:
-    """A message whose last field is `field`, repeated bytes.
+def join(head: bytes, field: int, contents: Sequence[Buffer], inside: int | None = None) -> bytes:
+    """A message whose last field is `field`, repeated bytes; contents are copied once.
 
     Args:
         head: the serialised message without it.
         contents: of the field.
+        inside: a field of another message, which has no other: that message is written around it.
     """
     parts: list[Buffer] = [head]
     for content in contents:
-        parts += [_varint(field << 3 | _DELIMITED), _varint(len(content)), content]
+        parts += [_start(field, len(content)), content]
+    if inside is not None:
+        parts.insert(0, _start(inside, sum(map(len, parts))))
     return b"".join(parts)
 
 
@@ -85,6 +88,11 @@ def cut(
         if not 0 <= at <= end:
             return None
     raise BadInput(f"the message has more than {FIELDS_AT_MOST} fields; send fewer")
+
+
+def _start(field: int, size: int) -> bytes:
+    """What stands before `size` bytes of a field."""
+    return _varint(field << 3 | _DELIMITED) + _varint(size)
 
 
 def _varint(value: int) -> bytes:

@@ -106,8 +106,12 @@ class Reply:
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     model_version: str = "1"
 
-    def to_bytes(self) -> bytes:
-        """The message; equal replies give equal bytes."""
+    def to_bytes(self, *, streamed: bool = False) -> bytes:
+        """The message; equal replies give equal bytes.
+
+        Args:
+            streamed: as a ModelStreamInferResponse, which holds the reply.
+        """
         message = pb.ModelInferResponse(
             model_name=self.model_name, model_version=self.model_version, id=self.message_id
         )
@@ -116,7 +120,8 @@ class Reply:
         for tensor in self.tensors:
             message.outputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
         head = message.SerializeToString(deterministic=True)
-        return join(head, RAW_OUTPUTS, [tensor.data for tensor in self.tensors])
+        inside = STREAM_REPLY if streamed else None
+        return join(head, RAW_OUTPUTS, [tensor.data for tensor in self.tensors], inside)
 
     @classmethod
     def from_bytes(cls, raw: Buffer) -> Reply:
@@ -136,11 +141,6 @@ class Reply:
             parameters=_parameters(message.parameters),
             model_version=message.model_version,
         )
-
-
-def stream_reply(reply: bytes) -> bytes:
-    """A serialised ModelInferResponse as a message of ModelStreamInfer."""
-    return join(b"", STREAM_REPLY, [reply])
 
 
 def stream_error(words: str, message_id: str, code: str = "") -> bytes:

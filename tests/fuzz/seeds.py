@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save
 
 from splitlab.wire import Reply, Request, encode
-from splitlab.wire.messages import DIGEST, stream_error, stream_reply
+from splitlab.wire.messages import DIGEST, stream_error
 
 RECORDS = Path(__file__).resolve().parents[2] / "results" / "photo-patches-resnet20" / "records"
 
@@ -32,15 +32,15 @@ def seeds(target: str) -> list[bytes]:
             for kind in ("FP32", "FP16", "BF16", "INT8")
         ]
     if target in ("reply", "lane"):
-        large = Reply("tiny", "id", tuple(encode(LARGE, "FP32", "output_0"))).to_bytes()
-        return [large, stream_reply(large), *seeds("timings")]
+        large = Reply("tiny", "id", tuple(encode(LARGE, "FP32", "output_0")))
+        return [large.to_bytes(), large.to_bytes(streamed=True), *seeds("timings")]
     if target == "timings":
         told = {"splitlab_queue_us": 7, "splitlab_decode_us": 2.5, "splitlab_bodies_us": "abc"}
         tensors = tuple(encode(feature, "FP32", "output_0"))
-        raw = Reply("tiny", "0" * 32 + "-0", tensors, told).to_bytes()
+        whole = Reply("tiny", "0" * 32 + "-0", tensors, told)
         few = Reply("tiny", "id", (), told).to_bytes()
         errors = [stream_error("no", "id", code) for code in ("", "RESOURCE_EXHAUSTED", "odd")]
-        return [raw, few, stream_reply(raw), *errors]
+        return [whole.to_bytes(), few, whole.to_bytes(streamed=True), *errors]
     if target == "flood":
         return [b"\x22\x00", b"\x2a\x00", b"\x32\x00", b"\x3a\x00", b"\x2a\x00\x3a\x00"]
     if target in ("tensors", "valid_tensors", "capture_shard"):

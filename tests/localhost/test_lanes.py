@@ -19,7 +19,8 @@ from cloud_server.limits import Limits
 from edge_client import lanes
 from edge_client.client import EdgeClient
 from splitlab.errors import ServerRefused, ServerUnavailable
-from splitlab.wire.messages import INFER, stream_error, stream_reply
+from splitlab.wire.framing import join
+from splitlab.wire.messages import INFER, STREAM_REPLY, stream_error
 
 Serve = Callable[..., Any]
 Answer = Callable[[bytes, grpc.ServicerContext], bytes]
@@ -83,7 +84,7 @@ def streaming() -> Iterator[Callable[[Answer], Streaming]]:
 
 
 def test_one_stream_serves_many_requests(streaming: Callable[[Answer], Streaming]) -> None:
-    server = streaming(lambda raw, _: stream_reply(server.handler.infer(raw).reply))
+    server = streaming(lambda raw, _: server.handler.infer(raw, streamed=True).reply)
     with EdgeClient(Client(), [server.address], window=1) as client:
         results = [client.infer(images(20)) for _ in range(3)]
     assert server.seen == {"streams": 1, "messages": 9}
@@ -234,7 +235,7 @@ def test_streams_are_tried_again_after_a_server_had_no_room(
     def answer(raw: bytes, context: grpc.ServicerContext) -> bytes:
         if full[0]:
             context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "no room")
-        return stream_reply(server.handler.infer(raw).reply)
+        return server.handler.infer(raw, streamed=True).reply
 
     server = streaming(answer)
     with EdgeClient(Client(), [server.address], window=1) as client:
@@ -256,7 +257,7 @@ def test_a_lane_is_free_before_its_answer_wakes_who_waits() -> None:
             self._raws = raws
 
         def __iter__(self) -> Iterator[bytes]:
-            return (stream_reply(raw) for raw in self._raws)
+            return (join(b"", STREAM_REPLY, [raw]) for raw in self._raws)
 
         def cancel(self) -> None:
             over.set()

@@ -16,7 +16,7 @@ import torch
 from splitlab.capture import Capture, CaptureWriter, writer
 from splitlab.errors import BadInput, Corrupt, StorageFull
 from splitlab.wire import Reply, Request, encode
-from splitlab.wire.messages import INFER, STREAM_INFER, stream_error, stream_reply
+from splitlab.wire.messages import INFER, STREAM_INFER, stream_error
 
 ID = "0123456789abcdef0123456789abcdef"
 
@@ -28,9 +28,10 @@ def request(
     return Request(tensors=tuple(encode(feature, datatype)), **fields).to_bytes()
 
 
-def reply(message_id: str, *outputs: torch.Tensor) -> bytes:
+def reply(message_id: str, *outputs: torch.Tensor, streamed: bool = False) -> bytes:
     tensors = [encode(y, "FP32", f"output_{i}")[0] for i, y in enumerate(outputs)]
-    return Reply(model_name="m", message_id=message_id, tensors=tuple(tensors)).to_bytes()
+    made = Reply(model_name="m", message_id=message_id, tensors=tuple(tensors))
+    return made.to_bytes(streamed=streamed)
 
 
 def z(rows: int, seed: int = 0) -> torch.Tensor:
@@ -105,9 +106,9 @@ def test_a_stream_is_paired_by_id_and_its_errors_are_no_outputs(tmp_path: Path) 
     call = tap.new_call()
     for row in (0, 1, 2):
         tap.record(call, "up", request(f"{ID}-{row}", z(1, row)), method=STREAM_INFER)
-    tap.record(call, "down", stream_reply(reply(f"{ID}-2", z(1, 22))), method=STREAM_INFER)
+    tap.record(call, "down", reply(f"{ID}-2", z(1, 22), streamed=True), method=STREAM_INFER)
     tap.record(call, "down", stream_error("no", f"{ID}-1"), method=STREAM_INFER)
-    tap.record(call, "down", stream_reply(reply(f"{ID}-0", z(1, 20))), method=STREAM_INFER)
+    tap.record(call, "down", reply(f"{ID}-0", z(1, 20), streamed=True), method=STREAM_INFER)
     tap.close()
     found = Capture.open(tmp_path).exchanges()
     assert [exchange.first_row for exchange in found] == [0, 1, 2]

@@ -8,7 +8,8 @@ import torch
 from splitlab.errors import BadInput
 from splitlab.wire import Reply, Request, WireTensor, decode, encode
 from splitlab.wire import open_inference_pb2 as pb
-from splitlab.wire.messages import DIGEST, from_stream, stream_error, stream_reply
+from splitlab.wire.framing import join
+from splitlab.wire.messages import DIGEST, STREAM_REPLY, from_stream, stream_error
 from splitlab.wire.request_ids import message_id, new_request_id, split_message_id
 
 ID = b"0123456789abcdef0123456789abcdef-16"
@@ -80,7 +81,10 @@ def test_equal_requests_give_equal_bytes_whatever_the_order_of_parameters() -> N
 
 
 def test_a_stream_carries_replies_and_errors() -> None:
-    assert from_stream(stream_reply(REPLY)) == ("", Reply.from_bytes(REPLY))
+    assert from_stream(Reply.from_bytes(REPLY).to_bytes(streamed=True)) == (
+        "",
+        Reply.from_bytes(REPLY),
+    )
     error, reply = from_stream(stream_error("no", "id-1"))
     assert (error, reply.message_id) == ("no", "id-1")
 
@@ -121,7 +125,7 @@ def test_a_mebibyte_of_empty_fields_never_reaches_protobuf(
     with pytest.raises(BadInput, match=f"has field {field} more than"):
         Reply.from_bytes(raw)
     with pytest.raises(BadInput, match=f"has field {field} more than"):
-        from_stream(stream_reply(raw))
+        from_stream(join(b"", STREAM_REPLY, [raw]))
     with pytest.raises(BadInput, match="are not a ModelInferRequest"):
         Request.from_bytes(b"\x7b\x7c" + raw)  # behind a group, which is not counted through
 
@@ -141,7 +145,7 @@ def test_a_reply_may_hold_every_body_s_output() -> None:
     tensors = tuple(WireTensor(f"output_{n}", "FP32", (1, 1), b"abcd") for n in range(1000))
     raw = Reply("m", "i", tensors).to_bytes()
     assert Reply.from_bytes(raw).tensors == tensors
-    assert from_stream(stream_reply(raw))[1].tensors == tensors
+    assert from_stream(join(b"", STREAM_REPLY, [raw]))[1].tensors == tensors
 
 
 def test_a_shape_has_a_few_dimensions() -> None:
@@ -151,7 +155,7 @@ def test_a_shape_has_a_few_dimensions() -> None:
 
 
 def test_a_reply_in_two_parts_is_merged_as_protobuf_does() -> None:
-    raw = stream_reply(REPLY[:6]) + stream_reply(REPLY[6:])
+    raw = join(b"", STREAM_REPLY, [REPLY[:6]]) + join(b"", STREAM_REPLY, [REPLY[6:]])
     assert pb.ModelStreamInferResponse.FromString(raw).infer_response.id == ID.decode()
     assert from_stream(raw) == ("", Reply.from_bytes(REPLY))
 
