@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 import defenses
-from bench.soak_server import GROWTH_MIB, SAMPLE_SECONDS, Memory, Server
+from bench.soak_server import GROWTH_MIB, SAMPLE_SECONDS, SELF, Memory, Server
 from bench.unreliable import Cable
 from cloud_server.engines.choose import check_name
 from edge_client.client import EdgeClient
@@ -59,7 +59,7 @@ class Account:
     died: int = 0
     events: Counter[str] = field(default_factory=Counter)
     servers: list[Memory] = field(default_factory=list)
-    client: Memory = field(default_factory=lambda: Memory("self"))
+    client: Memory = field(default_factory=lambda: Memory(SELF))
     tap: dict[str, int] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import signal
 import statistics
@@ -24,14 +25,16 @@ GROWTH_MIB = 32.0
 ENDS = 6
 """Samples at either end whose medians are compared."""
 STOP_SECONDS = 60.0
+SELF = "self"
 
 
 @dataclass
 class Memory:
-    """Resident memory of one process, from `WARM_ANSWERS` answers on.
+    """Resident memory of one process, from `WARM_ANSWERS` answers on; of this one without what the
+    garbage collector would free.
 
     Args:
-        process: its id, or "self".
+        process: its id, or `SELF`.
         answers: how many answers there were, of all servers, when it started.
         samples: (seconds of the run, MiB).
     """
@@ -50,6 +53,8 @@ class Memory:
         """
         due = not self.samples or seconds - self.samples[-1][0] >= SAMPLE_SECONDS or last
         if due and answers - self.answers >= WARM_ANSWERS:
+            if self.process == SELF:
+                gc.collect()
             mib = resident_mib(self.process)
             if mib is not None:
                 self.samples.append((seconds, mib))

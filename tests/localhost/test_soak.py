@@ -10,9 +10,9 @@ import pytest
 from deployments import deploy
 from typer.testing import CliRunner
 
-from bench import soak
+from bench import soak, soak_server
 from bench.cli import app
-from bench.soak_server import GROWTH_MIB, LONG_SECONDS, WARM_ANSWERS, Memory
+from bench.soak_server import GROWTH_MIB, LONG_SECONDS, SELF, WARM_ANSWERS, Memory
 from edge_client.client import EdgeClient
 from splitlab.errors import BadInput
 
@@ -110,6 +110,15 @@ def test_memory_is_watched_from_the_first_answers_on() -> None:
     memory.sample(4.0, 500, last=True)
     assert [at for at, _ in memory.samples] == [2.0, 4.0]
     assert memory.growth is None
+
+
+def test_what_the_collector_would_free_is_no_growth(monkeypatch: pytest.MonkeyPatch) -> None:
+    collected = []
+    monkeypatch.setattr(soak_server.gc, "collect", lambda: collected.append(1))
+    Memory(SELF).sample(1.0, WARM_ANSWERS)
+    assert collected == [1]
+    Memory("1").sample(1.0, WARM_ANSWERS)
+    assert collected == [1]
 
 
 def test_with_cuts_alone_one_server_lives_through_it(
