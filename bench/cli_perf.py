@@ -128,6 +128,16 @@ def perf_serve(
     show_perfs(measure(numbers(clients, "--clients"), seconds), out)
 
 
+@perf.command("link")
+@guarded
+def perf_link(out: Out = None) -> None:
+    """Simulated links against the kernel's TCP over a cable in user space; needs root on Linux."""
+    from bench.options import show_perfs
+    from bench.perf.link import perf_link as measure
+
+    show_perfs(measure(), out)
+
+
 def numbers(text: str, flag: str) -> tuple[int, ...]:
     """ "1,4" -> (1, 4).
 

@@ -16,7 +16,9 @@ from types import TracebackType
 
 from deployments import Process, environment
 
-RELAY = Path(__file__).with_name("packet_relay.py")
+from bench.perf import packet_relay
+
+RELAY = Path(packet_relay.__file__)
 NUMBERS = itertools.count(1)
 
 

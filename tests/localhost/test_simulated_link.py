@@ -76,7 +76,7 @@ def test_silence_halves_the_window_for_each_timeout() -> None:
 def test_without_losses_windows_are_those_of_the_kernel(
     rtt: float, rate: float, size: int, gap: float, first: float, then: float
 ) -> None:
-    """ms that Linux 6's TCP took through `tests/hosts/packet_relay.py`, the answer 8 bytes: a
+    """ms that Linux 6's TCP took through `bench/perf/packet_relay.py`, the answer 8 bytes: a
     connection's first message, and the mean of those that follow, each `gap` s after an answer.
     """
     up, down, now, found = OneWay(rate, rtt, 0.0, 1), OneWay(rate, rtt, 0.0, 2), 0.0, []

@@ -7,6 +7,8 @@ another at the rate, then half the round trip later, or never. It sees IP packet
 of what is in them; it shares no code with the lab.
 """
 
+from __future__ import annotations
+
 import fcntl
 import heapq
 import os
@@ -21,17 +23,29 @@ WITHOUT_HEADER = 0x0001 | 0x1000  # IFF_TUN | IFF_NO_PI
 ETHERNET = 14  # bytes of a frame before its packet
 
 
-def tun(name):
+def tun(name: str) -> int:
+    """A new device of that name, to be read and written."""
     device = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
     fcntl.ioctl(device, TUNSETIFF, struct.pack("16sH", name.encode(), WITHOUT_HEADER))
     return device
 
 
-def main(server, client, rtt, up, down, loss, seed):
+def main(
+    server: str, client: str, rtt: float, up: float, down: float, loss: float, seed: int
+) -> None:
+    """Until it is killed.
+
+    Args:
+        server, client: names of the devices.
+        rtt: seconds.
+        up, down: bits a second towards the server and back.
+        loss: share of the packets, each way.
+    """
     ends = {tun(server): down, tun(client): up}  # what is read at an end leaves at this rate
     other = dict(zip(ends, reversed(ends), strict=True))
     free = dict.fromkeys(ends, 0.0)
-    due, number, draw = [], 0, random.Random(seed)
+    due: list[tuple[float, int, int, bytes]] = []
+    number, draw = 0, random.Random(seed)
     print("ready", flush=True)
     while True:
         now = time.monotonic()
@@ -51,4 +65,5 @@ def main(server, client, rtt, up, down, loss, seed):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3], *map(float, sys.argv[3:7]), int(sys.argv[7]))
+    rtt, up, down, loss = map(float, sys.argv[3:7])
+    main(sys.argv[1], sys.argv[2], rtt, up, down, loss, int(sys.argv[7]))
