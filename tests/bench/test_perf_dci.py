@@ -41,7 +41,9 @@ def test_memory_is_what_autograd_keeps() -> None:
 
 def test_a_ratio_below_the_limit_fails() -> None:
     def speed(ratio: float) -> DciSpeed:
-        return DciSpeed("cpu", "net", 1, 1, 1, 1, "float32", 0.1, 1.0, ratio, ratio, LIMIT, ())
+        return DciSpeed(
+            *("cpu", "net", 1, 1, 1, 1, "float32", 0.1, 1.0, ratio, 1.0, ratio, 1.0, LIMIT, ())
+        )
 
     assert speed(1.6).as_dict()["ok"]
     assert not speed(1.4).as_dict()["ok"]
