@@ -238,7 +238,7 @@ def test_a_server_that_answers_nonsense_is_named(
     with EdgeClient(Client(), [server.address]) as client:
         client.handshake()
         monkeypatch.setattr(
-            server._servicer._handler, "infer", lambda *_: Answered(b"\xff", "", 1, {}, ())
+            server._servicer._handler, "infer", lambda *_, **__: Answered(b"\xff", "", 1, {}, ())
         )
         with pytest.raises(ServerRefused, match="answered with something else than was asked for"):
             client.infer(images(2))
