@@ -36,6 +36,7 @@ def test_an_echo_is_held_to_its_worst_rival():
     assert not missed.as_dict()["ok"]
 
 
+@pytest.mark.slow
 def test_every_way_of_the_transport_gives_back_what_it_was_sent():
     """The measurement itself refuses anything else."""
     small, large = perf_transport(sizes=(64 << 10, 2 * MIB), least_rounds=1).values()

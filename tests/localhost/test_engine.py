@@ -191,6 +191,7 @@ def test_auto_takes_the_fastest_that_agrees_and_says_why_not_the_others(
     assert "abc is not installed" in told["absent"]
 
 
+@pytest.mark.slow
 def test_auto_measures_what_is_installed(body: nn.Module) -> None:
     engine = Engine([body], SHAPE, name="auto", rows=2)
     engine.close()
