@@ -76,10 +76,10 @@ OPTIONS: Mapping[Scale, Mapping[str, Mapping[str, Any]]] = {
             "fooling": 0.01,
             "width": 16,
         },
-        "gmi": {"batch_size": 32, "epochs": 100, "learning_rate": 5e-4, "steps": 500},
+        "gmi": {"batch_size": 32, "epochs": 80, "learning_rate": 5e-4, "steps": 500},
         "rmle": {"steps": 5000},
-        "ddream": {"steps": 1000},
-        "di": {"steps": 1000},
+        "ddream": {"steps": 500},
+        "di": {"steps": 500},
         "decoder": {"batch_size": 32, "epochs": 12},
     },
     "paper": {
