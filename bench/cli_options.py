@@ -7,6 +7,25 @@ from typing import Annotated
 
 import typer
 
+from splitlab.console import guarded
+from splitlab.errors import BadInput
+
+
+@guarded
+def _writable(out: Path | None) -> Path | None:
+    """Before minutes are spent on what could not be kept."""
+    if out is not None:
+        from splitlab.storage import require_writable
+
+        require_writable(out.parent)
+        if out.is_dir():
+            raise BadInput(f"--out {out} is a folder; name a file")
+    return out
+
+
+Measured = Annotated[
+    Path | None, typer.Option(help="Write what was measured here as JSON.", callback=_writable)
+]
 Model = Annotated[str, typer.Option(help="Own, torchvision or timm network.")]
 Dataset = Annotated[
     str, typer.Option(help="photo-patches, cifar10, cifar100 or imagefolder:PATH (folder or tar).")

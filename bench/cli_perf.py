@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
+from bench.cli_options import Measured
 from splitlab.console import guarded
 from splitlab.errors import BadInput
 
 perf = typer.Typer(help="Speed, each time against a rival and a limit.", no_args_is_help=True)
 
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-Out = Annotated[Path | None, typer.Option(help="Write the measurement here as JSON.")]
 
 
 @perf.command("train")
@@ -23,7 +23,7 @@ def perf_train(
     model: Annotated[
         str | None, typer.Option(help="Network; default tiny_cnn on a CPU, resnet20 on a GPU.")
     ] = None,
-    out: Out = None,
+    out: Measured = None,
 ) -> None:
     """Images per second of the training loop against a plain DataLoader loop."""
     from bench.options import show_perf
@@ -46,7 +46,7 @@ def perf_ensembler(
     ] = None,
     part: Annotated[str, typer.Option(help="serving, training or both.")] = "both",
     quick: Annotated[bool, typer.Option("--quick", help="Small sizes, under two minutes.")] = False,
-    out: Out = None,
+    out: Measured = None,
 ) -> None:
     """Serve N bodies against one; train N networks together against one after another."""
     from bench.options import show_perfs
@@ -61,7 +61,7 @@ def perf_dci(
     device: Device = "auto",
     images: Annotated[int, typer.Option(min=64, help="Images to learn from.")] = 512,
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each loop.")] = 2,
-    out: Out = None,
+    out: Measured = None,
 ) -> None:
     """DCI's training against a loop that runs the target again for each loss."""
     from bench.options import show_perf
@@ -77,7 +77,7 @@ def perf_transport(
         Path | None,
         typer.Option(help="A Python that has nvidia-pytriton, to measure a real Triton beside it."),
     ] = None,
-    out: Out = None,
+    out: Measured = None,
 ) -> None:
     """An echo of 64 KiB to 32 MiB through our server, naive gRPC, a socket and a Triton."""
     from bench.options import show_perfs
@@ -92,7 +92,7 @@ def perf_split(
     quick: Annotated[
         bool, typer.Option("--quick", help="The smallest network, a few turns.")
     ] = False,
-    out: Out = None,
+    out: Measured = None,
 ) -> None:
     """Latency of the split network over localhost against the whole network in one process."""
     from bench.options import show_perfs
@@ -105,7 +105,7 @@ def perf_split(
 @guarded
 def perf_engine(
     bodies: Annotated[str, typer.Option(help="Numbers of bodies with commas.")] = "1,4,10",
-    out: Out = None,
+    out: Measured = None,
 ) -> None:
     """N bodies behind the server, by engine, against a plain loop over the modules."""
     from bench.options import show_perfs
@@ -119,7 +119,7 @@ def perf_engine(
 def perf_serve(
     clients: Annotated[str, typer.Option(help="Numbers of clients with commas.")] = "1,2,4,8,16",
     seconds: Annotated[float, typer.Option(min=0.2, help="Of each turn.")] = 8.0,
-    out: Out = None,
+    out: Measured = None,
 ) -> None:
     """Requests of many clients that go through the bodies together, against one by one."""
     from bench.options import show_perfs
@@ -130,7 +130,7 @@ def perf_serve(
 
 @perf.command("link")
 @guarded
-def perf_link(out: Out = None) -> None:
+def perf_link(out: Measured = None) -> None:
     """Simulated links against the kernel's TCP over a cable in user space; needs root on Linux."""
     from bench.options import show_perfs
     from bench.perf.link import perf_link as measure

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from bench.cli_options import Measured
 from splitlab.console import console, guarded
 
 
@@ -30,7 +31,7 @@ def soak(
         typer.Option(help="Folder on a small disk, for a tap that fills it; what is there goes."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of events and images.")] = 0,
-    out: Annotated[Path | None, typer.Option(help="Write the account here as JSON.")] = None,
+    out: Measured = None,
 ) -> None:
     """Clients that never stop, while the server is killed and the cable cut.
 

@@ -121,3 +121,10 @@ def test_out_is_a_file(tmp_path):
 
 def test_report_of_nothing(tmp_path):
     assert "no such folder" in told(["report", str(tmp_path / "absent")])
+
+
+@pytest.mark.parametrize("command", [["perf", "dci"], ["perf", "link"], ["soak", "deployment"]])
+def test_what_cannot_be_written_is_told_before_anything_is_measured(tmp_path, command):
+    (tmp_path / "file").touch()
+    assert "is a folder; name a file" in told([*command, "--out", str(tmp_path)])
+    assert "folder that can be written" in told([*command, "--out", str(tmp_path / "file/x.json")])
