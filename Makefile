@@ -11,7 +11,7 @@ sweep: .venv/installed  ## train, split, deploy, attack and report on the embedd
 	$(BIN)/bench sweep-split-points --out $(RUN)
 
 test: .venv/installed-dev  ## the fast test suite, at most 5 minutes on 2 cores
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: .venv/installed-dev  ## what takes minutes: every torchvision network, full products
 	$(BIN)/pytest -m slow

@@ -5,3 +5,11 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+LONGEST = ("test_sweep.py", "test_reproduce_run.py", "test_many_servers.py")
+
+
+def pytest_collection_modifyitems(items):
+    """Files of one long fixture go first, or one process ends with them while the other is idle."""
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(LONGEST)))

@@ -31,7 +31,9 @@ def granted(name: str, point: str) -> ThreatModel:
     [
         ("resnet20", "layer2.1", ["relu", "layer1.2", "layer2.1"]),
         ("resnet20", "layer2.0", ["relu", "layer1.2", "layer2.0"]),
-        ("resnet50", "layer2.1", ["maxpool", "layer1.2", "layer2.1"]),
+        pytest.param(
+            *("resnet50", "layer2.1", ["maxpool", "layer1.2", "layer2.1"]), marks=pytest.mark.slow
+        ),
     ],
 )
 def test_blocks_of_a_stage_are_one_and_their_inverses_stand_in_reverse(name, point, ends):

@@ -102,7 +102,10 @@ def test_a_top_gate_draws_all_subsets_then_settles_on_the_best():
 
 
 def test_a_top_gate_learns_which_bodies_carry_the_labels():
-    """Two of four bodies pass on a number each, and both are needed; the others answer with 0."""
+    """Two of four bodies pass on a number each, and both are needed; the others answer with 0.
+
+    A search by chance misses one in about fifty times, at a seed that differs between machines.
+    """
 
     class Passes(nn.Module):
         def __init__(self, *which):
@@ -113,11 +116,16 @@ def test_a_top_gate_learns_which_bodies_carry_the_labels():
             return z * self.which
 
     bodies = [Passes(0, 0, 0), Passes(1, 0, 0), Passes(0, 0, 0), Passes(0, 1, 0)]
-    pixels, labels = separable(512, 20.0)
-    net = linear_shadow(bodies, TopGate(4, 2, steps=640), nn.Linear(12, 3))
+    images = labelled(*separable(512, 20.0))
     how = Schooling(epochs=40, batch_size=32, learning_rate=5e-3, weight=0)
-    train_shadow(net, labelled(pixels, labels), how, penalty=None, seed=0, device=CPU)
-    assert net.gate.settled() == [0, 0.5, 0, 0.5]
+
+    def found(seed):
+        net = linear_shadow(bodies, TopGate(4, 2, steps=640), nn.Linear(12, 3))
+        train_shadow(net, images, how, penalty=None, seed=seed, device=CPU)
+        return net.gate.settled() == [0, 0.5, 0, 0.5]
+
+    both = found(0) + found(1)
+    assert both == 2 or both + found(2) == 2
 
 
 def separable(count, scale):

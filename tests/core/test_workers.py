@@ -62,7 +62,9 @@ def test_every_job_is_done_by_processes_that_are_gone_afterwards():
     ("how", "kind", "words"),
     [
         ("bad", BadInput, "^one is not wanted; give two$"),
-        ("odd", SplitLabError, "^ZeroDivisionError: by zero$"),
+        pytest.param(
+            *("odd", SplitLabError, "^ZeroDivisionError: by zero$"), marks=pytest.mark.slow
+        ),
         ("dead", SplitLabError, "ended with 7; start again"),
     ],
 )

@@ -121,6 +121,7 @@ def test_what_the_collector_would_free_is_no_growth(monkeypatch: pytest.MonkeyPa
     assert collected == [1]
 
 
+@pytest.mark.slow
 def test_with_cuts_alone_one_server_lives_through_it(
     deployment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

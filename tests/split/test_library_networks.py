@@ -13,15 +13,11 @@ from splitlab.split import find_point, split_points
 SIDES = {"alexnet": 64, "inception_v3": 75, "maxvit_t": 224, "vit_h_14": 28}
 
 FAST = (
-    "densenet121",
-    "efficientnet_b0",
     "googlenet",
     "mobilenet_v3_small",
-    "regnet_x_400mf",
     "resnet18",
     "shufflenet_v2_x0_5",
     "squeezenet1_1",
-    "swin_v2_t",
 )
 
 TIMM_FAST = (
