@@ -16,13 +16,27 @@ REMEDIES = {
 }
 
 
+class CallFailed(grpc.RpcError):
+    """One message failed where there is no call of gRPC's of its own: on a lane, on a link."""
+
+    def __init__(self, code: grpc.StatusCode, words: str) -> None:
+        super().__init__(words)
+        self._code, self._words = code, words
+
+    def code(self) -> grpc.StatusCode:
+        return self._code
+
+    def details(self) -> str:
+        return self._words
+
+
 def explain(
     error: grpc.RpcError, address: str, *, deadline_s: float, attempts: int = 1
 ) -> SplitLabError:
     """The lab's error for a failed call.
 
     Args:
-        error: what the call raised; always also a `grpc.Call`.
+        error: what the call raised; it has `code` and `details`.
         address: HOST:PORT of the peer.
         deadline_s: seconds that an attempt was given.
         attempts: how often it was tried.

@@ -20,6 +20,7 @@ from typing import Any
 
 import grpc
 
+from edge_client.failures import CallFailed
 from splitlab.errors import BadInput
 from splitlab.wire.framing import Buffer
 from splitlab.wire.messages import CODE, Reply, from_stream_message
@@ -37,20 +38,6 @@ RAISED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 """Ends of a stream that are the server's failure; after any other the message is sent as a call."""
 MOMENTARY = (grpc.StatusCode.OK, grpc.StatusCode.CANCELLED, *RAISED)
 """Ends of a stream after which another may be opened at once."""
-
-
-class ToldInBand(grpc.RpcError):
-    """One message of a stream failed, the stream goes on."""
-
-    def __init__(self, code: grpc.StatusCode, words: str) -> None:
-        super().__init__(words)
-        self._code, self._words = code, words
-
-    def code(self) -> grpc.StatusCode:
-        return self._code
-
-    def details(self) -> str:
-        return self._words
 
 
 class Pending:
@@ -85,7 +72,7 @@ class Pending:
                 raise grpc.FutureTimeoutError from error
             self.cancel()
             late = "the deadline passed while the answer was waited for"
-            raise ToldInBand(grpc.StatusCode.DEADLINE_EXCEEDED, late) from error
+            raise CallFailed(grpc.StatusCode.DEADLINE_EXCEEDED, late) from error
 
     def add_done_callback(self, callback: Callable[[Any], None]) -> None:
         self._inside.add_done_callback(lambda _: callback(self))
@@ -116,7 +103,7 @@ class Pending:
         try:
             call = self._call(self.raw, max(0.001, self._until - time.monotonic()))
         except ValueError:  # gRPC's word for a channel that was closed meanwhile
-            self.fail(ToldInBand(grpc.StatusCode.CANCELLED, "the client was closed"))
+            self.fail(CallFailed(grpc.StatusCode.CANCELLED, "the client was closed"))
             return
         self._fallback = call
         if self._inside.cancelled():
@@ -215,7 +202,7 @@ def _settle(pending: Pending, message: bytes) -> None:
     if not words:
         pending.answer(reply)
     elif isinstance(code, str) and code in grpc.StatusCode.__members__:
-        pending.fail(ToldInBand(grpc.StatusCode[code], words))
+        pending.fail(CallFailed(grpc.StatusCode[code], words))
     else:
         pending.send_as_call()
 

@@ -16,31 +16,18 @@ from typing import Any
 
 import grpc
 
+from edge_client.failures import CallFailed
 from edge_client.one_way import OneWay
 from splitlab.contracts.link import Link
 
 
-class LinkFailed(grpc.RpcError):
-    """A message did not come through."""
-
-    def __init__(self, code: grpc.StatusCode, words: str) -> None:
-        super().__init__(words)
-        self._code, self._words = code, words
-
-    def code(self) -> grpc.StatusCode:
-        return self._code
-
-    def details(self) -> str:
-        return self._words
-
-
-def _late() -> LinkFailed:
+def _late() -> CallFailed:
     words = "the deadline passed on the simulated link"
-    return LinkFailed(grpc.StatusCode.DEADLINE_EXCEEDED, words)
+    return CallFailed(grpc.StatusCode.DEADLINE_EXCEEDED, words)
 
 
-def _closed() -> LinkFailed:
-    return LinkFailed(grpc.StatusCode.CANCELLED, "the client was closed")
+def _closed() -> CallFailed:
+    return CallFailed(grpc.StatusCode.CANCELLED, "the client was closed")
 
 
 class Pending:

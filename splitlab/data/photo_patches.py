@@ -79,12 +79,13 @@ def load(argument: str, options: LoadOptions) -> Splits:
     parts: dict[str, list[_Crops]] = {name: [] for name in PARTITIONS}
     for source, (name, file) in enumerate(PHOTOGRAPHS.items()):
         photograph = _read(file)
+        grey = np.asarray(photograph.convert("L"))
         for part, band in bands(photograph.height, photograph.width).items():
             rng = _numpy_generator(options.seed, name, part)
             boxes = (
-                _grid(photograph, band, VICTIMS_PER_PHOTOGRAPH, rng)
+                _grid(grey, band, VICTIMS_PER_PHOTOGRAPH, rng)
                 if part == "victims"
-                else _random(photograph, band, COUNTS[part] // len(PHOTOGRAPHS), rng)
+                else _random(grey, band, COUNTS[part] // len(PHOTOGRAPHS), rng)
             )
             parts[part].append(_Crops(source, boxes, _scaled(photograph, boxes, options.size)))
     sets = {name: _image_set(crops, f"photo-patches/{name}") for name, crops in parts.items()}
@@ -116,13 +117,12 @@ def _numpy_generator(seed: int, *labels: str) -> np.random.Generator:
     return np.random.default_rng(int(number))
 
 
-def _flat(photograph: Image.Image, y: int, x: int, side: int) -> bool:
-    crop = photograph.crop((x, y, x + side, y + side)).convert("L")
-    return float(np.asarray(crop).std()) < FLAT
+def _flat(grey: NDArray[np.uint8], y: int, x: int, side: int) -> bool:
+    return float(grey[y : y + side, x : x + side].std()) < FLAT
 
 
 def _random(
-    photograph: Image.Image, band: Band, count: int, rng: np.random.Generator
+    grey: NDArray[np.uint8], band: Band, count: int, rng: np.random.Generator
 ) -> NDArray[np.int32]:
     """`count` crops at uniform places, a third of each side; they may overlap one another."""
     boxes: list[tuple[int, int, int, int]] = []
@@ -130,13 +130,13 @@ def _random(
         side = SIDES[len(boxes) % len(SIDES)]
         y = int(rng.integers(band.y0, band.y1 - side + 1))
         x = int(rng.integers(band.x0, band.x1 - side + 1))
-        if not _flat(photograph, y, x, side):
+        if not _flat(grey, y, x, side):
             boxes.append((y, x, y + side, x + side))
     return np.array(boxes, np.int32)
 
 
 def _grid(
-    photograph: Image.Image, band: Band, most: int, rng: np.random.Generator
+    grey: NDArray[np.uint8], band: Band, most: int, rng: np.random.Generator
 ) -> NDArray[np.int32]:
     """At most `most` non-overlapping tiles: rows of 64, 48 and 32 px tiles in turn."""
     boxes: list[tuple[int, int, int, int]] = []
@@ -147,7 +147,7 @@ def _grid(
             boxes += [
                 (y, x, y + side, x + side)
                 for x in range(band.x0, band.x1 - side + 1, side)
-                if not _flat(photograph, y, x, side)
+                if not _flat(grey, y, x, side)
             ]
             y += side
         row += 1

@@ -220,6 +220,7 @@ def test_features_that_show_no_picture_are_refused(shape):
         outcome(quick(), model, features)
 
 
+@pytest.mark.slow
 def test_an_oracle_is_told_what_a_number_names():
     told = outcome(quick(bodies="oracle"), granted(selector=(1,)), sent()).estimate
     named = outcome(quick(bodies="1"), granted(), sent()).estimate
