@@ -126,6 +126,7 @@ def test_two_servers_answer_as_one_bit_for_bit(scene: Scene) -> None:
     assert {len(each.outputs or ()) for each in whole} == {4}
 
 
+@pytest.mark.slow
 def test_a_slow_server_s_requests_are_answered_by_its_replica(scene: Scene) -> None:
     at, slow = scene.addresses, scene.processes["b2"]
     servers = f"{at['a']},{at['b']},{at['b2']}"
