@@ -1,7 +1,8 @@
 """A generator inverted block by block (Dong et al., DCI, section 4.5): image -> latent.
 
 The blocks are a linear layer, residual blocks that double the side, and a last convolution; their
-inverses are residual blocks that halve it, in DCI's phases and with its losses.
+inverses are a linear layer, which starts at the pseudo-inverse of the known weights, and residual
+blocks that halve it, trained in DCI's phases and with its losses.
 """
 
 from __future__ import annotations
@@ -84,9 +85,23 @@ def inverse_of(block: Block) -> nn.Module:
         halve = block.made[-1] != block.given[-1]
         return InverseGBlock(block.given[0], block.made[0], halve=halve)
     if len(block.given) == 1:
-        numbers = block.made[0] * block.made[1] * block.made[2]
-        return nn.Sequential(nn.Flatten(), nn.Linear(numbers, block.given[0]))
+        return nn.Sequential(nn.Flatten(), _pseudo_inverse(block))
     return InverseImage(block.given[0])
+
+
+@torch.no_grad()
+def _pseudo_inverse(block: Block) -> nn.Linear:
+    """Where the inverse of a linear layer starts: gradient descent alone would take its time for
+    what the weights tell at once, and what z is has to be seen by the blocks after it.
+    """
+    place = next(block.module.parameters()).device
+    offset = block.module(torch.zeros(1, *block.given, device=place)).flatten()
+    columns = block.module(torch.eye(block.given[0], device=place)).flatten(1) - offset
+    back = torch.linalg.pinv(columns.T.double().cpu())
+    found = nn.Linear(back.shape[1], back.shape[0])
+    found.weight.copy_(back)
+    found.bias.copy_(-(back @ offset.double().cpu()))
+    return found
 
 
 def invert(

@@ -36,13 +36,16 @@ def reproduce(
         typer.Option(help="Checkpoint (.pth, .safetensors) of the network, in place of training."),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="Another network than the experiment's own (dci-figure9).")
+        str | None,
+        typer.Option(help="Network in place of its own (dci-figure9, dci-table2)."),
     ] = None,
     split: Annotated[
-        str | None, typer.Option(help="Where its head ends (dci-figure9); see `bench splits`.")
+        str | None,
+        typer.Option(help="Where its head ends (of the same two); see `bench splits`."),
     ] = None,
     tail: Annotated[
-        str | None, typer.Option(help="Where its body ends (dci-figure9); see `bench splits`.")
+        str | None,
+        typer.Option(help="Where its body ends (of the same two); see `bench splits`."),
     ] = None,
     text_root: Annotated[
         Path | None, typer.Option(help="Parallel text (train.en, train.de) for ensembler-text.")

@@ -14,6 +14,7 @@ from bench.reproduce.dci_setup import (
     SOURCE,
     ceiling,
     data_free,
+    moved,
 )
 from bench.reproduce.experiment import (
     Claim,
@@ -24,15 +25,11 @@ from bench.reproduce.experiment import (
     Place,
     Row,
     Scale,
-    Setup,
 )
 from bench.reproduce.levels import Curve, levels_figure
 from bench.reproduce.request import Target
 from bench.reproduce.run import Framed
-from splitlab.errors import BadInput
-from splitlab.models import build
 from splitlab.record import Record
-from splitlab.split import cut
 
 OWN = Target()
 DEPTH: Mapping[Scale, int] = {"quick": 5, "paper": 18}
@@ -79,7 +76,8 @@ def _figure9(scale: Scale, target: Target = OWN) -> Experiment:
         measurements.append(replace(one, knows=knows))
         rows.append(Row(one.key, label, f"DCI, {who}", (one.key,)))
 
-    setup = _setup(scale, target)
+    own = SETUP[scale].model_copy(update={"head_end": BLOCKS[scale][DEPTH[scale] - 1]})
+    setup = moved(own, target)
 
     def placed(name: str, defense: str = "none") -> Place:
         return Place(name, defense, setup.head_end, setup.tail_start)
@@ -111,29 +109,6 @@ def _figure9(scale: Scale, target: Target = OWN) -> Experiment:
 
 
 figure9 = Framed(_figure9, _figure9)
-
-
-def _setup(scale: Scale, target: Target) -> Setup:
-    """The scale's own, or another network and split point.
-
-    Raises:
-        UnknownName, NotCuttable, BadInput: a network or split point that is none.
-    """
-    own = SETUP[scale].model_copy(update={"head_end": BLOCKS[scale][DEPTH[scale] - 1]})
-    if not target:
-        return own
-    if target.model is not None:
-        if target.split is None:
-            raise BadInput(
-                f"--model {target.model}: say with --split where its head ends; "
-                f"`bench splits {target.model}` lists the places"
-            )
-        own = own.model_copy(update={"model": target.model, "tail_start": None})
-    named = {"head_end": target.split, "tail_start": target.tail}
-    setup = own.model_copy(update={key: name for key, name in named.items() if name is not None})
-    arch = setup.arch(classes=2)
-    cut(build(arch, seed=0), setup.head_end, setup.tail_start, arch.input.shape)
-    return setup
 
 
 def _notes(scale: Scale, target: Target) -> Iterator[str]:

@@ -8,9 +8,15 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from adversary.chain import chain
+from adversary.threat import ThreatModel
 from adversary.wgan import Play
 from bench.point import make_attack
 from bench.reproduce.experiment import Measurement, Place, Scale, Setup, Synthetic
+from bench.reproduce.request import Target
+from splitlab.errors import BadInput
+from splitlab.models import build
+from splitlab.split import cut
 from splitlab.training import TrainRecipe
 from splitlab.training.recipe import LONG
 
@@ -121,6 +127,36 @@ QUICK_NOTE = (
 def at(scale: Scale, block: int, defense: str = "none", name: str = "") -> Place:
     """The deployment whose head ends with block 1, 2, ..."""
     return Place(name or f"block-{block}", defense, BLOCKS[scale][block - 1])
+
+
+def moved(own: Setup, target: Target) -> Setup:
+    """Another network and split point, where they are named.
+
+    Raises:
+        UnknownName, NotCuttable, BadInput: a network or split point that is none.
+    """
+    if not target:
+        return own
+    if target.model is not None:
+        if target.split is None:
+            raise BadInput(
+                f"--model {target.model}: say with --split where its head ends; "
+                f"`bench splits {target.model}` lists the places"
+            )
+        own = own.model_copy(update={"model": target.model, "tail_start": None})
+    named = {"head_end": target.split, "tail_start": target.tail}
+    setup = own.model_copy(update={key: name for key, name in named.items() if name is not None})
+    arch = setup.arch(classes=2)
+    cut(build(arch, seed=0), setup.head_end, setup.tail_start, arch.input.shape)
+    return setup
+
+
+def depth_of(setup: Setup) -> int:
+    """Blocks of the head, as DCI inverts them."""
+    arch = setup.arch(classes=2)
+    head = cut(build(arch, seed=0), setup.head_end, setup.tail_start, arch.input.shape).head
+    threat = ThreatModel(arch=arch, head_end=setup.head_end, head=head, input=arch.input)
+    return len(chain(threat, "bench reproduce"))
 
 
 def data_free(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import NamedTuple
 
 from bench.reproduce.dci_setup import (
     MADE,
@@ -15,6 +16,8 @@ from bench.reproduce.dci_setup import (
     at,
     ceiling,
     data_free,
+    depth_of,
+    moved,
     on_real,
     updates,
 )
@@ -24,14 +27,18 @@ from bench.reproduce.experiment import (
     ExtraTable,
     Found,
     Measurement,
+    Place,
     Row,
     Scale,
+    Setup,
     Skipped,
 )
 from bench.reproduce.perceived import lpips_orders
+from bench.reproduce.request import Target
 from bench.reproduce.run import Framed
 from splitlab.record import Record
 
+OWN = Target()
 DEPTHS: Mapping[Scale, tuple[int, ...]] = {"quick": (5, 8), "paper": (21,)}
 SYNTHETIC_DB = 1.5
 """By how much real images may help DCI and synthetic ones still count as good."""
@@ -77,10 +84,23 @@ COLUMNS = (
 )
 
 
-@Framed
-def table2(scale: Scale) -> Experiment:
-    """Every rival, DCI, and DCI on as many real images."""
-    setup, made = SETUP[scale], MADE[scale]
+class Spot(NamedTuple):
+    """A place that is attacked: so many blocks deep, by these methods."""
+
+    depth: int
+    label: str
+    place: Place
+    methods: tuple[tuple[str, str], ...]
+
+
+def _table2(scale: Scale, target: Target = OWN) -> Experiment:
+    """Every rival, DCI, and DCI on as many real images.
+
+    Raises:
+        UnknownName, NotCuttable, BadInput: a network or split point that is none.
+    """
+    setup, made = moved(SETUP[scale], target), MADE[scale]
+    spots = _spots(scale, setup, target)
     measurements: list[Measurement] = []
     rows: list[Row] = []
     claims: list[Claim] = []
@@ -90,17 +110,15 @@ def table2(scale: Scale) -> Experiment:
         numbers = {"psnr": PAPER[paper][2]} if paper in PAPER else {}
         rows.append(Row(measured.key, label, attack, (measured.key,), paper=numbers))
 
-    for depth in DEPTHS[scale]:
-        place = at(scale, depth)
-        methods = _methods(scale, depth)
+    for _, where, place, methods in spots:
         for attack, label in methods:
-            add(data_free(scale, place, attack), f"block {depth}: {label}", "data-free", attack)
+            add(data_free(scale, place, attack), f"{where}: {label}", "data-free", attack)
         if scale == "paper":
             with_feature = data_free(scale, place, "di", name="di-feature", options=FEATURE)
-            add(with_feature, f"block {depth}: DI with the feature's loss", "data-free, the lab's")
-        add(on_real(scale, place, made.images), f"block {depth}: DCI on real images", "real")
-        add(ceiling(scale, place), f"block {depth}: ceiling", "decoder with queries")
-        claims += _claims(place.name, depth, made.images, methods)
+            add(with_feature, f"{where}: DI with the feature's loss", "data-free, the lab's")
+        add(on_real(scale, place, made.images), f"{where}: DCI on real images", "real")
+        add(ceiling(scale, place), f"{where}: ceiling", "decoder with queries")
+        claims += _claims(place.name, where, made.images, methods)
     return Experiment(
         name="dci-table2",
         title="DCI, Table 2",
@@ -110,11 +128,25 @@ def table2(scale: Scale) -> Experiment:
         measurements=tuple(measurements),
         rows=tuple(rows),
         claims=tuple(claims),
-        notes=(*NOTES, *((QUICK_NOTE,) if scale == "quick" else ())),
-        baseline=f"block-{DEPTHS[scale][0]}",
-        extra=partial(_costs, scale=scale),
+        notes=(*NOTES, *((QUICK_NOTE,) if scale == "quick" and not target else ())),
+        baseline=spots[0].place.name,
+        extra=partial(_costs, scale=scale, spots=spots),
         timed=True,
     )
+
+
+table2 = Framed(_table2, _table2)
+
+
+def _spots(scale: Scale, setup: Setup, target: Target) -> list[Spot]:
+    """The scale's own depths, or the one place that was named."""
+    if target:
+        place = Place(setup.head_end, "none", setup.head_end, setup.tail_start)
+        return [Spot(depth_of(setup), setup.head_end, place, METHODS)]
+    return [
+        Spot(depth, f"block {depth}", at(scale, depth), _methods(scale, depth))
+        for depth in DEPTHS[scale]
+    ]
 
 
 def _methods(scale: Scale, depth: int) -> tuple[tuple[str, str], ...]:
@@ -124,10 +156,10 @@ def _methods(scale: Scale, depth: int) -> tuple[tuple[str, str], ...]:
     return tuple((attack, label) for attack, label in METHODS if attack in DEEPER)
 
 
-def _claims(place: str, depth: int, images: int, methods: Sequence[tuple[str, str]]) -> list[Claim]:
+def _claims(place: str, where: str, images: int, methods: Sequence[tuple[str, str]]) -> list[Claim]:
     found = [
         Claim(
-            f"DCI is above {label} in PSNR at block {depth}",
+            f"DCI is above {label} in PSNR at {where}",
             "psnr",
             f"{place}/dci",
             "above",
@@ -140,7 +172,7 @@ def _claims(place: str, depth: int, images: int, methods: Sequence[tuple[str, st
     found.append(
         Claim(
             f"DCI on synthetic images is within {SYNTHETIC_DB:g} dB of DCI on as many real ones "
-            f"(block {depth})",
+            f"({where})",
             "psnr",
             f"{place}/dci",
             "near",
@@ -152,26 +184,27 @@ def _claims(place: str, depth: int, images: int, methods: Sequence[tuple[str, st
     return found
 
 
-def _costs(found: Found, scale: Scale) -> list[ExtraTable]:
+def _costs(found: Found, scale: Scale, spots: Sequence[Spot]) -> list[ExtraTable]:
     """The paper's own columns, means over seeds."""
     lines = []
-    for depth in DEPTHS[scale]:
-        for attack, label in _methods(scale, depth):
-            key = f"{at(scale, depth).name}/{attack}"
+    for depth, where, place, methods in spots:
+        for attack, label in methods:
+            key = f"{place.name}/{attack}"
             pairs = [(r, own) for own in found.values() if isinstance(r := own.get(key), Record)]
             if pairs:
                 made = [record for record, _ in pairs]
-                learned = [_learned(record, own, attack, scale) for record, own in pairs]
+                learned = [_learned(record, own, attack, spots) for record, own in pairs]
                 count = f"{updates(scale, attack, depth):,}"
-                lines.append((str(depth), label, *_line(made, learned, count), *_paper(attack)))
+                at_place = where.removeprefix("block ")
+                lines.append((at_place, label, *_line(made, learned, count), *_paper(attack)))
     orders = [
         (
-            f"DCI is nearer to the image than {label} (block {depth})",
-            f"{at(scale, depth).name}/dci",
-            f"{at(scale, depth).name}/{attack}",
+            f"DCI is nearer to the image than {label} ({where})",
+            f"{place.name}/dci",
+            f"{place.name}/{attack}",
         )
-        for depth in DEPTHS[scale]
-        for attack, label in _methods(scale, depth)
+        for _, where, place, methods in spots
+        for attack, label in methods
         if attack != "dci"
     ]
     note = (
@@ -195,14 +228,14 @@ def _line(records: Sequence[Record], learned: Sequence[float], count: str) -> tu
 
 
 def _learned(
-    record: Record, own: Mapping[str, Record | Skipped], attack: str, scale: Scale
+    record: Record, own: Mapping[str, Record | Skipped], attack: str, spots: Sequence[Spot]
 ) -> float:
     """Seconds; with those of the shallower place whose inverses this one began with."""
     spent = record.effort["fit_seconds"]
     kept = int(record.attack_facts.get("from_shelf", 0))
-    for depth in DEPTHS[scale]:
-        before = own.get(f"{at(scale, depth).name}/{attack}")
-        if kept and depth == kept and isinstance(before, Record):
+    for spot in spots:
+        before = own.get(f"{spot.place.name}/{attack}")
+        if kept and spot.depth == kept and isinstance(before, Record):
             spent += before.effort["fit_seconds"]
     return spent
 

@@ -38,6 +38,14 @@ def test_every_part_has_a_mirror_of_its_shapes(size: int, width: int) -> None:
     assert torch.equal(value, images)
 
 
+def test_the_linear_layer_s_inverse_starts_where_it_is_exact() -> None:
+    torch.manual_seed(0)
+    block = chain_of(SNGANGenerator(32, 16).eval())[0]
+    z = torch.randn(8, 128, generator=generator(5))
+    with torch.no_grad():
+        assert (inverse_of(block)(block.module(z)) - z).abs().max() < 1e-4
+
+
 def test_a_finished_inversion_is_read_back(tmp_path: Path) -> None:
     net = small()
     inverse, told = invert(net, SHORT, latents=48, seed=1, device=CPU, folder=tmp_path)

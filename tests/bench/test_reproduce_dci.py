@@ -244,6 +244,31 @@ def test_figure_9_moves_to_another_network_and_split_point(tmp_path):
         ablations(replace(request, target=Target(split="stage0")))
 
 
+def test_table_2_moves_to_one_place_of_another_network(tmp_path):
+    with pytest.raises(BadInput, match=r"--model resnet20.*bench splits resnet20"):
+        table2(Request(tmp_path, target=Target("resnet20")))
+    seen = []
+    Framed(table2.build, lambda *given: seen.append(table2.build(*given)) or seen[0])(
+        Request(tmp_path, scale="paper", target=Target("resnet20", "layer2.0"))
+    )  # without data: nothing is trained
+    experiment = seen[0]
+    assert {(p.head_end, p.tail_start) for p in experiment.places} == {("layer2.0", None)}
+    attacks = {m.attack for m in experiment.measurements}
+    assert attacks == {attack for attack, _ in METHODS}
+    assert "DCI is above rMSE in PSNR at layer2.0" in {c.text for c in experiment.claims}
+    found = {}
+    for key in ("layer2.0/dci", "layer2.0/rmle"):
+        record = made(key, psnr=20.0, place="layer2.0", images=8.0, reconstruct_seconds=1.0)
+        leakage = record.leakage | {"mse": interval(0.1), "lpips_alex": none()}
+        leakage["lpips_squeeze"] = interval(0.3)
+        found[key] = record.model_copy(update={"leakage": leakage})
+    costs, _ = experiment.extra({0: found})
+    assert [row[:2] for row in costs.rows] == [("layer2.0", "rMSE"), ("layer2.0", "DCI")]
+    # five blocks: the first convolution, three of the first stage, and this one
+    steps = 5 * 19 + 4 * 19
+    assert costs.rows[1][7] == f"{steps * 313:,}"
+
+
 def test_the_generators_verdicts_are_its_numbers():
     row = {
         "second_generation_psnr": 22.0,
