@@ -29,6 +29,8 @@ STREAM_INFER = f"/{SERVICE}/ModelStreamInfer"
 # Numbers of fields that hold the bulk of a message, and of those that there may be many of.
 RAW_INPUTS, RAW_OUTPUTS, STREAM_REPLY = 7, 6, 2
 ASKED, ANSWERED = 6, 5
+TENSORS, TYPED = 5, 5
+"""Tensors of a request as of a reply, and typed values inside of a tensor."""
 OUTPUTS_AT_MOST = 1024
 """Of one message, where no half says how many there are; deployments have at most 1000 bodies."""
 DIMENSIONS_AT_MOST = 16
@@ -192,11 +194,32 @@ def _parse(
     if parts is None:
         raise BadInput(f"{len(raw)} bytes are not {what}")
     head, contents = parts
+    if len(head) > ENVELOPE_BYTES:
+        _require_small(head, most)
     try:
         message.ParseFromString(head)
     except (DecodeError, ValueError) as error:
         raise BadInput(f"{len(raw)} bytes are not {what}") from error
     return contents
+
+
+def _require_small(head: bytes, most: Mapping[int, int]) -> None:
+    """What is no value is small, and values are packed, or protobuf would make many objects of it.
+
+    Raises:
+        BadInput: more than `ENVELOPE_BYTES` around the values, or more fields than may be.
+    """
+    rest, tensors = cut(head, TENSORS, most) or (head, [])
+    size = len(rest)
+    for tensor in tensors:
+        around, typed = cut(tensor, TYPED) or (tensor, [])
+        size += len(around)
+        for values in typed:
+            cut(values, TYPED)
+    if size > ENVELOPE_BYTES:
+        raise BadInput(
+            f"{size} bytes of names, shapes and parameters; give at most {ENVELOPE_BYTES}"
+        )
 
 
 def _tensors(declared: Sequence[Any], raw: Sequence[Buffer], what: str) -> tuple[WireTensor, ...]:

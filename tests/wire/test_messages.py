@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
 import pytest
 import torch
 
@@ -130,6 +133,46 @@ def test_a_mebibyte_of_empty_fields_never_reaches_protobuf(
         Request.from_bytes(b"\x7b\x7c" + raw)  # behind a group, which is not counted through
 
 
+def parameters_of_a_tensor(count: int) -> pb.ModelInferRequest:
+    message = pb.ModelInferRequest()
+    tensor = message.inputs.add(name="feature", datatype="FP32", shape=[1])
+    for number in range(count):
+        tensor.parameters[f"{number:x}"].bool_param = True
+    return message
+
+
+def bytes_of_a_tensor(count: int) -> pb.ModelInferRequest:
+    message = pb.ModelInferRequest()
+    message.inputs.add(name="feature").contents.bytes_contents.extend([b""] * count)
+    return message
+
+
+def dimensions_of_a_tensor(count: int) -> pb.ModelInferRequest:
+    message = pb.ModelInferRequest()
+    message.inputs.add(name="feature", shape=[1] * count)
+    return message
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (parameters_of_a_tensor, "field 4 more than 64 times"),
+        (bytes_of_a_tensor, "field 8 more than 64 times"),
+        (dimensions_of_a_tensor, "bytes of names, shapes and parameters; give at most 65536"),
+    ],
+)
+def test_what_is_many_inside_a_tensor_never_reaches_protobuf(
+    made: Callable[[int], pb.ModelInferRequest], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = made(100_000).SerializeToString()
+    monkeypatch.setattr(pb, "ModelInferRequest", Unread)
+    monkeypatch.setattr(pb, "ModelInferResponse", Unread)
+    with pytest.raises(BadInput, match=words):
+        Request.from_bytes(raw)
+    with pytest.raises(BadInput, match=words):
+        Reply.from_bytes(raw)
+
+
 def test_a_request_may_ask_for_every_declared_output() -> None:
     names = tuple(f"output_{number}" for number in range(1000))
     raw = Request("m", "i", (), outputs=names).to_bytes()
@@ -149,7 +192,7 @@ def test_a_reply_may_hold_every_body_s_output() -> None:
 
 
 def test_a_shape_has_a_few_dimensions() -> None:
-    tensor = WireTensor("feature", "FP32", (1,) * 100_000, b"abcd")
+    tensor = WireTensor("feature", "FP32", (1,) * 1000, b"abcd")
     with pytest.raises(BadInput, match="an input has more than 16 dimensions"):
         Request.from_bytes(Request("m", "i", (tensor,)).to_bytes())
 
@@ -174,6 +217,8 @@ def test_typed_contents_are_read_too() -> None:
     assert Request.from_bytes(typed("INT8", int_contents=[-128, 127])).tensors == (
         WireTensor("feature", "INT8", (1, 2), b"\x80\x7f"),
     )
+    many = Request.from_bytes(typed("FP32", fp32_contents=[0.5] * 100_000)).tensors[0].data
+    assert bytes(many) == np.full(100_000, 0.5, "<f4").tobytes()
     with pytest.raises(BadInput, match="beyond INT8"):
         Request.from_bytes(typed("INT8", int_contents=[0, 128]))
     with pytest.raises(BadInput, match="FP16 must come as raw contents"):
