@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from adversary.attack import Attack, Estimate, Observation, Preset, Reconstruct, seed_of
 from adversary.believed import believed, certain, loses_elements
 from adversary.matching import Match, Settings, match_features
-from adversary.rmle_choice import LEARNING_RATES, TV_WEIGHTS, Bench, choose, rate_steps
+from adversary.rmle_choice import LEARNING_RATES, TV_WEIGHTS, Bench, choose
 from adversary.rmle_presets import PRESETS
 from adversary.threat import ThreatModel
 from splitlab.contracts import InputSpec
@@ -54,7 +54,8 @@ class RMLE(Attack):
         relative: feature loss in units of the captured features' variance, so that a weight means
             the same at every split point; the papers' presets are absolute.
         choose_images: validation images to choose on; 0 takes `UNCHOSEN`.
-        choose_steps: steps of each trial of a TV weight.
+        choose_steps: steps of each trial. Short ones favour small rates and strong TV, which a long
+            descent then pays for.
     """
 
     name: ClassVar[str] = "rmle"
@@ -134,9 +135,8 @@ class RMLE(Attack):
             with torch.no_grad():
                 clean = head(images)
                 seen, truth = believed(threat, tuple(clean.shape[1:]))(clean, draw), model(images)
-            steps = (rate is None) * len(LEARNING_RATES) * rate_steps(self.choose_steps)
-            steps += (tv is None) * len(TV_WEIGHTS) * self.choose_steps
-            work = watch.task(f"{self.name}: settings", steps * len(images))
+            trials = (rate is None) * len(LEARNING_RATES) + (tv is None) * len(TV_WEIGHTS)
+            work = watch.task(f"{self.name}: settings", trials * self.choose_steps * len(images))
             bench = Bench(
                 model,
                 seen,

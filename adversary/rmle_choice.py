@@ -62,12 +62,6 @@ class Bench:
         return error.flatten(1).mean(1).view(len(options), -1).mean(1).tolist()
 
 
-def rate_steps(steps: int) -> int:
-    """Learning rates are told apart in a third of the steps that TV weights need: short trials
-    favour strong TV, which hides what the descent has not reached yet."""
-    return max(1, steps // 3)
-
-
 def choose(bench: Bench, base: Settings, rate: float | None, tv: float | None) -> Settings:
     """`base` with the rate of the least loss, then the strongest TV of nearly the least.
 
@@ -76,8 +70,7 @@ def choose(bench: Bench, base: Settings, rate: float | None, tv: float | None) -
         rate, tv: already decided where not None.
     """
     if rate is None:
-        short = replace(base, steps=rate_steps(base.steps), tv=tv or 0.0)
-        options = [replace(short, learning_rate=r) for r in LEARNING_RATES]
+        options = [replace(base, learning_rate=r, tv=tv or 0.0) for r in LEARNING_RATES]
         losses = bench.losses(options)
         rate = LEARNING_RATES[losses.index(min(losses))]
     if tv is None:
