@@ -83,7 +83,7 @@ OPTIONS: Mapping[Scale, Mapping[str, Mapping[str, Any]]] = {
             "width": 16,
         },
         "gmi": {"batch_size": 32, "epochs": 80, "learning_rate": 5e-4, "steps": 500},
-        "rmle": {"steps": 3000, "choose_images": 8, "choose_steps": 700},
+        "rmle": {"steps": 5000, "learning_rate": 0.3, "tv": 1.0},
         "ddream": {"steps": 500},
         "di": {"steps": 500},
         "decoder": {"batch_size": 32, "epochs": 12},
@@ -94,7 +94,7 @@ OPTIONS: Mapping[Scale, Mapping[str, Mapping[str, Any]]] = {
         # An equal part for the discriminator leaves it below the mean image, see the quick scale.
         "psim": {"width": 64, "fooling": 0.01, "epochs": 380},
         "gmi": {"preset": "zhang2020"},
-        "rmle": {"steps": 20_000, "choose_images": 16, "choose_steps": 5000},
+        "rmle": {"steps": 20_000, "learning_rate": 0.3, "tv": 1.0},
         "ddream": {"preset": "dong"},
         "di": {"preset": "dong"},
         "decoder": {"preset": "he2019"},
