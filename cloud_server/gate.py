@@ -32,11 +32,11 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[type-arg]
     def __init__(self, limits: Limits, largest: int, ended: Callable[[str, str], None]) -> None:
         self.admission = Admission(limits, largest)
         self._limits, self._ended = limits, ended
-        self._patience = Patience(limits.patience)
+        self.patience = Patience(limits.patience)
 
     def close(self) -> None:
         """End the watch over calls."""
-        self._patience.close()
+        self.patience.close()
 
     def intercept_service(
         self, continuation: Callable[[Any], Any], handler_call_details: grpc.HandlerCallDetails
@@ -57,7 +57,7 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[type-arg]
 
             def leave() -> None:
                 stay.leave()
-                self._patience.remove(visit.writing)
+                self.patience.remove(visit.writing)
                 self._ended(method, _code(context, visit.finished))
 
             if not context.add_callback(leave):
@@ -74,9 +74,9 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[type-arg]
             # gRPC writes it after this; the wait is over with the call, which may be by now.
             stay = visit.stay
             stay.hold(_size(answer))
-            visit.writing = self._patience.add(context)
+            visit.writing = self.patience.add(context)
             if stay.left:
-                self._patience.remove(visit.writing)
+                self.patience.remove(visit.writing)
             return answer
 
         def serve_many(messages: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
@@ -86,10 +86,10 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[type-arg]
             else:
                 # Nothing more comes from this peer, so that only its end could be waited for.
                 replies = handler.unary_stream(_only(visit.messages, context), context)
-                visit.writing = self._patience.add(context, self._limits.seconds)
+                visit.writing = self.patience.add(context, self._limits.seconds)
             for reply in replies:
                 visit.stay.hold(_size(reply))
-                with self._patience.with_(context):  # gRPC comes back when it has written it
+                with self.patience.with_(context):  # gRPC comes back when it has written it
                     yield reply
             visit.finished = True
 
@@ -103,7 +103,7 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[type-arg]
         self, messages: Iterator[Any], context: grpc.ServicerContext, stay: Stay
     ) -> Iterator[Any]:
         while True:
-            with self._patience.with_(context):
+            with self.patience.with_(context):
                 message = next(messages, None)
             if message is None:
                 return

@@ -41,7 +41,7 @@ class CloudServer:
         bfloat16: take products in BF16.
         together: rows of waiting requests that may go through the bodies at once.
         device: "auto", "cpu" or "cuda".
-        token: what every caller must show, probes of the health service aside; None for nothing.
+        token: what every caller must show, checks of the health service aside; None for nothing.
         limits: what is granted to a peer, and to all of them.
         log: where a line for each inference request goes; None for nowhere.
         metrics: HOST:PORT that Prometheus reads; None for none.
@@ -93,7 +93,9 @@ class CloudServer:
         telemetry.watch(lambda: self._gate.admission.open)
         self._metrics: Metrics | None = None
         self._health = Health()
-        asking = [] if token is None else [TokenCheck(token, telemetry.call)]
+        asking = []
+        if token is not None:
+            asking = [TokenCheck(token, telemetry.call, self._health, self._gate.patience)]
         self._server = grpc.server(
             ThreadPoolExecutor(workers, thread_name_prefix="rpc"),
             options=server_options(largest, limits.peer_calls),

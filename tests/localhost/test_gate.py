@@ -70,12 +70,12 @@ def test_a_reply_of_a_stream_is_waited_for_and_counted_until_it_is_taken() -> No
     context = Call()
     replies = served.stream_stream(iter([b"a" * 30, b"b"]), context)
     assert len(next(replies)) == 300
-    assert len(gate._patience._waiting) == 1
+    assert len(gate.patience._waiting) == 1
     assert gate.admission.open == (1, 300)
     assert next(replies) == b"b" * 10
     assert gate.admission.open == (1, 100)
     assert next(replies, None) is None
-    assert not gate._patience._waiting
+    assert not gate.patience._waiting
     context.end()
     assert gate.admission.open == (0, 0)
     gate.close()
@@ -99,10 +99,10 @@ def test_a_reply_of_a_call_is_waited_for_until_the_call_ends() -> None:
     gate, served = one(NEVER)
     context = Call()
     assert served.stream_unary(iter([b"abcd"]), context) == b"abcd" * 5
-    assert len(gate._patience._waiting) == 1
+    assert len(gate.patience._waiting) == 1
     assert gate.admission.open == (1, 20)
     context.end()
-    assert not gate._patience._waiting
+    assert not gate.patience._waiting
     assert gate.admission.open == (0, 0)
     gate.close()
 
@@ -112,7 +112,7 @@ def test_a_call_that_ended_meanwhile_is_not_waited_for() -> None:
         NEVER, grpc.unary_unary_rpc_method_handler(lambda message, call: call.end() or message)
     )
     served.stream_unary(iter([b"a"]), Call())
-    assert not gate._patience._waiting
+    assert not gate.patience._waiting
     gate.close()
 
 

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from halves import Client, images
 
+from cloud_server.gate import Patience
+from cloud_server.health import Health
+from cloud_server.limits import Limits
 from cloud_server.server import CloudServer
+from cloud_server.token_check import OPEN, TokenCheck
 from edge_client.client import EdgeClient
 from splitlab.errors import BadInput, ServerRefused
 from splitlab.wire.messages import INFER
 from splitlab.wire.token import read_token
 
 Serve = Callable[..., CloudServer]
+SECONDS = 20
 TOKEN = "0123456789abcdef"
 
 
@@ -47,6 +55,34 @@ def test_no_method_is_open_but_a_check_of_health(serve: Serve) -> None:
             with pytest.raises(grpc.RpcError) as refused:
                 list(channel.stream_stream(method)(iter([b""]), metadata=metadata))
             assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_silent_checks_of_strangers_hold_neither_a_thread_nor_a_call(serve: Serve) -> None:
+    server = serve(token=TOKEN, limits=Limits(peer_calls=2))
+    silence = threading.Event()
+
+    def nothing() -> Iterator[bytes]:
+        silence.wait(SECONDS)
+        yield from ()
+
+    with grpc.insecure_channel(server.address) as channel:
+        checks = [channel.stream_unary(OPEN).future(nothing(), timeout=SECONDS) for _ in range(9)]
+        with EdgeClient(Client(), [server.address], token=TOKEN, retries=0) as client:
+            assert client.infer(images(3)).logits.shape[0] == 3
+        for check in checks:
+            answer = health_pb2.HealthCheckResponse.FromString(check.result())
+            assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        silence.set()
+
+
+def test_a_stranger_who_does_not_take_the_answer_is_let_go() -> None:
+    patience, cancelled = Patience(1e6), threading.Event()
+    check = TokenCheck(TOKEN, lambda _method, _code: None, Health(), patience)
+    details: Any = SimpleNamespace(method=OPEN, invocation_metadata=())
+    context = SimpleNamespace(add_callback=lambda _: True, cancel=cancelled.set)
+    check.intercept_service(lambda _: None, details).stream_unary(iter(()), context)
+    assert cancelled.wait(SECONDS)
+    patience.close()
 
 
 def test_it_never_goes_in_the_clear_off_loopback(serve: Serve) -> None:
