@@ -64,13 +64,19 @@ class Handler:
         self._names = [f"output_{body_id}" for body_id in half.body_ids]
 
     def infer(
-        self, raw: bytes, wanted: Callable[[], bool] = lambda: True, *, streamed: bool = False
+        self,
+        raw: bytes,
+        wanted: Callable[[], bool] = lambda: True,
+        *,
+        host: str = "",
+        streamed: bool = False,
     ) -> Answered:
         """A serialised ModelInferRequest -> its answer, serialised.
 
         Args:
             raw: the message as it arrived.
             wanted: whether the caller still waits.
+            host: whose turn it waits for.
             streamed: write the reply as a message of ModelStreamInfer.
 
         Raises:
@@ -92,7 +98,7 @@ class Handler:
             max_rows=self._half.max_rows,
         )
         decoded = time.perf_counter_ns()
-        answer = self._engine.run(feature, wanted)
+        answer = self._engine.run(feature, wanted, host)
         if answer is None:
             raise Abandoned("the caller went away before its turn came")
         encoding = time.perf_counter_ns()

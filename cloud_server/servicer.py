@@ -12,7 +12,7 @@ import grpc
 
 from cloud_server.handler import Abandoned, Handler, Overdue, Unsendable
 from cloud_server.in_flight import InFlight
-from cloud_server.limits import Limits
+from cloud_server.limits import Limits, host_of
 from cloud_server.telemetry import Telemetry
 from splitlab.capture import CaptureWriter
 from splitlab.errors import BadInput, Mismatch, TooLarge, UnknownName
@@ -143,7 +143,8 @@ class Servicer:
 
         try:
             try:
-                done = self._handler.infer(raw, wanted, streamed=streamed)
+                host = host_of(context.peer())
+                done = self._handler.infer(raw, wanted, host=host, streamed=streamed)
             except Abandoned as error:
                 if not context.is_active():
                     raise

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from cloud_server.engines.choose import check_name, choose, example_of
 from cloud_server.engines.contract import Task
+from cloud_server.engines.turns import Turns
 from splitlab.training import choose_device
 
 TOGETHER = 32
@@ -94,7 +94,7 @@ class Engine:
         )
         self._together = together
         self._changed, self._closed = threading.Condition(), False
-        self._waiting: deque[_Job] = deque()
+        self._waiting: Turns[_Job] = Turns()
         ready: Future[None] = Future()
         self._thread = threading.Thread(
             target=self._work, args=(name, task, ready), name="engine", daemon=True
@@ -107,13 +107,18 @@ class Engine:
         """The engine that runs."""
         return self.chosen.name
 
-    def run(self, feature: Tensor, wanted: Callable[[], bool] = lambda: True) -> Answer | None:
-        """z [B, *shape] -> the bodies' outputs; None if `wanted` says no when its turn comes."""
+    def run(
+        self, feature: Tensor, wanted: Callable[[], bool] = lambda: True, host: str = ""
+    ) -> Answer | None:
+        """z [B, *shape] -> the bodies' outputs; None if `wanted` says no when its turn comes.
+
+        Hosts take turns: before a request go those of its `host`, and as many of any other.
+        """
         job = _Job(feature, wanted)
         with self._changed:
             if self._closed:
                 raise RuntimeError("the engine is closed")
-            self._waiting.append(job)
+            self._waiting.add(host, len(feature), job)
             self._changed.notify()
         return job.answer.result()
 
@@ -136,17 +141,10 @@ class Engine:
             self._answer(jobs)
 
     def _next(self) -> list[_Job]:
-        """Who goes next, the first who waits and those behind it that fit; none at the end."""
+        """Who goes next, together; none at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
-            jobs: list[_Job] = []
-            rows = 0
-            while self._waiting:
-                rows += len(self._waiting[0].feature)
-                if jobs and rows > self._together:
-                    break
-                jobs.append(self._waiting.popleft())
-            return jobs
+            return self._waiting.take(self._together)
 
     def _answer(self, jobs: list[_Job]) -> None:
         started = time.perf_counter_ns()

@@ -157,7 +157,7 @@ def timings(data: bytes) -> None:
 class Still:
     """An engine without bodies and threads."""
 
-    def run(self, feature: torch.Tensor, wanted: Callable[[], bool]) -> Answer:
+    def run(self, feature: torch.Tensor, wanted: Callable[[], bool], _host: str) -> Answer:
         assert feature.shape[1:] == SHAPE
         assert wanted()
         return Answer([feature.flatten(1)[:, : OUTPUT[0]]], 0, 0)

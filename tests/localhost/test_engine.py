@@ -17,6 +17,7 @@ from cloud_server.engines import choose, onnxruntime_graph, torch_loop
 from cloud_server.engines.choose import KINDS
 from cloud_server.engines.contract import Kind, Outputs, Runner, Task, Unfit, relative_error
 from cloud_server.engines.engine import Engine
+from cloud_server.engines.turns import Turns
 from splitlab.contracts import ArchSpec
 from splitlab.errors import BadInput
 from splitlab.models import build
@@ -267,6 +268,40 @@ def test_requests_that_wait_go_together_and_each_gets_its_own() -> None:
         assert answer is not None
         assert torch.equal(answer.outputs[0], torch.full((1, 3), 2.0 * number))
     assert [answer.rows_together for answer in answers if answer] == [1, 4, 4, 4, 4, 1]
+
+
+def test_a_long_backlog_of_one_host_does_not_keep_another_waiting() -> None:
+    body = Held()
+    engine = Engine([body], (3,), name="plain", together=1)
+    body.batches.clear()
+    body.go.clear()
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(engine.run, torch.zeros(1, 3), host="busy")]
+        assert body.entered.wait(10)
+        for rows, host in ((1, "busy"),) * 5 + ((2, "other"), (3, "other")):
+            before = len(engine._waiting)
+            asked.append(pool.submit(engine.run, torch.zeros(rows, 3), host=host))
+            while len(engine._waiting) == before:
+                threading.Event().wait(0.001)
+        body.go.set()
+        assert all(future.result() is not None for future in asked)
+    engine.close()
+    assert body.batches == [1, 1, 2, 1, 3, 1, 1, 1]
+
+
+def test_hosts_take_turns_within_a_batch_too() -> None:
+    turns: Turns[str] = Turns()
+    for job in ("a1", "a2", "a3", "b1", "b2", "c1"):
+        turns.add(job[0], 2, job)
+    assert turns.take(together=4) == ["a1", "b1"]
+    assert turns.take(together=7) == ["c1", "a2", "b2"]
+    turns.add("b", 9, "b3")
+    turns.add("c", 9, "c2")
+    assert turns.take(together=4) == ["a3"]
+    assert turns.take(together=4) == ["b3"]
+    assert turns.take(together=4) == ["c2"]
+    assert not turns
+    assert turns.take(together=4) == []
 
 
 def test_who_is_gone_does_not_cost_the_others_their_answer() -> None:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
+from typing import Any
 
 import grpc
 import pytest
@@ -153,6 +154,22 @@ def test_another_host_is_served_while_one_is_over_its_limit(serve: Serve) -> Non
             assert set(admission._calls) == {"ipv4:127.0.0.1", "ipv4:127.0.0.2"}
         for call, _ in held:
             call.cancel()
+
+
+def test_requests_wait_in_the_queue_of_their_host(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, hosts = serve(), []
+    run = server._engine.run
+
+    def noted(*arguments: Any) -> Any:
+        hosts.append(arguments[2])
+        return run(*arguments)
+
+    monkeypatch.setattr(server._engine, "run", noted)
+    with EdgeClient(Client(), [server.address]) as client:
+        client.infer(images(20))
+    assert set(hosts) == {"ipv4:127.0.0.1"}
 
 
 @pytest.mark.parametrize("method", [INFER, STREAM_INFER, METADATA, "/grpc.health.v1.Health/Check"])
