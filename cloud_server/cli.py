@@ -110,7 +110,12 @@ def serve(
         int, typer.Option(min=1, max=1024, help="open ModelStreamInfer calls of all hosts")
     ] = 32,
     max_memory: Annotated[
-        int, typer.Option(min=1, help="MiB of requests that arrive, wait or run; half for one host")
+        int,
+        typer.Option(
+            min=1,
+            help="MiB of requests that arrive, wait or run, with their values in FP32 and their "
+            "replies; half for one host",
+        ),
     ] = 512,
     patience: Annotated[
         float, typer.Option(min=0.1, help="seconds for a message to arrive, or a reply to be taken")
@@ -137,7 +142,7 @@ def serve(
     Prints one JSON line when it listens and one when it has stopped.
     """
     from cloud_server.check import checked
-    from cloud_server.handler import largest_request
+    from cloud_server.handler import largest_held
     from cloud_server.limits import Limits
     from cloud_server.server import CloudServer
     from cloud_server.telemetry import check_metrics
@@ -158,7 +163,7 @@ def serve(
     tls = Tls(tls_cert, tls_key, client_ca) if given else None
     limits = Limits(max_peer_calls, max_streams, max_memory << 20, patience, max_wait)
     if check:
-        limits.check(largest_request(loaded))
+        limits.check(largest_held(loaded))
         check_listen(listen, insecure=insecure, tls=tls, token=token)
         if metrics is not None:
             check_metrics(metrics, off_loopback=metrics_open)

@@ -8,6 +8,7 @@ until the message is there; who never sends it would hold it for ever.
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,13 +26,20 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[type-arg]
     """
     Args:
         limits: what is granted.
-        largest: bytes of the largest message.
+        largest: bytes that the largest message takes.
         ended: told of every call's method and code.
+        per_byte: bytes that a byte of a message takes until the reply is there, itself included.
     """
 
-    def __init__(self, limits: Limits, largest: int, ended: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        largest: int,
+        ended: Callable[[str, str], None],
+        per_byte: float = 1.0,
+    ) -> None:
         self.admission = Admission(limits, largest)
-        self._limits, self._ended = limits, ended
+        self._limits, self._ended, self._per_byte = limits, ended, per_byte
         self.patience = Patience(limits.patience)
 
     def close(self) -> None:
@@ -107,8 +115,10 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[type-arg]
                 message = next(messages, None)
             if message is None:
                 return
-            stay.hold(_size(message))
-            yield message
+            stay.hold(math.ceil(self._per_byte * _size(message)))
+            once = [message]
+            del message  # it would be kept here for as long as the call is
+            yield once.pop()
 
 
 def _size(message: Any) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from splitlab import __version__
 from splitlab.errors import BadInput, Mismatch, SplitLabError, UnknownName
 from splitlab.wire import Reply, Request, WireTensor, decode, encode, payload_bytes, reply_datatype
 from splitlab.wire import open_inference_pb2 as pb
+from splitlab.wire.codec import item_bytes
 from splitlab.wire.int8 import parameter_columns
 from splitlab.wire.messages import DIGEST, ENVELOPE_BYTES, MAX_ROWS
 
@@ -33,6 +35,19 @@ class Unsendable(SplitLabError):
 def largest_request(half: Half) -> int:
     """Bytes of the largest declared micro-batch, with its envelope."""
     return half.max_rows * payload_bytes(half.feature.shape, half.wire) + ENVELOPE_BYTES
+
+
+def held_per_byte(half: Half) -> float:
+    """Bytes that a byte of a request takes: itself, its value in FP32, its share of the reply."""
+    row = payload_bytes(half.feature.shape, half.wire)
+    decoded = math.prod(half.feature.shape) * item_bytes("FP32")
+    outputs = sum(math.prod(output) for output in half.outputs)
+    return 1 + (decoded + outputs * item_bytes(reply_datatype(half.wire))) / row
+
+
+def largest_held(half: Half) -> int:
+    """Bytes that the largest request takes until its reply is gone."""
+    return math.ceil(held_per_byte(half) * largest_request(half))
 
 
 class Answered(NamedTuple):

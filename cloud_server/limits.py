@@ -17,8 +17,9 @@ class Limits:
     Args:
         peer_calls: calls of one host that may be open at a time; of all hosts twice as many.
         streams: ModelStreamInfer calls that may be open, of all hosts; one host gets half of them.
-        memory: bytes of requests that are being read, wait or run, of all hosts; one host gets
-            half of it.
+        memory: bytes of requests that are being read, wait or run, each with its values in FP32
+            and its reply, of all hosts; one host gets half of it. Not of it: what bodies compute
+            with, what decoding takes for a moment, and gRPC's buffers.
         patience: seconds within which a message must arrive, a call find room, and a reply be
             taken.
         seconds: after which a request that still waits for the bodies is given up, and a watch of
@@ -33,13 +34,17 @@ class Limits:
 
     def check(self, largest: int) -> None:
         """
+        Args:
+            largest: bytes that the largest request takes.
+
         Raises:
-            BadInput: the largest request has no room in the memory.
+            BadInput: it has no room in the memory.
         """
         if self.memory < largest:
             raise BadInput(
-                f"--max-memory: the deployment's largest request has {largest / 2**20:.1f} MiB, "
-                f"there is room for {self.memory / 2**20:.1f} MiB; give at least that much"
+                f"--max-memory: the deployment's largest request takes {largest / 2**20:.1f} MiB "
+                f"with its values in FP32 and its reply, there is room for "
+                f"{self.memory / 2**20:.1f} MiB; give at least that much"
             )
 
 
@@ -55,7 +60,7 @@ class Stay:
         self.stream, self.left = stream, False
 
     def hold(self, size: int) -> None:
-        """Its message is there and has `size` bytes, or its reply, which takes the same place."""
+        """Its message is there and takes `size` bytes, or its reply, which takes that place."""
         self._admission.change(self, size)
 
     def leave(self) -> None:
@@ -68,7 +73,8 @@ class Admission:
 
     Args:
         limits: what is granted.
-        largest: bytes of the largest message there may be; held for a call until it is read.
+        largest: bytes that the largest message there may be takes; held for a call until it is
+            read.
     """
 
     def __init__(self, limits: Limits, largest: int) -> None:

@@ -13,7 +13,7 @@ from cloud_server.engines.choose import Chosen
 from cloud_server.engines.engine import TOGETHER, Engine
 from cloud_server.gate import Gate
 from cloud_server.half import Half
-from cloud_server.handler import Handler, largest_request
+from cloud_server.handler import Handler, held_per_byte, largest_held, largest_request
 from cloud_server.health import Health
 from cloud_server.limits import Limits
 from cloud_server.servicer import Servicer
@@ -49,7 +49,7 @@ class CloudServer:
 
     Raises:
         BadInput: the port is taken, the address is none, plaintext off loopback, or less memory
-            than the largest request needs.
+            than the largest request takes.
     """
 
     def __init__(
@@ -72,8 +72,8 @@ class CloudServer:
         metrics_open: bool = False,
     ) -> None:
         limits = limits or Limits()
-        largest = largest_request(half)
-        limits.check(largest)
+        largest, held = largest_request(half), largest_held(half)
+        limits.check(held)
         # A call holds a thread, and one host must not get them all.
         workers = 2 * limits.peer_calls
         self._engine = Engine(
@@ -89,7 +89,7 @@ class CloudServer:
         handler = Handler(half, self._engine)
         telemetry = Telemetry(half.body_ids, log)
         self._servicer = Servicer(handler, tap, limits, telemetry)
-        self._gate = Gate(limits, largest, telemetry.call)
+        self._gate = Gate(limits, held, telemetry.call, held_per_byte(half))
         telemetry.watch(lambda: self._gate.admission.open)
         self._metrics: Metrics | None = None
         self._health = Health()

@@ -139,6 +139,7 @@ class Engine:
         ready.set_result(None)
         while jobs := self._next():
             self._answer(jobs)
+            del jobs  # until the next come
 
     def _next(self) -> list[_Job]:
         """Who goes next, together; none at the end."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -50,9 +51,9 @@ class Call:
             callback()
 
 
-def passed(limits: Limits, handler: Any) -> tuple[Gate, Any]:
+def passed(limits: Limits, handler: Any, per_byte: float = 1.0) -> tuple[Gate, Any]:
     """A gate with messages of at most 100 bytes, and the handler as it leaves it."""
-    gate = Gate(limits, 100, lambda _method, _code: None)
+    gate = Gate(limits, 100, lambda _method, _code: None, per_byte)
     details: Any = SimpleNamespace(method="/a/b")
     return gate, gate.intercept_service(lambda _: handler, details)
 
@@ -104,6 +105,45 @@ def test_a_reply_of_a_call_is_waited_for_until_the_call_ends() -> None:
     context.end()
     assert not gate.patience._waiting
     assert gate.admission.open == (0, 0)
+    gate.close()
+
+
+def test_a_message_takes_the_room_of_its_decoded_values_too() -> None:
+    """2.5 bytes for each of its own, as long as it waits and runs; then those of its reply."""
+    seen = []
+
+    def answer(message: bytes, _: Call) -> bytes:
+        seen.append(gate.admission.open)
+        return message
+
+    gate, served = passed(NEVER, grpc.unary_unary_rpc_method_handler(answer), per_byte=2.5)
+    context = Call()
+    served.stream_unary(iter([b"abc"]), context)
+    assert seen == [(1, 8)]
+    assert gate.admission.open == (1, 3)
+    context.end()
+    gate.close()
+
+
+class Message:
+    """One that can be watched."""
+
+    def ByteSize(self) -> int:  # noqa: N802
+        return 1
+
+
+def test_a_message_is_gone_when_its_reply_is_there() -> None:
+    there: list[weakref.ref[Message]] = []
+
+    def answer(message: Message, _: Call) -> bytes:
+        there.append(weakref.ref(message))
+        return b"well"
+
+    gate, served = passed(NEVER, grpc.unary_unary_rpc_method_handler(answer))
+    context = Call()
+    served.stream_unary(map(lambda _: Message(), range(1)), context)  # noqa: C417
+    assert there[0]() is None
+    context.end()
     gate.close()
 
 
