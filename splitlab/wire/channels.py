@@ -14,6 +14,9 @@ from splitlab.errors import BadInput
 
 Options = list[tuple[str, int]]
 
+IDLE_MS = 30_000
+"""A connection without a call is closed after this; its client opens another with its next call."""
+
 
 @dataclass(frozen=True)
 class Tls:
@@ -143,6 +146,9 @@ def channel_options(max_receive: int) -> Options:
 def server_options(max_receive: int, streams: int | None = None) -> Options:
     """Options of a server's port.
 
+    Connections are not counted, gRPC has no option for it: there may be as many as there are file
+    descriptors, and who has no token holds one for `IDLE_MS`, and again after a call in vain.
+
     Args:
         max_receive: bytes of the largest declared micro-batch with its envelope; a larger message
             is answered with RESOURCE_EXHAUSTED before it is read. -1 for no limit.
@@ -158,7 +164,7 @@ def server_options(max_receive: int, streams: int | None = None) -> Options:
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
         # ms; a connection that says nothing, or nothing more, is closed; calls under way are not
         ("grpc.server_handshake_timeout_ms", 10_000),
-        ("grpc.max_connection_idle_ms", 300_000),
+        ("grpc.max_connection_idle_ms", IDLE_MS),
         # ms; a peer that vanished without a word gives its place back
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),

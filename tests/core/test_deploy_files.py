@@ -49,6 +49,7 @@ def test_the_unit_checks_the_half_and_serves_it():
     served = shlex.split(lines["ExecStart"])
     served.remove("--log-requests")
     assert [word for word in shlex.split(lines["ExecStartPre"]) if word != "--check"] == served
+    assert re.search(r"^LimitNOFILE=\d+$", text, re.M)
 
 
 def test_metrics_in_a_container_are_read_from_outside_of_it_on_this_machine_alone():
