@@ -59,6 +59,28 @@ def test_metrics_in_a_container_are_read_from_outside_of_it_on_this_machine_alon
     assert "127.0.0.1:9090:9090" in server["ports"]
 
 
+def test_containers_run_as_whoever_made_keys_and_token():
+    """These are 0600, and without a capability no other user reads them."""
+    text = (DEPLOY / "compose.yaml").read_text()
+    user = "${SPLITLAB_UID:-10001}:${SPLITLAB_GID:-10001}"
+    assert "#   export SPLITLAB_UID=$(id -u) SPLITLAB_GID=$(id -g)\n" in text
+    for service in yaml.safe_load(text)["services"].values():
+        assert service["user"] == user
+        assert service["cap_drop"] == ["ALL"]
+    # a home of 10001's alone would keep any other user out
+    built = (DEPLOY / "Dockerfile").read_text()
+    assert "WORKDIR /tmp\n" in built.split("FROM")[-1]
+
+
+def test_the_builder_is_given_what_the_image_copies_and_nothing_else():
+    lines = (DEPLOY.parent / ".dockerignore").read_text().splitlines()
+    rules = [line for line in lines if not line.startswith("#")]
+    assert rules[0] == "*"
+    given = {rule[1:] for rule in rules if rule.startswith("!")}
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", (DEPLOY / "Dockerfile").read_text(), re.M)
+    assert given == set(" ".join(copied).split())
+
+
 def test_the_image_has_every_package():
     built = (DEPLOY / "Dockerfile").read_text()
     packages = re.search(r"packages = \[(.*)\]", (DEPLOY.parent / "pyproject.toml").read_text())
