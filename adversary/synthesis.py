@@ -185,9 +185,11 @@ def _classes(
 
 
 def _rate(settings: SynthesisSettings, step: int, steps: int) -> float:
-    """The learning rate of one step: a straight rise, then half a cosine."""
+    """The learning rate of one step: a straight rise, then half a cosine or no change."""
     if step < settings.warm_up:
         return settings.learning_rate * (step + 1) / settings.warm_up
+    if not settings.decay:
+        return settings.learning_rate
     done = (step - settings.warm_up) / max(1, steps - settings.warm_up)
     return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
@@ -212,4 +214,4 @@ def _plain(pixels: Tensor, settings: SynthesisSettings) -> Tensor:
         pixels[..., 1:, :-1] - pixels[..., :-1, 1:],
     )
     variation = torch.stack([one.norm() for one in neighbours]).sum()
-    return settings.tv * variation + settings.l2 * pixels.norm()
+    return settings.tv * variation + settings.l2 * pixels.flatten(1).norm(dim=1).mean()

@@ -12,6 +12,7 @@ from splitlab.contracts.ranges import BatchSize, LearningRate, Probability, Step
 from splitlab.errors import BadInput, UnknownName, plain
 
 Pixels = Annotated[int, Field(ge=0, le=1024, description="pixels")]
+Beta = Annotated[float, Field(ge=0, lt=1, description="of Adam")]
 
 
 class SynthesisSettings(BaseModel):
@@ -20,12 +21,13 @@ class SynthesisSettings(BaseModel):
     Args:
         steps: of Adam at full size; before them, `half_steps` at half of it.
         batch_size: images whose statistics are matched together.
-        learning_rate: the highest, after `warm_up` steps; falls as a cosine.
+        learning_rate: the highest, after `warm_up` steps.
+        decay: whether it falls from there as a cosine, or stays.
         beta1, beta2: of Adam.
         statistics: weight of the batch norms' gap.
         first: of the first batch norm, beside the others.
         tv: weight of the total variation, the 2-norms of the differences to four neighbours.
-        l2: weight of the 2-norm of the batch.
+        l2: weight of the 2-norm of an image, a mean over the batch.
         classes: weight of the cross-entropy to random classes; needs the whole network. The papers
             differ: DCI's equation has no such term, DeepInversion has it with weight 1.
         roll: the batch is shifted by up to so many pixels each way, at every step.
@@ -40,8 +42,9 @@ class SynthesisSettings(BaseModel):
     batch_size: BatchSize = 128
     learning_rate: LearningRate = 0.1
     warm_up: Annotated[int, Field(ge=0, le=1_000_000)] = 0
-    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    decay: bool = True
+    beta1: Beta = 0.5
+    beta2: Beta = 0.9
     statistics: Weight = 1.0
     first: Weight = 1.0
     tv: Weight = 1e-3
@@ -100,14 +103,18 @@ PRESETS: Mapping[str, Preset] = {
             "steps": 2000,
             "batch_size": 256,
             "learning_rate": 0.05,
+            "decay": False,
+            "beta1": 0.9,
+            "beta2": 0.999,
             "statistics": 10.0,
             "tv": 2.5e-5,
             "l2": 0.0,
             "classes": 1.0,
             "roll": 2,
+            "flip": 0.0,
             "clip": False,
         },
-        f"{_CODE}, CIFAR-10",
+        f"{_CODE}, CIFAR-10, README: parameters from the paper",
     ),
     "dci": Preset(
         {**_IMAGENET, "classes": 0.0},

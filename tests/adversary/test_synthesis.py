@@ -12,7 +12,7 @@ from worlds import INPUT, VICTIMS, tiny_head
 from adversary.batch_norm_gap import BatchNormGap
 from adversary.cli import app
 from adversary.grant import write_grant
-from adversary.synthesis import Known, synthesise
+from adversary.synthesis import Known, _plain, _rate, synthesise
 from adversary.synthesis_settings import PRESETS, SynthesisSettings
 from adversary.synthetic_images import make_images
 from adversary.threat import ThreatModel
@@ -136,6 +136,22 @@ def test_classes_need_the_whole_network_and_are_learned_with_it():
 def test_both_sizes_are_trained_at():
     settings = SETTINGS.model_copy(update={"half_steps": 2, "steps": 2, "warm_up": 1})
     assert made(settings).images.shape == (16, *INPUT.shape)
+
+
+def test_the_size_of_images_is_a_mean_over_the_batch_and_their_variation_a_sum():
+    pixels = torch.zeros(2, 1, 1, 2)
+    pixels[0, 0, 0] = torch.tensor([3.0, 4.0])
+    alone = {"tv": 0.0, "l2": 0.0}
+    assert float(_plain(pixels, SynthesisSettings(**{**alone, "l2": 2.0}))) == pytest.approx(5.0)
+    assert float(_plain(pixels, SynthesisSettings(**{**alone, "tv": 2.0}))) == pytest.approx(2.0)
+
+
+def test_the_rate_rises_straight_and_falls_as_a_cosine_or_stays():
+    falling = SynthesisSettings(learning_rate=0.2, warm_up=2)
+    rates = [_rate(falling, step, 6) for step in range(6)]
+    assert rates == pytest.approx([0.1, 0.2, 0.2, 0.1 + 0.1 / 2**0.5, 0.1, 0.1 - 0.1 / 2**0.5])
+    staying = falling.model_copy(update={"decay": False})
+    assert [_rate(staying, step, 6) for step in range(6)] == [0.1, *[0.2] * 5]
 
 
 def test_a_network_without_batch_norms_is_refused_and_told_what_else_there_is():
