@@ -11,7 +11,7 @@ from adversary.dreams import DeepDream, DeepInversion
 from adversary.floor import MeanImage
 from adversary.gmi import GMI
 from adversary.psim import PSiM
-from adversary.synthesis import Wish
+from adversary.synthesis import Known, Wish
 from adversary.threat import AuxImages, ThreatModel
 from adversary.upconvolution import Critic, Upconvolution
 from adversary.wgan import LATENT, Play, _steepness, train
@@ -156,6 +156,36 @@ def test_without_the_server_s_answer_a_dream_says_that_it_saw_nothing() -> None:
         done = outcome(attack, threat, seen)
         assert done.estimate.extra["drawn_to"] == "statistics of the head"
         assert "nothing of the single capture" in done.estimate.doubts[0]
+
+
+@pytest.mark.parametrize(
+    ("attack", "own"),
+    [(DeepInversion, {"statistics": 0.01, "first": 10.0}), (DeepDream, {"statistics": 0.0})],
+)
+def test_the_preset_of_20_000_steps_is_the_published_code_s(
+    attack: type[DeepInversion], own: dict[str, float]
+) -> None:
+    made = attack.configured({"preset": "dong"})
+    asked = made._settings(Known((), InputSpec(size=224), whole=True), 8).model_dump()
+    published = {
+        "half_steps": 0,
+        "steps": 20_000,
+        "batch_size": 8,
+        "learning_rate": 0.25,
+        "warm_up": 100,
+        "decay": True,
+        "beta1": 0.9,
+        "beta2": 0.999,
+        "first": 1.0,
+        "tv": 1e-4,
+        "l2": 1e-5,
+        "classes": 1.0,
+        "roll": 30,
+        "flip": 0.5,
+        "clip": False,
+    }
+    assert asked == {**published, **own}
+    assert made.feature == 0
 
 
 def test_a_wish_is_its_equation() -> None:

@@ -174,12 +174,54 @@ def test_what_is_known_follows_from_the_grant():
         Known.of(ThreatModel(input=INPUT))
 
 
+IMAGENET = {
+    "half_steps": 2000,
+    "steps": 1000,
+    "batch_size": 84,
+    "learning_rate": 0.25,
+    "warm_up": 100,
+    "decay": True,
+    "beta1": 0.5,
+    "beta2": 0.9,
+    "statistics": 0.01,
+    "first": 10.0,
+    "tv": 1e-4,
+    "l2": 1e-5,
+    "classes": 1.0,
+    "roll": 30,
+    "flip": 0.5,
+    "clip": True,
+}
+CIFAR = {
+    "half_steps": 0,
+    "steps": 2000,
+    "batch_size": 256,
+    "learning_rate": 0.05,
+    "warm_up": 0,
+    "decay": False,
+    "beta1": 0.9,
+    "beta2": 0.999,
+    "statistics": 10.0,
+    "first": 1.0,
+    "tv": 2.5e-5,
+    "l2": 0.0,
+    "classes": 1.0,
+    "roll": 2,
+    "flip": 0.0,
+    "clip": False,
+}
+PUBLISHED = {"yin2020": IMAGENET, "yin2020-cifar": CIFAR, "dci": {**IMAGENET, "classes": 0.0}}
+
+
 @pytest.mark.parametrize("name", PRESETS)
-def test_presets_are_settings_with_a_source(name):
-    chosen = SynthesisSettings.configured({"preset": name, "batch_size": "7"})
-    assert chosen.batch_size == 7
-    assert chosen.steps == PRESETS[name].fields["steps"]
+def test_presets_are_the_published_settings_with_a_source(name):
+    assert SynthesisSettings.configured({"preset": name}).model_dump() == PUBLISHED[name]
     assert PRESETS[name].source
+
+
+def test_what_is_given_beside_a_preset_comes_before_it():
+    chosen = SynthesisSettings.configured({"preset": "yin2020", "batch_size": "7"})
+    assert chosen.model_dump() == {**IMAGENET, "batch_size": 7}
 
 
 def test_wrong_settings_say_what_there_is():
