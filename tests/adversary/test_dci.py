@@ -9,7 +9,7 @@ from worlds import INPUT, VICTIMS, capture, images, outcome, quality, tiny_head
 
 from adversary.attack import Observation
 from adversary.chain import Block, chain
-from adversary.dci import DCI
+from adversary.dci import DCI, PIECE
 from adversary.dci_lessons import Lessons
 from adversary.dci_training import Schooling, divide_and_conquer, end_to_end, losses
 from adversary.floor import MeanImage
@@ -276,7 +276,35 @@ def test_own_images_are_only_taken_when_asked_for():
         DCI().fit(ThreatModel(input=INPUT), generator(0))
 
 
-def test_one_attack_is_one_pass_and_depends_on_nothing_else():
+def test_one_attack_is_one_pass_through_every_inverse_and_none_through_the_head(monkeypatch):
+    threat, seen = known()
+    calls, made = [], []
+    own = DCI._inverses
+
+    def spied(*given):
+        made.extend(own(*given))
+        return made
+
+    def noted(name):
+        return lambda *_: calls.append(name)
+
+    monkeypatch.setattr(DCI, "_inverses", spied)
+    attack = DCI.configured({**QUICK, "epochs": 1, "tune_epochs": 1})
+    reconstruct = attack.fit(threat, generator(0))
+    for number, inverse in enumerate(made, 1):
+        inverse.register_forward_hook(noted(f"inverse {number}"))
+    # Forward passes of any other module, the target's blocks and their copies among them.
+    inside = {id(module) for inverse in made for module in inverse.modules()}
+    hook = nn.modules.module.register_module_forward_hook(
+        lambda module, *_: None if id(module) in inside else calls.append(module)
+    )
+    with hook:
+        reconstruct(Observation(tuple(map(str, range(len(seen)))), seen))
+    assert len(seen) < PIECE
+    assert calls == ["inverse 2", "inverse 1"]
+
+
+def test_an_attack_depends_on_nothing_beside_it():
     threat, seen = known()
     attack = DCI.configured({**QUICK, "epochs": 1, "tune_epochs": 1})
     reconstruct = attack.fit(threat, generator(0))
