@@ -110,17 +110,19 @@ KNOWS = {"ddream": WHOLE, "di": WHOLE}
 """The dreams need the server's answer; what else is granted to all is the head."""
 NOTES = (
     "Data-free: whatever learns does so on images made of the network's batch norms (equation 4), "
-    "the same ones for every row of a seed, and chooses settings on 16 more. No row but those that "
-    "say so sees a real image.",
+    "the same ones for every row of a seed. No row but those that say so sees a real image. Of the "
+    f"{Synthetic.HELD_OUT} more that are made rMSE takes `choose_images`, to choose its learning "
+    "rate and the weight of the total variation on; no other method looks at them.",
     "Floor: the mean of real auxiliary images. Ceiling: a decoder on real images of the same "
     "distribution with chosen-input queries, which the threat model forbids.",
 )
 QUICK_NOTE = (
     "Quick scale: a RepVGG of eight blocks on photo-patches and 512 synthetic images. Settings of "
-    "what learns were chosen on validation images of one network, which are not scored: the "
-    "decoder stops where more epochs made it worse, the others where time ended. The cycle's loss "
-    "ends at block k. The paper's numbers are RepVGG-A0's on ImageNet at its block 21; they stand "
-    "here for the directions, not for the values."
+    "DCI, PSiM and the decoder were chosen on validation images of one network, which are not "
+    "scored: the decoder stops where more epochs made it worse, the others where time ended. Those "
+    "of GMI, DI and DDream were not searched. The cycle's loss ends at block k. The paper's "
+    "numbers are RepVGG-A0's on ImageNet at its block 21; they stand here for the directions, not "
+    "for the values."
 )
 
 
