@@ -250,9 +250,9 @@ def _measured(
         "latent_mean": float(spread.mean()),
         "latent_variance": float(spread.var()),
         "latent_ks": float(kstest(spread.numpy(), "norm").statistic),
-        "generator": sha256(*(value.numpy().tobytes() for value in net.state_dict().values()))
-        if place.type == "cpu"
-        else "",
+        "generator": sha256(
+            *(value.cpu().numpy().tobytes() for value in net.state_dict().values())
+        ),
     }
 
 

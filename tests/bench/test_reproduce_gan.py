@@ -11,7 +11,8 @@ from adversary.dci_training import Schooling
 from bench.reproduce import dci_gan
 from bench.reproduce.request import Request
 from splitlab.errors import BadInput, Unavailable
-from splitlab.storage import read_json
+from splitlab.models.sngan import SNGANGenerator
+from splitlab.storage import read_json, read_tensors, sha256
 from splitlab.training.gan import GanRecipe
 
 SMALL = replace(
@@ -36,6 +37,11 @@ def test_it_measures_draws_and_is_not_repeated(tmp_path: Path, monkeypatch) -> N
     shown = dci_gan.reproduce(request)
     (row,) = read_json(out / "summary.json")["rows"]
     assert row["victims"] == SMALL.victims
+    kept = read_tensors(out / "seed-0" / "generator.safetensors")
+    net = SNGANGenerator(SMALL.size, SMALL.gan.width)
+    net.load_state_dict(kept)
+    values = (value.numpy().tobytes() for value in net.state_dict().values())
+    assert row["generator"] == sha256(*values)
     assert row["floor_psnr"] > 5
     assert 0 < row["latent_error"] < 5
     assert shown.page.read_text().count("data:image/png") == 2
