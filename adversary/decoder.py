@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 from adversary.attack import Attack, Estimate, Observation, Preset, Reconstruct, seed_of
 from adversary.inverse_network import InverseNetwork
-from adversary.lessons import gather, squared_error
+from adversary.pairs import gather, squared_error
 from adversary.threat import ThreatModel
 from splitlab.contracts.ranges import BatchSize, Epochs, LearningRate
 from splitlab.training import Progress, State, choose_device, fit
@@ -77,23 +77,23 @@ class Decoder(Attack):
         checkpoint: Path | None = None,
     ) -> Reconstruct:
         place = choose_device(device)
-        lessons = gather(threat, place, f"attack {self.name!r}")
+        pairs = gather(threat, place, f"attack {self.name!r}")
         draw, seed = torch.Generator().manual_seed(seed_of(rng)), seed_of(rng)
-        pixels, seen = lessons.some(draw)
+        pixels, seen = pairs.some(draw)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            net = InverseNetwork(lessons.feature, pixels.shape[-1], self.width, self.depth)
+            net = InverseNetwork(pairs.feature, pixels.shape[-1], self.width, self.depth)
         net = net.to(place)
-        facts: dict[str, object] = {"learned_from": lessons.how}
+        facts: dict[str, object] = {"learned_from": pairs.how}
         if self.linear_start:
             facts["linear_mse"] = net.start_linear(seen, pixels, draw)
         else:
             net.standardise(seen)
         del pixels, seen
         history = fit(
-            squared_error(lessons, draw),
-            self._state(net, len(lessons.images), draw),
-            lessons.source,
+            squared_error(pairs, draw),
+            self._state(net, len(pairs.images), draw),
+            pairs.source,
             epochs=self.epochs,
             batch_size=self.batch_size,
             seed=seed,

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from adversary.attack import Attack, Estimate, Observation, Reconstruct, seed_of
-from adversary.lessons import Lessons, gather
+from adversary.pairs import Pairs, gather
 from adversary.threat import ThreatModel
 from adversary.upconvolution import Critic, Upconvolution
 from splitlab.contracts.ranges import BatchSize, Epochs, LearningRate, Weight
@@ -68,16 +68,16 @@ class PSiM(Attack):
         checkpoint: Path | None = None,
     ) -> Reconstruct:
         place, who = choose_device(device), f"attack {self.name!r}"
-        lessons = gather(threat, place, who)
+        pairs = gather(threat, place, who)
         head = fold_batch_norm(copy.deepcopy(threat.need("head", who))).to(place)
         draw, seed = torch.Generator().manual_seed(seed_of(rng)), seed_of(rng)
-        size = lessons.images.shape[-1]
+        size = pairs.images.shape[-1]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            net = Upconvolution(lessons.feature, size, self.width, normed=False).to(place)
-            judge = Critic(size, self.width, feature=lessons.feature, normed=False).to(place)
-        game = _Game(head, lessons, self._start(net, judge, head, lessons, draw), draw)
-        steps = max(1, self.epochs * -(-len(lessons.images) // self.batch_size))
+            net = Upconvolution(pairs.feature, size, self.width, normed=False).to(place)
+            judge = Critic(size, self.width, feature=pairs.feature, normed=False).to(place)
+        game = _Game(head, pairs, self._start(net, judge, head, pairs, draw), draw)
+        steps = max(1, self.epochs * -(-len(pairs.images) // self.batch_size))
         optimizers = {
             name: torch.optim.Adam(module.parameters(), lr=self.learning_rate)
             for name, module in (("judge", judge), ("net", net))
@@ -90,7 +90,7 @@ class PSiM(Attack):
                 {name: CosineAnnealingLR(one, steps) for name, one in optimizers.items()},
                 generators={"draw": draw},
             ),
-            lessons.source,
+            pairs.source,
             epochs=self.epochs,
             batch_size=self.batch_size,
             seed=seed,
@@ -101,7 +101,7 @@ class PSiM(Attack):
         )
         net.requires_grad_(False).eval()
         facts: dict[str, object] = {
-            "learned_from": lessons.how,
+            "learned_from": pairs.how,
             "losses": history.losses.get("net", [])[-3:],
             "parameters": sum(p.numel() for p in net.parameters()),
         }
@@ -119,42 +119,42 @@ class PSiM(Attack):
         net: nn.Module,
         judge: nn.Module,
         head: nn.Module,
-        lessons: Lessons,
+        pairs: Pairs,
         draw: torch.Generator,
     ) -> tuple[float, float, float]:
         """The weights over the losses' values before the first step, on the first images."""
-        rows = slice(0, min(self.batch_size, len(lessons.images)))
-        images = lessons.images[rows].float() / 255
-        kept = lessons.features[rows] if lessons.features is not None else None
-        seen = lessons.seen(images, kept, draw)
-        found = _losses(net(seen), images, _clean(lessons, kept), seen, head, judge)
+        rows = slice(0, min(self.batch_size, len(pairs.images)))
+        images = pairs.images[rows].float() / 255
+        kept = pairs.features[rows] if pairs.features is not None else None
+        seen = pairs.seen(images, kept, draw)
+        found = _losses(net(seen), images, _clean(pairs, kept), seen, head, judge)
         weights = (self.pixels, self.features, self.fooling)
         shares = [w / max(float(loss), 1e-12) for w, loss in zip(weights, found, strict=True)]
         return shares[0], shares[1], shares[2]
 
 
 class _Game:
-    """Generator against discriminator on the lessons' pairs."""
+    """Generator against discriminator on the pairs."""
 
     def __init__(
         self,
         head: nn.Module,
-        lessons: Lessons,
+        pairs: Pairs,
         weights: tuple[float, float, float],
         draw: torch.Generator,
     ) -> None:
-        self.head, self.lessons, self.weights, self.draw = head, lessons, weights, draw
+        self.head, self.pairs, self.weights, self.draw = head, pairs, weights, draw
 
     def step(self, state: State, batch: Batch) -> dict[str, Loss]:
         net, judge = state.modules["net"], state.modules["judge"]
         kept = batch.tensors[1] if len(batch.tensors) > 1 else None
-        seen = self.lessons.seen(batch.images, kept, self.draw)
+        seen = self.pairs.seen(batch.images, kept, self.draw)
         made = net(seen)
         wrong = F.softplus(-judge(batch.images, seen)).mean()
         wrong = wrong + F.softplus(judge(made.detach(), seen)).mean()
 
         def generator() -> Tensor:
-            terms = _losses(made, batch.images, _clean(self.lessons, kept), seen, self.head, judge)
+            terms = _losses(made, batch.images, _clean(self.pairs, kept), seen, self.head, judge)
             return torch.stack([w * t for w, t in zip(self.weights, terms, strict=True)]).sum()
 
         with torch.no_grad():
@@ -163,9 +163,9 @@ class _Game:
         return {"net": generator} if tired else {"judge": wrong, "net": generator}
 
 
-def _clean(lessons: Lessons, features: Tensor | None) -> Tensor | None:
+def _clean(pairs: Pairs, features: Tensor | None) -> Tensor | None:
     """What was kept, if the head made it; answers to queries hold the defence already."""
-    return features if lessons.head is not None else None
+    return features if pairs.head is not None else None
 
 
 def _losses(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from adversary.attack import Attack, Estimate, Observation, Reconstruct, seed_of
 from adversary.feature_map import FeatureMap
-from adversary.lessons import gather, squared_error
+from adversary.pairs import gather, squared_error
 from adversary.threat import ThreatModel
 from splitlab.contracts import FeatureSpec
 from splitlab.contracts.ranges import BatchSize, Epochs, LearningRate
@@ -82,17 +82,17 @@ class UpDecoder(Attack):
         checkpoint: Path | None = None,
     ) -> Reconstruct:
         place = choose_device(device)
-        lessons = gather(threat, place, f"attack {self.name!r}")
+        pairs = gather(threat, place, f"attack {self.name!r}")
         draw, seed = torch.Generator(), seed_of(rng)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            net = UpNetwork(lessons.feature, lessons.images.shape[-1])
+            net = UpNetwork(pairs.feature, pairs.images.shape[-1])
         optimizer = torch.optim.Adam(net.parameters(), lr=self.learning_rate)
         net.train()
         history = fit(
-            squared_error(lessons, draw),
+            squared_error(pairs, draw),
             State({"net": net}, {"net": optimizer}, {}, {}, {"draw": draw}),
-            lessons.source,
+            pairs.source,
             epochs=self.epochs,
             batch_size=self.batch_size,
             seed=seed,
@@ -103,7 +103,7 @@ class UpDecoder(Attack):
         )
         net.requires_grad_(False).eval()
         facts: dict[str, object] = {
-            "learned_from": lessons.how,
+            "learned_from": pairs.how,
             "losses": history.losses.get("net", []),
             "parameters": sum(p.numel() for p in net.parameters()),
         }

@@ -21,7 +21,7 @@ PIECE = 250
 
 
 @dataclass(frozen=True, eq=False)
-class Lessons:
+class Pairs:
     """What to learn from.
 
     Args:
@@ -63,7 +63,7 @@ class Lessons:
         return pixels, torch.cat([self.seen(part, None, rng) for part in pixels.split(PIECE)])
 
 
-def gather(threat: ThreatModel, device: torch.device, who: str) -> Lessons:
+def gather(threat: ThreatModel, device: torch.device, who: str) -> Pairs:
     """The best pairs that `threat` allows: chosen-input queries, else the head on own images.
 
     Queries hold the defence already. With the head, the defence is modelled where it is granted
@@ -76,7 +76,7 @@ def gather(threat: ThreatModel, device: torch.device, who: str) -> Lessons:
     if threat.observe is not None:
         observed: Observed = threat.observe
         _some(len(observed.images), who)
-        return Lessons(
+        return Pairs(
             observed.images.images.to(device),
             FeatureSpec(shape=tuple(observed.features.shape[1:])),
             observed.features.to(device),
@@ -97,15 +97,15 @@ def gather(threat: ThreatModel, device: torch.device, who: str) -> Lessons:
             features = torch.cat([head(part.float() / 255) for part in images.split(PIECE)])
     known = "knowing the defence" if threat.defense or threat.protectors else "as if undefended"
     spoil = believed(threat, spec.shape)
-    return Lessons(images, spec, features, head, spoil, f"own head, {known}")
+    return Pairs(images, spec, features, head, spoil, f"own head, {known}")
 
 
-def squared_error(lessons: Lessons, draw: torch.Generator) -> Step:
+def squared_error(pairs: Pairs, draw: torch.Generator) -> Step:
     """The step of an inverse network "net": mean squared pixel error of spoilt features."""
 
     def step(state: State, batch: Batch) -> dict[str, Loss]:
         kept = batch.tensors[1] if len(batch.tensors) > 1 else None
-        seen = lessons.seen(batch.images, kept, draw)
+        seen = pairs.seen(batch.images, kept, draw)
         return {"net": F.mse_loss(state.modules["net"](seen).float(), batch.images)}
 
     return step
