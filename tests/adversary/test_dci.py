@@ -5,7 +5,17 @@ import itertools
 import pytest
 import torch
 from torch import nn
-from worlds import INPUT, VICTIMS, capture, images, outcome, quality, tiny_head
+from worlds import (
+    INPUT,
+    VICTIMS,
+    Killed,
+    Watch,
+    capture,
+    images,
+    outcome,
+    quality,
+    tiny_head,
+)
 
 from adversary.attack import Observation
 from adversary.chain import Block, chain
@@ -147,20 +157,12 @@ def test_phase_a_changes_one_inverse_and_the_target_never_changes():
     blocks, inverses, lessons = invertible(3)
     seen = []
 
-    class Watching:
-        def task(self, name, *_):
-            seen.append((name, [hash_tensors(dict(one.state_dict())) for one in inverses]))
-            return self
-
-        def advance(self, *_):
-            pass
-
-        def close(self):
-            pass
+    def look(name):
+        seen.append((name, [hash_tensors(dict(one.state_dict())) for one in inverses]))
 
     target = [hash_tensors(dict(block.module.state_dict())) for block in blocks]
     short = schooling(epochs=1, tune_epochs=1)
-    divide_and_conquer(inverses, lessons, short, seed=1, device=CPU, progress=Watching())
+    divide_and_conquer(inverses, lessons, short, seed=1, device=CPU, progress=Watch(look))
     last = [hash_tensors(dict(one.state_dict())) for one in inverses]
     states = [*(state for _, state in seen), last]
     names = [name for name, _ in seen]
@@ -183,19 +185,11 @@ def test_phase_a_leaves_the_running_statistics_of_other_inverses_alone():
     lessons = Lessons.of(blocks, torch.rand(16, *threat.input.shape, generator=generator(1)))
     states = []
 
-    class Watching:
-        def task(self, name, *_):
-            states.append((name, [hash_tensors(dict(one.state_dict())) for one in inverses]))
-            return self
-
-        def advance(self, *_):
-            pass
-
-        def close(self):
-            pass
+    def look(name):
+        states.append((name, [hash_tensors(dict(one.state_dict())) for one in inverses]))
 
     short = schooling(epochs=1, tune_epochs=1, batch_size=8)
-    divide_and_conquer(inverses, lessons, short, seed=1, device=CPU, progress=Watching())
+    divide_and_conquer(inverses, lessons, short, seed=1, device=CPU, progress=Watch(look))
     by_name = dict(states)
     assert any(isinstance(m, nn.BatchNorm2d) for m in inverses[1].modules())
     # between the start of phase A and the start of phase B only the third inverse has changed
@@ -223,28 +217,16 @@ def test_the_losses_are_the_papers():
 
 def test_end_to_end_makes_as_many_steps_and_no_loss_of_a_layer():
     _, inverses, lessons = invertible(2)
-    counted = []
-
-    class Counting:
-        def task(self, _name, total, *_):
-            counted.append(total)
-            return self
-
-        def advance(self, *_):
-            pass
-
-        def close(self):
-            pass
-
+    watch = Watch()
     end_to_end(
         inverses,
         lessons,
         schooling(epochs=3, tune_epochs=2),
         seed=1,
         device=CPU,
-        progress=Counting(),
+        progress=watch,
     )
-    assert counted == [(2 * 3 + 2) * 128]
+    assert watch.totals == [(2 * 3 + 2) * 128]
 
 
 def known(**more):
@@ -316,28 +298,6 @@ def test_an_attack_depends_on_nothing_beside_it():
     assert torch.equal(whole, again)
 
 
-class Killed(Exception):
-    """Stands for a kill."""
-
-
-class Killing:
-    """Progress that ends the run when a piece of work of this name begins."""
-
-    def __init__(self, name):
-        self.name = name
-
-    def task(self, name, *_):
-        if name == self.name:
-            raise Killed
-        return self
-
-    def advance(self, *_):
-        pass
-
-    def close(self):
-        pass
-
-
 def test_a_killed_fit_goes_on_where_it_was(tmp_path):
     threat, seen = known()
     attack = DCI.configured({**QUICK, "epochs": 2, "tune_epochs": 1})
@@ -345,7 +305,7 @@ def test_a_killed_fit_goes_on_where_it_was(tmp_path):
     whole = attack.fit(threat, generator(0))(Observation(ids, seen)).images
     path = tmp_path / "dci.pt"
     with pytest.raises(Killed):
-        attack.fit(threat, generator(0), checkpoint=path, progress=Killing("block 2 B"))
+        attack.fit(threat, generator(0), checkpoint=path, progress=Watch(kill_at="block 2 B"))
     assert sorted(p.name for p in tmp_path.glob("*.pt")) == ["dci-1A.pt", "dci-2A.pt"]
     again = attack.fit(threat, generator(0), checkpoint=path)
     assert torch.equal(again(Observation(ids, seen)).images, whole)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
-from worlds import INPUT, capture, images, tiny_head
+from worlds import INPUT, Watch, capture, images, tiny_head
 
 from adversary.attack import Observation
 from adversary.chain import Block, chain
@@ -26,23 +26,6 @@ ARCH = ArchSpec(name="tiny_cnn", input=INPUT)
 OWN = {"data": "own", "images": 32, "epochs": 2, "tune_epochs": 1, "batch_size": 16}
 
 
-class Listening:
-    """Progress that notes the names of what is done."""
-
-    def __init__(self) -> None:
-        self.names: list[str] = []
-
-    def task(self, name: str, *_: object) -> Listening:
-        self.names.append(name)
-        return self
-
-    def advance(self, *_: object) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
 def granted(point: str) -> ThreatModel:
     aux = AuxImages(images(48, 1), images(4, 2), "synthetic")
     return ThreatModel(arch=ARCH, head_end=point, head=tiny_head(point), input=INPUT, aux=aux)
@@ -52,7 +35,7 @@ def fitted(
     point: str, path: Path | None, threat: ThreatModel | None = None, **more: object
 ) -> tuple[torch.Tensor, list[str]]:
     """Reconstructions, and what was trained for them."""
-    heard = Listening()
+    heard = Watch()
     attack = DCI.configured({**OWN, "cycle_to": "k", **more})
     reconstruct = attack.fit(
         threat or granted(point), generator(0), checkpoint=path, progress=heard

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from typer.testing import CliRunner
-from worlds import INPUT, VICTIMS, tiny_head
+from worlds import INPUT, VICTIMS, Killed, Watch, tiny_head
 
 from adversary.batch_norm_gap import BatchNormGap
 from adversary.cli import app
@@ -231,28 +231,6 @@ def test_wrong_settings_say_what_there_is():
         SynthesisSettings.configured({"stepps": 3})
 
 
-class Killed(Exception):
-    """Stands for a kill."""
-
-
-class Killing:
-    """Progress that ends the run after so many steps."""
-
-    def __init__(self, steps):
-        self.left = steps
-
-    def task(self, *_args):
-        return self
-
-    def advance(self, *_args):
-        self.left -= 1
-        if self.left < 0:
-            raise Killed
-
-    def close(self):
-        pass
-
-
 def files(folder):
     return {p.relative_to(folder): p.read_bytes() for p in sorted(folder.rglob("*.png"))}
 
@@ -263,14 +241,14 @@ def test_a_killed_run_goes_on_and_is_an_ordinary_folder_of_images(tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     make_images(whole, known(), settings, **run)
     with pytest.raises(Killed):
-        make_images(killed, known(), settings, **run, progress=Killing(6))
+        make_images(killed, known(), settings, **run, progress=Watch(kill_after=6))
     assert list(json.loads((killed / "provenance.json").read_text())["batches"]) == ["0"]
     content = make_images(killed, known(), settings, **run)
     assert files(killed) == files(whole)
     assert len(files(whole)) == 48  # three whole batches
     assert content["layers"] == "head, body and tail"
     assert content["settings"]["steps"] == 4
-    again = make_images(killed, known(), settings, **run, progress=Killing(0))
+    again = make_images(killed, known(), settings, **run, progress=Watch(kill_after=0))
     assert again["batches"].keys() == content["batches"].keys()
     splits = load_splits(f"imagefolder:{killed}", size=16, seed=0)
     assert sum(len(part) for part in splits.partitions.values()) == 48
