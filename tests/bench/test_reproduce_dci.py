@@ -228,6 +228,14 @@ def test_figure_9_draws_accuracy_and_the_inverse_of_psnr():
     assert levels_figure([Curve("a", ())]).startswith("<svg")
 
 
+def test_figure_9_measures_accuracy_to_half_a_point():
+    experiment = figure9.build("quick")
+    assert experiment.setup.victims >= 200
+    splits = load_splits("photo-patches", size=32, seed=0)
+    assert experiment.setup.counted(splits).victims == experiment.setup.victims  # there are as many
+    assert all(measurement.limit is None for measurement in experiment.measurements)
+
+
 def test_figure_9_moves_to_another_network_and_split_point(tmp_path):
     seen = []
     moved = Framed(figure9.build, lambda *given: seen.append(figure9.build(*given)) or seen[0])
