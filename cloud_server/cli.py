@@ -116,7 +116,7 @@ def serve(
             help="MiB of requests that arrive, wait or run, with their values in FP32 and their "
             "replies; half for one host",
         ),
-    ] = 512,
+    ] = 1024,
     patience: Annotated[
         float, typer.Option(min=0.1, help="seconds for a message to arrive, or a reply to be taken")
     ] = 60.0,

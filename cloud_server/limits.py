@@ -28,7 +28,7 @@ class Limits:
 
     peer_calls: int = 128
     streams: int = 32
-    memory: int = 512 << 20
+    memory: int = 1 << 30
     patience: float = 60.0
     seconds: float = 300.0
 
