@@ -7,12 +7,13 @@ import torch
 from typer.testing import CliRunner
 
 from bench.cli import app
-from bench.perf.engine import EngineSpeed, perf_engine
-from bench.perf.scenes import Times
+from bench.perf.engine import EngineSpeed, output_error, perf_engine
+from bench.perf.scenes import Times, deployed, pixels
 from bench.perf.serve import Load, Serve, perf_serve
 from bench.perf.serving import Scene
 from bench.perf.split import SplitSpeed, perf_split
 from bench.perf.transport import MIB, Echo, perf_transport
+from cloud_server.server import CloudServer
 
 TINY = Scene(model="tiny_cnn", head_end="block1", tail_start="block3")
 
@@ -75,6 +76,18 @@ def test_an_engine_that_is_fast_and_wrong_fails():
     fast = {"loop": times(100.0), "request": times(20.0), "wanted": 3.9}
     assert EngineSpeed(**facts, **fast, error=1e-5).as_dict()["ok"]
     assert not EngineSpeed(**facts, **fast, error=1e-3).as_dict()["ok"]
+
+
+def test_a_body_that_is_not_selected_is_compared_as_well():
+    x = pixels(2)
+    with deployed(3, TINY) as made, torch.inference_mode():
+        outputs = [body(made.client.head(x)) for body in made.server.bodies]
+        server = CloudServer(made.server, "127.0.0.1:0", engine="plain")
+        server.start()
+        assert output_error(made, server.address, x, outputs) <= 1e-5
+        outputs[2] = 1.01 * outputs[2]
+        assert output_error(made, server.address, x, outputs) == pytest.approx(0.01 / 1.01, 0.01)
+        server.stop(grace=5, quiet=0)
 
 
 def test_clients_together_must_not_cost_memory():
