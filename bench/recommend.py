@@ -12,7 +12,7 @@ from splitlab.record import Record
 
 CLIENT_SHARE = 0.75  # a client that runs more than this share of the network gains little
 ACCURACY_LOSS = 1.0  # points of accuracy that a better hidden feature may cost
-LINK_FACTOR = 2.0  # times the fastest split point's latency that a link may make of a request
+LINK_FACTOR = 2.0  # times the fastest eligible place's latency that a link may make of a request
 CLEAR_OF_FLOOR = 3.0  # dB above the mean image from which a reconstruction shows the image
 
 
@@ -95,10 +95,12 @@ def _beats(other: Place, one: Place) -> bool:
     return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
 
 
-def _slow(place: Place, found: Sequence[Place]) -> bool:
-    """Whether a request takes far longer there, under some link, than where it is fastest."""
+def _slow(place: Place, fit: Sequence[Place]) -> bool:
+    """Whether a request takes far longer there, under some link, than where it is fastest of those
+    that may be taken.
+    """
     return any(
-        value > LINK_FACTOR * min(p.links[link] for p in found if link in p.links)
+        value > LINK_FACTOR * min(p.links[link] for p in fit if link in p.links)
         for link, value in place.links.items()
     )
 
@@ -112,8 +114,13 @@ def _on_links(best: Place, slow: Sequence[Place]) -> str:
     if not best.links:
         return ""
     told = ", ".join(f"{value:.0f} ms over {link}" for link, value in best.links.items())
-    names = ", ".join(p.split for p in slow if p is not best)
-    return f"; a request takes {told}" + (f" (too slow over a link: {names})" if names else "")
+    note = f" (too slow over a link: {', '.join(p.split for p in slow)})" if slow else ""
+    if best in slow:
+        note = (
+            f" (no split point that could be taken is within {LINK_FACTOR:g} times the fastest of "
+            "them under every link)"
+        )
+    return f"; a request takes {told}{note}"
 
 
 def recommend(records: Sequence[Record]) -> Recommendation:
@@ -122,14 +129,15 @@ def recommend(records: Sequence[Record]) -> Recommendation:
     Leakage is the PSNR in dB of the best attack; "real work" means that the client runs at most
     75 % of the multiply-accumulates; "keeps" means within one point of the best accuracy here.
     Where links were simulated, a request must not take more than twice as long under any of them
-    as at the fastest split point.
+    as at the fastest of the split points that keep the other two rules; where none of those is that
+    quick under every link, the reason says so and this rule is left out.
     """
     found = places(records)
     if not found:
         return Recommendation(None, "no split point has a scored attack yet")
     top = max(p.accuracy for p in found)
     fit = [p for p in found if p.client_share <= CLIENT_SHARE and p.accuracy >= top - ACCURACY_LOSS]
-    quick = [p for p in fit if not _slow(p, found)]
+    quick = [p for p in fit if not _slow(p, fit)]
     slow, fit = [p for p in fit if p not in quick], quick or fit
     shown = [p for p in fit if p.psnr - p.floor > FLOOR_MARGIN_DB]
     if fit and not shown:

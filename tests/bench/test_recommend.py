@@ -66,6 +66,29 @@ def test_a_link_rules_out_what_takes_more_than_twice_as_long():
     assert "link" not in recommend([record("conv1", psnr=18)]).reason
 
 
+def test_a_place_that_may_not_be_taken_rules_out_none():
+    """The fastest would leave the client the whole network."""
+    together = [
+        over({"lte": 400.0}, split="layer1", psnr=20),
+        over({"lte": 500.0}, split="layer2", psnr=15),
+        over({"lte": 50.0}, split="fc", psnr=14),
+    ]
+    advice = recommend(together)
+    assert advice.split == "layer2"
+    assert advice.reason.endswith("; a request takes 500 ms over lte")
+
+
+def test_where_no_place_is_quick_under_every_link_it_is_said():
+    together = [
+        over({"lte": 900.0, "wifi": 60.0}, split="layer2", psnr=15),
+        over({"lte": 400.0, "wifi": 150.0}, split="layer1", psnr=20),
+    ]
+    advice = recommend(together)
+    assert advice.split == "layer2"
+    assert "no split point that could be taken is within 2 times the fastest" in advice.reason
+    assert "too slow" not in advice.reason
+
+
 def test_the_pareto_front_leaves_out_what_another_place_beats_in_all():
     together = [
         over({"lte": 400.0}, split="conv1", psnr=25),
