@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -40,22 +43,59 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "FIRST_PAUSE_S", 0.001)
 
 
+@contextlib.contextmanager
+def recorded(port: int) -> Iterator[tuple[str, bytearray, bytearray]]:
+    """HOST:PORT that leads one connection to a port, and the bytes that went up and down."""
+    up, down = bytearray(), bytearray()
+
+    def pump(source: socket.socket, target: socket.socket, kept: bytearray) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                kept.extend(data)
+                target.sendall(data)
+        with contextlib.suppress(OSError):
+            target.shutdown(socket.SHUT_WR)
+
+    def lead() -> None:
+        client, _ = listening.accept()
+        with client, socket.create_connection(("127.0.0.1", port)) as there:
+            back = threading.Thread(target=pump, args=(there, client, down))
+            back.start()
+            pump(client, there, up)
+            back.join()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        leading = threading.Thread(target=lead, daemon=True)
+        leading.start()
+        yield f"127.0.0.1:{listening.getsockname()[1]}", up, down
+        leading.join(20)
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
 def test_tls_carries_the_answer_and_leaves_only_sizes(
-    serve: Serve, pem: Tls, tmp_path: Path
+    serve: Serve, pem: Tls, tmp_path: Path, encrypted: bool
 ) -> None:
-    server = serve(tls=Tls(pem.cert, pem.key))
-    tap = CaptureWriter(tmp_path, "tcp")
-    relay = TcpRelay("127.0.0.1:0", server.address, tap=tap)
+    inside = CaptureWriter(tmp_path / "in", "server")
+    outside = CaptureWriter(tmp_path / "out", "tcp")
+    server = serve(tls=Tls(pem.cert, pem.key) if encrypted else None, tap=inside)
+    relay = TcpRelay("127.0.0.1:0", server.address, tap=outside)
     relay.start()
-    half, x = Client(), images(8)
-    with EdgeClient(half, [relay.address], tls=Tls(ca=pem.ca)) as client:
-        result = client.infer(x)
+    with (
+        recorded(relay.port) as (address, up, down),
+        EdgeClient(Client(), [address], tls=Tls(ca=pem.ca) if encrypted else None) as client,
+    ):
+        logits = client.infer(images(8)).logits
     relay.stop()
-    tap.close()
-    assert torch.isfinite(result.logits).all()
-    assert sum(f.size for f in Capture.open(tmp_path).frames() if f.direction == "up") > (
-        result.payload_up
-    )
+    inside.close()
+    outside.close()
+    assert torch.isfinite(logits).all()
+    (exchange,) = Capture.open(tmp_path / "in").exchanges()
+    feature, output = exchange.feature.numpy().tobytes(), exchange.outputs[0].numpy().tobytes()
+    assert (feature in up, output in down) == (not encrypted, not encrypted)
+    frames = list(Capture.open(tmp_path / "out").frames())
+    for direction, kept, payload in (("up", up, feature), ("down", down, output)):
+        assert len(kept) > len(payload)
+        assert sum(f.size for f in frames if f.direction == direction) > len(payload)
 
 
 @pytest.mark.parametrize("tls", [None, Tls()])
