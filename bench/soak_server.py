@@ -8,6 +8,7 @@ import signal
 import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,8 +65,8 @@ class Memory:
         """MiB from the first samples to the last; None where it was not watched long enough."""
         if not self.samples or self.samples[-1][0] - self.samples[0][0] < LONG_SECONDS:
             return None
-        mib = [value for _, value in self.samples]
-        return statistics.median(mib[-ENDS:]) - statistics.median(mib[:ENDS])
+        first, last = ends([value for _, value in self.samples])
+        return last - first
 
     def as_dict(self) -> dict[str, Any]:
         """JSON."""
@@ -75,6 +76,11 @@ class Memory:
             "mib": [round(value, 1) for _, value in self.samples],
             "growth_mib": None if growth is None else round(growth, 1),
         }
+
+
+def ends(mib: Sequence[float]) -> tuple[float, float]:
+    """Medians of the first samples and of the last."""
+    return statistics.median(mib[:ENDS]), statistics.median(mib[-ENDS:])
 
 
 def resident_mib(process: str) -> float | None:

@@ -64,12 +64,6 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def resident_mib(pid: int) -> float:
-    """Memory that a process holds, in MiB."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
 def pixels(rows: int, size: int = 32) -> torch.Tensor:
     """Images [rows, 3, size, size] in [0, 1]."""
     return torch.rand(rows, 3, size, size, generator=torch.Generator().manual_seed(rows))

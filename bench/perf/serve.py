@@ -1,28 +1,30 @@
 """`bench perf serve`: a server under 1 to 16 clients that each send one image after another.
 
 Rival: the same server that runs every request by itself (`--together 1`). The clients are threads
-of this process with a connection each; what they cost is the same for both.
+of this process with a connection each; what they cost is the same for both. The memory of the
+server that runs requests together is watched from the first turn to the last.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 
-from bench.perf.scenes import Deployed, Times, deployed, pixels, resident_mib
+from bench.perf.scenes import Deployed, Times, deployed, pixels
 from bench.perf.serving import Scene
+from bench.soak_server import ENDS, GROWTH_MIB, ends, resident_mib
 from edge_client.client import EdgeClient
 
 SCENE = Scene(model="resnet18_cifar")
 CLIENTS = (1, 2, 4, 8, 16)
-FLAT = 1.10
-"""Most that the server's memory may grow between the first turn of a number of clients and the end,
-in times what it was."""
+SAMPLES = ENDS + 2
+"""Of the server's memory, in each turn; the first turn's and the last one's are compared."""
 LIMIT = 1.0
 SLACK = 0.95
 """One client alone has nobody to go together with: there the two are the same, but for noise."""
@@ -43,25 +45,36 @@ class Load:
 
 @dataclass(frozen=True)
 class Serve:
-    """One number of clients, both servers."""
+    """One number of clients, both servers.
+
+    Args:
+        resident_mib: of the server that runs requests together: medians over the first turn of all
+            and over this number's last; None where the system does not tell.
+    """
 
     clients: int
     seconds: float
     together: Load
     apart: Load
-    resident_mib: tuple[float, float]
+    resident_mib: tuple[float, float] | None
+
+    @property
+    def memory_is_flat(self) -> bool | None:
+        """Whether it grew no more than `bench soak` allows."""
+        if self.resident_mib is None:
+            return None
+        first, last = self.resident_mib
+        return last - first <= GROWTH_MIB
 
     def as_dict(self) -> dict[str, Any]:
         ratio = self.together.images_per_second / self.apart.images_per_second
-        before, after = self.resident_mib
         limit = LIMIT if self.clients > 1 else SLACK
-        flat = after <= FLAT * before
         return {
             **asdict(self),
-            "memory_is_flat": flat,
+            "memory_is_flat": self.memory_is_flat,
             "ratio": ratio,
             "limit": limit,
-            "ok": ratio >= limit and flat,
+            "ok": ratio >= limit and self.memory_is_flat is not False,
         }
 
 
@@ -77,7 +90,8 @@ def perf_serve(
         SplitLabError: a server did not start, or a request failed.
     """
     torch.set_num_threads(1)
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
+    memory: list[float] = []
     with (
         deployed(bodies, scene) as made,
         made.served(1, "--together", "32") as joint,
@@ -86,14 +100,20 @@ def perf_serve(
         addresses = joint.address(), single.address()
         for address in addresses:  # threads, windows and memory as under load
             _turn(made, address, max(clients), min(seconds, 2.0))
-        before = resident_mib(joint.pid)
+
+        def sample() -> None:
+            mib = resident_mib(str(joint.pid))
+            if mib is not None:
+                memory.append(mib)
+
         for number in clients:
             turns: dict[str, list[tuple[float, list[float]]]] = {a: [] for a in addresses}
             for _ in range(2):
-                for address in addresses:
-                    turns[address].append(_turn(made, address, number, seconds))
+                for address, watch in zip(addresses, (sample, None), strict=True):
+                    turns[address].append(_turn(made, address, number, seconds, watch))
             together, apart = (_load(turns[address]) for address in addresses)
-            measured = Serve(number, seconds, together, apart, (before, resident_mib(joint.pid)))
+            held = ends(memory) if memory else None
+            measured = Serve(number, seconds, together, apart, held)
             found[f"{number} clients"] = measured.as_dict()
     return found
 
@@ -104,8 +124,18 @@ def _load(turns: list[tuple[float, list[float]]]) -> Load:
     return Load(len(every) / spent, Times.of(every))
 
 
-def _turn(made: Deployed, address: str, number: int, seconds: float) -> tuple[float, list[float]]:
-    """(seconds that it took, seconds of each request)."""
+def _turn(
+    made: Deployed,
+    address: str,
+    number: int,
+    seconds: float,
+    sample: Callable[[], None] | None = None,
+) -> tuple[float, list[float]]:
+    """(seconds that it took, seconds of each request).
+
+    Args:
+        sample: is called `SAMPLES` times while the clients ask.
+    """
     x = pixels(1)
     ready, over = threading.Barrier(number + 1), threading.Event()
 
@@ -124,7 +154,10 @@ def _turn(made: Deployed, address: str, number: int, seconds: float) -> tuple[fl
         futures = [pool.submit(one) for _ in range(number)]
         ready.wait()
         started = time.perf_counter()
-        over.wait(seconds)
+        for _ in range(SAMPLES):
+            over.wait(seconds / SAMPLES)
+            if sample is not None:
+                sample()
         over.set()
         times = [value for future in futures for value in future.result()]
         return time.perf_counter() - started, times

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+from types import SimpleNamespace
+
 import pytest
 import torch
 from typer.testing import CliRunner
 
 from bench.cli import app
+from bench.perf import serve
 from bench.perf.engine import EngineSpeed, output_error, perf_engine
 from bench.perf.scenes import Times, deployed, pixels
 from bench.perf.serve import Load, Serve, perf_serve
@@ -93,9 +98,43 @@ def test_a_body_that_is_not_selected_is_compared_as_well():
 def test_clients_together_must_not_cost_memory():
     load = Load(100.0, times(10.0))
     assert Serve(8, 1.0, load, Load(90.0, times(10.0)), (300.0, 310.0)).as_dict()["ok"]
-    grown = Serve(8, 1.0, load, Load(90.0, times(10.0)), (300.0, 400.0)).as_dict()
+    grown = Serve(8, 1.0, load, Load(90.0, times(10.0)), (1300.0, 1340.0)).as_dict()
     assert not grown["memory_is_flat"]
     assert not grown["ok"]
+    unknown = Serve(8, 1.0, load, Load(90.0, times(10.0)), None).as_dict()
+    assert unknown["memory_is_flat"] is None
+    assert unknown["ok"]
+
+
+class AtOnce:
+    """A client whose every answer is there."""
+
+    def __init__(self, _half, _addresses):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def infer(self, _images):
+        pass
+
+
+def test_memory_is_watched_from_the_first_turn_to_the_last(monkeypatch):
+    held = itertools.chain([2000.0], itertools.count(1000.0, 10.0))  # one sample is an outlier
+    started = SimpleNamespace(pid=1, address=lambda: str(next(ports)))
+    ports = itertools.count(1)
+    made = SimpleNamespace(client=None, served=lambda *_: contextlib.nullcontext(started))
+    monkeypatch.setattr(serve, "resident_mib", lambda _process: next(held))
+    monkeypatch.setattr(serve, "EdgeClient", AtOnce)
+    monkeypatch.setattr(serve, "deployed", lambda *_: contextlib.nullcontext(made))
+    before = torch.get_num_threads()
+    row = perf_serve((1,), 0.05)["1 clients"]
+    torch.set_num_threads(before)
+    assert row["resident_mib"] == (1025.0, 1115.0)
+    assert not row["memory_is_flat"]
 
 
 def test_numbers_with_commas_are_checked():
