@@ -104,6 +104,7 @@ def perf_split(
 @perf.command("engine")
 @guarded
 def perf_engine(
+    device: Device = "auto",
     bodies: Annotated[str, typer.Option(help="Numbers of bodies with commas.")] = "1,4,10",
     out: Measured = None,
 ) -> None:
@@ -111,7 +112,7 @@ def perf_engine(
     from bench.options import show_perfs
     from bench.perf.engine import perf_engine as measure
 
-    show_perfs(measure(numbers(bodies, "--bodies")), out)
+    show_perfs(measure(numbers(bodies, "--bodies"), device=device), out)
 
 
 @perf.command("serve")

@@ -11,7 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 from bench.cli import app
-from bench.perf import serve
+from bench.perf import engine, serve
 from bench.perf.engine import EngineSpeed, output_error, perf_engine
 from bench.perf.scenes import Times, deployed, pixels
 from bench.perf.serve import Load, Serve, perf_serve
@@ -19,6 +19,8 @@ from bench.perf.serving import Scene
 from bench.perf.split import SplitSpeed, perf_split
 from bench.perf.transport import MIB, Echo, perf_transport
 from cloud_server.server import CloudServer
+from splitlab.errors import SplitLabError
+from splitlab.randomness import Secret
 
 TINY = Scene(model="tiny_cnn", head_end="block1", tail_start="block3")
 
@@ -71,6 +73,7 @@ def test_the_limit_on_splitting_is_meant_for_long_batches_alone():
 
 def test_an_engine_that_is_fast_and_wrong_fails():
     facts = {
+        "device": "cpu",
         "engine": "openvino",
         "bodies": 10,
         "batch": 1,
@@ -81,6 +84,52 @@ def test_an_engine_that_is_fast_and_wrong_fails():
     fast = {"loop": times(100.0), "request": times(20.0), "wanted": 3.9}
     assert EngineSpeed(**facts, **fast, error=1e-5).as_dict()["ok"]
     assert not EngineSpeed(**facts, **fast, error=1e-3).as_dict()["ok"]
+
+
+@pytest.mark.parametrize(
+    ("device", "engines", "wanted"),
+    [
+        ("cpu", {"torch", "onnxruntime", "openvino", "openvino bfloat16"}, 1.8),
+        ("cuda", {"torch", "cudagraphs"}, 0.0),
+    ],
+)
+def test_engines_of_another_device_are_passed_over(monkeypatch, device, engines, wanted):
+    asked = {}
+    made = SimpleNamespace(server=SimpleNamespace(bodies=torch.nn.ModuleList()))
+
+    def measured(_made, name, words, place):
+        asked[name] = (words, place.type)
+        return []
+
+    monkeypatch.setattr(engine, "choose_device", torch.device)
+    monkeypatch.setattr(engine, "deployed", lambda *_: contextlib.nullcontext(made))
+    monkeypatch.setattr(engine, "_measure", measured)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    before = torch.get_num_threads()
+    skipped = perf_engine((10,), TINY, device)
+    torch.set_num_threads(before)
+    assert set(asked) | {name.removeprefix("N = 10, ") for name in skipped} == engines
+    assert {place for _, place in asked.values()} == {device}
+    assert engine.WANTED[device, 10, 1].get("torch", 0.0) == wanted
+    assert engine.WANTED["cuda", 10, 1]["cudagraphs"] == 5.0
+    assert torch.backends.cudnn.allow_tf32 == (device == "cpu")
+
+
+def test_the_server_is_told_the_loop_s_device():
+    told = []
+
+    def served(*words):
+        told.extend(words)
+        raise SplitLabError("enough")
+
+    made = SimpleNamespace(
+        client=SimpleNamespace(secret=Secret.new(1)),
+        server=SimpleNamespace(bodies=[]),
+        served=served,
+    )
+    with pytest.raises(SplitLabError, match="enough"):
+        engine._measure(made, "cudagraphs", ("--engine", "cudagraphs"), torch.device("cuda"))
+    assert told[1:] == ["--engine", "cudagraphs", "--device", "cuda"]
 
 
 def test_a_body_that_is_not_selected_is_compared_as_well():
