@@ -35,8 +35,8 @@ def soak(
 ) -> None:
     """Clients that never stop, while the server is killed and the cable cut.
 
-    Exit code 1 if an answer was wrong or none came, a request crashed or was lost, a server ended
-    by itself, or memory grew.
+    Exit code 1 if an answer was wrong or none came, a request crashed or was lost, a client hung, a
+    server ended by itself, or memory grew.
     """
     from bench.soak import Soak, parse_events
     from splitlab.storage import write_json

@@ -2,8 +2,9 @@
 
 Every answer is compared with the network's own, computed beside it, and every request is accounted
 for. What counts: no wrong answer, no request that ended otherwise than in an answer or an error of
-ours, no server that ended by itself, and memory at the end as at the start. A server that is killed
-every few seconds shows nothing of its memory; with `cut` alone one server lives through it all.
+ours, no client that hangs, no server that ended by itself, and memory at the end as at the start. A
+server that is killed every few seconds shows nothing of its memory; with `cut` alone one server
+lives through it all.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import random
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,9 @@ from splitlab.randomness import FreeDraw
 TOLERANCE = 1e-4
 """Of the largest logit; the engine may fold batch norms."""
 REQUEST_IMAGES = 5
+DEADLINE_S = 10.0
+LATE_S = 20.0
+"""Seconds beyond the deadline that a client has to end in: attempts anew, and their pauses."""
 Event = str
 EVENTS: tuple[Event, ...] = ("kill", "cut")
 
@@ -45,6 +50,7 @@ class Account:
             than `TOLERANCE`.
         failed: class of our error -> requests.
         crashed: any other error, in words -> requests, or clients that ended with it.
+        hung: clients that did not end within `DEADLINE_S` and `LATE_S` when it was over.
         died: servers that ended by themselves, or not when they were told to.
         servers: memory of each server process, in turn.
         client: memory of this process.
@@ -56,6 +62,7 @@ class Account:
     wrong: int = 0
     failed: Counter[str] = field(default_factory=Counter)
     crashed: Counter[str] = field(default_factory=Counter)
+    hung: int = 0
     died: int = 0
     events: Counter[str] = field(default_factory=Counter)
     servers: list[Memory] = field(default_factory=list)
@@ -74,6 +81,7 @@ class Account:
             f"{crashed} crashes: {', '.join(self.crashed)}": crashed,
             f"{self.sent} requests were sent, {self.answered} answered, {failed} failed and "
             f"{crashed} crashed; the rest is lost": self.sent != self.answered + failed + crashed,
+            f"{self.hung} clients did not end": self.hung,
             f"{self.died} servers ended by themselves": self.died,
             f"memory grew by {grown:.0f} MiB, {GROWTH_MIB:g} are allowed": grown > GROWTH_MIB,
         }
@@ -159,8 +167,7 @@ class Soak:
             while self._quiet(server, self._draw.expovariate(1 / self._pause)):
                 server = self._happen(self._draw.choice(self._events), server, cable)
             self._over.set()
-            for thread in threads:
-                thread.join()
+            self.account.hung = _hung(threads, DEADLINE_S + LATE_S)
             self._sample(server, last=True)
         finally:
             self._over.set()
@@ -205,7 +212,7 @@ class Soak:
     def _ask(self, number: int, address: str) -> None:
         """One client, request after request."""
         try:
-            with EdgeClient(self.half, [address], retries=3, deadline_s=10.0) as client:
+            with EdgeClient(self.half, [address], retries=3, deadline_s=DEADLINE_S) as client:
                 self._ask_on(client, random.Random(number))
         except Exception as error:  # a client that ends is told of, not missed
             self._crashed(error)
@@ -265,6 +272,7 @@ class Soak:
             "failed": dict(account.failed),
             "crashed": dict(account.crashed),
             "wrong": account.wrong,
+            "hung": account.hung,
             "died": account.died,
             "events": dict(account.events),
             "tap": account.tap,
@@ -275,3 +283,11 @@ class Soak:
             "passed": account.passed,
             "environment": environment(),
         }
+
+
+def _hung(threads: Sequence[threading.Thread], seconds: float) -> int:
+    """How many have not ended after so many seconds."""
+    until = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
+    return sum(thread.is_alive() for thread in threads)

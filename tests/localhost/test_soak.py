@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,26 @@ def test_a_request_that_crashes_is_told_of_and_the_client_goes_on(
     assert told["complaints"] == ["1 crashes: ValueError: a defect"]
 
 
+def test_a_client_that_hangs_is_counted_and_the_rest_is_told(
+    deployment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, go, calls = EdgeClient.infer, threading.Event(), []
+
+    def hangs_once(self, images, **rest):
+        calls.append(1)
+        if len(calls) == 2:
+            go.wait(60)
+        return plain(self, images, **rest)
+
+    monkeypatch.setattr(EdgeClient, "infer", hangs_once)
+    monkeypatch.setattr(soak, "LATE_S", 1.0 - soak.DEADLINE_S)
+    test = soak.Soak(deployment, seconds=30, requests=8, clients=2, events=("cut",), pause=60)
+    told = test.run()
+    go.set()
+    assert (told["hung"], told["sent"], told["answered"]) == (1, 8, 7)
+    assert "1 clients did not end" in told["complaints"]
+
+
 def account(**given) -> soak.Account:
     return soak.Account(**{"sent": 9, "answered": 9, **given})
 
@@ -90,6 +111,7 @@ def test_what_does_not_pass() -> None:
     assert account().passed
     assert not account(sent=10).passed  # one was lost
     assert not account(died=1).passed
+    assert account(hung=1).complaints == ["1 clients did not end"]
     assert not account(wrong=1).passed
     assert not soak.Account().passed
     leak, short = (
