@@ -21,7 +21,7 @@ from splitlab.errors import SplitLabError
 from splitlab.storage import read_json, sha256
 
 REQUESTS = 8
-"""Single images, after one that opens the connection."""
+"""Single images, each counted; the handshake before them has opened the connection."""
 DRAWS = 4000
 """Requests modelled on a link with losses; the mean's standard error is a few percent then."""
 PREFIX = "link "
