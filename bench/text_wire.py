@@ -25,12 +25,19 @@ from splitlab.models.seq2seq import Seq2Seq
 from splitlab.randomness import Draw, KeyedDraw, Secret
 from splitlab.storage import hash_tensors
 from splitlab.training.translator import fed
-from splitlab.wire import Reply, Request, decode, encode, payload_bytes, reply_datatype
+from splitlab.wire import (
+    MICRO_BATCH_BYTES,
+    Reply,
+    Request,
+    decode,
+    encode,
+    payload_bytes,
+    reply_datatype,
+)
 from splitlab.wire.messages import DIGEST
 from splitlab.wire.request_ids import message_id, new_request_id
 
 WIRE = "gRPC over loopback, server and client in one process, tapped at the server"
-MICRO_BATCH_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,11 +20,9 @@ from edge_client.transport import Transport
 from splitlab.contracts.link import Link
 from splitlab.errors import BadInput, ServerUnavailable
 from splitlab.split.quick import quick
-from splitlab.wire import payload_bytes
+from splitlab.wire import MICRO_BATCH_BYTES, payload_bytes
 from splitlab.wire.channels import Tls
 from splitlab.wire.request_ids import new_request_id
-
-MICRO_BATCH_BYTES = 1 << 20  # head, network and bodies overlap, and each part has its own status
 
 
 @dataclass(frozen=True)

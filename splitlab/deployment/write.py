@@ -14,8 +14,7 @@ from splitlab.errors import BadInput
 from splitlab.randomness import Secret
 from splitlab.split import Part, part_state
 from splitlab.storage import canonical_json, sha256, write_bytes, write_json, write_tensors
-
-MICRO_BATCH_BYTES = 1 << 20  # about 1 MiB a request: head, network and bodies overlap
+from splitlab.wire import MICRO_BATCH_BYTES
 
 
 def write_deployment(

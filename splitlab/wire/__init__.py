@@ -2,6 +2,7 @@
 
 from splitlab.wire.codec import (
     DATATYPES,
+    MICRO_BATCH_BYTES,
     WireTensor,
     decode,
     encode,
@@ -13,6 +14,7 @@ from splitlab.wire.messages import Reply, Request
 
 __all__ = [
     "DATATYPES",
+    "MICRO_BATCH_BYTES",
     "Reply",
     "Request",
     "WireTensor",

@@ -27,6 +27,8 @@ from splitlab.wire.int8 import dequantise, parameter_columns, quantise
 
 DATATYPES: dict[str, int] = {"FP32": 4, "FP16": 2, "BF16": 2, "INT8": 1}
 LARGEST: dict[str, float] = {"FP32": 3.4e38, "FP16": 65504.0, "BF16": 3.39e38}
+MICRO_BATCH_BYTES = 1 << 20
+"""About what a message carries: head, network and bodies overlap, each part has its own status."""
 
 
 @dataclass(frozen=True)
