@@ -11,8 +11,9 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1]), str(HERE.parents[0] / "localhost")]
 
 with atheris.instrument_imports(include=["splitlab", "edge_client", "cloud_server"]):
+    from memory import run
     from seeds import seeds
-    from targets import TARGETS, run
+    from targets import TARGETS
 
 if __name__ == "__main__":
     name, corpus = sys.argv[1], Path(sys.argv[2])

@@ -33,7 +33,8 @@ def main(
     seed: Annotated[int, typer.Option(min=1, help="of the mutations")] = 1,
 ) -> None:
     """Feed the readers."""
-    from targets import GROWTH, TARGETS
+    from memory import GROWTH
+    from targets import TARGETS
 
     from splitlab.machine import environment
 

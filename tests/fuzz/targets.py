@@ -11,7 +11,6 @@ import contextlib
 import json
 import math
 import os
-import resource
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from pathlib import Path
 import grpc
 import torch
 from halves import OUTPUT, Server
+from memory import LARGE, Target
 from safetensors.torch import save
 
 from cloud_server.engines.engine import Answer
@@ -40,13 +40,6 @@ SHAPE, ROWS = (4, 6, 6), 8
 DATATYPES = ("FP32", "FP16", "BF16", "INT8", "UINT8", "BYTES", "FP64", "", "fp32")
 NAMES = ("feature", "feature_scale", "feature_zero_point", "output_0", "")
 ODD = (0, 1, 2, 4, 6, 8, 9, 144, -1, -8, 255, 2**31 - 1, 2**31, 2**62, -(2**62))
-
-LARGE = 1 << 20
-"""Bytes of a message as large as micro-batches are."""
-GROWTH = 48 << 20
-"""Bytes by which one input may raise the most that the process has held."""
-
-Target = Callable[[bytes], None]
 
 
 class Plan:
@@ -293,21 +286,3 @@ TARGETS: dict[str, Target] = {
         record,
     )
 }
-
-
-def peak() -> int:
-    """Most bytes that this process has held so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
-
-
-def run(target: Target, data: bytes) -> None:
-    """One input; the lab's own errors are what a reader is for.
-
-    Raises:
-        MemoryError: it took far more than any input declares, whether in Python or protobuf.
-    """
-    before = peak()
-    with contextlib.suppress(SplitLabError):
-        target(data)
-    if peak() - before > GROWTH:
-        raise MemoryError(f"{len(data)} bytes took more than {GROWTH >> 20} MiB")
