@@ -109,7 +109,7 @@ def read_json(path: Path, remedy: str = "write it again") -> dict[str, Any]:
         value = json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise Corrupt(path, "there is no such file", remedy) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise Corrupt(path, f"not readable as JSON ({error})", remedy) from error
     if not isinstance(value, dict):
         raise Corrupt(path, f"holds a {type(value).__name__}, not a JSON object", remedy)

@@ -40,7 +40,7 @@ def test_a_file_where_a_folder_is_wanted_is_told(tmp_path):
     assert list((tmp_path / "old").iterdir()) == []
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff\xfe"])
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff\xfe", 9999 * b"["])
 def test_damaged_json_is_named(tmp_path, content):
     path = tmp_path / "record.json"
     path.write_bytes(content)
