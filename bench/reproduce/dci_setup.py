@@ -110,17 +110,17 @@ KNOWS = {"ddream": WHOLE, "di": WHOLE}
 """The dreams need the server's answer; what else is granted to all is the head."""
 NOTES = (
     "Data-free: whatever learns does so on images made of the network's batch norms (equation 4), "
-    "the same ones for every row of a seed. No row but those that say so sees a real image. Of the "
-    f"{Synthetic.HELD_OUT} more that are made rMSE takes `choose_images`, to choose its learning "
-    "rate and the weight of the total variation on; no other method looks at them.",
+    "the same ones for every row of a seed. No row but those that say so sees a real image, and "
+    "none chooses its settings by the capture: they are those of the scale.",
     "Floor: the mean of real auxiliary images. Ceiling: a decoder on real images of the same "
     "distribution with chosen-input queries, which the threat model forbids.",
 )
 QUICK_NOTE = (
     "Quick scale: a RepVGG of eight blocks on photo-patches and 512 synthetic images. Settings of "
-    "DCI, PSiM and the decoder were chosen on validation images of one network, which are not "
-    "scored: the decoder stops where more epochs made it worse, the others where time ended. Those "
-    "of GMI, DI and DDream were not searched. The cycle's loss ends at block k. The paper's "
+    "DCI, PSiM, rMSE and the decoder were chosen on validation images of one network, which are "
+    "not scored: the decoder stops where more epochs made it worse, the others where time ended. "
+    "(Trials on synthetic images led rMSE astray: those want far less smoothing than real ones.) "
+    "Those of GMI, DI and DDream were not searched. The cycle's loss ends at block k. The paper's "
     "numbers are RepVGG-A0's on ImageNet at its block 21; they stand here for the directions, not "
     "for the values."
 )
