@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -65,8 +66,12 @@ def test_silent_checks_of_strangers_hold_neither_a_thread_nor_a_call(serve: Serv
         silence.wait(SECONDS)
         yield from ()
 
-    with grpc.insecure_channel(server.address) as channel:
-        checks = [channel.stream_unary(OPEN).future(nothing(), timeout=SECONDS) for _ in range(9)]
+    with ExitStack() as stack:
+        own = [("grpc.use_local_subchannel_pool", 1)]  # a connection each
+        channels = [
+            stack.enter_context(grpc.insecure_channel(server.address, own)) for _ in range(9)
+        ]
+        checks = [c.stream_unary(OPEN).future(nothing(), timeout=SECONDS) for c in channels]
         with EdgeClient(Client(), [server.address], token=TOKEN, retries=0) as client:
             assert client.infer(images(3)).logits.shape[0] == 3
         for check in checks:
