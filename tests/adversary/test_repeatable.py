@@ -60,12 +60,12 @@ def test_a_killed_decoder_continues_to_the_same_answer(tmp_path):
 
 
 def test_features_that_do_not_fit_into_memory_are_made_again(monkeypatch):
-    from adversary import lessons
+    from adversary import pairs
 
     head = Orthogonal("map")
     model = threat(head, known="unaware")
     kept = outcome(Decoder(epochs=1, width=8), model, capture(head))
-    monkeypatch.setattr(lessons, "KEPT_BYTES", 240 * 48 * 16 * 4 - 1)
+    monkeypatch.setattr(pairs, "KEPT_BYTES", 240 * 48 * 16 * 4 - 1)
     made = outcome(Decoder(epochs=1, width=8), model, capture(head))
     assert made.effort["head_images"] > kept.effort["head_images"] + 200
     # Features made in other batches differ in their last bits, and training spreads that.
