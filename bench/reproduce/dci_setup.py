@@ -94,6 +94,7 @@ OPTIONS: Mapping[Scale, Mapping[str, Mapping[str, Any]]] = {
         # An equal part for the discriminator leaves it below the mean image, see the quick scale.
         "psim": {"width": 64, "fooling": 0.01, "epochs": 380},
         "gmi": {"preset": "zhang2020"},
+        # Searched at the quick scale only.
         "rmle": {"steps": 20_000, "learning_rate": 0.3, "tv": 1.0},
         "ddream": {"preset": "dong"},
         "di": {"preset": "dong"},
