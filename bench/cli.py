@@ -25,7 +25,7 @@ from bench.cli_options import (
 )
 from bench.cli_perf import perf
 from bench.cli_soak import soak
-from bench.reproduce.cli import reproduce
+from bench.reproduce.cli import reproduce, search
 from splitlab.console import console, guarded
 
 app = typer.Typer(
@@ -36,6 +36,7 @@ app = typer.Typer(
 )
 app.add_typer(perf, name="perf")
 app.command()(reproduce)
+app.command()(search)
 app.command()(soak)
 
 

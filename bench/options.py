@@ -36,6 +36,21 @@ def attack_options(items: Sequence[str]) -> dict[str, dict[str, Any]]:
     return found
 
 
+def grid(items: Sequence[str]) -> dict[str, list[Any]]:
+    """["steps=100,500", "tv=1"] -> {"steps": [100, 500], "tv": [1]}.
+
+    Raises:
+        BadInput: not FIELD=VALUE,VALUE, or a field twice.
+    """
+    found: dict[str, list[Any]] = {}
+    for item in items:
+        field, equals, values = item.partition("=")
+        if not (equals and field and values) or field in found:
+            raise BadInput(f"--try {item!r}: wanted FIELD=VALUE,VALUE once a field, e.g. tv=0.1,1")
+        found[field.strip()] = [value_of(value.strip()) for value in values.split(",")]
+    return found
+
+
 def counts(items: Sequence[str]) -> dict[str, int]:
     """["rmle=8"] -> {"rmle": 8}.
 

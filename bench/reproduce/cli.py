@@ -1,4 +1,4 @@
-"""`bench reproduce NAME`: tables and figures of the papers, measured again."""
+"""`bench reproduce`: tables and figures of the papers; `bench search`: settings for them."""
 
 from __future__ import annotations
 
@@ -10,43 +10,53 @@ import typer
 from bench.reproduce.registry import EXPERIMENTS
 from splitlab.console import console, guarded
 
+Name = Annotated[str, typer.Argument(metavar="NAME", help=f"One of: {', '.join(EXPERIMENTS)}.")]
+ScaleName = Annotated[
+    str, typer.Option(help="quick (2 cores, embedded data) or paper (its sizes; wants a GPU).")
+]
+Seeds = Annotated[str, typer.Option(help="Public seeds with commas, each a run.")]
+Out = Annotated[
+    Path | None, typer.Option(help="Run folder, continued if it exists; default runs/NAME-SCALE.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Dataset = Annotated[
+    str | None,
+    typer.Option(help="In place of the scale's own, e.g. imagefolder:PATH (folder or tar)."),
+]
+DataRoot = Annotated[Path | None, typer.Option(help="Where torchvision's data sets lie.")]
+Download = Annotated[bool, typer.Option(help="Let torchvision fetch a data set.")]
+Weights = Annotated[
+    Path | None,
+    typer.Option(help="Checkpoint (.pth, .safetensors) of the network, in place of training."),
+]
+Model = Annotated[
+    str | None, typer.Option(help="Network in place of its own (dci-figure9, dci-table2).")
+]
+Split = Annotated[
+    str | None, typer.Option(help="Where its head ends (of the same two); see `bench splits`.")
+]
+Tail = Annotated[
+    str | None, typer.Option(help="Where its body ends (of the same two); see `bench splits`.")
+]
+SecretSeed = Annotated[
+    int | None, typer.Option(help="For reproduction only: draw secrets from this plus the seed.")
+]
+
 
 @guarded
 def reproduce(
-    name: Annotated[str, typer.Argument(metavar="NAME", help=f"One of: {', '.join(EXPERIMENTS)}.")],
-    scale: Annotated[
-        str, typer.Option(help="quick (2 cores, embedded data) or paper (its sizes; wants a GPU).")
-    ] = "quick",
-    seeds: Annotated[str, typer.Option(help="Public seeds with commas, each a run.")] = "0,1,2",
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Run folder, continued if it exists; default runs/NAME-SCALE."),
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    dataset: Annotated[
-        str | None,
-        typer.Option(help="In place of the scale's own, e.g. imagefolder:PATH (folder or tar)."),
-    ] = None,
-    data_root: Annotated[
-        Path | None, typer.Option(help="Where torchvision's data sets lie.")
-    ] = None,
-    download: Annotated[bool, typer.Option(help="Let torchvision fetch a data set.")] = False,
-    weights: Annotated[
-        Path | None,
-        typer.Option(help="Checkpoint (.pth, .safetensors) of the network, in place of training."),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(help="Network in place of its own (dci-figure9, dci-table2)."),
-    ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option(help="Where its head ends (of the same two); see `bench splits`."),
-    ] = None,
-    tail: Annotated[
-        str | None,
-        typer.Option(help="Where its body ends (of the same two); see `bench splits`."),
-    ] = None,
+    name: Name,
+    scale: ScaleName = "quick",
+    seeds: Seeds = "0,1,2",
+    out: Out = None,
+    device: Device = "auto",
+    dataset: Dataset = None,
+    data_root: DataRoot = None,
+    download: Download = False,
+    weights: Weights = None,
+    model: Model = None,
+    split: Split = None,
+    tail: Tail = None,
     text_root: Annotated[
         Path | None, typer.Option(help="Parallel text (train.en, train.de) for ensembler-text.")
     ] = None,
@@ -58,10 +68,7 @@ def reproduce(
         ),
     ] = 0,
     lpips_weights: Annotated[Path | None, typer.Option(help="Folder of LPIPS backbones.")] = None,
-    secret_seed: Annotated[
-        int | None,
-        typer.Option(help="For reproduction only: draw secrets from this plus the seed."),
-    ] = None,
+    secret_seed: SecretSeed = None,
 ) -> None:
     """Measure a table or figure of a paper again, with its numbers beside ours."""
     from bench.reproduce.request import Request, Shown, Target, scale_of, seeds_of
@@ -91,3 +98,60 @@ def reproduce(
     for part in shown.parts:
         console.print(part, soft_wrap=isinstance(part, str))
     console.print(f"Report: {shown.page}", soft_wrap=True, markup=False)
+
+
+@guarded
+def search(
+    name: Name,
+    measurement: Annotated[
+        str, typer.Argument(metavar="KEY", help="Whose settings, such as block-5/rmle.")
+    ],
+    tries: Annotated[
+        list[str],
+        typer.Option("--try", help="FIELD=VALUE,VALUE,...; repeat it: all combinations are tried."),
+    ],
+    images: Annotated[int, typer.Option(min=1, help="Validation images that are scored.")] = 16,
+    scale: ScaleName = "quick",
+    seeds: Seeds = "0",
+    out: Out = None,
+    device: Device = "auto",
+    dataset: Dataset = None,
+    data_root: DataRoot = None,
+    download: Download = False,
+    weights: Weights = None,
+    model: Model = None,
+    split: Split = None,
+    tail: Tail = None,
+    secret_seed: SecretSeed = None,
+) -> None:
+    """Try an attack's settings on an experiment's validation images, never on its victims."""
+    from bench.options import grid
+    from bench.reproduce.request import Request, Target, scale_of, seeds_of
+    from bench.reproduce.run import Framed
+    from bench.reproduce.search import search as search_settings
+    from bench.reproduce.search import table
+    from splitlab.contracts.registry import Registry
+    from splitlab.errors import BadInput
+    from splitlab.training import showing
+
+    run = Registry("experiment", EXPERIMENTS).load(name)
+    if not isinstance(run, Framed):
+        raise BadInput(f"{name} has no settings that can be searched; name another experiment")
+    chosen, numbers, values = scale_of(scale), seeds_of(seeds), grid(tries)
+    with showing(console) as progress:
+        request = Request(
+            out=out or Path("runs") / f"{name}-{scale}",
+            scale=chosen,
+            seeds=numbers,
+            device=device,
+            dataset=dataset,
+            data_root=data_root,
+            download=download,
+            secret_seed=secret_seed,
+            weights=weights,
+            target=Target(model, split, tail),
+            progress=progress,
+        )
+        found = search_settings(run.experiment(request), measurement, values, request, images)
+    console.print(table(found))
+    console.print(f"Record: {found.path}", soft_wrap=True, markup=False)

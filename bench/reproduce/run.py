@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,23 +42,58 @@ class Framed:
     ) -> None:
         self.build, self._moved = build, moved
 
-    def __call__(self, request: Request) -> Shown:
-        """Run it; see `reproduce`."""
+    def experiment(self, request: Request) -> Experiment:
+        """What is asked for, at its own network or the one that was named.
+
+        Raises:
+            UnknownName, NotCuttable, BadInput: another network is named that is none, or that this
+                experiment does not take.
+        """
         if self._moved is not None and request.target:
-            return reproduce(self._moved(request.scale, request.target), request)
+            return self._moved(request.scale, request.target)
         experiment = self.build(request.scale)
         request.refuse(experiment.name, "target")
-        return reproduce(experiment, request)
+        return experiment
+
+    def __call__(self, request: Request) -> Shown:
+        """Run it; see `reproduce`."""
+        return reproduce(self.experiment(request), request)
 
 
-def reproduce(experiment: Experiment, request: Request) -> Shown:
-    """Measure what is not measured yet, and write table, summary and page into `request.out`.
+@dataclass(frozen=True)
+class Begun:
+    """An experiment that may run in the request's folder.
 
-    Where the scale's data or a GPU are missing every row says `skipped (why)`.
+    Args:
+        settings: what the folder is bound to.
+        lacking: why nothing of this scale can be run here, or None.
+    """
+
+    experiment: Experiment
+    request: Request
+    settings: dict[str, Any]
+    lacking: Skipped | None
+
+    def run(self, seed: int) -> SeedRun | Skipped:
+        """One seed with its data, or why there are none.
+
+        Raises:
+            BadInput: the data cannot be read, are too few, or have one class.
+        """
+        experiment, request = self.experiment, self.request
+        splits = self.lacking or _splits(experiment, request, seed)
+        if isinstance(splits, Skipped):
+            return splits
+        write_json(request.out / "experiment.json", self.settings)
+        setup, store = experiment.setup.counted(splits), RecordStore(request.out)
+        return SeedRun(experiment, setup, request, seed, splits, store)
+
+
+def begin(experiment: Experiment, request: Request) -> Begun:
+    """Check everything that can be checked before minutes are spent.
 
     Raises:
         UnknownName, BadInput: names, settings, or a folder of another experiment.
-        SplitLabError: a training, a process or an attack failed; what is finished is kept.
     """
     commit()  # of the code that was loaded, not of what the checkout becomes meanwhile
     request.refuse(experiment.name, "text_root")
@@ -72,17 +107,27 @@ def reproduce(experiment: Experiment, request: Request) -> Shown:
         _require_untrained(experiment, request.weights)
     require_writable(request.out)
     settings = _settings(experiment, request)
-    store, clock = RecordStore(request.out), Clock(request.out)
+    return Begun(experiment, request, settings, _lacking(experiment, request))
+
+
+def reproduce(experiment: Experiment, request: Request) -> Shown:
+    """Measure what is not measured yet, and write table, summary and page into `request.out`.
+
+    Where the scale's data or a GPU are missing every row says `skipped (why)`.
+
+    Raises:
+        UnknownName, BadInput: names, settings, or a folder of another experiment.
+        SplitLabError: a training, a process or an attack failed; what is finished is kept.
+    """
+    begun = begin(experiment, request)
+    experiment, clock = begun.experiment, Clock(request.out)
     found: dict[int, dict[str, Record | Skipped]] = {}
-    lacking = _lacking(experiment, request)
     work = request.progress.task(experiment.name, len(request.seeds) * len(experiment.measurements))
     for seed in request.seeds:
-        splits = lacking or _splits(experiment, request, seed)
-        if isinstance(splits, Skipped):
-            found[seed] = {m.key: splits for m in experiment.measurements}
+        run = begun.run(seed)
+        if isinstance(run, Skipped):
+            found[seed] = {m.key: run for m in experiment.measurements}
             continue
-        write_json(request.out / "experiment.json", settings)
-        run = SeedRun(experiment, experiment.setup.counted(splits), request, seed, splits, store)
         found[seed] = dict(run.finished())
         work.advance(len(found[seed]))
         clock.start()

@@ -21,7 +21,6 @@ from bench.reproduce.experiment import (
     Place,
     Setup,
     Skipped,
-    Synthetic,
 )
 from bench.reproduce.networks import Networks
 from bench.reproduce.request import Request
@@ -153,18 +152,22 @@ class SeedRun:
             return 1
         return min(self.request.workers or os.cpu_count() or 1, len(sizes))
 
+    def deployed(self, place: Place) -> Path:
+        """The folder of a place with its `deployment`, trained if that has not been done."""
+        folder = self.folder / "places" / place.name
+        self.networks.deploy(place, folder)
+        return folder
+
     def ready(self, place: Place) -> None:
         """Train and capture one deployment, if that has not been done."""
-        folder, config = self.folder / "places" / place.name, self.config(place)
-        self.networks.deploy(place, folder)
+        folder, config = self.deployed(place), self.config(place)
         root, secret_seed = self.request.data_root, self.request.secret_of(self.seed)
         with CaptureRun(folder, config, root, secret_seed) as capture:
             capture.result()
 
     def at(self, place: Place, pending: Sequence[Measurement]) -> Iterator[Outcome]:
         """The measurements `pending` at one deployment, which is trained if it is not there."""
-        folder, config = self.folder / "places" / place.name, self.config(place)
-        self.networks.deploy(place, folder)
+        folder, config = self.deployed(place), self.config(place)
         victims = self.splits.victims.take(config.victims, self.seed)
         data_root, secret_seed = self.request.data_root, self.request.secret_of(self.seed)
         with CaptureRun(folder, config, data_root, secret_seed) as capture:
@@ -199,7 +202,7 @@ class SeedRun:
                 rng=generator(self.seed, "attack", measurement.attack),
                 checkpoint=checkpoint,
                 progress=self.request.progress,
-                made=self._made(scene, measurement.synthetic),
+                made=self.made(measurement),
             )
         except Unavailable as error:
             return Skipped(str(error))
@@ -208,14 +211,15 @@ class SeedRun:
             path.unlink()
         return record
 
-    def _made(self, scene: Scene, wanted: Synthetic | None) -> ImageSet | None:
+    def made(self, measurement: Measurement) -> ImageSet | None:
         """The adversary's synthetic images; made once for all that want the same."""
+        wanted, place = measurement.synthetic, measurement.place
         if wanted is None:
             return None
-        place = scene.split.name if wanted.layers == "head" else "network"
+        layers = self._split(self.config(place).splits).name
         return synthetic_images(
-            self.folder / "synthetic" / place,
-            scene.place / "deployment",
+            self.folder / "synthetic" / (layers if wanted.layers == "head" else "network"),
+            self.deployed(place) / "deployment",
             wanted,
             seed=self.seed,
             device=self.request.device,
