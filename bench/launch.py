@@ -1,9 +1,8 @@
 """Start the two roles as real processes on localhost, with a thread share each.
 
-Two torch processes on few cores fight through spinning OpenMP threads, so every child waits
-passively and gets its share of threads before torch is imported. The bench itself keeps spinning:
-waiting passively makes its small training steps up to twice as slow. A child never outlives the
-bench: on Linux the kernel ends it with its parent, also after `kill -9`.
+Two torch processes on few cores fight through spinning OpenMP threads, so every child spins little
+and gets its share of threads before torch is imported (`splitlab.thread_share`). A child never
+outlives the bench: on Linux the kernel ends it with its parent, also after `kill -9`.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from splitlab.errors import ServerUnavailable, SplitLabError
+from splitlab.thread_share import thread_share
 
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
@@ -28,10 +28,7 @@ _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 def thread_environment(threads: int) -> dict[str, str]:
     """The environment of a child that may use `threads` threads."""
-    share = {
-        name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TORCH_NUM_THREADS")
-    }
-    return {**os.environ, **share, "OMP_WAIT_POLICY": "PASSIVE", "PYTHONUNBUFFERED": "1"}
+    return {**os.environ, **thread_share(threads), "PYTHONUNBUFFERED": "1"}
 
 
 def _end_with_parent() -> None:

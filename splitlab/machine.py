@@ -31,7 +31,8 @@ def environment() -> dict[str, Any]:
 
 
 def _thread_settings() -> dict[str, str]:
-    return {"omp_wait_policy": os.environ.get("OMP_WAIT_POLICY", "unset")}
+    names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+    return {name.lower(): os.environ.get(name, "unset") for name in names}
 
 
 @cache

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from splitlab.errors import SplitLabError
 from splitlab.machine import commit
+from splitlab.thread_share import thread_share
 from splitlab.training import Progress, Work
 from splitlab.training.progress import Silent
 
@@ -107,9 +108,8 @@ def _require_alive(processes: Sequence[Any]) -> None:
 
 @contextmanager
 def _environment(threads: int) -> Iterator[None]:
-    """What a child inherits: its share of threads, which wait without spinning for each other."""
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TORCH_NUM_THREADS")
-    wanted = {**dict.fromkeys(names, str(threads)), "OMP_WAIT_POLICY": "PASSIVE"}
+    """What a child inherits: its share of threads."""
+    wanted = thread_share(threads)
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from torch import Tensor
 from cloud_server.engines import onnxruntime_graph, openvino_graph
 from cloud_server.engines.contract import Kind, Runner, Task, Unfit, relative_error
 from cloud_server.engines.cuda_graphs import cuda_graphs
+from cloud_server.engines.timing import typical
 from cloud_server.engines.torch_loop import best, folded, plain
 from splitlab.errors import BadInput
 
@@ -27,7 +27,6 @@ KINDS: Mapping[str, Kind] = {
     "cudagraphs": Kind(cuda_graphs, ("cuda",), 1e-5, half=True),
 }
 NAMES = ("auto", *KINDS)
-REPEATS = 3
 
 
 @dataclass(frozen=True)
@@ -126,10 +125,7 @@ class _Measured(NamedTuple):
 
 
 def _fastest(task: Task, wanted: list[Tensor]) -> Chosen:
-    """Measured with one row and with the example's, each beside the plain loop's time.
-
-    Each has its own copy of the bodies; only the fastest one's is kept.
-    """
+    """Each has its own copy of the bodies; only the fastest one's is kept."""
     passed_over: dict[str, str] = {}
     took: dict[str, float] = {}
     best: _Measured | None = None
@@ -171,8 +167,7 @@ def _measured(name: str, kind: Kind, task: Task, wanted: list[Tensor]) -> _Measu
     error = _error(run, task, wanted)
     if not task.bfloat16 and name != "plain" and not error <= kind.tolerance:
         raise Unfit(f"its outputs differ by {error:.1e}")
-    product = _seconds(run, task.example[:1]) * _seconds(run, task.example)
-    return _Measured(product**0.5, name, run, error)
+    return _Measured(typical(run, task.example), name, run, error)
 
 
 def _words(failure: Exception) -> str:
@@ -190,17 +185,6 @@ def _error(run: Runner, task: Task, wanted: list[Tensor]) -> float:
     found = [relative_error(y, x) for y, x in zip(outputs, wanted, strict=True)]
     found += [relative_error(y, x[:1]) for y, x in zip(alone, wanted, strict=True)]
     return float(torch.tensor(found).max())
-
-
-def _seconds(run: Runner, example: Tensor) -> float:
-    """The best of a few runs; the first warms up."""
-    run(example)
-    found = []
-    for _ in range(REPEATS):
-        started = time.perf_counter()
-        run(example)
-        found.append(time.perf_counter() - started)
-    return min(found)
 
 
 def example_of(shape: tuple[int, ...], rows: int) -> Tensor:
