@@ -141,6 +141,8 @@ def serve(
 
     Prints one JSON line when it listens and one when it has stopped.
     """
+    import torch
+
     from cloud_server.check import checked
     from cloud_server.handler import largest_held
     from cloud_server.limits import Limits
@@ -157,6 +159,10 @@ def serve(
     def stop(_signal: int, _frame: FrameType | None) -> None:
         stopping.set()
 
+    threads = threads or torch.get_num_threads()
+    # libgomp lets no thread spin in a process that has a second team of them, which halves the
+    # speed of both; so the engine's own thread is the only one with a team.
+    torch.set_num_threads(1)
     given = any((tls_cert, tls_key, client_ca))
     token = None if token_file is None else read_token(token_file)
     loaded = ServerHalf.load(half, None if bodies is None else body_ids(bodies))

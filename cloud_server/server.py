@@ -36,7 +36,7 @@ class CloudServer:
         tap: keeps what passes; its owner closes it after `stop`.
         insecure: allow plaintext off loopback.
         tls: certificate files; None for plaintext.
-        threads: threads of one forward pass; None leaves torch's own choice.
+        threads: threads of one forward pass; None for as many as the caller's own.
         engine: how the bodies are run, see `cloud_server.engines`.
         bfloat16: take products in BF16.
         together: rows of waiting requests that may go through the bodies at once.

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 
 PACKAGES = ("torch", "torchvision", "timm", "grpcio", "protobuf", "numpy", "scikit-image")
-OPTIONAL = ("onnx", "onnxruntime", "openvino", "nvidia-pytriton")
-"""Engines and rivals: in a record only where they are installed."""
+OPTIONAL = ("onnx", "onnxruntime", "openvino", "atheris")
+"""Engines and the fuzzer: in a record only where they are installed."""
 
 
 def environment() -> dict[str, Any]:

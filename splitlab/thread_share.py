@@ -1,4 +1,4 @@
-"""What a process that shares its cores is told about threads before it loads torch."""
+"""How many threads a process uses, told before it loads torch, and a thread of it, told after."""
 
 from __future__ import annotations
 
@@ -16,3 +16,15 @@ def thread_share(threads: int) -> dict[str, str]:
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TORCH_NUM_THREADS")
     share = dict.fromkeys(names, str(threads))
     return {**share, "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": str(SPINS)}
+
+
+def use_threads(count: int) -> None:
+    """So many for what the calling thread computes, whatever other threads set later.
+
+    torch keeps one number for threads that have not computed yet, and takes it over at their first
+    operation, or when they ask for it.
+    """
+    import torch
+
+    torch.set_num_threads(count)
+    torch.get_num_threads()

@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -69,13 +69,14 @@ GOALS = (
 
 @dataclass(frozen=True)
 class Echo:
-    """One size: medians in ms by way, and by rival how many times faster we are."""
+    """One size: medians in ms by way, by rival how many times faster we are, and which Triton."""
 
     size: int
     rounds: int
     ms: dict[str, float]
     times: dict[str, float] = field(default_factory=dict)
     wanted: dict[str, float] = field(default_factory=dict)
+    triton: str = ""
 
     @property
     def ratio(self) -> float:
@@ -101,14 +102,33 @@ def perf_transport(
     torch.set_num_threads(1)
     settle()
     with contextlib.ExitStack() as stack:
+        version = ""
         ways: dict[str, Way] = {"ours": stack.enter_context(_ours())}
         ways["naive"] = stack.enter_context(_naive(_module("naive")))
         ways["socket"] = stack.enter_context(_socket())
         if triton is not None:
+            version = _version(triton)
             script = Path(__file__).with_name("triton_echo.py")
             ways["triton"] = stack.enter_context(_naive([str(triton), str(script)]))
         found = [_measure(ways, size, least_rounds) for size in sizes]
-    return {f"echo of {echo.size // 1024} KiB": echo.as_dict() for echo in found}
+    named = (replace(echo, triton=version) for echo in found)
+    return {f"echo of {echo.size // 1024} KiB": echo.as_dict() for echo in named}
+
+
+def _version(python: Path) -> str:
+    """Of the `nvidia-pytriton` that another Python has.
+
+    Raises:
+        BadInput: it has none, or is none.
+    """
+    words = "import importlib.metadata as m; print('nvidia-pytriton', m.version('nvidia-pytriton'))"
+    try:
+        done = subprocess.run(
+            [python, "-c", words], capture_output=True, text=True, check=True, timeout=60
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise BadInput(f"--triton {python}: name a Python that has nvidia-pytriton") from error
+    return done.stdout.strip()
 
 
 def _measure(ways: dict[str, Way], size: int, least_rounds: int) -> Echo:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from cloud_server.engines.choose import check_name, choose, example_of
 from cloud_server.engines.contract import Task
 from cloud_server.engines.turns import Turns
+from splitlab.thread_share import use_threads
 from splitlab.training import choose_device
 
 TOGETHER = 32
@@ -56,7 +57,7 @@ class Engine:
         shape: one feature's shape, without the batch.
         name: an engine, or "auto" to measure once and take the fastest that agrees with the loop.
         rows: rows of a typical micro-batch, used for measuring.
-        threads: threads of one forward pass; None leaves torch's own choice.
+        threads: threads of one forward pass; None for as many as the caller's own.
         device: "auto", "cpu" or "cuda".
         bfloat16: take products in BF16.
         together: rows of waiting requests that may go in one batch; 1 keeps them apart.
@@ -82,14 +83,12 @@ class Engine:
         if place.type == "cuda":
             # TF32 keeps 10 bits of the mantissa; the lab's equality is 1e-5
             torch.backends.cudnn.allow_tf32 = False
-        if threads is not None:
-            # intra-op threads are a property of the process, set before the first forward pass
-            torch.set_num_threads(threads)
+        callers = torch.get_num_threads()
         task = Task(
             [body.to(place) for body in bodies],
             example_of(shape, rows),
             place,
-            torch.get_num_threads(),
+            threads or callers,
             bfloat16,
         )
         self._together = together
@@ -100,7 +99,10 @@ class Engine:
             target=self._work, args=(name, task, ready), name="engine", daemon=True
         )
         self._thread.start()
-        ready.result()
+        try:
+            ready.result()
+        finally:
+            torch.set_num_threads(callers)  # threads that start later begin with it
 
     @property
     def name(self) -> str:
@@ -130,7 +132,7 @@ class Engine:
         self._thread.join()
 
     def _work(self, name: str, task: Task, ready: Future[None]) -> None:
-        torch.set_num_threads(task.threads)  # this thread's own, whoever set another meanwhile
+        use_threads(task.threads)
         try:
             self.chosen = choose(name, task)
         except BaseException as error:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from cloud_server.engines.contract import Outputs, Runner, Task
 from cloud_server.engines.timing import fastest
 from splitlab.split.folding import fold_batch_norm
+from splitlab.thread_share import use_threads
 
 LAYOUTS = (torch.contiguous_format, torch.channels_last)
 
@@ -58,11 +59,8 @@ def side_by_side(task: Task, layout: torch.memory_format = torch.channels_last) 
     """
     dtype = torch.bfloat16 if task.bfloat16 else torch.float32
     bodies = [body.to(dtype).to(memory_format=layout) for body in _folded(task.bodies)]
-    pool = ThreadPoolExecutor(
-        task.threads, "bodies", initializer=torch.set_num_threads, initargs=(1,)
-    )
-    # The number is each thread's own, and what threads that start later begin with: all of the
-    # pool's start here, and then it is put back.
+    pool = ThreadPoolExecutor(task.threads, "bodies", initializer=use_threads, initargs=(1,))
+    # All of the pool's threads start here, and then torch's number is put back.
     together = threading.Barrier(task.threads)
     list(pool.map(lambda _: together.wait(), range(task.threads)))
     torch.set_num_threads(task.threads)

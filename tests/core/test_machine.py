@@ -21,4 +21,4 @@ def test_engines_are_named_where_they_are_installed(monkeypatch: pytest.MonkeyPa
     found = machine._versions()
     assert found["onnxruntime"] == "1.22.0"
     assert found["grpcio"] == "absent"
-    assert not {"onnx", "openvino", "nvidia-pytriton"} & set(found)
+    assert not {"onnx", "openvino", "atheris"} & set(found)

@@ -5,17 +5,15 @@ from __future__ import annotations
 import copy
 import re
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from cloud_server.engines import choose, onnxruntime_graph, timing, torch_loop
+from cloud_server.engines import choose, onnxruntime_graph, torch_loop
 from cloud_server.engines.choose import KINDS
 from cloud_server.engines.contract import Kind, Outputs, Runner, Task, Unfit, relative_error
 from cloud_server.engines.engine import Engine
@@ -92,21 +90,6 @@ def test_every_engine_gives_the_loop_s_outputs(body: nn.Module, name: str) -> No
     assert engine.name == name
     assert engine.chosen.precision == "FP32"
     assert engine.chosen.error <= KINDS[name].tolerance
-
-
-@pytest.mark.parametrize("layout", torch_loop.LAYOUTS)
-def test_bodies_side_by_side_give_what_each_gives_alone(layout: torch.memory_format) -> None:
-    """More bodies than threads; the threads of the caller are as they were."""
-    bodies = [nn.Conv2d(3, 4, 3).eval().requires_grad_(False) for _ in range(5)]
-    before = torch.get_num_threads()
-    x = torch.randn(4, 3, 8, 8)
-    task = Task(bodies, x, torch.device("cpu"), threads=2)
-    outputs, each_us = torch_loop.side_by_side(task, layout=layout)(x)
-    assert len(each_us) == 5
-    for given, body in zip(outputs, bodies, strict=True):
-        assert relative_error(given, body(x)) <= 1e-5
-    assert torch.get_num_threads() == 2
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("name", ["torch", "openvino"])
@@ -192,23 +175,6 @@ def test_auto_takes_the_fastest_that_agrees_and_says_why_not_the_others(
     assert "differ by" in told["quicker"]
     assert "does not like" in told["refusing"]
     assert "abc is not installed" in told["absent"]
-
-
-def test_torch_takes_what_is_fastest_here(body: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
-    task = Task([body, body], torch.randn(2, *SHAPE), torch.device("cpu"), threads=2)
-    made: list[Runner] = []
-
-    def way(task: Task, make: Callable[..., Runner], **how: Any) -> Runner:
-        made.append(make(task, **how))
-        return made[-1]
-
-    for name in ("folded", "channels_last", "side_by_side"):
-        monkeypatch.setattr(torch_loop, name, partial(way, make=getattr(torch_loop, name)))
-    for quickest in range(4):
-        made.clear()
-        monkeypatch.setattr(timing, "typical", lambda *_, n=quickest: len(made) != n + 1)
-        assert torch_loop.best(task) is made[quickest]
-        assert len(made) == 4
 
 
 @pytest.mark.slow
