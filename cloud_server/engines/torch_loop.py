@@ -40,8 +40,8 @@ def channels_last(task: Task) -> Runner:
 def best(task: Task) -> Runner:
     """Folded, and arranged as it runs fastest here.
 
-    Which memory layout is the faster one differs between processors, and whether bodies side by
-    side pay for the cache that they take from each other. Off the CPU: channels last.
+    Which memory layout is the faster one differs between processors and numbers of rows, and so
+    does whether bodies side by side pay for the cache that they share. Off the CPU: channels last.
     """
     if task.place.type != "cpu":
         return channels_last(task)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cloud_server.engines import timing, torch_loop
-from cloud_server.engines.contract import Runner, Task, relative_error
+from cloud_server.engines.contract import Outputs, Runner, Task, relative_error
 from cloud_server.engines.engine import Engine
 
 
@@ -72,19 +71,52 @@ def test_bodies_side_by_side_give_what_each_gives_alone(layout: torch.memory_for
     torch.set_num_threads(before)
 
 
-def test_torch_takes_what_is_fastest_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    body = nn.Conv2d(3, 4, 3).eval().requires_grad_(False)
-    task = Task([body, body], torch.randn(2, 3, 8, 8), torch.device("cpu"), threads=2)
-    made: list[Runner] = []
+def fixed(monkeypatch: pytest.MonkeyPatch, seconds: list[tuple[float, float]]) -> Runner:
+    """What `fastest` makes of ways that take so long with one row and with several."""
+    took: dict[Runner, tuple[float, float]] = {}
 
-    def way(task: Task, make: Callable[..., Runner], **how: Any) -> Runner:
-        made.append(make(task, **how))
-        return made[-1]
+    def way(number: int) -> Callable[[Task], Runner]:
+        def make(_: Task) -> Runner:
+            def run(_feature: Tensor) -> Outputs:
+                return [torch.tensor(number)], ()
 
-    for name in ("folded", "channels_last", "side_by_side"):
-        monkeypatch.setattr(torch_loop, name, partial(way, make=getattr(torch_loop, name)))
-    for quickest in range(4):
-        made.clear()
-        monkeypatch.setattr(timing, "typical", lambda *_, n=quickest: len(made) != n + 1)
-        assert torch_loop.best(task) is made[quickest]
-        assert len(made) == 4
+            took[run] = seconds[number]
+            return run
+
+        return make
+
+    monkeypatch.setattr(timing, "_seconds", lambda run, x: took[run][len(x) > 1])
+    task = Task([], torch.ones(4, 3), torch.device("cpu"), threads=2)
+    return timing.fastest([way(number) for number in range(len(seconds))], task)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "one", "several"),
+    [
+        ([(3.0, 9.0), (1.0, 4.0), (2.0, 8.0)], 1, 1),
+        ([(1.0, 9.0), (2.0, 4.0)], 0, 1),
+        ([(1.0, 4.2), (2.0, 4.0)], 0, 0),
+        ([(1.0, 9.0), (1.05, 4.0)], 1, 1),
+    ],
+)
+def test_the_fastest_way_is_taken_and_two_where_it_pays(
+    monkeypatch: pytest.MonkeyPatch, seconds: list[tuple[float, float]], one: int, several: int
+) -> None:
+    run = fixed(monkeypatch, seconds)
+    assert [int(run(torch.ones(rows, 3))[0][0]) for rows in (1, 2, 4)] == [one, several, several]
+
+
+def test_torch_tries_both_layouts_one_by_one_and_side_by_side(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried: list[list[Callable[[Task], Runner]]] = []
+
+    def fastest(ways: list[Callable[[Task], Runner]], task: Task) -> Runner:
+        tried.append(ways)
+        return ways[0](task)
+
+    monkeypatch.setattr(torch_loop, "fastest", fastest)
+    for bodies in (2, 1):
+        task = Task([nn.Identity()] * bodies, torch.ones(1, 3), torch.device("cpu"), threads=2)
+        torch_loop.best(task)
+    assert list(map(len, tried)) == [4, 2]
