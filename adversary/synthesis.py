@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adversary.batch_norm_gap import BatchNormGap
+from adversary.natural_noise import natural_noise
 from adversary.synthesis_settings import SynthesisSettings
 from adversary.threat import ThreatModel
 from splitlab.contracts import InputSpec
@@ -127,7 +128,10 @@ def synthesise(
         for module in known.modules
     ]
     mean, std = (torch.tensor(v, device=device).view(1, -1, 1, 1) for v in (given.mean, given.std))
-    pixels = torch.randn(count, *given.shape, generator=rng).to(device)
+    if settings.start == "natural":
+        pixels = natural_noise(count, given.shape, rng).to(device)
+    else:
+        pixels = torch.randn(count, *given.shape, generator=rng).to(device)
     pixels = pixels.contiguous(memory_format=torch.channels_last).requires_grad_(True)
     wanted = torch.zeros(count, dtype=torch.int64)
     if settings.classes and wish.classes is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -30,6 +30,8 @@ class SynthesisSettings(BaseModel):
         l2: weight of the 2-norm of an image, a mean over the batch.
         classes: weight of the cross-entropy to random classes; needs the whole network. The papers
             differ: DCI's equation has no such term, DeepInversion has it with weight 1.
+        start: "white" noise, as the papers have it; or "natural" noise, as smooth and as nearly
+            grey as photographs are (`adversary.natural_noise`), the lab's own.
         roll: the batch is shifted by up to so many pixels each way, at every step.
         flip: probability that it is mirrored, at every step.
         clip: whether pixels are kept in [0, 1] after every step.
@@ -50,6 +52,7 @@ class SynthesisSettings(BaseModel):
     tv: Weight = 1e-3
     l2: Weight = 1e-5
     classes: Weight = 0.0
+    start: Literal["white", "natural"] = "white"
     roll: Pixels = 2
     flip: Probability = 0.5
     clip: bool = True

@@ -108,7 +108,10 @@ def search(
     ],
     tries: Annotated[
         list[str],
-        typer.Option("--try", help="FIELD=VALUE,VALUE,...; repeat it: all combinations are tried."),
+        typer.Option(
+            "--try",
+            help="FIELD=VALUE,VALUE,... or synthesis.FIELD=...; repeat it for all combinations.",
+        ),
     ],
     images: Annotated[int, typer.Option(min=1, help="Validation images that are scored.")] = 16,
     scale: ScaleName = "quick",

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from rich.markup import escape
@@ -21,6 +21,7 @@ from torch import Tensor
 import defenses
 from adversary.attack import Attack, Observation, run_attack
 from adversary.floor import mean_image
+from adversary.synthesis_settings import SynthesisSettings
 from bench.grants import make_threat, query
 from bench.point import make_attack
 from bench.reproduce.experiment import Experiment, Measurement, Skipped
@@ -37,6 +38,7 @@ from splitlab.storage import canonical_json, read_json, sha256, write_json
 
 Settings = Mapping[str, Any]
 METRICS = ("psnr", "ssim", "mse")
+SYNTHESIS = "synthesis."
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def search(
 
     Args:
         key: of the measurement whose attack is tried, with what that is granted.
-        grid: hyper-parameter -> values.
+        grid: hyper-parameter -> values; "synthesis.NAME" is one of the making of its images.
         images: of the validation partition, to be scored; the others may be granted.
 
     Raises:
@@ -95,29 +97,29 @@ def search(
     known = {m.key: m for m in experiment.measurements}
     if key not in known:
         raise UnknownName(f"measurement of {experiment.name}", key, known)
-    measurement, tries = known[key], combinations(grid)
-    attacks = [make_attack(measurement.attack, {**measurement.options, **own}) for own in tries]
+    variants = [_variant(known[key], own) for own in combinations(grid)]
     begun = begin(experiment, request)
     path = request.out / "search" / f"{key.replace('/', '-')}.json"
     kept = read_json(path) if path.exists() else {}
-    work = request.progress.task(f"search {key}", len(tries) * len(request.seeds))
-    found: list[list[Trial]] = [[] for _ in tries]
+    work = request.progress.task(f"search {key}", len(variants) * len(request.seeds))
+    found: list[list[Trial]] = [[] for _ in variants]
     for seed in request.seeds:
         run = begun.run(seed)
         if isinstance(run, Skipped):
             raise BadInput(f"{experiment.name}: {run.why}")
-        points = [_point(run, measurement, attack, images) for attack in attacks]
-        todo = [n for n, point in enumerate(points) if point not in kept]
-        trials = _trials(run, measurement, [(tries[n], attacks[n]) for n in todo], images)
-        work.advance(len(tries) - len(todo))
-        for number, trial in zip(todo, trials, strict=True):
+        points = [_point(run, variant, images) for variant in variants]
+        todo = [number for number, point in enumerate(points) if point not in kept]
+        work.advance(len(variants) - len(todo))
+        for number, trial in zip(
+            todo, _trials(run, [variants[number] for number in todo], images), strict=True
+        ):
             kept[points[number]] = {"trial": asdict(trial), "environment": environment()}
             write_json(path, kept)
             work.advance(1)
         for number, point in enumerate(points):
             found[number].append(Trial(**kept[point]["trial"]))
     work.close()
-    tried = [(own, tuple(trials)) for own, trials in zip(tries, found, strict=True)]
+    tried = [(v.settings, tuple(trials)) for v, trials in zip(variants, found, strict=True)]
     tried.sort(key=lambda pair: -mean(trial.psnr for trial in pair[1]))
     return Searched(tuple(tried), path)
 
@@ -142,38 +144,60 @@ def table(found: Searched) -> Table:
     return drawn
 
 
-def _point(run: SeedRun, measurement: Measurement, attack: Attack, images: int) -> str:
+class _Variant(NamedTuple):
+    """One setting, the measurement that it makes, and its attack."""
+
+    settings: Settings
+    measurement: Measurement
+    attack: Attack
+
+
+def _variant(measurement: Measurement, settings: Settings) -> _Variant:
+    """
+    Raises:
+        BadInput: a setting that the attack or the synthesis has not, or synthesis where the
+            adversary has real images.
+    """
+    own = {k: v for k, v in settings.items() if not k.startswith(SYNTHESIS)}
+    making = {k.removeprefix(SYNTHESIS): v for k, v in settings.items() if k.startswith(SYNTHESIS)}
+    if making:
+        if (made := measurement.synthetic) is None:
+            raise BadInput(f"{measurement.key} has real images; leave out {', '.join(settings)}")
+        making = {**made.settings, **making}
+        SynthesisSettings.configured(making)
+        measurement = replace(measurement, synthetic=replace(made, settings=making))
+    measurement = replace(measurement, options={**measurement.options, **own})
+    return _Variant(settings, measurement, make_attack(measurement.attack, measurement.options))
+
+
+def _point(run: SeedRun, variant: _Variant, images: int) -> str:
     """Hash of everything that a trial depends on."""
-    config, _ = run.point(measurement)
-    config |= {"attack_options": attack.model_dump(mode="json"), "searched_on": images}
-    return sha256(canonical_json({**config, "data": run.splits.hash}))
+    config, _ = run.point(variant.measurement)
+    return sha256(canonical_json({**config, "searched_on": images, "data": run.splits.hash}))
 
 
-def _trials(
-    run: SeedRun, measurement: Measurement, todo: Sequence[tuple[Settings, Attack]], images: int
-) -> Iterator[Trial]:
+def _trials(run: SeedRun, todo: Sequence[_Variant], images: int) -> Iterator[Trial]:
     """Each setting on the same images, with the same stream of randomness."""
     if not todo:
         return
     assert run.setup.validation is not None
     scored, granted = _parted(run.splits.validation, images, run.setup.validation, run.seed)
-    setup = run.setup.model_copy(update={"validation": len(granted)})
-    grant = measurement.grant(setup)
-    deployment = run.deployed(measurement.place) / "deployment"
+    deployment = run.deployed(todo[0].measurement.place) / "deployment"
     client = ClientHalf.load(deployment / "client", defenses.parse)
     seen = Observation(tuple(f"validation/{n}" for n in range(images)), query(client, scored))
-    threat = make_threat(
-        deployment,
-        grant,
-        replace(run.splits, validation=granted),
-        run.seed,
-        measurement.knowledge,
-        seen.features if grant.capture else None,
-        run.made(measurement),
-    )
     truth = scored.floats("cpu")
     floor = _means(truth, mean_image(run.splits.auxiliary).expand_as(truth).contiguous())
-    for settings, attack in todo:
+    for settings, measurement, attack in todo:
+        grant = measurement.grant(run.setup.model_copy(update={"validation": len(granted)}))
+        threat = make_threat(
+            deployment,
+            grant,
+            replace(run.splits, validation=granted),
+            run.seed,
+            measurement.knowledge,
+            seen.features if grant.capture else None,
+            run.made(measurement),
+        )
         try:
             outcome = run_attack(
                 attack,

@@ -115,6 +115,16 @@ def test_a_data_free_attack_is_granted_its_own_images_alone(out, seen):
     assert len(aux.validation) == Synthetic.HELD_OUT
 
 
+def test_the_making_of_its_images_can_be_searched(out, seen):
+    tried(out, "none/made", {"synthesis.tv": [0.0, 1.0], "steps": [1]})
+    first, second = (threat.aux.images.images for threat, _ in seen)
+    assert not torch.equal(first, second)
+    with pytest.raises(BadInput, match="real images"):
+        tried(out, "none/rmle", {"synthesis.tv": [0.0]})
+    with pytest.raises(BadInput, match="its settings are"):
+        tried(out, "none/made", {"synthesis.tvv": [0.0]})
+
+
 def test_what_cannot_be_searched_is_said_before_anything_is_trained(tmp_path):
     with pytest.raises(UnknownName, match="none/rmle"):
         tried(tmp_path, "none/rmel", {})
