@@ -140,8 +140,8 @@ def figure12(scale: Scale) -> Experiment:
         notes=(
             *NOTES,
             "The paper's figure is of LPIPS, with 1,000 and 10,000 images.",
-            "Natural noise is the lab's: as smooth and as nearly grey as photographs in general; the "
-            "published synthesis starts from white noise.",
+            "Natural noise is the lab's: as smooth and as nearly grey as photographs in general; "
+            "the published synthesis starts from white noise.",
             *((QUICK_NOTE,) if scale == "quick" else ()),
         ),
         baseline=place.name,
