@@ -19,6 +19,7 @@ from adversary.chain import Block, chain, grouped
 from adversary.dci_lessons import Lessons
 from adversary.dci_shelf import Shelf
 from adversary.dci_training import Schooling, divide_and_conquer, end_to_end
+from adversary.image_character import character
 from adversary.inverse_blocks import inverse_of
 from adversary.synthesis import Known, synthesise
 from adversary.synthesis_settings import SynthesisSettings
@@ -112,6 +113,7 @@ class DCI(Attack):
         told = self._train(threat, blocks, inverses, lessons, seed, place, checkpoint, progress)
         facts: dict[str, object] = {
             "learned_from": f"{len(images)} {self.data} images",
+            "images_are": character(images),
             "blocks": [block.name for block in blocks],
             "losses": told,
             "from_shelf": len(blocks) - len(told) if self.divided else 0,

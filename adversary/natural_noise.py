@@ -14,6 +14,9 @@ from torch import Tensor
 
 GREY = 0.9
 """Share of a channel's variance that it has in common with the others."""
+SLOWEST = 1 / 3
+"""Cycles an image whose amplitude its mean has: an image is a piece of a larger scene, and waves
+longer than itself are what it is bright or dark by."""
 
 
 def natural_noise(count: int, shape: tuple[int, ...], rng: torch.Generator) -> Tensor:
@@ -24,6 +27,6 @@ def natural_noise(count: int, shape: tuple[int, ...], rng: torch.Generator) -> T
     white = GREY**0.5 * common + (1 - GREY) ** 0.5 * own
     down = torch.fft.fftfreq(height)[:, None] * height
     across = torch.fft.rfftfreq(width)[None] * width
-    amplitude = 1 / torch.hypot(down, across).clamp_min(1)
+    amplitude = 1 / torch.hypot(down, across).clamp_min(SLOWEST)
     smooth = torch.fft.irfft2(torch.fft.rfft2(white) * amplitude, s=(height, width))
     return smooth / smooth.std()

@@ -30,12 +30,18 @@ from bench.reproduce.experiment import (
 )
 from bench.reproduce.perceived import lpips_orders, lpips_tables
 from bench.reproduce.run import Framed
+from splitlab.record import Record
 
 SIZES: Mapping[Scale, tuple[int, int]] = {"quick": (128, 512), "paper": (1000, 10_000)}
 DEPTH: Mapping[Scale, int] = {"quick": 7, "paper": 21}
 SHALLOW: Mapping[Scale, int] = {"quick": 3, "paper": 7}
 """Where the head's own statistics are a small part of the network's."""
 NEAR_DB = 1.5
+CHARACTER = {
+    "spread": "spread",
+    "colours_together": "correlation of channels",
+    "fine": "share of power that is fine",
+}
 LPIPS = {
     ("few", "real"): 0.462,
     ("few", "synthetic"): 0.481,
@@ -156,4 +162,26 @@ def _tables(
     paper: Mapping[str, float],
     orders: Sequence[tuple[str, str, str]],
 ) -> list[ExtraTable]:
-    return [*lpips_tables(found, rows, paper), *lpips_orders(found, orders)]
+    return [
+        *lpips_tables(found, rows, paper),
+        *lpips_orders(found, orders),
+        _characters(found, rows),
+    ]
+
+
+def _characters(found: Found, rows: Sequence[tuple[str, str]]) -> ExtraTable:
+    """What the images are like that each row learned from, means over seeds."""
+    lines = []
+    for label, key in rows:
+        made = [r for own in found.values() if isinstance(r := own.get(key), Record)]
+        told = [facts for r in made if (facts := r.attack_facts.get("images_are"))]
+        if told:
+            means = (sum(one[name] for one in told) / len(told) for name in CHARACTER)
+            lines.append((label, *(f"{value:.3f}" for value in means)))
+    return ExtraTable(
+        "What the images are like that were learned from",
+        ("images", *CHARACTER.values()),
+        tuple(lines),
+        "Spread is the standard deviation of the images' mean brightness (range 1); fine is what "
+        "has a quarter of a cycle a pixel and more.",
+    )

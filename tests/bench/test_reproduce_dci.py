@@ -207,9 +207,11 @@ def test_figure_12_has_the_paper_s_lpips_beside_ours():
     key = next(m.key for m in experiment.measurements if m.key.endswith("synthetic-512"))
     record = made(key, psnr=20.0, place=key.partition("/")[0])
     leakage = {**record.leakage, "lpips_alex": interval(0.25)}
-    record = record.model_copy(update={"leakage": leakage})
-    (table,) = experiment.extra({0: {key: record}})
-    assert table.rows == (("512 synthetic", "0.250", "n/a", "0.443"),)
+    like = {"images_are": {"spread": 0.1, "colours_together": 0.2, "fine": 0.3}}
+    record = record.model_copy(update={"leakage": leakage, "attack_facts": like})
+    perceived, characters = experiment.extra({0: {key: record}})
+    assert perceived.rows == (("512 synthetic", "0.250", "n/a", "0.443"),)
+    assert characters.rows == (("512 synthetic", "0.100", "0.200", "0.300"),)
 
 
 def test_figure_9_draws_accuracy_and_the_inverse_of_psnr():
