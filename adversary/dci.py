@@ -33,6 +33,8 @@ from splitlab.training import Progress, Silent, choose_device
 
 PIECE = 128
 LARGE = 128
+SAMPLE = 512
+"""Of the images, to say what they are like."""
 
 
 class DCI(Attack):
@@ -110,10 +112,11 @@ class DCI(Attack):
             prepare=lambda pixels: (pixels.float() / 255 - mean) / std,
         )
         inverses = self._inverses(blocks, lessons, seed, place)
+        like = character(images[:SAMPLE].cpu())
         told = self._train(threat, blocks, inverses, lessons, seed, place, checkpoint, progress)
         facts: dict[str, object] = {
             "learned_from": f"{len(images)} {self.data} images",
-            "images_are": character(images),
+            "images_are": like,
             "blocks": [block.name for block in blocks],
             "losses": told,
             "from_shelf": len(blocks) - len(told) if self.divided else 0,

@@ -20,7 +20,7 @@ longer than itself are what it is bright or dark by."""
 
 
 def natural_noise(count: int, shape: tuple[int, ...], rng: torch.Generator) -> Tensor:
-    """[count, C, H, W], of mean 0 and variance 1 over all elements."""
+    """[count, C, H, W], of variance 1 over all elements; its mean is 0 but for chance."""
     channels, height, width = shape
     common = torch.randn(count, 1, height, width, generator=rng)
     own = torch.randn(count, channels, height, width, generator=rng)

@@ -44,10 +44,10 @@ def grid(items: Sequence[str]) -> dict[str, list[Any]]:
     """
     found: dict[str, list[Any]] = {}
     for item in items:
-        field, equals, values = item.partition("=")
+        field, equals, values = map(str.strip, item.partition("="))
         if not (equals and field and values) or field in found:
             raise BadInput(f"--try {item!r}: wanted FIELD=VALUE,VALUE once a field, e.g. tv=0.1,1")
-        found[field.strip()] = [value_of(value.strip()) for value in values.split(",")]
+        found[field] = [value_of(value.strip()) for value in values.split(",")]
     return found
 
 

@@ -12,7 +12,9 @@ from cloud_server.handler import largest_request
 from splitlab.errors import Corrupt
 
 
-def checked(half: Half, engine: str, device: str, bfloat16: bool = False) -> dict[str, Any]:
+def checked(
+    half: Half, engine: str, device: str, bfloat16: bool = False, threads: int | None = None
+) -> dict[str, Any]:
     """Run one row through every body; what is served, as JSON.
 
     Raises:
@@ -24,7 +26,8 @@ def checked(half: Half, engine: str, device: str, bfloat16: bool = False) -> dic
         list(half.bodies),
         half.feature.shape,
         name=engine,
-        rows=1,
+        rows=min(8, half.max_rows),
+        threads=threads,
         device=device,
         bfloat16=bfloat16,
     )

@@ -79,9 +79,9 @@ def serve(
     engine: Annotated[
         str,
         typer.Option(
-            help="torch (BatchNorm folded, channels last, bodies side by side), onnxruntime, "
-            "openvino, cudagraphs, "
-            "folded, plain (the loop), or auto: measure all that are installed, take the fastest"
+            help="torch (BatchNorm folded, arranged as is fastest here), onnxruntime, openvino, "
+            "cudagraphs, folded, plain (the loop), or auto: measure all that are installed and "
+            "take the fastest"
         ),
     ] = "torch",
     bfloat16: Annotated[
@@ -160,8 +160,8 @@ def serve(
         stopping.set()
 
     threads = threads or torch.get_num_threads()
-    # libgomp lets no thread spin in a process that has a second team of them, which halves the
-    # speed of both; so the engine's own thread is the only one with a team.
+    # libgomp hardly lets threads spin once a process's teams have more threads than there are
+    # cores, which halves their speed; so the engine's own thread is the only one with a team.
     torch.set_num_threads(1)
     given = any((tls_cert, tls_key, client_ca))
     token = None if token_file is None else read_token(token_file)
@@ -173,7 +173,7 @@ def serve(
         check_listen(listen, insecure=insecure, tls=tls, token=token)
         if metrics is not None:
             check_metrics(metrics, off_loopback=metrics_open)
-        say("checked", **checked(loaded, engine, device, bfloat16))
+        say("checked", **checked(loaded, engine, device, bfloat16, threads))
         return
     writer = CaptureWriter(tap, "server") if tap is not None else None
     try:

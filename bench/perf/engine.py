@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.perf.asker import asking
-from bench.perf.scenes import Deployed, Times, cores, deployed, pixels
+from bench.perf.scenes import Deployed, Times, cores, deployed, pixels, told_of
 from bench.perf.serving import Scene
 from cloud_server.engines.choose import KINDS
 from cloud_server.engines.contract import relative_error
@@ -59,6 +59,7 @@ class EngineSpeed:
     """One engine, number of bodies and batch.
 
     Args:
+        server: what it says of its engine, and what it was told about threads.
         loop: the plain loop alone, without head, wire and tail, from the CPU and back to it.
         request: the whole request: head, wire, bodies, wire, selector and tail.
         bodies_ms: of it, by the server's clock.
@@ -71,6 +72,7 @@ class EngineSpeed:
     bodies: int
     batch: int
     threads: int
+    server: dict[str, Any]
     rounds: int
     loop: Times
     request: Times
@@ -194,6 +196,7 @@ def _measure(
                     bodies=number,
                     batch=batch,
                     threads=cores(),
+                    server=told_of(server.said, cores()),
                     rounds=ROUNDS[batch],
                     loop=Times.of(loop),
                     request=Times.of(request),

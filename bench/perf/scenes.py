@@ -6,9 +6,10 @@ import contextlib
 import os
 import statistics
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -16,6 +17,7 @@ from bench.launch import ServerProcess
 from bench.perf.serving import Scene, deploy
 from defenses import parse
 from splitlab.deployment import ClientHalf, ServerHalf
+from splitlab.thread_share import thread_share
 
 
 @dataclass(frozen=True)
@@ -67,3 +69,9 @@ def cores() -> int:
 def pixels(rows: int, size: int = 32) -> torch.Tensor:
     """Images [rows, 3, size, size] in [0, 1]."""
     return torch.rand(rows, 3, size, size, generator=torch.Generator().manual_seed(rows))
+
+
+def told_of(said: Mapping[str, Any], threads: int) -> dict[str, Any]:
+    """What a server says of its engine, and what its process was told about threads."""
+    own = {name: said[name] for name in ("engine", "arranged", "engines_ms") if name in said}
+    return {**own, **thread_share(threads)}

@@ -132,7 +132,7 @@ def search(
     from bench.reproduce.request import Request, Target, scale_of, seeds_of
     from bench.reproduce.run import Framed
     from bench.reproduce.search import search as search_settings
-    from bench.reproduce.search import table
+    from bench.reproduce.trials import table
     from splitlab.contracts.registry import Registry
     from splitlab.errors import BadInput
     from splitlab.training import showing

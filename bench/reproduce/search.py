@@ -7,15 +7,13 @@ are scored with those alone.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from statistics import mean
 from typing import Any, NamedTuple
 
 import torch
-from rich.markup import escape
-from rich.table import Table
 from torch import Tensor
 
 import defenses
@@ -28,44 +26,18 @@ from bench.reproduce.experiment import Experiment, Measurement, Skipped
 from bench.reproduce.request import Request
 from bench.reproduce.run import begin
 from bench.reproduce.seed_run import SeedRun
+from bench.reproduce.trials import Searched, Settings, Trial, Tried
 from splitlab.data import ImageSet
 from splitlab.deployment import ClientHalf
-from splitlab.errors import BadInput, Unavailable, UnknownName
+from splitlab.errors import BadInput, SplitLabError, UnknownName
 from splitlab.image_quality import evaluate
 from splitlab.machine import environment
 from splitlab.randomness import generator
-from splitlab.storage import canonical_json, read_json, sha256, write_json
+from splitlab.record import point_hash
+from splitlab.storage import lock, read_json, write_json
 
-Settings = Mapping[str, Any]
 METRICS = ("psnr", "ssim", "mse")
 SYNTHESIS = "synthesis."
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One setting on one seed's validation images: means, what it cost, and its own doubts."""
-
-    settings: Settings
-    seed: int
-    psnr: float
-    ssim: float
-    mse: float
-    floor_psnr: float
-    seconds: float
-    doubts: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Searched:
-    """All trials of a search.
-
-    Args:
-        tried: each setting of the grid with its trials, the best mean PSNR first.
-        path: of the record.
-    """
-
-    tried: tuple[tuple[Settings, tuple[Trial, ...]], ...]
-    path: Path
 
 
 def combinations(grid: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
@@ -92,7 +64,6 @@ def search(
     Raises:
         UnknownName: no such measurement.
         BadInput: a setting that the attack has not, or fewer validation images.
-        SplitLabError: an attack failed; what is finished is kept.
     """
     known = {m.key: m for m in experiment.measurements}
     if key not in known:
@@ -100,48 +71,39 @@ def search(
     variants = [_variant(known[key], own) for own in combinations(grid)]
     begun = begin(experiment, request)
     path = request.out / "search" / f"{key.replace('/', '-')}.json"
-    kept = read_json(path) if path.exists() else {}
     work = request.progress.task(f"search {key}", len(variants) * len(request.seeds))
     found: list[list[Trial]] = [[] for _ in variants]
     for seed in request.seeds:
         run = begun.run(seed)
         if isinstance(run, Skipped):
             raise BadInput(f"{experiment.name}: {run.why}")
-        points = [_point(run, variant, images) for variant in variants]
-        todo = [number for number, point in enumerate(points) if point not in kept]
-        work.advance(len(variants) - len(todo))
-        for number, trial in zip(
-            todo, _trials(run, [variants[number] for number in todo], images), strict=True
-        ):
-            kept[points[number]] = {"trial": asdict(trial), "environment": environment()}
-            write_json(path, kept)
+        kept = _read(path)
+        scene: _Scene | None = None
+        for variant, trials in zip(variants, found, strict=True):
+            config = {**run.point(variant.measurement)[0], "searched_on": images}
+            point = point_hash(config, run.splits.hash)
+            if point not in kept:
+                scene = scene or _Scene.of(run, variant.measurement, images)
+                trial = scene.tried(variant, path.parent / "fits" / point[:16])
+                kept = _keep(path, point, {"trial": asdict(trial), "config": config})
+            trials.append(Trial(**kept[point]["trial"]))
             work.advance(1)
-        for number, point in enumerate(points):
-            found[number].append(Trial(**kept[point]["trial"]))
     work.close()
-    tried = [(v.settings, tuple(trials)) for v, trials in zip(variants, found, strict=True)]
-    tried.sort(key=lambda pair: -mean(trial.psnr for trial in pair[1]))
-    return Searched(tuple(tried), path)
+    tried = [Tried(v.settings, tuple(trials)) for v, trials in zip(variants, found, strict=True)]
+    best = sorted(tried, key=lambda one: -(one.mean("psnr") or 0.0))
+    return Searched(tuple(best), path)
 
 
-def table(found: Searched) -> Table:
-    """For a terminal: means over seeds, the best first."""
-    drawn = Table(header_style="bold", pad_edge=False)
-    for name in found.tried[0][0]:
-        drawn.add_column(escape(name))
-    for name in ("PSNR [dB]", "by seed", "SSIM", "floor [dB]", "seconds", "doubts"):
-        drawn.add_column(name, justify="left" if name == "doubts" else "right")
-    for settings, trials in found.tried:
-        drawn.add_row(
-            *(escape(str(value)) for value in settings.values()),
-            f"{mean(trial.psnr for trial in trials):.2f}",
-            ", ".join(f"{trial.psnr:.2f}" for trial in trials),
-            f"{mean(trial.ssim for trial in trials):.3f}",
-            f"{mean(trial.floor_psnr for trial in trials):.2f}",
-            f"{mean(trial.seconds for trial in trials):.1f}",
-            escape("; ".join(dict.fromkeys(doubt for trial in trials for doubt in trial.doubts))),
-        )
-    return drawn
+def _read(path: Path) -> dict[str, Any]:
+    return read_json(path) if path.exists() else {}
+
+
+def _keep(path: Path, point: str, entry: dict[str, Any]) -> dict[str, Any]:
+    """Write one more entry beside those that are there; returns them all."""
+    with lock(path):
+        kept = {**_read(path), point: {**entry, "environment": environment()}}
+        write_json(path, kept)
+    return kept
 
 
 class _Variant(NamedTuple):
@@ -162,7 +124,8 @@ def _variant(measurement: Measurement, settings: Settings) -> _Variant:
     making = {k.removeprefix(SYNTHESIS): v for k, v in settings.items() if k.startswith(SYNTHESIS)}
     if making:
         if (made := measurement.synthetic) is None:
-            raise BadInput(f"{measurement.key} has real images; leave out {', '.join(settings)}")
+            fields = ", ".join(SYNTHESIS + name for name in making)
+            raise BadInput(f"{measurement.key} has real images; leave out {fields}")
         making = {**made.settings, **making}
         SynthesisSettings.configured(making)
         measurement = replace(measurement, synthetic=replace(made, settings=making))
@@ -170,50 +133,71 @@ def _variant(measurement: Measurement, settings: Settings) -> _Variant:
     return _Variant(settings, measurement, make_attack(measurement.attack, measurement.options))
 
 
-def _point(run: SeedRun, variant: _Variant, images: int) -> str:
-    """Hash of everything that a trial depends on."""
-    config, _ = run.point(variant.measurement)
-    return sha256(canonical_json({**config, "searched_on": images, "data": run.splits.hash}))
+@dataclass(frozen=True)
+class _Scene:
+    """What all trials of one seed share: the same images, and the same stream of randomness.
 
+    Args:
+        granted: validation images that the adversary may choose its own settings by.
+        truth: of those that are scored; `seen` are their features.
+    """
 
-def _trials(run: SeedRun, todo: Sequence[_Variant], images: int) -> Iterator[Trial]:
-    """Each setting on the same images, with the same stream of randomness."""
-    if not todo:
-        return
-    assert run.setup.validation is not None
-    scored, granted = _parted(run.splits.validation, images, run.setup.validation, run.seed)
-    deployment = run.deployed(todo[0].measurement.place) / "deployment"
-    client = ClientHalf.load(deployment / "client", defenses.parse)
-    seen = Observation(tuple(f"validation/{n}" for n in range(images)), query(client, scored))
-    truth = scored.floats("cpu")
-    floor = _means(truth, mean_image(run.splits.auxiliary).expand_as(truth).contiguous())
-    for settings, measurement, attack in todo:
-        grant = measurement.grant(run.setup.model_copy(update={"validation": len(granted)}))
-        threat = make_threat(
-            deployment,
-            grant,
-            replace(run.splits, validation=granted),
-            run.seed,
-            measurement.knowledge,
-            seen.features if grant.capture else None,
-            run.made(measurement),
-        )
+    run: SeedRun
+    deployment: Path
+    granted: ImageSet
+    truth: Tensor
+    seen: Observation
+    floor_psnr: float
+
+    @classmethod
+    def of(cls, run: SeedRun, measurement: Measurement, images: int) -> _Scene:
+        """
+        Raises:
+            BadInput: fewer validation images.
+        """
+        assert run.setup.validation is not None
+        scored, granted = _parted(run.splits.validation, images, run.setup.validation, run.seed)
+        deployment = run.deployed(measurement.place) / "deployment"
+        client = ClientHalf.load(deployment / "client", defenses.parse)
+        ids = tuple(f"validation/{number}" for number in range(images))
+        truth = scored.floats("cpu")
+        constant = mean_image(run.splits.auxiliary).expand_as(truth).contiguous()
+        floor = _means(truth, constant)["psnr"]
+        seen = Observation(ids, query(client, scored))
+        return cls(run, deployment, granted, truth, seen, floor)
+
+    def tried(self, variant: _Variant, folder: Path) -> Trial:
+        """Run the attack; what it would lose by a kill it keeps in `folder` meanwhile."""
+        run, measurement, attack = self.run, variant.measurement, variant.attack
+        setup = run.setup.model_copy(update={"validation": len(self.granted)})
+        grant = measurement.grant(setup)
+        told = Trial(dict(variant.settings), run.seed, self.floor_psnr)
         try:
+            threat = make_threat(
+                self.deployment,
+                grant,
+                replace(run.splits, validation=self.granted),
+                run.seed,
+                measurement.knowledge,
+                self.seen.features if grant.capture else None,
+                run.made(measurement),
+            )
             outcome = run_attack(
                 attack,
                 threat,
-                seen,
+                self.seen,
                 generator(run.seed, "attack", attack.name),
                 device=run.request.device,
                 progress=run.request.progress,
+                checkpoint=folder / "fit.pt",
             )
-        except Unavailable as error:
-            raise BadInput(f"{measurement.key}: {error}") from error
-        yield Trial(
-            settings=dict(settings),
-            seed=run.seed,
-            **_means(truth, outcome.estimate.images.cpu()),
-            floor_psnr=floor["psnr"],
+        except SplitLabError as error:
+            return replace(told, failed=str(error))
+        shutil.rmtree(folder, ignore_errors=True)
+        means: Mapping[str, Any] = _means(self.truth, outcome.estimate.images.cpu())
+        return replace(
+            told,
+            **means,
             seconds=outcome.effort["fit_seconds"] + outcome.effort["reconstruct_seconds"],
             doubts=tuple(outcome.estimate.doubts),
         )

@@ -62,9 +62,9 @@ def rich_parts(summary: Summary) -> list[RenderableType]:
     drawn.add_column("row", overflow="fold")
     drawn.add_column("attack", overflow="fold")
     for metric in METRICS:
-        drawn.add_column(SHORT[metric], justify="right")
+        drawn.add_column(escape(SHORT[metric]), justify="right")
     for metric in METRICS if has_paper(summary) else ():
-        drawn.add_column(f"paper\n{SHORT[metric]}", justify="right", style="dim")
+        drawn.add_column(escape(f"paper\n{SHORT[metric]}"), justify="right", style="dim")
     width = len(drawn.columns)
     for row in summary.rows:
         drawn.add_row(*map(escape, _cells(row)[:width]))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from cloud_server.engines import onnxruntime_graph, openvino_graph
-from cloud_server.engines.contract import Kind, Runner, Task, Unfit, relative_error
+from cloud_server.engines.contract import Arranged, Kind, Runner, Task, Unfit, relative_error
 from cloud_server.engines.cuda_graphs import cuda_graphs
 from cloud_server.engines.timing import typical
 from cloud_server.engines.torch_loop import best, folded, plain
@@ -55,6 +55,8 @@ class Chosen:
             "precision": self.precision,
             "engine_error": float(f"{self.error:.2g}"),
         }
+        if isinstance(self.run, Arranged):
+            facts["arranged"] = self.run.how
         if self.milliseconds:
             facts["engines_ms"] = {name: round(ms, 3) for name, ms in self.milliseconds.items()}
         if self.passed_over:

@@ -17,6 +17,17 @@ Runner = Callable[[Tensor], Outputs]
 """A feature, FP32 [B, *shape] on the CPU, through all bodies."""
 
 
+@dataclass(frozen=True)
+class Arranged:
+    """A runner that says how it goes about its work."""
+
+    run: Runner
+    how: str
+
+    def __call__(self, feature: Tensor) -> Outputs:
+        return self.run(feature)
+
+
 class Unfit(SplitLabError):
     """An engine that cannot run these bodies here, and why."""
 

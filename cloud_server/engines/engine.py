@@ -132,8 +132,8 @@ class Engine:
         self._thread.join()
 
     def _work(self, name: str, task: Task, ready: Future[None]) -> None:
-        use_threads(task.threads)
         try:
+            use_threads(task.threads)
             self.chosen = choose(name, task)
         except BaseException as error:
             ready.set_exception(error)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from torch import Tensor
 
-from cloud_server.engines.contract import Runner, Task
+from cloud_server.engines.contract import Arranged, Outputs, Runner, Task
 
 REPEATS = 3
 WORTH = 1.1
@@ -23,20 +23,21 @@ def typical(run: Runner, example: Tensor) -> float:
 
 class _Timed(NamedTuple):
     run: Runner
+    how: str
     alone: float
     together: float
 
 
-def fastest(ways: Iterable[Callable[[Task], Runner]], task: Task) -> Runner:
+def fastest(ways: Mapping[str, Callable[[Task], Runner]], task: Task) -> Arranged:
     """What runs fastest; with one row and with several it may be two ways, each with its bodies.
 
     Two are kept only where either alone would be slower at the other's work by more than `WORTH`.
     """
     one: _Timed | None = None
     many: _Timed | None = None
-    for make in ways:
+    for how, make in ways.items():
         run = make(task)
-        timed = _Timed(run, _seconds(run, task.example[:1]), _seconds(run, task.example))
+        timed = _Timed(run, how, _seconds(run, task.example[:1]), _seconds(run, task.example))
         if one is None or timed.alone < one.alone:
             one = timed
         if many is None or timed.together < many.together:
@@ -44,11 +45,15 @@ def fastest(ways: Iterable[Callable[[Task], Runner]], task: Task) -> Runner:
     assert one is not None
     assert many is not None
     if many.alone <= WORTH * one.alone:
-        return many.run
+        return Arranged(many.run, many.how)
     if one.together <= WORTH * many.together:
-        return one.run
+        return Arranged(one.run, one.how)
     alone, together = one.run, many.run
-    return lambda feature: alone(feature) if len(feature) == 1 else together(feature)
+
+    def run_either(feature: Tensor) -> Outputs:
+        return alone(feature) if len(feature) == 1 else together(feature)
+
+    return Arranged(run_either, f"{one.how} for a single row, {many.how} for several")
 
 
 def _seconds(run: Runner, example: Tensor) -> float:

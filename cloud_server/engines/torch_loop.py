@@ -18,7 +18,7 @@ from cloud_server.engines.timing import fastest
 from splitlab.split.folding import fold_batch_norm
 from splitlab.thread_share import use_threads
 
-LAYOUTS = (torch.contiguous_format, torch.channels_last)
+LAYOUTS = {"channels first": torch.contiguous_format, "channels last": torch.channels_last}
 
 
 def plain(task: Task) -> Runner:
@@ -45,9 +45,10 @@ def best(task: Task) -> Runner:
     """
     if task.place.type != "cpu":
         return channels_last(task)
-    ways = [folded, channels_last]
+    ways = {"channels first": folded, "channels last": channels_last}
     if len(task.bodies) >= task.threads > 1:
-        ways += [partial(side_by_side, layout=layout) for layout in LAYOUTS]
+        for name, layout in LAYOUTS.items():
+            ways[f"{name}, side by side"] = partial(side_by_side, layout=layout)
     return fastest(ways, task)
 
 

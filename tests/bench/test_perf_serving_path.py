@@ -59,6 +59,7 @@ def test_the_limit_on_splitting_is_meant_for_long_batches_alone():
         "batch": 8,
         "engine": "torch",
         "threads": {},
+        "server": {},
         "rounds": 1,
         "stages_ms": {},
         "error": 0.0,
@@ -78,6 +79,7 @@ def test_an_engine_that_is_fast_and_wrong_fails():
         "bodies": 10,
         "batch": 1,
         "threads": 2,
+        "server": {},
         "rounds": 1,
         "bodies_ms": 10.0,
     }

@@ -9,12 +9,15 @@ from typer.testing import CliRunner
 
 from bench.cli import app
 from bench.options import grid
+from bench.reproduce import cli
 from bench.reproduce import search as searching
 from bench.reproduce.experiment import Claim, Measurement, Row, Synthetic
 from bench.reproduce.request import Request
-from bench.reproduce.search import combinations, search, table
+from bench.reproduce.run import Framed
+from bench.reproduce.search import combinations, search
+from bench.reproduce.trials import table
 from splitlab.data import load_splits
-from splitlab.errors import BadInput, UnknownName
+from splitlab.errors import BadInput, SplitLabError, UnknownName
 
 IMAGES = 5
 MADE = Synthetic("head", 8, {"steps": 1, "batch_size": 8})
@@ -29,6 +32,9 @@ EXPERIMENT = small(
     rows=(Row("blind", "NONE", "blind", ("none/blind",)),),
     claims=(Claim("accuracy", "accuracy_change", "blind", "at least", margin=-100.0),),
 )
+
+
+SMALL = Framed(lambda _scale: EXPERIMENT)
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +73,8 @@ def test_all_combinations_are_tried():
 
 def test_more_steps_bring_more_and_the_best_stands_first(out):
     found = tried(out, "none/rmle", {"steps": [1, 60], "learning_rate": [0.3], "tv": [0.0]})
-    assert [own["steps"] for own, _ in found.tried] == [60, 1]
-    best, worst = (trials[0] for _, trials in found.tried)
+    assert [one.settings["steps"] for one in found.tried] == [60, 1]
+    best, worst = (one.trials[0] for one in found.tried)
     assert best.psnr > worst.psnr + 3
     assert best.floor_psnr == worst.floor_psnr
     assert table(found).row_count == 2
@@ -94,7 +100,8 @@ def test_scored_are_validation_images_and_granted_are_others(out, seen):
 
 def test_the_mean_image_is_at_the_floor_and_a_defended_place_is_searched_too(out):
     for key in ("none/blind", "many/blind"):
-        ((_, (trial,)),) = tried(out, key, {}).tried
+        (one,) = tried(out, key, {}).tried
+        (trial,) = one.trials
         assert trial.psnr == pytest.approx(trial.floor_psnr, abs=0.5)
 
 
@@ -105,6 +112,23 @@ def test_what_was_tried_is_kept_and_only_what_is_new_is_run(out, seen):
     assert (first, len(seen)) == (2, 3)
     kept = json.loads(found.path.read_text())
     assert all(entry["environment"]["commit"] for entry in kept.values())
+    assert all(entry["config"]["searched_on"] == IMAGES for entry in kept.values())
+    assert not list((out / "search").glob("fits/*"))
+
+
+def test_a_setting_that_fails_is_told_last_and_the_others_are_tried(out, monkeypatch):
+    run_attack = searching.run_attack
+
+    def fails(attack, *rest, **named):
+        if attack.steps == 7:
+            raise SplitLabError("it came apart")
+        return run_attack(attack, *rest, **named)
+
+    monkeypatch.setattr(searching, "run_attack", fails)
+    found = tried(out, "none/rmle", {"steps": [7, 8]})
+    assert [one.settings["steps"] for one in found.tried] == [8, 7]
+    assert found.tried[1].trials[0].failed == "it came apart"
+    assert found.tried[1].mean("psnr") is None
 
 
 def test_a_data_free_attack_is_granted_its_own_images_alone(out, seen):
@@ -130,11 +154,11 @@ def test_what_cannot_be_searched_is_said_before_anything_is_trained(tmp_path):
         tried(tmp_path, "none/rmel", {})
     with pytest.raises(BadInput, match="its settings are"):
         tried(tmp_path, "none/rmle", {"stepz": [1]})
-    for text in ("steps", "steps=", "=3"):
+    for text in ("steps", "steps=", "=3", " =3"):
         with pytest.raises(BadInput, match="FIELD=VALUE"):
             grid([text])
     with pytest.raises(BadInput, match="once a field"):
-        grid(["tv=1", "tv=2"])
+        grid(["tv=1", "tv =2"])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -142,6 +166,19 @@ def test_too_many_images_are_refused(out):
     request = Request(out=out, seeds=(0,), device="cpu", secret_seed=3)
     with pytest.raises(BadInput, match="validation images"):
         search(EXPERIMENT, "none/blind", {}, request, 10_000)
+
+
+def test_the_command_shows_what_it_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(cli, "EXPERIMENTS", {"small": "test_search:SMALL"})
+    words = ["search", "small", "none/blind", "--try", "preset=", "--images", "3"]
+    told = CliRunner().invoke(app, [*words, "--out", str(tmp_path), "--device", "cpu"])
+    assert "FIELD=VALUE" in " ".join(told.output.split())
+    words = ["search", "small", "none/rmle", "--try", "steps=1,2", "--images", "3", "--seeds", "0"]
+    told = CliRunner().invoke(app, [*words, "--out", str(tmp_path), "--device", "cpu"])
+    assert told.exit_code == 0, told.output
+    assert "[dB]" in told.output
+    assert "Record: " in told.output
+    assert (tmp_path / "search" / "none-rmle.json").exists()
 
 
 def test_the_command_says_what_it_cannot_search():

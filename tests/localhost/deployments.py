@@ -20,6 +20,7 @@ from splitlab.deployment import Halves, Selector, write_deployment
 from splitlab.models import Normalised, build
 from splitlab.randomness import Secret
 from splitlab.split import cut, widen
+from splitlab.thread_share import thread_share
 
 CLASSES = ("cats", "dogs")
 ARCH = ArchSpec(name="tiny_cnn", classes=len(CLASSES), input=InputSpec(size=16))
@@ -72,13 +73,8 @@ def pictures(folder: Path, each: int = 10) -> Path:
 
 
 def environment() -> dict[str, str]:
-    """One thread, and no spinning: several torch processes share few cores."""
-    return {
-        **os.environ,
-        "OMP_NUM_THREADS": "1",
-        "MKL_NUM_THREADS": "1",
-        "OMP_WAIT_POLICY": "PASSIVE",
-    }
+    """One thread: several torch processes share few cores."""
+    return {**os.environ, **thread_share(1)}
 
 
 class Process:

@@ -9,10 +9,14 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from typer.testing import CliRunner
 
+from cloud_server.cli import app
 from cloud_server.engines import timing, torch_loop
-from cloud_server.engines.contract import Outputs, Runner, Task, relative_error
+from cloud_server.engines.contract import Arranged, Outputs, Runner, Task, relative_error
 from cloud_server.engines.engine import Engine
+from splitlab.errors import BadInput
+from splitlab.thread_share import thread_share
 
 
 class Telling(nn.Module):
@@ -43,6 +47,41 @@ def test_only_the_engine_computes_with_its_threads() -> None:
     assert later == [torch.get_num_threads()] == [before]
 
 
+def test_an_impossible_number_of_threads_is_an_error_at_once() -> None:
+    with pytest.raises(RuntimeError, match="positive"):
+        Engine([nn.Identity()], (3, 8, 8), name="plain", threads=-1)
+
+
+@pytest.mark.parametrize("more", [[], ["--check"]])
+def test_the_server_s_own_threads_compute_alone(
+    monkeypatch: pytest.MonkeyPatch, more: list[str]
+) -> None:
+    before, seen = torch.get_num_threads(), list[tuple[int, int]]()
+
+    def built(*_: object, threads: int, **__: object) -> None:
+        seen.append((torch.get_num_threads(), threads))
+        raise BadInput("enough")
+
+    monkeypatch.setattr("splitlab.deployment.ServerHalf.load", lambda *_: None)
+    monkeypatch.setattr("cloud_server.handler.largest_held", lambda _: 1)
+    monkeypatch.setattr("cloud_server.server.CloudServer", built)
+    monkeypatch.setattr("cloud_server.check.checked", lambda *args: built(threads=args[-1]))
+    told = CliRunner().invoke(app, ["half", "--threads", "3", *more])
+    torch.set_num_threads(before)
+    assert "enough" in told.output
+    assert seen == [(1, 3)]
+
+
+def test_processes_that_share_cores_spin_a_little() -> None:
+    assert thread_share(2) == {
+        "OMP_NUM_THREADS": "2",
+        "MKL_NUM_THREADS": "2",
+        "TORCH_NUM_THREADS": "2",
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "GOMP_SPINCOUNT": "10000",
+    }
+
+
 def test_each_body_of_those_side_by_side_has_one_thread() -> None:
     before = torch.get_num_threads()
     seen: list[list[int]] = [[], [], []]
@@ -56,7 +95,7 @@ def test_each_body_of_those_side_by_side_has_one_thread() -> None:
     assert seen == [[1], [1], [1]]
 
 
-@pytest.mark.parametrize("layout", torch_loop.LAYOUTS)
+@pytest.mark.parametrize("layout", torch_loop.LAYOUTS.values())
 def test_bodies_side_by_side_give_what_each_gives_alone(layout: torch.memory_format) -> None:
     """More bodies than threads; the threads of the caller are as they were."""
     bodies = [nn.Conv2d(3, 4, 3).eval().requires_grad_(False) for _ in range(5)]
@@ -71,7 +110,7 @@ def test_bodies_side_by_side_give_what_each_gives_alone(layout: torch.memory_for
     torch.set_num_threads(before)
 
 
-def fixed(monkeypatch: pytest.MonkeyPatch, seconds: list[tuple[float, float]]) -> Runner:
+def fixed(monkeypatch: pytest.MonkeyPatch, seconds: list[tuple[float, float]]) -> Arranged:
     """What `fastest` makes of ways that take so long with one row and with several."""
     took: dict[Runner, tuple[float, float]] = {}
 
@@ -87,7 +126,7 @@ def fixed(monkeypatch: pytest.MonkeyPatch, seconds: list[tuple[float, float]]) -
 
     monkeypatch.setattr(timing, "_seconds", lambda run, x: took[run][len(x) > 1])
     task = Task([], torch.ones(4, 3), torch.device("cpu"), threads=2)
-    return timing.fastest([way(number) for number in range(len(seconds))], task)
+    return timing.fastest({str(number): way(number) for number in range(len(seconds))}, task)
 
 
 @pytest.mark.parametrize(
@@ -103,20 +142,24 @@ def test_the_fastest_way_is_taken_and_two_where_it_pays(
     monkeypatch: pytest.MonkeyPatch, seconds: list[tuple[float, float]], one: int, several: int
 ) -> None:
     run = fixed(monkeypatch, seconds)
+    assert run.how.startswith(str(one))
+    assert ("several" in run.how) == (one != several)
     assert [int(run(torch.ones(rows, 3))[0][0]) for rows in (1, 2, 4)] == [one, several, several]
 
 
 def test_torch_tries_both_layouts_one_by_one_and_side_by_side(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    tried: list[list[Callable[[Task], Runner]]] = []
+    tried: list[dict[str, Callable[[Task], Runner]]] = []
 
-    def fastest(ways: list[Callable[[Task], Runner]], task: Task) -> Runner:
+    def fastest(ways: dict[str, Callable[[Task], Runner]], task: Task) -> Runner:
         tried.append(ways)
-        return ways[0](task)
+        return ways["channels last"](task)
 
     monkeypatch.setattr(torch_loop, "fastest", fastest)
     for bodies in (2, 1):
         task = Task([nn.Identity()] * bodies, torch.ones(1, 3), torch.device("cpu"), threads=2)
         torch_loop.best(task)
-    assert list(map(len, tried)) == [4, 2]
+    layouts = {"channels first", "channels last"}
+    assert set(tried[0]) == layouts | {f"{name}, side by side" for name in layouts}
+    assert set(tried[1]) == layouts

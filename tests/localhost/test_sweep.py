@@ -16,6 +16,7 @@ from bench.cli import app as bench
 from splitlab.capture import Capture
 from splitlab.record import RecordStore
 from splitlab.storage import read_json, read_tensors
+from splitlab.thread_share import thread_share
 
 SMALL = [
     "--model=tiny_cnn",
@@ -29,12 +30,7 @@ SMALL = [
     "--attacked=rmle=2",
     "--device=cpu",
 ]
-ENVIRONMENT = {
-    **os.environ,
-    "OMP_NUM_THREADS": "1",
-    "OMP_WAIT_POLICY": "PASSIVE",
-    "COLUMNS": "120",
-}
+ENVIRONMENT = {**os.environ, **thread_share(1), "COLUMNS": "120"}
 
 
 def sweep(out, *more):
