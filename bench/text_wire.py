@@ -26,12 +26,11 @@ from splitlab.randomness import Draw, KeyedDraw, Secret
 from splitlab.storage import hash_tensors
 from splitlab.training.translator import fed
 from splitlab.wire import (
-    MICRO_BATCH_BYTES,
     Reply,
     Request,
     decode,
     encode,
-    payload_bytes,
+    micro_batch_rows,
     reply_datatype,
 )
 from splitlab.wire.messages import DIGEST
@@ -74,7 +73,7 @@ class TextHalves:
 
     @property
     def max_rows(self) -> int:
-        return max(1, MICRO_BATCH_BYTES // payload_bytes(self.feature.shape, self.wire))
+        return micro_batch_rows(self.feature.shape, self.wire)
 
     @property
     def bodies(self) -> nn.ModuleList:

@@ -10,6 +10,7 @@ from cloud_server.engines.engine import Engine
 from cloud_server.half import Half
 from cloud_server.handler import largest_request
 from splitlab.errors import Corrupt
+from splitlab.wire import micro_batch_rows
 
 
 def checked(
@@ -26,7 +27,7 @@ def checked(
         list(half.bodies),
         half.feature.shape,
         name=engine,
-        rows=min(8, half.max_rows),
+        rows=micro_batch_rows(half.feature.shape, half.wire, half.max_rows),
         threads=threads,
         device=device,
         bfloat16=bfloat16,

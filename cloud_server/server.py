@@ -20,6 +20,7 @@ from cloud_server.servicer import Servicer
 from cloud_server.telemetry import Metrics, Telemetry
 from cloud_server.token_check import TokenCheck
 from splitlab.capture import CaptureWriter
+from splitlab.wire import micro_batch_rows
 from splitlab.wire.channels import Tls, bind, server_options, split_address
 from splitlab.wire.messages import SERVICE
 
@@ -80,7 +81,7 @@ class CloudServer:
             list(half.bodies),
             half.feature.shape,
             name=engine,
-            rows=min(8, half.max_rows),
+            rows=micro_batch_rows(half.feature.shape, half.wire, half.max_rows),
             threads=threads,
             device=device,
             bfloat16=bfloat16,

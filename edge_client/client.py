@@ -20,7 +20,7 @@ from edge_client.transport import Transport
 from splitlab.contracts.link import Link
 from splitlab.errors import BadInput, ServerUnavailable
 from splitlab.split.quick import quick
-from splitlab.wire import MICRO_BATCH_BYTES, payload_bytes
+from splitlab.wire import micro_batch_rows
 from splitlab.wire.channels import Tls
 from splitlab.wire.request_ids import new_request_id
 
@@ -121,8 +121,8 @@ class EdgeClient:
     @property
     def rows(self) -> int:
         """Rows of one micro-batch: about 1 MiB, at most what the deployment declares."""
-        row = payload_bytes(self._half.feature.shape, self._half.wire)
-        return max(1, min(self._half.max_rows, MICRO_BATCH_BYTES // row))
+        half = self._half
+        return micro_batch_rows(half.feature.shape, half.wire, half.max_rows)
 
     @property
     def servers(self) -> dict[str, list[int]]:

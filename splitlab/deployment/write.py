@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,10 @@ from splitlab.errors import BadInput
 from splitlab.randomness import Secret
 from splitlab.split import Part, part_state
 from splitlab.storage import canonical_json, sha256, write_bytes, write_json, write_tensors
-from splitlab.wire import MICRO_BATCH_BYTES
+from splitlab.wire import micro_batch_rows
+
+MAX_ROWS = 1024
+"""Of a micro-batch, however small its features."""
 
 
 def write_deployment(
@@ -48,7 +50,7 @@ def write_deployment(
     halves.check()
     shape = halves.head.output_shape
     feature = FeatureSpec(shape=shape)
-    max_rows = max(1, min(1024, MICRO_BATCH_BYTES // (4 * math.prod(shape))))
+    max_rows = micro_batch_rows(shape, "FP32", MAX_ROWS)
     common = {
         "model_name": model_name or halves.arch.name.replace("/", "."),
         "arch": halves.arch,

@@ -2,10 +2,10 @@
 
 from splitlab.wire.codec import (
     DATATYPES,
-    MICRO_BATCH_BYTES,
     WireTensor,
     decode,
     encode,
+    micro_batch_rows,
     payload_bytes,
     reply_datatype,
     roundtrip,
@@ -14,12 +14,12 @@ from splitlab.wire.messages import Reply, Request
 
 __all__ = [
     "DATATYPES",
-    "MICRO_BATCH_BYTES",
     "Reply",
     "Request",
     "WireTensor",
     "decode",
     "encode",
+    "micro_batch_rows",
     "payload_bytes",
     "reply_datatype",
     "roundtrip",

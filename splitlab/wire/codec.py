@@ -49,6 +49,12 @@ def payload_bytes(shape: tuple[int, ...], datatype: str) -> int:
     return size + 2 * 4 * parameter_columns(shape) if datatype == "INT8" else size
 
 
+def micro_batch_rows(shape: tuple[int, ...], datatype: str, most: int | None = None) -> int:
+    """Rows of a full micro-batch: about `MICRO_BATCH_BYTES`, at least 1, at most `most`."""
+    rows = MICRO_BATCH_BYTES // payload_bytes(shape, datatype)
+    return max(1, rows if most is None else min(most, rows))
+
+
 def reply_datatype(wire: str) -> str:
     """What outputs travel in: the wire's own type, but FP32 under INT8."""
     return "FP32" if wire == "INT8" else wire

@@ -16,11 +16,11 @@ from halves import Client, Server, images
 
 from cloud_server.handler import Answered
 from cloud_server.server import CloudServer
-from edge_client import client as client_module
 from edge_client import holders, transport
 from edge_client.client import EdgeClient
 from splitlab.capture import Capture, CaptureWriter
 from splitlab.errors import BadInput, Mismatch, ServerRefused, ServerUnavailable
+from splitlab.wire import codec
 
 Serve = Callable[..., CloudServer]
 ID = "0123456789abcdef0123456789abcdef"
@@ -78,7 +78,7 @@ def test_noise_does_not_depend_on_the_batching(
     for rows in (8, 3, 1):
         folder = tmp_path / str(rows)
         tap = CaptureWriter(folder, "server")
-        monkeypatch.setattr(client_module, "MICRO_BATCH_BYTES", rows * 4 * 6 * 6 * 4)
+        monkeypatch.setattr(codec, "MICRO_BATCH_BYTES", rows * 4 * 6 * 6 * 4)
         with EdgeClient(half, [serve(tap=tap).address]) as client:
             assert client.rows == rows
             client.infer(images(7), request_id=ID)
