@@ -45,7 +45,8 @@ class DCI(Attack):
         images: how many are made or taken, at most.
         synthesis: preset of `SynthesisSettings`; "auto" is the lab's own for small images, and the
             published one ("dci") from 128 pixels on.
-        synthesis_steps, synthesis_batch: in place of the preset's.
+        synthesis_steps, synthesis_batch, synthesis_start: in place of the preset's; images that
+            start from "natural" noise serve better than the papers' "white".
         epochs, learning_rate: of phase A, an inverse alone; the rate falls to 0 as a cosine.
         tune_epochs, tune_rate: of phase B, all inverses up to it; 0 epochs leave it out.
         layer, image, cycle: weights of the three losses; the paper's are 1.
@@ -74,6 +75,7 @@ class DCI(Attack):
     synthesis: Literal["auto", "yin2020", "yin2020-cifar", "dci"] = "auto"
     synthesis_steps: Steps | None = None
     synthesis_batch: BatchSize | None = None
+    synthesis_start: Literal["white", "natural"] | None = None
     epochs: Epochs = 40
     learning_rate: LearningRate = 1e-3
     tune_epochs: Epochs = 40
@@ -252,6 +254,8 @@ class DCI(Attack):
             fields["steps"] = self.synthesis_steps
         if self.synthesis_batch is not None:
             fields["batch_size"] = self.synthesis_batch
+        if self.synthesis_start is not None:
+            fields["start"] = self.synthesis_start
         settings = SynthesisSettings.configured(fields)
         least = min(settings.batch_size, self.images)
         return settings.model_copy(update={"batch_size": least, "classes": 0.0})
