@@ -180,6 +180,7 @@ def test_the_preset_of_20_000_steps_is_the_published_code_s(
         "tv": 1e-4,
         "l2": 1e-5,
         "classes": 1.0,
+        "start": "white",
         "roll": 30,
         "flip": 0.5,
         "clip": False,

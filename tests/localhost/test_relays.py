@@ -151,7 +151,7 @@ def test_metadata_deadlines_and_status_pass_unchanged(listen: Callable[..., Any]
     assert ("first", "why") in [tuple(pair) for pair in error.initial_metadata()]
     assert ("last-bin", b"\x00\xff") in [tuple(pair) for pair in error.trailing_metadata()]
     assert echo.seconds_left is not None
-    assert 0 < echo.seconds_left <= 500
+    assert 0 < echo.seconds_left <= 502  # gRPC rounds up to whole seconds, at every hop
 
 
 def test_a_dead_upstream_looks_like_a_dead_server(serve: Serve, listen: Callable[..., Any]) -> None:

