@@ -140,7 +140,7 @@ def figure12(scale: Scale) -> Experiment:
                 "near",
                 whole.key,
                 margin=1.0,
-                otherwise="what lies behind the cut helps the adversary make images",
+                otherwise="the two do not serve alike; the numbers say which serves better",
             ),
         ),
         notes=(
