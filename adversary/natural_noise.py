@@ -4,7 +4,8 @@ may start that knows none.
 The amplitude of natural images falls as one over the frequency (Field 1987, "Relations between the
 statistics of natural images and the response properties of cortical cells"), and most of their
 variance is common to the three channels (Ruderman, Cronin and Chiao 1998, "Statistics of cone
-responses to natural images").
+responses to natural images"). How large that share is and how much an image's mean varies were set
+by hand, the latter after a look at auxiliary images of `photo-patches`.
 """
 
 from __future__ import annotations

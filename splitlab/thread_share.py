@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 SPINS = 10_000
-"""A fraction of a millisecond. Threads of one forward pass meet after every layer: without any
-spinning each meeting costs a wake-up, and small networks take half as long again; with libgomp's
-own 300,000 a process that has nothing to do keeps a core from the others for ten milliseconds."""
+"""Well below a millisecond. Threads of one forward pass meet after every layer: without any spinning
+each meeting costs a wake-up, which small layers pay for; with libgomp's own 300,000 a process that
+has nothing to do keeps a core from the others for thirty times as long."""
 
 
 def thread_share(threads: int) -> dict[str, str]:
