@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 SPINS = 10_000
-"""Well below a millisecond. Threads of one forward pass meet after every layer: without any spinning
+"""Well below a millisecond. Threads of one forward pass meet after every layer: without spinning
 each meeting costs a wake-up, which small layers pay for; with libgomp's own 300,000 a process that
 has nothing to do keeps a core from the others for thirty times as long."""
 

@@ -147,8 +147,9 @@ def figure12(scale: Scale) -> Experiment:
             *NOTES,
             "The paper's figure is of LPIPS, with 1,000 and 10,000 images.",
             "Natural noise is the lab's: as smooth and as nearly grey as photographs in general; "
-            "the published synthesis starts from white noise. How much its mean varies was set by hand "
-            "after a look at auxiliary images of photo-patches, which no attack here is granted.",
+            "the published synthesis starts from white noise. How much its mean varies was set by "
+            "hand after a look at auxiliary images of photo-patches; no data-free row is granted "
+            "those.",
             *((QUICK_NOTE,) if scale == "quick" else ()),
         ),
         baseline=place.name,
