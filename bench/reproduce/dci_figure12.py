@@ -9,6 +9,8 @@ from functools import partial
 from adversary.dci import DCI
 from bench.reproduce.dci_setup import (
     MADE,
+    NATURAL,
+    NATURAL_NOTE,
     NOTES,
     OPTIONS,
     QUICK_NOTE,
@@ -74,8 +76,7 @@ def figure12(scale: Scale) -> Experiment:
             (f"{count} real", "real", real),
             (f"{count} synthetic", "data-free", synthetic),
         ]
-    natural = replace(MADE[scale], settings={**MADE[scale].settings, "start": "natural"})
-    better = data_free(scale, place, "dci", name=f"natural-{many}", made=natural)
+    better = data_free(scale, place, "dci", name=f"natural-{many}", made=NATURAL[scale])
     measured.append((f"{many} synthetic, from natural noise", "data-free, the lab's", better))
     shallow = at(scale, SHALLOW[scale])
     whole = data_free(scale, shallow, "dci", name=f"synthetic-{many}")
@@ -146,10 +147,7 @@ def figure12(scale: Scale) -> Experiment:
         notes=(
             *NOTES,
             "The paper's figure is of LPIPS, with 1,000 and 10,000 images.",
-            "Natural noise is the lab's: as smooth and as nearly grey as photographs in general; "
-            "the published synthesis starts from white noise. How much its mean varies was set by "
-            "hand after a look at auxiliary images of photo-patches; no data-free row is granted "
-            "those.",
+            NATURAL_NOTE,
             *((QUICK_NOTE,) if scale == "quick" else ()),
         ),
         baseline=place.name,
