@@ -11,12 +11,12 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 
-from bench.perf.scenes import Deployed, Times, deployed, pixels
+from bench.perf.scenes import Deployed, Times, deployed, pixels, told_of
 from bench.perf.serving import Scene
 from bench.soak_server import ENDS, GROWTH_MIB, ends, resident_mib
 from edge_client.client import EdgeClient
@@ -50,6 +50,8 @@ class Serve:
     Args:
         resident_mib: of the server that runs requests together: medians over the first turn of all
             and over this number's last; None where the system does not tell.
+        server: what the one that runs them together says of its engine, and what both were told
+            about threads.
     """
 
     clients: int
@@ -57,6 +59,7 @@ class Serve:
     together: Load
     apart: Load
     resident_mib: tuple[float, float] | None
+    server: dict[str, Any] = field(default_factory=dict)
 
     @property
     def memory_is_flat(self) -> bool | None:
@@ -113,7 +116,8 @@ def perf_serve(
                     turns[address].append(_turn(made, address, number, seconds, watch))
             together, apart = (_load(turns[address]) for address in addresses)
             held = ends(memory) if memory else None
-            measured = Serve(number, seconds, together, apart, held)
+            told = told_of(joint.said, 1)
+            measured = Serve(number, seconds, together, apart, held, told)
             found[f"{number} clients"] = measured.as_dict()
     return found
 

@@ -37,12 +37,14 @@ from splitlab.contracts import FeatureSpec
 from splitlab.errors import BadInput, SplitLabError
 from splitlab.machine import settle
 from splitlab.randomness import Secret
+from splitlab.thread_share import thread_share
 from splitlab.wire import open_inference_pb2 as pb
 from splitlab.wire import open_inference_pb2_grpc as stubs
 
 ROW_BYTES = 4 * 64 * 16 * 16
 SIZES = tuple(rows * ROW_BYTES for rows in (1, 4, 8, 16, 32, 128, 512))
 """64 KiB to 32 MiB."""
+SERVER_THREADS = 1
 COPIES = {"sender": 1, "receiver": 1, "gRPC sender": 1, "gRPC receiver": 3}
 MIB = 1 << 20
 Way = Callable[[Tensor], Tensor]
@@ -85,7 +87,14 @@ class Echo:
 
     def as_dict(self) -> dict[str, Any]:
         met = self.ratio >= 1.0
-        return {**asdict(self), "copies": COPIES, "ratio": self.ratio, "limit": 1.0, "ok": met}
+        return {
+            **asdict(self),
+            "copies": COPIES,
+            "servers": thread_share(SERVER_THREADS),
+            "ratio": self.ratio,
+            "limit": 1.0,
+            "ok": met,
+        }
 
 
 def perf_transport(
@@ -169,7 +178,7 @@ def _process(words: list[str]) -> Iterator[int]:
     """A server's port; it ends with the context."""
     try:
         process = subprocess.Popen(
-            words, stdout=subprocess.PIPE, env=thread_environment(1), text=True
+            words, stdout=subprocess.PIPE, env=thread_environment(SERVER_THREADS), text=True
         )
     except OSError as error:
         raise BadInput(f"{words[0]}: {error.strerror}; name a Python that can be run") from error

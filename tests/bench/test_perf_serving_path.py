@@ -175,7 +175,7 @@ class AtOnce:
 
 def test_memory_is_watched_from_the_first_turn_to_the_last(monkeypatch):
     held = itertools.chain([2000.0], itertools.count(1000.0, 10.0))  # one sample is an outlier
-    started = SimpleNamespace(pid=1, address=lambda: str(next(ports)))
+    started = SimpleNamespace(pid=1, address=lambda: str(next(ports)), said={"engine": "t"})
     ports = itertools.count(1)
     made = SimpleNamespace(client=None, served=lambda *_: contextlib.nullcontext(started))
     monkeypatch.setattr(serve, "resident_mib", lambda _process: next(held))
@@ -186,6 +186,8 @@ def test_memory_is_watched_from_the_first_turn_to_the_last(monkeypatch):
     torch.set_num_threads(before)
     assert row["resident_mib"] == (1025.0, 1115.0)
     assert not row["memory_is_flat"]
+    assert row["server"]["engine"] == "t"
+    assert row["server"]["OMP_NUM_THREADS"] == "1"
 
 
 def test_numbers_with_commas_are_checked():
