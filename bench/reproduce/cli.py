@@ -30,13 +30,13 @@ Weights = Annotated[
     typer.Option(help="Checkpoint (.pth, .safetensors) of the network, in place of training."),
 ]
 Model = Annotated[
-    str | None, typer.Option(help="Network in place of its own (dci-figure9, dci-table2).")
+    str | None, typer.Option(help="Network in place of its own (dci-table2, -figure4, -figure9).")
 ]
 Split = Annotated[
-    str | None, typer.Option(help="Where its head ends (of the same two); see `bench splits`.")
+    str | None, typer.Option(help="Where its head ends (of the same three); see `bench splits`.")
 ]
 Tail = Annotated[
-    str | None, typer.Option(help="Where its body ends (of the same two); see `bench splits`.")
+    str | None, typer.Option(help="Where its body ends (of the same three); see `bench splits`.")
 ]
 SecretSeed = Annotated[
     int | None, typer.Option(help="For reproduction only: draw secrets from this plus the seed.")

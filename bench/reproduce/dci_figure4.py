@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from bench.reproduce.dci_setup import (
     BLOCKS,
@@ -11,8 +13,11 @@ from bench.reproduce.dci_setup import (
     SETUP,
     SOURCE,
     at,
+    blocks_of,
     ceiling,
     data_free,
+    grouping,
+    moved,
 )
 from bench.reproduce.experiment import (
     Claim,
@@ -20,14 +25,19 @@ from bench.reproduce.experiment import (
     ExtraTable,
     Found,
     Measurement,
+    Place,
+    Relation,
     Row,
     Scale,
+    Setup,
 )
 from bench.reproduce.levels import Depth, depth_figure
 from bench.reproduce.perceived import lpips_tables
+from bench.reproduce.request import Target
 from bench.reproduce.run import Framed
 from splitlab.record import Record
 
+OWN = Target()
 FALLS = -0.6
 """Rank correlation of PSNR with depth below which it counts as falling."""
 ONE_TRAINING = (
@@ -39,46 +49,67 @@ ONE_TRAINING = (
 )
 
 
-@Framed
-def figure4(scale: Scale) -> Experiment:
-    """DCI at every depth, with a decoder with queries at the shallowest, middle and deepest."""
+def _figure4(scale: Scale, target: Target = OWN) -> Experiment:
+    """DCI at every depth, with a decoder with queries at the shallowest, middle and deepest.
+
+    Raises:
+        UnknownName, NotCuttable, BadInput: a network or split point that is none.
+    """
+    setup = moved(SETUP[scale], target)
+    places = _places(scale, setup, target)
+    options = {"cycle_to": "k", **grouping(setup)}
     measurements: list[Measurement] = []
     rows: list[Row] = []
-    depths = range(1, len(BLOCKS[scale]) + 1)
-    for depth in depths:
-        made = data_free(scale, at(scale, depth), "dci", options={"cycle_to": "k"})
+    for depth, place in enumerate(places, 1):
+        label = f"block {depth}" + (f", {place.head_end}" if target else "")
+        made = data_free(scale, place, "dci", options=options)
         measurements.append(made)
-        rows.append(Row(made.key, f"block {depth}", "DCI", (made.key,)))
-        if depth in (1, len(depths) // 2, len(depths)):
-            bound = ceiling(scale, at(scale, depth))
+        rows.append(Row(made.key, label, "DCI", (made.key,)))
+        if depth in (1, len(places) // 2, len(places)):
+            bound = ceiling(scale, place)
             measurements.append(bound)
-            rows.append(Row(bound.key, f"block {depth}: ceiling", "queries", (bound.key,)))
+            rows.append(Row(bound.key, f"{label}: ceiling", "queries", (bound.key,)))
+    keys = [f"{place.name}/dci" for place in places]
     labels = tuple((row.label, row.key) for row in rows)
     return Experiment(
         name="dci-figure4",
         title="DCI, Figure 4",
         source=f"{SOURCE}, Figure 4",
         scale=scale,
-        setup=SETUP[scale],
+        setup=setup,
         measurements=tuple(measurements),
         rows=tuple(rows),
-        claims=tuple(_claims(scale)),
-        notes=(*NOTES, ONE_TRAINING, *((QUICK_NOTE,) if scale == "quick" else ())),
-        baseline="block-1",
-        extra=partial(_tables, scale=scale, labels=labels),
-        figure=partial(_figure, scale=scale),
+        claims=tuple(_claims(keys, paper=scale == "paper" and not target)),
+        notes=(*NOTES, ONE_TRAINING, *((QUICK_NOTE,) if scale == "quick" and not target else ())),
+        baseline=places[0].name,
+        extra=partial(_tables, keys=keys, labels=labels),
+        figure=partial(_figure, keys=keys),
         timed=True,
     )
 
 
-def _claims(scale: Scale) -> list[Claim]:
+figure4 = Framed(_figure4, _figure4)
+
+
+def _places(scale: Scale, setup: Setup, target: Target) -> list[Place]:
+    """One for each block: of the scale's own network, or of the head that was named."""
+    if not target:
+        return [at(scale, depth) for depth in range(1, len(BLOCKS[scale]) + 1)]
+    return [
+        Place(f"block-{depth}", "none", end, setup.tail_start)
+        for depth, end in enumerate(blocks_of(setup), 1)
+    ]
+
+
+def _claims(keys: Sequence[str], *, paper: bool) -> list[Claim]:
     """What the paper sees in the curve."""
-    last = len(BLOCKS[scale])
 
-    def claim(text: str, deep: int, relation: str, shallow: int, **more: object) -> Claim:
-        row, than = (f"{at(scale, depth).name}/dci" for depth in (deep, shallow))
-        return Claim(text, "psnr", row, relation, than, **more)  # type: ignore[arg-type]
+    def claim(text: str, deep: int, relation: Relation, shallow: int, **more: Any) -> Claim:
+        return Claim(text, "psnr", keys[deep - 1], relation, keys[shallow - 1], **more)
 
+    if len(keys) < 2:
+        return []
+    last = len(keys)
     found = [
         claim(
             "The deepest block leaks less than the first",
@@ -88,7 +119,7 @@ def _claims(scale: Scale) -> list[Claim]:
             otherwise="depth hides nothing from this attack",
         ),
     ]
-    if scale == "paper":
+    if paper:
         found += [
             claim("The first block with a stride costs PSNR", 2, "below", 1),
             claim("Blocks 8 to 16 are a plateau", 16, "near", 8, margin=1.0),
@@ -97,15 +128,15 @@ def _claims(scale: Scale) -> list[Claim]:
     return found
 
 
-def _order(found: Found, scale: Scale) -> ExtraTable:
+def _order(found: Found, keys: Sequence[str]) -> ExtraTable:
     """Does PSNR fall with depth, seed by seed?"""
     from scipy.stats import spearmanr
 
     lines = []
     for seed, own in found.items():
         curve = []
-        for depth in range(1, len(BLOCKS[scale]) + 1):
-            record = own.get(f"{at(scale, depth).name}/dci")
+        for depth, key in enumerate(keys, 1):
+            record = own.get(key)
             if isinstance(record, Record) and (mean := record.leakage["psnr"].mean) is not None:
                 curve.append((depth, mean))
         if len(curve) < 3:
@@ -118,19 +149,20 @@ def _order(found: Found, scale: Scale) -> ExtraTable:
     return ExtraTable("Does PSNR fall with depth?", columns, tuple(lines))
 
 
-def _figure(found: Found, scale: Scale) -> str:
-    return depth_figure(_curve(found, scale))
+def _figure(found: Found, keys: Sequence[str]) -> str:
+    return depth_figure(_curve(found, keys))
 
 
-def _tables(found: Found, scale: Scale, labels: tuple[tuple[str, str], ...]) -> list[ExtraTable]:
-    return [_order(found, scale), *lpips_tables(found, labels, {})]
+def _tables(
+    found: Found, keys: Sequence[str], labels: tuple[tuple[str, str], ...]
+) -> list[ExtraTable]:
+    return [_order(found, keys), *lpips_tables(found, labels, {})]
 
 
-def _curve(found: Found, scale: Scale) -> list[Depth]:
+def _curve(found: Found, keys: Sequence[str]) -> list[Depth]:
     """Mean PSNR over seeds, and the lowest and highest end of their intervals."""
     points = []
-    for depth in range(1, len(BLOCKS[scale]) + 1):
-        key = f"{at(scale, depth).name}/dci"
+    for depth, key in enumerate(keys, 1):
         made = [
             r.leakage["psnr"]
             for own in found.values()

@@ -14,6 +14,7 @@ from bench.reproduce.dci_setup import (
     SOURCE,
     ceiling,
     data_free,
+    grouping,
     moved,
 )
 from bench.reproduce.experiment import (
@@ -74,7 +75,7 @@ def _figure9(scale: Scale, target: Target = OWN) -> Experiment:
     rows: list[Row] = []
 
     def attacked(place: Place, label: str, who: str, knows: frozenset[str]) -> None:
-        one = data_free(scale, place, "dci", name=who)
+        one = data_free(scale, place, "dci", name=who, options=grouping(setup))
         measurements.append(replace(one, knows=knows))
         rows.append(Row(one.key, label, f"DCI, {who}", (one.key,)))
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from adversary.chain import chain
+from adversary.chain import chain, grouped
 from adversary.threat import ThreatModel
 from adversary.wgan import Play
 from bench.point import make_attack
@@ -107,6 +107,7 @@ OPTIONS: Mapping[Scale, Mapping[str, Mapping[str, Any]]] = {
         "decoder": {"preset": "he2019"},
     },
 }
+BOTTLENECKS = ("resnet50", "resnet101", "resnet152")
 CEILING: Mapping[Scale, Mapping[str, Any]] = {
     "quick": {"batch_size": 32, "epochs": 24},
     "paper": {"preset": "he2019"},
@@ -166,12 +167,20 @@ def moved(own: Setup, target: Target) -> Setup:
     return setup
 
 
-def depth_of(setup: Setup) -> int:
-    """Blocks of the head, as DCI inverts them."""
+def blocks_of(setup: Setup) -> list[str]:
+    """Where block 1, 2, ... of the head end, as DCI inverts them."""
     arch = setup.arch(classes=2)
     head = cut(build(arch, seed=0), setup.head_end, setup.tail_start, arch.input.shape).head
     threat = ThreatModel(arch=arch, head_end=setup.head_end, head=head, input=arch.input)
-    return len(chain(threat, "bench reproduce"))
+    blocks = chain(threat, "bench reproduce")
+    return [block.name for block in (grouped(blocks) if grouping(setup) else blocks)]
+
+
+def grouping(setup: Setup) -> dict[str, Any]:
+    """Settings of DCI that go with the network: ResNet-50 and deeper ones are inverted group by
+    group, as the paper has it, all others block by block.
+    """
+    return {"grouped": True} if setup.model.rpartition("/")[2] in BOTTLENECKS else {}
 
 
 def data_free(
@@ -222,9 +231,11 @@ def updates(scale: Scale, attack: str, depth: int) -> int:
     return steps // Play().rounds if attack == "gmi" else steps
 
 
-def on_real(scale: Scale, place: Place, images: int) -> Measurement:
+def on_real(
+    scale: Scale, place: Place, images: int, options: Mapping[str, Any] | None = None
+) -> Measurement:
     """DCI on so many real ones."""
-    own = {**OPTIONS[scale]["dci"], "data": "own", "images": images}
+    own = {**OPTIONS[scale]["dci"], **(options or {}), "data": "own", "images": images}
     return Measurement(f"{place.name}/real-{images}", place, "dci", own, WHITE, images=images)
 
 

@@ -16,9 +16,10 @@ from bench.reproduce.dci_setup import (
     SETUP,
     SOURCE,
     at,
+    blocks_of,
     ceiling,
     data_free,
-    depth_of,
+    grouping,
     moved,
     on_real,
     updates,
@@ -63,8 +64,6 @@ METHODS = (
     ("decoder", "decoder on synthetic pairs"),
     ("dci", "DCI"),
 )
-DEEPER = ("psim", "rmle", "decoder", "dci")
-"""What is measured at the deepest place too, where the scale has one: those that read anything."""
 FEATURE = {"feature": 1.0, "roll": 0, "flip": 0.0}
 """As the preset of this name; settings, since those of the scale would win over a preset."""
 LEAKS = ("mse", "lpips_alex", "lpips_squeeze", "psnr", "ssim")
@@ -87,12 +86,11 @@ COLUMNS = (
 
 
 class Spot(NamedTuple):
-    """A place that is attacked: so many blocks deep, by these methods."""
+    """A place that is attacked, so many blocks deep."""
 
     depth: int
     label: str
     place: Place
-    methods: tuple[tuple[str, str], ...]
 
 
 def _table2(scale: Scale, target: Target = OWN) -> Experiment:
@@ -102,6 +100,7 @@ def _table2(scale: Scale, target: Target = OWN) -> Experiment:
         UnknownName, NotCuttable, BadInput: a network or split point that is none.
     """
     setup, made = moved(SETUP[scale], target), MADE[scale]
+    own = grouping(setup)
     spots = _spots(scale, setup, target)
     measurements: list[Measurement] = []
     rows: list[Row] = []
@@ -112,17 +111,19 @@ def _table2(scale: Scale, target: Target = OWN) -> Experiment:
         numbers = {"psnr": PAPER[paper][2]} if paper in PAPER else {}
         rows.append(Row(measured.key, label, attack, (measured.key,), paper=numbers))
 
-    for _, where, place, methods in spots:
-        for attack, label in methods:
-            add(data_free(scale, place, attack), f"{where}: {label}", "data-free", attack)
+    for _, where, place in spots:
+        for attack, label in METHODS:
+            options = own if attack == "dci" else None
+            measured = data_free(scale, place, attack, options=options)
+            add(measured, f"{where}: {label}", "data-free", attack)
         if scale == "paper":
             with_feature = data_free(scale, place, "di", name="di-feature", options=FEATURE)
             add(with_feature, f"{where}: DI with the feature's loss", "data-free, the lab's")
-        natural = data_free(scale, place, "dci", name="natural", made=NATURAL[scale])
+        natural = data_free(scale, place, "dci", name="natural", options=own, made=NATURAL[scale])
         add(natural, f"{where}: DCI, images from natural noise", "data-free, the lab's")
-        add(on_real(scale, place, made.images), f"{where}: DCI on real images", "real")
+        add(on_real(scale, place, made.images, own), f"{where}: DCI on real images", "real")
         add(ceiling(scale, place), f"{where}: ceiling", "decoder with queries")
-        claims += _claims(place.name, where, made.images, methods)
+        claims += _claims(place.name, where, made.images)
     return Experiment(
         name="dci-table2",
         title="DCI, Table 2",
@@ -146,21 +147,11 @@ def _spots(scale: Scale, setup: Setup, target: Target) -> list[Spot]:
     """The scale's own depths, or the one place that was named."""
     if target:
         place = Place(setup.head_end, "none", setup.head_end, setup.tail_start)
-        return [Spot(depth_of(setup), setup.head_end, place, METHODS)]
-    return [
-        Spot(depth, f"block {depth}", at(scale, depth), _methods(scale, depth))
-        for depth in DEPTHS[scale]
-    ]
+        return [Spot(len(blocks_of(setup)), setup.head_end, place)]
+    return [Spot(depth, f"block {depth}", at(scale, depth)) for depth in DEPTHS[scale]]
 
 
-def _methods(scale: Scale, depth: int) -> tuple[tuple[str, str], ...]:
-    """All of them at the first depth."""
-    if depth == DEPTHS[scale][0]:
-        return METHODS
-    return tuple((attack, label) for attack, label in METHODS if attack in DEEPER)
-
-
-def _claims(place: str, where: str, images: int, methods: Sequence[tuple[str, str]]) -> list[Claim]:
+def _claims(place: str, where: str, images: int) -> list[Claim]:
     found = [
         Claim(
             f"DCI is above {label} in PSNR at {where}",
@@ -170,7 +161,7 @@ def _claims(place: str, where: str, images: int, methods: Sequence[tuple[str, st
             f"{place}/{attack}",
             otherwise="this rival reads as much or more here",
         )
-        for attack, label in methods
+        for attack, label in METHODS
         if attack != "dci"
     ]
     found += [
@@ -194,8 +185,8 @@ def _claims(place: str, where: str, images: int, methods: Sequence[tuple[str, st
 def _costs(found: Found, scale: Scale, spots: Sequence[Spot]) -> list[ExtraTable]:
     """The paper's own columns, means over seeds."""
     lines = []
-    for depth, where, place, methods in spots:
-        for attack, label in methods:
+    for depth, where, place in spots:
+        for attack, label in METHODS:
             key = f"{place.name}/{attack}"
             pairs = [(r, own) for own in found.values() if isinstance(r := own.get(key), Record)]
             if pairs:
@@ -210,8 +201,8 @@ def _costs(found: Found, scale: Scale, spots: Sequence[Spot]) -> list[ExtraTable
             f"{place.name}/dci",
             f"{place.name}/{attack}",
         )
-        for _, where, place, methods in spots
-        for attack, label in methods
+        for _, where, place in spots
+        for attack, label in METHODS
         if attack != "dci"
     ]
     note = (

@@ -19,6 +19,7 @@ from splitlab.training import TrainRecipe
 
 Scale = Literal["quick", "paper"]
 Metric = Literal["accuracy_change", "ssim", "psnr"]
+Relation = Literal["below", "above", "near", "at least"]
 
 
 class Setup(BaseModel):
@@ -209,7 +210,7 @@ class Claim:
     text: str
     metric: Metric
     row: str
-    relation: Literal["below", "above", "near", "at least"]
+    relation: Relation
     than: str | None = None
     margin: float = 0.0
     otherwise: str = ""

@@ -77,3 +77,16 @@ def made(key, seed=0, *, psnr=20.0, ssim=0.5, accuracy=80.0, place="none", doubt
         doubts=doubts,
         environment={"commit": "c" * 40, "cpu": "a processor", "versions": {"torch": "2"}},
     )
+
+
+def curve(values):
+    """Records of DCI at block 1, 2, ... of a network."""
+    return {
+        f"block-{depth}/dci": made(f"block-{depth}/dci", psnr=value, place=f"block-{depth}")
+        for depth, value in enumerate(values, 1)
+    }
+
+
+def none():
+    """A metric that could not be computed."""
+    return interval(0.0).model_copy(update={"mean": None, "why": "no weights"})
