@@ -9,6 +9,7 @@ import typer
 
 from adversary.options import ATTACK_HELP
 from bench.cli_options import (
+    NETWORK,
     DataRoot,
     Dataset,
     Defense,
@@ -267,9 +268,7 @@ def grant(
 @app.command()
 @guarded
 def splits(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="Own, torchvision or timm network.")
-    ],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=NETWORK)],
     size: Size = 32,
     classes: Annotated[int, typer.Option(help="Number of classes.")] = 10,
     operations: Annotated[bool, typer.Option(help="Every operation, not only blocks.")] = False,

@@ -26,7 +26,8 @@ def _writable(out: Path | None) -> Path | None:
 Measured = Annotated[
     Path | None, typer.Option(help="Write what was measured here as JSON.", callback=_writable)
 ]
-Model = Annotated[str, typer.Option(help="Own, torchvision or timm network.")]
+NETWORK = "Own, torchvision or timm network, with arguments such as repvgg_a0:form=deploy."
+Model = Annotated[str, typer.Option(help=NETWORK)]
 Dataset = Annotated[
     str, typer.Option(help="photo-patches, cifar10, cifar100 or imagefolder:PATH (folder or tar).")
 ]

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from splitlab.console import console
+from splitlab.contracts.named import value_of
 from splitlab.errors import BadInput, SplitLabError
 from splitlab.storage import sha256, write_json
-
-
-def value_of(text: str) -> Any:
-    """A Python literal (numbers, booleans, lists), else the text itself."""
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
 
 
 def attack_options(items: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -20,7 +20,7 @@ def show_splits(model: str, size: int, classes: int, operations: bool, as_json: 
         UnknownName: no such network.
         BadInput: a size or number of classes out of range, or too small for the network.
     """
-    arch = ArchSpec(name=model, classes=classes, input=InputSpec(size=size))
+    arch = ArchSpec.named(model, classes=classes, input=InputSpec(size=size))
     granularity: Granularity = "operation" if operations else "block"
     found = split_points(build(arch, seed=0), arch.input.shape, granularity)
     if as_json:

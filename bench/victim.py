@@ -38,7 +38,7 @@ class Victim:
 
 def arch_of(config: SweepConfig, classes: int) -> ArchSpec:
     """The configured network for this many classes and this image size."""
-    return ArchSpec(name=config.model, classes=classes, input=InputSpec(size=config.size))
+    return ArchSpec.named(config.model, classes=classes, input=InputSpec(size=config.size))
 
 
 def prepare_victim(

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from defenses.registry import DEFENSES
 from defenses.stack import Stack
 from splitlab.contracts import Defense
+from splitlab.contracts.named import named_fields
 from splitlab.errors import BadInput, plain
 
 
@@ -25,16 +26,8 @@ def parse(text: str) -> Stack:
 
 
 def _one(part: str) -> Defense:
-    name, _, rest = part.strip().partition(":")
-    kind: type[Defense] = DEFENSES.load(name.strip())
-    fields: dict[str, str] = {}
-    for item in filter(None, (piece.strip() for piece in rest.split(","))):
-        key, equals, value = item.partition("=")
-        if not equals or not value.strip():
-            raise BadInput(f"{item!r} in {part.strip()!r}: wanted field=value")
-        if key.strip() in fields:
-            raise BadInput(f"{key.strip()!r} is given twice in {part.strip()!r}; keep one")
-        fields[key.strip()] = value.strip()
+    name, fields = named_fields(part)
+    kind: type[Defense] = DEFENSES.load(name)
     try:
         return kind.model_validate(fields)
     except ValidationError as error:

@@ -180,7 +180,8 @@ def grouping(setup: Setup) -> dict[str, Any]:
     """Settings of DCI that go with the network: ResNet-50 and deeper ones are inverted group by
     group, as the paper has it, all others block by block.
     """
-    return {"grouped": True} if setup.model.rpartition("/")[2] in BOTTLENECKS else {}
+    bare = setup.arch(classes=2).name.rpartition("/")[2]
+    return {"grouped": True} if bare in BOTTLENECKS else {}
 
 
 def data_free(

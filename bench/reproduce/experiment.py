@@ -52,12 +52,8 @@ class Setup(BaseModel):
 
     def arch(self, classes: int) -> ArchSpec:
         """The undefended network for this many classes."""
-        return ArchSpec(
-            name=self.model,
-            classes=classes,
-            arguments=self.arguments,
-            input=InputSpec(size=self.size),
-        )
+        named = ArchSpec.named(self.model, classes=classes, input=InputSpec(size=self.size))
+        return named.model_copy(update={"arguments": {**named.arguments, **self.arguments}})
 
     def counted(self, splits: Splits) -> Setup:
         """The same setup with every number of images filled in from what there is.

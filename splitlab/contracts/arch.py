@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from splitlab.contracts.named import named_fields, value_of
+
 Size = Annotated[int, Field(ge=1, le=2048, description="side of a square image, in pixels")]
 Classes = Annotated[int, Field(ge=1, le=1_000_000, description="number of classes")]
 
@@ -42,3 +44,14 @@ class ArchSpec(BaseModel):
     arguments: dict[str, Any] = Field(default_factory=dict)
     variants: dict[str, Any] = Field(default_factory=dict)
     input: InputSpec = InputSpec()
+
+    @classmethod
+    def named(cls, text: str, *, classes: int = 10, input: InputSpec | None = None) -> ArchSpec:
+        """ "repvgg_a0:form=deploy" -> its name and arguments, for so many classes and this input.
+
+        Raises:
+            BadInput: an argument is no field=value, or stands there twice.
+        """
+        name, fields = named_fields(text)
+        arguments = {key: value_of(value) for key, value in fields.items()}
+        return cls(name=name, classes=classes, arguments=arguments, input=input or InputSpec())

@@ -20,7 +20,8 @@ _WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 def load_checkpoint(net: Normalised, path: Path | str) -> None:
     """Load `path` into `net.net`, every key and shape; see `read_checkpoint`.
 
-    Self-supervised weights (MoCo) have no classifier: the network's own, untrained, stays.
+    Self-supervised weights (MoCo) have no classifier: the network's own, untrained, stays. A RepVGG
+    in deploy form takes a checkpoint of either form.
 
     Raises:
         BadInput, Corrupt: as of `read_checkpoint`.
@@ -30,6 +31,9 @@ def load_checkpoint(net: Normalised, path: Path | str) -> None:
     if not supervised:
         own = net.net.state_dict()
         tensors = {**{k: v for k, v in own.items() if k.startswith(PROJECTION)}, **tensors}
+    own_form = getattr(net.net, "own_form", None)
+    if own_form is not None:
+        tensors = own_form(tensors, str(path))
     load_exactly(net.net, tensors, str(path))
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from splitlab.contracts import InputSpec
 from splitlab.errors import BadInput
+from splitlab.models.checkpoint import load_exactly
 
 Form = Literal["train", "deploy"]
 
@@ -106,6 +107,7 @@ class RepVGG(nn.Module):
                 made.append(block(before, after, stride))
                 before = after
             self.add_module(f"stage{number}", made[0] if number == 0 else nn.Sequential(*made))
+        self.form, self._like = form, (stages, classes, channels)
         self.stages = [f"stage{number}" for number in range(len(stages))]
         self.gap = nn.AdaptiveAvgPool2d(1)
         self.linear = nn.Linear(before, classes)
@@ -115,6 +117,18 @@ class RepVGG(nn.Module):
         for name in self.stages:
             x = self.get_submodule(name)(x)
         return self.linear(self.gap(x).flatten(1))
+
+    def own_form(self, state: dict[str, Tensor], source: str) -> dict[str, Tensor]:
+        """`state`, its branches merged where it is of the train form and this the deploy form.
+
+        Raises:
+            Mismatch: of the train form of another network; `source` is named.
+        """
+        if self.form == "train" or not any(".rbr_dense." in key for key in state):
+            return state
+        trained = RepVGG(*self._like, "train").eval()
+        load_exactly(trained, state, source)
+        return deployed(state, trained)
 
 
 def deployed(state: dict[str, Tensor], trained: nn.Module) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
 import pytest
 
 from splitlab.contracts import ArchSpec, FeatureSpec, Registry, layout_of
-from splitlab.errors import UnknownName
+from splitlab.errors import BadInput, UnknownName
 
 
 def test_registry_loads_on_use_and_lists_the_nearest():
@@ -32,3 +32,14 @@ def test_layouts(shape, layout, channels, axis):
 def test_arch_survives_json():
     arch = ArchSpec(name="resnet20", classes=7, variants={"skip": [1, 1, 0]})
     assert ArchSpec.model_validate_json(arch.model_dump_json()) == arch
+
+
+def test_a_network_is_named_with_its_arguments():
+    arch = ArchSpec.named("repvgg_a0:form=deploy, depth=3", classes=7)
+    assert (arch.name, arch.classes) == ("repvgg_a0", 7)
+    assert arch.arguments == {"form": "deploy", "depth": 3}
+    assert ArchSpec.named("torchvision/resnet18").arguments == {}
+    with pytest.raises(BadInput, match=r"'form' in 'repvgg_a0:form': wanted field=value"):
+        ArchSpec.named("repvgg_a0:form")
+    with pytest.raises(BadInput, match=r"'form' is given twice"):
+        ArchSpec.named("repvgg_a0:form=train,form=deploy")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from splitlab.contracts import ArchSpec, InputSpec
-from splitlab.errors import BadInput
-from splitlab.models import build
+from splitlab.errors import BadInput, Mismatch
+from splitlab.models import build, load_checkpoint
+from splitlab.models.normalised import Normalised
 from splitlab.models.repvgg import RepVGGBlock, deployed
 from splitlab.split import cut, split_points
 
@@ -89,3 +93,17 @@ def test_a_network_without_blocks_cannot_be_merged() -> None:
         deployed(net.state_dict(), net)
     with pytest.raises(BadInput, match="train or deploy"):
         build(ArchSpec(name="repvgg_mini", arguments={"form": "both"}), seed=0)
+
+
+def test_a_checkpoint_of_the_train_form_is_taken_by_the_deploy_form(tmp_path: Path) -> None:
+    trained, merged = both_forms("repvgg_mini", 32, torch.float32)
+    assert isinstance(trained, Normalised)
+    path = tmp_path / "trained.safetensors"
+    save_file(trained.net.state_dict(), path)
+    taken = build(ArchSpec.named("repvgg_mini:form=deploy"), seed=5)
+    load_checkpoint(taken, path)
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(taken.eval()(images), merged(images), atol=1e-5, rtol=1e-5)
+    with pytest.raises(Mismatch, match=r"trained\.safetensors is of another network"):
+        load_checkpoint(build(ArchSpec.named("repvgg_a0:form=deploy"), seed=5), path)
