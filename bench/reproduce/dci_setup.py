@@ -129,14 +129,14 @@ NATURAL_NOTE = (
     "look at auxiliary images of photo-patches; no data-free row is granted those."
 )
 QUICK_NOTE = (
-    "Quick scale: a RepVGG of eight blocks on photo-patches and 512 synthetic images. Settings were "
-    "chosen on validation images of one network, which are not scored: rMSE's rate and TV weight "
-    "are level with the best of 13 pairs (`bench search`); those of DCI, PSiM and the decoder were "
-    "chosen before such trials were kept: the decoder stops where more epochs made it worse, the "
-    "other two where time ended. (Trials on synthetic images led rMSE astray: those want far less "
-    "smoothing than real ones.) Those of GMI, DI and DDream were not searched. The cycle's loss "
-    "ends at block k. The paper's numbers are RepVGG-A0's on ImageNet at its block 21; they stand "
-    "here for the directions, not for the values."
+    "Quick scale: a RepVGG of eight blocks on photo-patches and 512 synthetic images. Settings "
+    "were chosen on validation images of one network, which are not scored: rMSE's rate and TV "
+    "weight are level with the best of 13 pairs (`bench search`); those of DCI, PSiM and the "
+    "decoder were chosen before such trials were kept: the decoder stops where more epochs made "
+    "it worse, the other two where time ended. (Trials on synthetic images led rMSE astray: "
+    "those want far less smoothing than real ones.) Those of GMI, DI and DDream were not "
+    "searched. The cycle's loss ends at block k. The paper's numbers are RepVGG-A0's on ImageNet "
+    "at its block 21; they stand here for the directions, not for the values."
 )
 
 
