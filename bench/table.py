@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
+from bench.front import FRONT_RULE, pareto_front
 from bench.link_runs import PREFIX, link_names, typical
-from bench.recommend import pareto_front
 from bench.wires import WIRE_COLUMNS, against_first
 from splitlab.record import Interval, Record
 
@@ -117,10 +117,7 @@ def sweep_table(records: Sequence[Record], recommended: str | None) -> SweepTabl
             "wire; its changes are against the first wire, attack by attack."
         )
     if links or several:
-        note += (
-            " On the Pareto front no other place is as good or better in leakage, accuracy, bytes "
-            "and every link's latency."
-        )
+        note += f" {FRONT_RULE}"
     return SweepTable(columns, tuple(rows), note)
 
 
