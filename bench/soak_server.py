@@ -24,7 +24,7 @@ LONG_SECONDS = 300.0
 GROWTH_MIB = 32.0
 """Arenas and connections' buffers settle within it; a KiB a request, over minutes, does not."""
 ENDS = 6
-"""Samples at either end whose medians are compared."""
+"""Samples in a row whose medians are compared."""
 STOP_SECONDS = 60.0
 SELF = "self"
 
@@ -62,11 +62,14 @@ class Memory:
 
     @property
     def growth(self) -> float | None:
-        """MiB from the first samples to the last; None where it was not watched long enough."""
+        """MiB from where it settled to the last samples; None where it was not watched long enough.
+
+        What a process holds only while it starts is no room to grow into later.
+        """
         if not self.samples or self.samples[-1][0] - self.samples[0][0] < LONG_SECONDS:
             return None
-        first, last = ends([value for _, value in self.samples])
-        return last - first
+        mib = [value for _, value in self.samples]
+        return statistics.median(mib[-ENDS:]) - settled(mib)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON."""
@@ -78,9 +81,12 @@ class Memory:
         }
 
 
-def ends(mib: Sequence[float]) -> tuple[float, float]:
-    """Medians of the first samples and of the last."""
-    return statistics.median(mib[:ENDS]), statistics.median(mib[-ENDS:])
+def settled(mib: Sequence[float]) -> float:
+    """The least median of `ENDS` samples in a row (fewer where there are not so many), first half."""
+    half = mib[: max(ENDS, len(mib) // 2)]
+    return min(
+        statistics.median(half[at : at + ENDS]) for at in range(max(1, len(half) - ENDS + 1))
+    )
 
 
 def resident_mib(process: str) -> float | None:

@@ -123,6 +123,18 @@ def test_what_does_not_pass() -> None:
     assert account(servers=[short, watched(GROWTH_MIB / 2, 2400)]).passed
 
 
+def test_growth_counts_from_where_memory_has_settled() -> None:
+    start = [1510.0] * 8 + [1076.0] * 16
+    grown = Memory("1", samples=[(10.0 * at, mib) for at, mib in enumerate(start + [1120.0] * 8)])
+    assert grown.growth == 44.0
+    assert not account(servers=[grown]).passed
+    level = Memory("1", samples=[(10.0 * at, mib) for at, mib in enumerate(start + [1080.0] * 8)])
+    assert level.growth == 4.0
+    late = [1076.0] * 20 + [1000.0] * 6 + [1030.0] * 6  # a dip beyond the first half is none of it
+    assert Memory("1", samples=[(10.0 * at, x) for at, x in enumerate(late)]).growth == -46.0
+    assert soak_server.settled([7.0, 9.0]) == 8.0
+
+
 def test_memory_is_watched_from_the_first_answers_on() -> None:
     memory = Memory("self", answers=100)
     memory.sample(1.0, 100 + WARM_ANSWERS - 1)
