@@ -137,9 +137,10 @@ class Soak:
         return self._told(server.engine)
 
     def due(self, seconds: float) -> tuple[Event, ...]:
-        """Events that may happen so many seconds after the start."""
+        """Events that may happen so many seconds after the start; at first each kind in turn."""
         kills = seconds < self._killed_for * self._seconds
-        return tuple(event for event in self._events if kills or event != "kill")
+        due = tuple(event for event in self._events if kills or event != "kill")
+        return tuple(event for event in due if not self.account.events[event])[:1] or due
 
     def _serve(self, port: int = 0) -> Server:
         server = Server(
