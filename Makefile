@@ -16,7 +16,7 @@ test: .venv/installed-dev  ## the fast test suite, about six minutes on 2 cores
 test-slow: .venv/installed-dev  ## what takes minutes: every torchvision network, full products
 	$(BIN)/pytest -m slow
 
-fuzz: .venv/installed-fuzz  ## every reader of strangers' bytes on INPUTS inputs, coverage as guide
+fuzz: .venv/installed-fuzz  ## every reader of strangers' bytes on INPUTS inputs, coverage or structure as guide
 	$(BIN)/python tests/fuzz/run.py --inputs $(INPUTS) --out runs/fuzz/summary.json
 
 check: format lint types layers stubs-fresh test  ## what a change must pass

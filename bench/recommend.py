@@ -31,6 +31,8 @@ class Place:
 
     Args:
         links: simulated link -> ms of a request of one image: p50, or the mean where it loses.
+        interval: of the PSNR in dB; None where the record has none.
+        victims: that the accuracy is a share of; 0 where it is not known.
     """
 
     split: str
@@ -42,6 +44,8 @@ class Place:
     client_share: float
     payload: float
     links: dict[str, float]
+    interval: tuple[float, float] | None = None
+    victims: int = 0
 
 
 def places(records: Sequence[Record]) -> list[Place]:
@@ -58,11 +62,12 @@ def places(records: Sequence[Record]) -> list[Place]:
     for split, group in by_split.items():
         best = max(group, key=lambda r: r.leakage["psnr"].mean or 0.0)
         macs = best.split["head_macs"] + best.split["rest_macs"]
+        leak = best.leakage["psnr"]
         found.append(
             Place(
                 split=split,
                 index=best.split["index"],
-                psnr=best.leakage["psnr"].mean or 0.0,
+                psnr=leak.mean or 0.0,
                 attack=f"{best.config['attack']}, {best.config['knowledge']}",
                 floor=best.floor["psnr"].mean or 0.0,
                 accuracy=best.utility["accuracy"],
@@ -72,27 +77,13 @@ def places(records: Sequence[Record]) -> list[Place]:
                     link: typical(best.latency[PREFIX + link])[1]
                     for link in link_names(best.latency)
                 },
+                interval=None if leak.low is None or leak.high is None else (leak.low, leak.high),
+                victims=int(
+                    best.config.get("victims") or max(r.leakage["psnr"].items for r in group)
+                ),
             )
         )
     return sorted(found, key=lambda p: p.index)
-
-
-def pareto_front(records: Sequence[Record]) -> frozenset[str]:
-    """Split points that no other one beats: as good in all of leakage, accuracy, bytes and each
-    link's latency, and better in one.
-    """
-    found = places(records)
-    return frozenset(one.split for one in found if not any(_beats(o, one) for o in found))
-
-
-def _beats(other: Place, one: Place) -> bool:
-    pairs = [
-        (other.psnr, one.psnr),
-        (-other.accuracy, -one.accuracy),
-        (other.payload, one.payload),
-        *((other.links[link], one.links[link]) for link in one.links if link in other.links),
-    ]
-    return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
 
 
 def _slow(place: Place, fit: Sequence[Place]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import signal
@@ -13,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.launch import thread_environment
-from splitlab.errors import SplitLabError
+from bench.launch import tail_of, thread_environment
+from splitlab.capture.shards import read_shard
+from splitlab.errors import Corrupt, SplitLabError
 
 WARM_ANSWERS = 50
 """Requests after which a process has what it keeps: threads, buffers, its allocator's arenas."""
@@ -24,7 +26,7 @@ LONG_SECONDS = 300.0
 GROWTH_MIB = 32.0
 """Arenas and connections' buffers settle within it; a KiB a request, over minutes, does not."""
 ENDS = 6
-"""Samples at either end whose medians are compared."""
+"""Samples in a row whose medians are compared."""
 STOP_SECONDS = 60.0
 SELF = "self"
 
@@ -62,11 +64,14 @@ class Memory:
 
     @property
     def growth(self) -> float | None:
-        """MiB from the first samples to the last; None where it was not watched long enough."""
+        """MiB from where it settled to the last samples; None where it was not watched long enough.
+
+        What a process holds only while it starts is no room to grow into later.
+        """
         if not self.samples or self.samples[-1][0] - self.samples[0][0] < LONG_SECONDS:
             return None
-        first, last = ends([value for _, value in self.samples])
-        return last - first
+        mib = [value for _, value in self.samples]
+        return statistics.median(mib[-ENDS:]) - settled(mib)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON."""
@@ -78,9 +83,12 @@ class Memory:
         }
 
 
-def ends(mib: Sequence[float]) -> tuple[float, float]:
-    """Medians of the first samples and of the last."""
-    return statistics.median(mib[:ENDS]), statistics.median(mib[-ENDS:])
+def settled(mib: Sequence[float]) -> float:
+    """The least median of `ENDS` samples in a row, among the first half of the samples."""
+    half = mib[: max(ENDS, len(mib) // 2)]
+    return min(
+        statistics.median(half[at : at + ENDS]) for at in range(max(1, len(half) - ENDS + 1))
+    )
 
 
 def resident_mib(process: str) -> float | None:
@@ -93,44 +101,68 @@ def resident_mib(process: str) -> float | None:
     return int(found[0].split()[1]) / 1024 if found else None
 
 
+@dataclass(frozen=True)
+class Tap:
+    """What became of the frames that passed one server.
+
+    Args:
+        frames: that were kept.
+        dropped: that had no room, as the server said; None of one that was killed.
+        disk_full: whether the disk was at its end while it lived.
+    """
+
+    frames: int
+    dropped: int | None
+    disk_full: bool
+
+
 class Server:
     """A `cloud-server` process.
 
     Args:
         deployment: folder with server/.
         engine: that runs the bodies.
-        disk: a folder for its tap, emptied first; None for no tap.
+        disk: a folder for its tap, or None for no tap. It is emptied first, as a server does not
+            start with a tap that it cannot write; what the one before kept is known by then.
+        log: file that its standard error goes to, behind what is there.
         port: 0 for any.
         answers: see `Memory`.
 
     Raises:
-        SplitLabError: it ended before it listened.
+        SplitLabError: it ended before it listened; the message ends with its words.
     """
 
     def __init__(
-        self, deployment: Path, engine: str, disk: Path | None, port: int = 0, answers: int = 0
+        self,
+        deployment: Path,
+        engine: str,
+        disk: Path | None,
+        log: Path,
+        port: int = 0,
+        answers: int = 0,
     ) -> None:
         words = ["--listen", f"127.0.0.1:{port}", "--max-peer-calls", "512", "--engine", engine]
         if disk is not None:
             for old in disk.glob("*"):
                 old.unlink()
             words += ["--tap", str(disk)]
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "cloud_server", str(deployment / "server"), *words],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=thread_environment(1),
-        )
+        self._disk, self._log = disk, log
+        with log.open("ab") as errors:
+            self._from = errors.tell()
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "cloud_server", str(deployment / "server"), *words],
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=thread_environment(1),
+            )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
             self._process.communicate()
-            raise SplitLabError(
-                "cloud-server ended before it listened; start it by hand to see why"
-            )
+            raise SplitLabError(f"cloud-server ended before it listened: {tail_of(log)}")
         told = json.loads(line)
         self.port, self.engine = int(told["port"]), str(told["engine"])
-        self.tap: dict[str, int] = {}
+        self.tap: Tap | None = None
         self.memory = Memory(str(self._process.pid), answers)
 
     def alive(self) -> bool:
@@ -138,10 +170,12 @@ class Server:
         return self._process.poll() is None
 
     def kill(self) -> bool:
-        """SIGKILL; whether it had run until then."""
+        """SIGKILL; whether it had run until then. What its tap kept is on the disk."""
         alive = self.alive()
         self._process.kill()
         self._process.communicate()
+        if self._disk is not None:
+            self.tap = Tap(_kept(self._disk), None, self._disk_was_full())
         return alive
 
     def stop(self) -> bool:
@@ -153,6 +187,22 @@ class Server:
         except subprocess.TimeoutExpired:
             self.kill()
             return False
-        if said:
-            self.tap = json.loads(said.splitlines()[-1]).get("tap", {})
+        told = json.loads(said.splitlines()[-1]).get("tap") if said else None
+        if told is not None:
+            self.tap = Tap(told["frames"], told["dropped"], self._disk_was_full())
         return alive and self._process.returncode == 0
+
+    def _disk_was_full(self) -> bool:
+        """As its tap says once, in the words of `StorageFull`."""
+        with self._log.open("rb") as said:
+            said.seek(self._from)
+            return b"no space left" in said.read()
+
+
+def _kept(disk: Path) -> int:
+    """Frames in the shards that are whole."""
+    count = 0
+    for shard in disk.glob("shard-*.safetensors"):
+        with contextlib.suppress(Corrupt):
+            count += sum(1 for _ in read_shard(shard))
+    return count

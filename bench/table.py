@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
+from bench.front import FRONT_RULE, pareto_front
 from bench.link_runs import PREFIX, link_names, typical
-from bench.recommend import pareto_front
 from bench.wires import WIRE_COLUMNS, against_first
 from splitlab.record import Interval, Record
 
@@ -30,6 +30,8 @@ SHOWN = (
     "reidentified_by_pixels",
     "reidentified_by_features",
 )
+FULL = 9
+"""Columns beside the split point from which on a terminal has no room between them."""
 DIGITS = {"psnr": 1, "reidentified_by_pixels": 0, "reidentified_by_features": 0}
 
 
@@ -117,10 +119,7 @@ def sweep_table(records: Sequence[Record], recommended: str | None) -> SweepTabl
             "wire; its changes are against the first wire, attack by attack."
         )
     if links or several:
-        note += (
-            " On the Pareto front no other place is as good or better in leakage, accuracy, bytes "
-            "and every link's latency."
-        )
+        note += f" {FRONT_RULE}"
     return SweepTable(columns, tuple(rows), note)
 
 
@@ -147,20 +146,38 @@ def _metric(name: str, value: Interval | None) -> Cell:
 
 
 def rich_table(records: Sequence[Record], recommended: str | None, title: str) -> Table:
-    """One row a split point for a terminal of 80 columns; the report's table has every column.
+    """One row a split point for a terminal; the report's table has every column.
 
-    Each attack's cell is the PSNR, with the SSIM beside it where there is room.
+    Each attack's cell is the PSNR, with the SSIM beside it where there is room. Links stand in the
+    place of the latency over loopback, and with them or several datatypes the Pareto front is
+    marked. Two attacks take 80 columns, and with four links 100, as four attacks with them do.
     """
     lines = sorted({(str(r.config["attack"]), str(r.config["knowledge"])) for r in records})
+    links = link_names(records[0].latency) if records else []
+    weighed = bool(links) or len({record.config.get("wire") for record in records}) > 1
+    front = pareto_front(records) if weighed else frozenset()
     room = len(lines) <= 2
-    caption = "attacks: PSNR in dB" + (", SSIM" if room else "") + "; floor: mean image"
-    drawn = Table(title=title, header_style="bold", caption=caption, pad_edge=False)
+    similar = room and len(links) <= 2
+    costs = ["client\nMACs %"] if room else []
+    if links:
+        costs += [_link_title(link, records[0]) for link in links]
+    elif room:
+        costs += ["p50\nms"]
+    titles = ["floor", "acc.\n%", "KiB\nup", *costs, *(["front"] if weighed else [])]
+    caption = "attacks: PSNR in dB" + (", SSIM" if similar else "") + "; floor: mean image"
+    caption += "\nfront: no place on it beats this one clearly" if weighed else ""
+    drawn = Table(
+        title=title,
+        header_style="bold",
+        caption=caption,
+        pad_edge=False,
+        padding=(0, 0 if len(lines) + len(titles) >= FULL else 1),
+    )
     drawn.add_column("split\npoint", overflow="fold", no_wrap=True)
     for attack, knowledge in lines:
         known = "" if knowledge == "undefended" else f"\n{knowledge}"
-        drawn.add_column(f"{attack}{known}", justify="right")
-    costs = ("client\nMACs %", "p50\nms") if room else ()
-    for name in ("floor", "acc. %", "KiB up", *costs):
+        drawn.add_column(f"{attack}{known}", justify="right", no_wrap=True)
+    for name in titles:
         drawn.add_column(name, justify="right", no_wrap=True)
     by_split: dict[str, dict[tuple[str, str], Record]] = {}
     for record in sorted(records, key=lambda r: r.split["index"]):
@@ -173,18 +190,27 @@ def rich_table(records: Sequence[Record], recommended: str | None, title: str) -
         floor = widest.floor.get("psnr")
         cells = [
             name,
-            *(_leak(group[line], room) if line in group else "-" for line in lines),
+            *(_leak(group[line], similar) if line in group else "-" for line in lines),
             f"{floor.mean:.1f}" if floor and floor.mean is not None else "n/a",
             f"{one.utility['accuracy']:.1f}",
             f"{one.rate['payload_up'] / 1024:.1f}",
-            f"{100 * one.split['head_macs'] / max(macs, 1):.0f}",
-            f"{one.latency['total']['p50']:.1f}" if "total" in one.latency else "n/a",
         ]
-        drawn.add_row(
-            *cells[: len(cells) if room else -2],
-            style="bold cyan" if name == recommended else None,
-        )
+        if room:
+            cells.append(f"{100 * one.split['head_macs'] / max(macs, 1):.0f}")
+        if links:
+            cells += [f"{typical(one.latency[PREFIX + link])[1]:.0f}" for link in links]
+        elif room:
+            cells.append(f"{one.latency['total']['p50']:.1f}" if "total" in one.latency else "n/a")
+        if weighed:
+            cells.append("yes" if name in front else "")
+        drawn.add_row(*cells, style="bold cyan" if name == recommended else None)
     return drawn
+
+
+def _link_title(link: str, record: Record) -> str:
+    """Its name, a line for each part, and what of it is shown."""
+    parts = link.replace(",", "\n")
+    return f"{parts}\n{typical(record.latency[PREFIX + link])[0]}\nms"
 
 
 def _leak(record: Record, with_ssim: bool) -> str:

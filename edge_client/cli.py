@@ -136,7 +136,8 @@ def connection(
     link: Annotated[
         str | None,
         typer.Option(
-            help="simulate a link: wifi, lte, 5g, fiber or rtt=40ms,up=10mbps,down=50mbps,loss=1%"
+            help="simulate a link, which all servers share: wifi, lte, 5g, fiber or "
+            "rtt=40ms,up=10mbps,down=50mbps,loss=1%"
         ),
     ] = None,
 ) -> None:

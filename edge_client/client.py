@@ -16,6 +16,7 @@ from edge_client.half import Half
 from edge_client.holders import Holders, distinct, group
 from edge_client.ledger import Ledger
 from edge_client.micro_batch import MicroBatch
+from edge_client.simulated_link import AccessLink
 from edge_client.transport import Transport
 from splitlab.contracts.link import Link
 from splitlab.errors import BadInput, ServerUnavailable
@@ -72,7 +73,8 @@ class EdgeClient:
         tls: certificate files; None for plaintext.
         token: shown to every server with every call.
         notice: is told in words when a server fails, stalls or answers again.
-        link: simulated between this client and each server; None for none.
+        link: simulated between this client and its servers, which share its rates as they do a
+            client's access link; None for none.
 
     Raises:
         BadInput: no server, one twice as its own replica, an address that is none, or plaintext
@@ -103,6 +105,7 @@ class EdgeClient:
         self._head = quick(half.head, picture)
         self._transports: list[Transport] = []
         self._groups: list[Holders] = []
+        access = None if link is None else AccessLink(link)
         for address in servers:
             self._transports.append(
                 Transport(
@@ -114,7 +117,7 @@ class EdgeClient:
                     tls=tls,
                     token=token,
                     notice=notice,
-                    link=link,
+                    link=access,
                 )
             )
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 import random
+import threading
 
 MODEL = 2
 """Goes up with every change in what a message takes."""
@@ -34,17 +35,61 @@ TIMER_SECONDS = 0.2
 """And a round trip: Linux's least retransmission timeout."""
 
 
-class OneWay:
+class Wire:
+    """The time of one direction of a link, which several connections may share.
+
+    What is sent takes the first time that nobody has taken yet, in pieces if need be: a connection
+    that waits for its next window leaves the wire to the others, and together they send no faster
+    than it does.
     """
+
+    def __init__(self) -> None:
+        self._taken: list[tuple[float, float]] = []  # from, to; in order, apart from one another
+        self._lock = threading.Lock()
+
+    def take(self, begun: float, seconds: float) -> float:
+        """Take so many seconds from `begun` on; returns when they are over."""
+        with self._lock:
+            through, left = begun, seconds
+            for start, end in self._taken:
+                if end <= through:
+                    continue
+                if through + left <= start:
+                    break
+                left -= max(0.0, start - through)
+                through = end
+            through += left
+            met = [one for one in self._taken if one[0] <= through and one[1] >= begun]
+            rest = [one for one in self._taken if one not in met]
+            together = (
+                min([begun, *(start for start, _ in met)]),
+                max([through, *(end for _, end in met)]),
+            )
+            self._taken = sorted([*rest, together])
+            return through
+
+    def forget(self, now: float) -> None:
+        """What was over by `now`."""
+        with self._lock:
+            self._taken = [one for one in self._taken if one[1] > now]
+
+
+class OneWay:
+    """One connection's.
+
     Args:
         rate: bits a second.
         rtt: seconds for a word there and back on the idle link.
         loss: share of packets.
         seed: of the losses.
+        wire: shared with other connections of the same rate; None for one of its own.
     """
 
-    def __init__(self, rate: float, rtt: float, loss: float, seed: int) -> None:
+    def __init__(
+        self, rate: float, rtt: float, loss: float, seed: int, wire: Wire | None = None
+    ) -> None:
         self._rate, self._rtt, self._loss = rate, rtt, loss
+        self._wire = wire or Wire()
         self._draw = random.Random(seed)
         self._free = -math.inf
         self._window, self._threshold = float(FIRST_WINDOW), math.inf
@@ -59,6 +104,7 @@ class OneWay:
         """When a message of `size` bytes that is sent `now` is there, in seconds of that clock."""
         packets = max(1, math.ceil(size / SEGMENT))
         seconds = 8 * (size + packets * (PACKET - SEGMENT)) / self._rate
+        self._wire.forget(now)
         self._after_silence(now - self._free)
         self._free = self._in_rounds(packets, seconds / packets, max(self._free, now))
         return self._free + self._rtt / 2
@@ -84,8 +130,9 @@ class OneWay:
                 continue
             sent = min(left, self._room)
             lost = [place for place in range(sent) if self._draw.random() < self._loss]
-            through, ended = begun + sent * each, sent == left
-            self._sent, self._busy = self._sent + sent, self._busy + sent * each
+            through, ended = self._wire.take(begun, sent * each), sent == left
+            late = through - (begun + sent * each)  # exactly 0 on a wire of its own
+            self._sent, self._busy = self._sent + sent, self._busy + sent * each + late
             left += len(lost) - sent
             self._room -= sent
             if lost and not self._hurt:

@@ -17,7 +17,7 @@ from typing import Any
 import grpc
 
 from edge_client.failures import CallFailed
-from edge_client.one_way import OneWay
+from edge_client.one_way import OneWay, Wire
 from splitlab.contracts.link import Link
 
 
@@ -66,19 +66,41 @@ class Pending:
             self.inside.set_exception(error)
 
 
+class AccessLink:
+    """One client's way to all its servers, which share its rates; each has its own connection,
+    with windows and losses of its own.
+
+    Args:
+        link: what it is like.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self._link, self._up, self._down = link, Wire(), Wire()
+        self._seeds = itertools.count(1)
+
+    def connection(self) -> tuple[OneWay, OneWay]:
+        """Up and down, of one server."""
+        link = self._link
+        return (
+            OneWay(link.up, link.rtt, link.loss, next(self._seeds), self._up),
+            OneWay(link.down, link.rtt, link.loss, next(self._seeds), self._down),
+        )
+
+
 class SimulatedLink:
     """Between one client and one server.
 
     Args:
-        link: what it is like.
+        access: the client's, shared with its other servers.
         send: sends bytes for good within so many seconds; returns gRPC's future.
         deadline: seconds that an attempt may take, the link included.
     """
 
-    def __init__(self, link: Link, send: Callable[[bytes, float], Any], deadline: float) -> None:
+    def __init__(
+        self, access: AccessLink, send: Callable[[bytes, float], Any], deadline: float
+    ) -> None:
         self._send, self._deadline = send, deadline
-        self._up = OneWay(link.up, link.rtt, link.loss, 1)
-        self._down = OneWay(link.down, link.rtt, link.loss, 2)
+        self._up, self._down = access.connection()
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers, self._changed, self._closed = itertools.count(), threading.Condition(), False
         self._open: set[Pending] = set()

@@ -12,8 +12,7 @@ import grpc
 from edge_client.failures import explain
 from edge_client.half import Half
 from edge_client.lanes import Lanes
-from edge_client.simulated_link import SimulatedLink
-from splitlab.contracts.link import Link
+from edge_client.simulated_link import AccessLink, SimulatedLink
 from splitlab.errors import Mismatch, ServerRefused
 from splitlab.wire import open_inference_pb2 as pb
 from splitlab.wire import payload_bytes, reply_datatype
@@ -42,7 +41,8 @@ class Transport:
         retries: further attempts after the first, on UNAVAILABLE only.
         token: shown with every call.
         notice: is told in words when the server fails, stalls or answers again.
-        link: that requests and replies are delayed by as if it lay between; None for none.
+        link: that requests and replies are delayed by as if it lay between, shared with the
+            client's other servers; None for none.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Transport:
         tls: Tls | None,
         token: str | None = None,
         notice: Callable[[str], None] = lambda _: None,
-        link: Link | None = None,
+        link: AccessLink | None = None,
     ) -> None:
         self.address, self._half = address, half
         self._deadline_s, self.retries = deadline_s, retries

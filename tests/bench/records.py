@@ -63,3 +63,10 @@ def record(
         doubts=doubts,
         environment={"commit": "c" * 40, "cpu": "a processor", "versions": {}, **environment},
     )
+
+
+def over(links, **more):
+    """Its latency over simulated links too: name -> p50 in ms."""
+    made = record(**more)
+    times = {f"link {name}": {"p50": ms, "p95": ms, "count": 8} for name, ms in links.items()}
+    return made.model_copy(update={"latency": {**made.latency, **times}})

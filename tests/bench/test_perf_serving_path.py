@@ -14,7 +14,7 @@ from bench.cli import app
 from bench.perf import engine, serve
 from bench.perf.engine import EngineSpeed, output_error, perf_engine
 from bench.perf.scenes import Times, deployed, pixels
-from bench.perf.serve import Load, Serve, perf_serve
+from bench.perf.serve import SAMPLES, Load, Serve, perf_serve
 from bench.perf.serving import Scene
 from bench.perf.split import SplitSpeed, perf_split
 from bench.perf.transport import MIB, Echo, perf_transport
@@ -173,8 +173,8 @@ class AtOnce:
         pass
 
 
-def test_memory_is_watched_from_the_first_turn_to_the_last(monkeypatch):
-    held = itertools.chain([2000.0], itertools.count(1000.0, 10.0))  # one sample is an outlier
+def served_with(monkeypatch, held, clients):
+    """Rows of `perf serve` where the server's memory is, sample by sample, what `held` says."""
     started = SimpleNamespace(pid=1, address=lambda: str(next(ports)), said={"engine": "t"})
     ports = itertools.count(1)
     made = SimpleNamespace(client=None, served=lambda *_: contextlib.nullcontext(started))
@@ -182,12 +182,31 @@ def test_memory_is_watched_from_the_first_turn_to_the_last(monkeypatch):
     monkeypatch.setattr(serve, "EdgeClient", AtOnce)
     monkeypatch.setattr(serve, "deployed", lambda *_: contextlib.nullcontext(made))
     before = torch.get_num_threads()
-    row = perf_serve((1,), 0.05)["1 clients"]
+    rows = perf_serve(clients, 0.05)
     torch.set_num_threads(before)
-    assert row["resident_mib"] == (1025.0, 1115.0)
+    return list(rows.values())
+
+
+def test_memory_is_watched_turn_by_turn(monkeypatch):
+    turn = [2000.0] + [1000.0] * (SAMPLES - 1)  # one sample is an outlier
+    (row,) = served_with(monkeypatch, iter(turn + [1033.0] * SAMPLES), (1,))
+    assert row["resident_mib"] == (1000.0, 1033.0)
     assert not row["memory_is_flat"]
     assert row["server"]["engine"] == "t"
     assert row["server"]["OMP_NUM_THREADS"] == "1"
+
+
+def test_what_is_held_at_the_start_is_no_room_to_grow_into(monkeypatch):
+    turns = (1510, 1510, 1510, 1076, 1090, 1100, 1130, 1140)
+    held = itertools.chain.from_iterable([float(mib)] * SAMPLES for mib in turns)
+    rows = served_with(monkeypatch, held, (1, 2, 4, 8))
+    assert [row["resident_mib"] for row in rows] == [
+        (1510.0, 1510.0),
+        (1076.0, 1076.0),
+        (1076.0, 1100.0),
+        (1076.0, 1140.0),
+    ]
+    assert [row["memory_is_flat"] for row in rows] == [True, True, True, False]
 
 
 def test_numbers_with_commas_are_checked():

@@ -1,9 +1,8 @@
 """The recommendation follows its three rules and says when it still leaks."""
 
-from records import record
+from records import over, record
 
-from bench.recommend import pareto_front, recommend
-from bench.table import sweep_table
+from bench.recommend import recommend
 
 
 def test_least_leakage_that_leaves_the_server_work():
@@ -47,12 +46,6 @@ def test_nothing_to_recommend():
     assert recommend([record("fc")]).split is None
 
 
-def over(links, **more):
-    made = record(**more)
-    times = {f"link {name}": {"p50": ms, "p95": ms, "count": 8} for name, ms in links.items()}
-    return made.model_copy(update={"latency": {**made.latency, **times}})
-
-
 def test_a_link_rules_out_what_takes_more_than_twice_as_long():
     together = [
         over({"lte": 900.0, "wifi": 60.0}, split="layer2", psnr=15),
@@ -87,19 +80,3 @@ def test_where_no_place_is_quick_under_every_link_it_is_said():
     assert advice.split == "layer2"
     assert "no split point that could be taken is within 2 times the fastest" in advice.reason
     assert "too slow" not in advice.reason
-
-
-def test_the_pareto_front_leaves_out_what_another_place_beats_in_all():
-    together = [
-        over({"lte": 400.0}, split="conv1", psnr=25),
-        over({"lte": 300.0}, split="layer1", psnr=20),  # leaks less, sends less, is faster
-        over({"lte": 500.0}, split="layer2", psnr=15),  # slower, and leaks less
-        over({"lte": 300.0}, split="fc", psnr=20, accuracy=90),
-    ]
-    assert pareto_front(together) == {"layer2", "fc"}
-    table = sweep_table(together, "layer2")
-    assert table.columns[-2:] == ("lte, p50 [ms]", "Pareto front")
-    ends = {row.cells[0].text: [cell.text for cell in row.cells[-2:]] for row in table.rows}
-    assert ends["conv1"] == ["400", ""]
-    assert ends["layer2"] == ["500", "yes"]
-    assert "Pareto" not in " ".join(sweep_table([record()], None).columns)

@@ -1,4 +1,7 @@
-"""Every reader on many inputs, guided by coverage: `python tests/fuzz/run.py --inputs 100000`.
+"""Every reader on many inputs, guided by coverage or structure: `python tests/fuzz/run.py`.
+
+Coverage sees our own Python. Where a parser in C or Rust comes first, inputs are valid documents
+with a few fields changed (`documents.py`).
 
 A crash, an error that is not the lab's, an input that takes too long or too much memory stops its
 target; the input is kept beside the corpus, and the exit code is 1.

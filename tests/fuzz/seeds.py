@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import torch
+from documents import DOCUMENTS, RAW
 from safetensors.torch import save
 
 from splitlab.wire import Reply, Request, encode
 from splitlab.wire.messages import DIGEST, stream_error
 
-RECORDS = Path(__file__).resolve().parents[2] / "results" / "photo-patches-resnet20" / "records"
-
 LARGE = torch.zeros(1, (1 << 18) - 64)
 """Not quite a mebibyte, so that its message is no longer than inputs may be."""
+PLANS = [b"\x00", b"\x01\x01", bytes(range(4, 68)), b"\x01\x02\x05\x00\x01\x03" * 8]
 
 
 def seeds(target: str) -> list[bytes]:
@@ -46,23 +45,6 @@ def seeds(target: str) -> list[bytes]:
     if target in ("tensors", "valid_tensors", "capture_shard"):
         return [bytes(range(64)), bytes(600), b"\x01\x02\x01\x00\x01\x03" * 40]
     if target == "weights":
-        return [save({"a": feature, "b": torch.zeros(0), "c": torch.ones(3, dtype=torch.int64)})]
-    if target == "record":
-        return [sorted(RECORDS.glob("*.json"))[0].read_bytes()]
-    if target == "capture_index":
-        sessions = [{"first_shard": 0, "started_ns": 1, "closed": True, "frames": 1, "shards": 1}]
-        index = {"format": "splitlab/capture/1", "vantage": "server", "sessions": sessions}
-        return [json.dumps(index).encode()]
-    return [_manifest(target)]
-
-
-def _manifest(target: str) -> bytes:
-    """The manifest of a tiny deployment, written as `bench` writes it."""
-    import tempfile
-
-    from deployments import deploy
-
-    half = target.removesuffix("_manifest")
-    with tempfile.TemporaryDirectory() as folder:
-        made = deploy(Path(folder) / "deployment")
-        return (made / half / "deployment.json").read_bytes()
+        made = save({"a": feature, "b": torch.zeros(0), "c": torch.ones(3, dtype=torch.int64)})
+        return [RAW + made, *PLANS]
+    return [*(RAW + json.dumps(one).encode() for one in DOCUMENTS[target]), *PLANS]

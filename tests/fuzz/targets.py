@@ -11,14 +11,17 @@ import contextlib
 import json
 import math
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import grpc
 import torch
+from documents import RAW, document, tensor_file
 from halves import OUTPUT, Server
 from memory import LARGE, Target
+from plan import Plan
 from safetensors.torch import save
 
 from cloud_server.engines.engine import Answer
@@ -28,7 +31,7 @@ from edge_client.micro_batch import server_seconds
 from splitlab.capture import Capture
 from splitlab.capture.index import read_index
 from splitlab.capture.shards import FIELDS, _seal, read_shard
-from splitlab.deployment.manifest import ClientManifest, read_manifest
+from splitlab.deployment.manifest import ClientManifest, ServerManifest, read_manifest
 from splitlab.deployment.shards import read_server_manifest
 from splitlab.errors import SplitLabError
 from splitlab.record.store import RecordStore
@@ -39,35 +42,6 @@ from splitlab.wire.messages import from_stream
 SHAPE, ROWS = (4, 6, 6), 8
 DATATYPES = ("FP32", "FP16", "BF16", "INT8", "UINT8", "BYTES", "FP64", "", "fp32")
 NAMES = ("feature", "feature_scale", "feature_zero_point", "output_0", "")
-ODD = (0, 1, 2, 4, 6, 8, 9, 144, -1, -8, 255, 2**31 - 1, 2**31, 2**62, -(2**62))
-
-
-class Plan:
-    """Bytes read as choices; when they are at their end every choice is the first."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data, self._at = data, 0
-
-    def byte(self) -> int:
-        self._at += 1
-        return self._data[self._at - 1] if self._at <= len(self._data) else 0
-
-    def pick(self, options):
-        return options[self.byte() % len(options)]
-
-    def number(self) -> int:
-        return self.pick(ODD) if self.byte() % 2 else self.byte()
-
-    def rest(self) -> bytes:
-        found = self._data[self._at :]
-        self._at = len(self._data)
-        return found
-
-    def some(self, most: int) -> bytes:
-        count = min(self.byte() | self.byte() << 8, most)
-        found = self._data[self._at : self._at + count]
-        self._at += count
-        return found
 
 
 def _read_request(raw: bytes) -> None:
@@ -186,26 +160,40 @@ class Folder:
 FOLDER = Folder()
 
 
+def _json(name: str, data: bytes) -> bytes:
+    """A document of this target, changed as the bytes plan it, or what is behind `RAW`."""
+    if data.startswith(RAW):
+        return data[len(RAW) :]
+    return json.dumps(document(name, Plan(data))).encode()
+
+
 def server_manifest(data: bytes) -> None:
-    """`deployment.json` of a server half."""
-    FOLDER.write("deployment.json", data)
+    """`deployment.json` of a server half; its digest fits, where it can be made to, or is old."""
+    raw = _json("server_manifest", data)
+    if len(data) % 2 and not data.startswith(RAW):
+        with contextlib.suppress(ValueError):
+            made = ServerManifest.model_validate_json(raw)
+            raw = made.model_copy(update={"digest": made.computed_digest()}).model_dump_json()
+            raw = raw.encode()
+    FOLDER.write("deployment.json", raw)
     read_server_manifest(FOLDER.path)
 
 
 def client_manifest(data: bytes) -> None:
     """`deployment.json` of a client half."""
-    FOLDER.write("deployment.json", data)
+    FOLDER.write("deployment.json", _json("client_manifest", data))
     read_manifest(FOLDER.path, ClientManifest)
 
 
 def weights(data: bytes) -> None:
     """A shard of weights."""
-    read_tensors(FOLDER.write("weights.safetensors", data))
+    raw = data[len(RAW) :] if data.startswith(RAW) else tensor_file(Plan(data))
+    read_tensors(FOLDER.write("weights.safetensors", raw))
 
 
 def capture_index(data: bytes) -> None:
     """`capture.json`."""
-    FOLDER.write("capture.json", data)
+    FOLDER.write("capture.json", _json("capture_index", data))
     read_index(FOLDER.path)
 
 
@@ -260,10 +248,18 @@ def capture(data: bytes) -> None:
 
 
 def record(data: bytes) -> None:
-    """A record of a measured point."""
-    name = "0" * 64
-    FOLDER.write(f"{name}.json", data)
-    RecordStore(FOLDER.path).read(name)
+    """A record of a measured point, under the name that it gives itself where that is one."""
+    raw, name = _json("record", data), "0" * 64
+    if not data.startswith(RAW):
+        own = json.loads(raw).get("hash")
+        name = own if isinstance(own, str) and re.fullmatch("[0-9a-f]{64}", own) else name
+    store = RecordStore(FOLDER.path)
+    store.folder.mkdir(exist_ok=True)
+    store.path(name).write_bytes(raw)
+    try:
+        store.read(name)
+    finally:
+        store.path(name).unlink()
 
 
 TARGETS: dict[str, Target] = {

@@ -1,22 +1,28 @@
 """Every reader on changed and made-up bytes: its own errors, nothing else, and no great memory.
 
-`make fuzz` does this a million times with coverage as its guide; here hypothesis does it a little.
+`make fuzz` does this a million times with coverage or structure as its guide; here hypothesis does
+it a little.
 """
 
 from __future__ import annotations
 
+import json
 import random
+import re
 
 import memory
 import numpy as np
 import pytest
 import targets
 import torch
+from documents import DOCUMENTS, RAW
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from memory import run
 from seeds import seeds
 from targets import TARGETS
+
+from splitlab.errors import SplitLabError
 
 QUIET = settings(
     max_examples=60,
@@ -84,7 +90,7 @@ def test_a_mebibyte_of_nothing_takes_no_more_than_itself(data):
 
 
 def test_a_list_of_wrong_fields_takes_no_more_than_its_words():
-    run(TARGETS["capture_index"], b'{"sessions":[' + 2000 * b"{}," + b"{}]}", every=1)
+    run(TARGETS["capture_index"], RAW + b'{"sessions":[' + 2000 * b"{}," + b"{}]}", every=1)
 
 
 def test_an_input_that_allocates_more_than_it_may_is_a_failure():
@@ -94,6 +100,17 @@ def test_an_input_that_allocates_more_than_it_may_is_a_failure():
     run(some, bytes([3]), every=1)
     with pytest.raises(MemoryError, match=r"1 bytes took 13\d+ bytes, 1048616 are allowed"):
         run(some, bytes([5]), every=1)
+
+
+def test_what_the_interpreter_allocates_once_is_no_failure():
+    first = []
+
+    def once(_data):
+        if not first:
+            first.append(np.zeros(2 * memory.BESIDE, "u1"))
+
+    run(once, b"abc", every=1)
+    assert first
 
 
 @pytest.mark.skipif(not memory.FORGETFUL, reason="this system keeps the peak of a process")
@@ -107,3 +124,38 @@ def test_what_is_held_for_a_moment_counts_each_time():
 def test_the_handler_s_target_answers():
     """The handler's target reaches the reply, not only refusals."""
     assert targets.HANDLERS[0].infer(seeds("handler")[0]).rows == 2
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_documents_are_valid_and_a_field_changed_is_noticed(name):
+    """So that a target is known to reach its reader."""
+    for number, document in enumerate(DOCUMENTS[name]):
+        TARGETS[name](bytes([number]))
+        with pytest.raises(SplitLabError, match=f"'{document['format']}'"):
+            TARGETS[name](RAW + json.dumps({**document, "format": "of another"}).encode())
+
+
+@pytest.mark.parametrize(
+    ("name", "distinct"),
+    [
+        ("server_manifest", 40),
+        ("client_manifest", 40),
+        ("capture_index", 20),
+        ("record", 100),
+        ("weights", 40),
+    ],
+)
+def test_plans_get_past_the_parser(name, distinct):
+    """Of 400: valid ones, invalid ones for that many reasons, and none that is not JSON."""
+    draw, found, valid = random.Random(name), set(), 0
+    for _ in range(400):
+        data = bytes(draw.randrange(256) for _ in range(16))
+        try:
+            TARGETS[name](data if data[:1] != RAW else b"\x07" + data[1:])
+        except SplitLabError as error:
+            found.add(re.sub(r"\d+", "#", str(error)))
+        else:
+            valid += 1
+    assert not [words for words in found if "not readable as JSON" in words]
+    assert len(found) >= distinct
+    assert 20 < valid < 380

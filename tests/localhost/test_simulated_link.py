@@ -12,8 +12,8 @@ from halves import Client, images
 
 from cloud_server.server import CloudServer
 from edge_client.client import EdgeClient
-from edge_client.one_way import PACKET, SEGMENT, OneWay
-from edge_client.simulated_link import SimulatedLink
+from edge_client.one_way import PACKET, SEGMENT, OneWay, Wire
+from edge_client.simulated_link import AccessLink, SimulatedLink
 from splitlab.contracts.link import LINKS, Link, parse_link
 from splitlab.errors import BadInput, ServerUnavailable
 
@@ -27,6 +27,57 @@ def test_a_message_takes_its_bytes_and_half_a_round_trip() -> None:
     # sent at the same time: it leaves behind the first, and arrives as much later
     assert way.arrival(10 * SEGMENT, 100.0) == pytest.approx(100.02 + 2 * bits / 1e6)
     assert way.arrival(1, 200.0) == pytest.approx(200.02 + 8 * (1 + PACKET - SEGMENT) / 1e6)
+
+
+def test_servers_share_the_rates_of_their_client_s_link() -> None:
+    """Two requests of one moment, to two servers, leave one behind the other; an answer does not
+    wait for requests.
+    """
+    access, bits = AccessLink(Link("l", 0.04, 1e6, 2e6)), 8 * 10 * PACKET
+    (up, down), (other_up, other_down) = access.connection(), access.connection()
+    assert up.arrival(10 * SEGMENT, 100.0) == pytest.approx(100.02 + bits / 1e6)
+    assert other_up.arrival(10 * SEGMENT, 100.0) == pytest.approx(100.02 + 2 * bits / 1e6)
+    assert down.arrival(10 * SEGMENT, 100.0) == pytest.approx(100.02 + bits / 2e6)
+    assert other_down.arrival(10 * SEGMENT, 100.0) == pytest.approx(100.02 + 2 * bits / 2e6)
+    assert up.arrival(10 * SEGMENT, 100.5) == pytest.approx(100.52 + bits / 1e6)  # it is idle again
+
+
+def test_a_connection_that_waits_for_its_window_leaves_the_wire_to_the_others() -> None:
+    """20 packets of one are a window, and a round trip later another; 10 of another fit between."""
+    access, each = AccessLink(Link("l", 0.04, 1e8, 1e8)), 8 * PACKET / 1e8
+    (up, _), (other, _) = access.connection(), access.connection()
+    assert up.arrival(20 * SEGMENT, 0.0) == pytest.approx(0.04 + 10 * each + 0.02)
+    assert other.arrival(10 * SEGMENT, 0.0) == pytest.approx(20 * each + 0.02)
+
+
+def test_a_wire_gives_no_second_twice() -> None:
+    wire = Wire()
+    assert wire.take(10.0, 1.0) == 11.0
+    assert wire.take(12.0, 1.0) == 13.0
+    assert wire.take(9.5, 2.0) == 13.5  # half a second before, one between, half a second behind
+    assert wire.take(9.5, 1.0) == 14.5
+    assert wire.take(20.0, 1.0) == 21.0
+    wire.forget(14.5)
+    assert wire.take(14.5, 6.0) == 21.5
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.01])
+def test_together_servers_are_no_faster_than_the_link(loss: float) -> None:
+    """Each is given a long message at once: the last is through when the wire has sent them all."""
+    access, packets = AccessLink(Link("l", 0.02, 1e7, 1e7, loss)), 2000
+    ended = [access.connection()[0].arrival(packets * SEGMENT, 0.0) for _ in range(3)]
+    least = 3 * packets * 8 * PACKET / 1e7
+    assert least <= max(ended) <= (1.05 if loss == 0 else 1.5) * least
+
+
+def test_a_client_has_one_link_for_all_its_servers() -> None:
+    link = Link("l", 0.04, 1e6, 1e6)
+    with EdgeClient(Client(), ["127.0.0.1:1", "127.0.0.1:2"], link=link) as client:
+        ways = [transport._link for transport in client._transports]
+        assert len({id(way._up._wire) for way in ways if way}) == 1
+        assert len({id(way._down._wire) for way in ways if way}) == 1
+        assert len({id(way._up) for way in ways if way}) == 2
+        assert ways[0]._up._wire is not ways[0]._down._wire
 
 
 @pytest.mark.parametrize("rtt", [0.01, 0.1])
@@ -145,8 +196,9 @@ def test_a_link_that_is_closed_fails_what_is_on_it() -> None:
             self.cancelled = True
 
     call = Unanswered()
-    far = SimulatedLink(Link("far", 7200.0, 1e9, 1e9), lambda _raw, _left: call, 1e6)
-    near = SimulatedLink(Link("near", 0.0, 1e12, 1e12), lambda _raw, _left: call, 1e6)
+    distant, close = Link("far", 7200.0, 1e9, 1e9), Link("near", 0.0, 1e12, 1e12)
+    far = SimulatedLink(AccessLink(distant), lambda _raw, _left: call, 1e6)
+    near = SimulatedLink(AccessLink(close), lambda _raw, _left: call, 1e6)
     pendings = [far.send(b"a"), near.send(b"b")]
     given_up = far.send(b"c")
     assert given_up.cancel()

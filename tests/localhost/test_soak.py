@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import threading
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,9 +15,11 @@ from typer.testing import CliRunner
 
 from bench import soak, soak_server
 from bench.cli import app
-from bench.soak_server import GROWTH_MIB, LONG_SECONDS, SELF, WARM_ANSWERS, Memory
+from bench.soak_account import Account
+from bench.soak_server import GROWTH_MIB, LONG_SECONDS, SELF, WARM_ANSWERS, Memory, Server, Tap
 from edge_client.client import EdgeClient
-from splitlab.errors import BadInput
+from splitlab.capture.writer import CaptureWriter
+from splitlab.errors import BadInput, SplitLabError
 
 
 @pytest.fixture(scope="module")
@@ -23,11 +27,15 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return deploy(tmp_path_factory.mktemp("soak") / "deployment")
 
 
+def soaked(deployment: Path, **given) -> soak.Soak:
+    return soak.Soak(deployment, **{"log": deployment.with_name("server.log"), **given})
+
+
 @pytest.mark.slow
 def test_whatever_happens_no_answer_is_wrong(
     deployment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    test = soak.Soak(deployment, seconds=200, clients=2, pause=0.5)
+    test = soaked(deployment, seconds=200, clients=2, pause=0.5, least=0.0)
     happen, wanted = test._happen, ["kill", "cut"]
 
     def in_turn(_event: str, server, cable):
@@ -47,7 +55,7 @@ def test_whatever_happens_no_answer_is_wrong(
 
 
 def test_a_wrong_answer_is_noticed(deployment: Path) -> None:
-    test = soak.Soak(deployment, seconds=30, requests=10, clients=1, pause=20)
+    test = soaked(deployment, seconds=30, requests=10, clients=1, pause=20)
     test._truth = test._truth + 1
     assert test.run()["wrong"] == 10
     assert not test.account.passed
@@ -55,7 +63,7 @@ def test_a_wrong_answer_is_noticed(deployment: Path) -> None:
 
 @pytest.mark.parametrize("spoil", [lambda y: y * float("nan"), lambda y: y[:1], lambda y: y[:, :1]])
 def test_nan_and_missing_rows_are_wrong(deployment: Path, spoil) -> None:
-    test = soak.Soak(deployment, seconds=1)
+    test = soaked(deployment, seconds=1)
     rows = test._truth[:5]
     assert test._right(rows.clone(), rows)
     assert not test._right(spoil(rows), rows)
@@ -73,7 +81,9 @@ def test_a_request_that_crashes_is_told_of_and_the_client_goes_on(
         return plain(self, images, **rest)
 
     monkeypatch.setattr(EdgeClient, "infer", once_broken)
-    told = soak.Soak(deployment, seconds=30, requests=5, clients=1, events=("cut",), pause=60).run()
+    told = soaked(
+        deployment, seconds=30, requests=5, clients=1, events=("cut",), pause=60, least=0.8
+    ).run()
     assert (told["sent"], told["answered"], told["crashed"]) == (5, 4, {"ValueError: a defect": 1})
     assert not told["passed"]
     assert told["complaints"] == ["1 crashes: ValueError: a defect"]
@@ -92,15 +102,38 @@ def test_a_client_that_hangs_is_counted_and_the_rest_is_told(
 
     monkeypatch.setattr(EdgeClient, "infer", hangs_once)
     monkeypatch.setattr(soak, "LATE_S", 1.0 - soak.DEADLINE_S)
-    test = soak.Soak(deployment, seconds=30, requests=8, clients=2, events=("cut",), pause=60)
+    test = soaked(deployment, seconds=30, requests=8, clients=2, events=("cut",), pause=60)
     told = test.run()
     go.set()
     assert (told["hung"], told["sent"], told["answered"]) == (1, 8, 7)
     assert "1 clients did not end" in told["complaints"]
 
 
-def account(**given) -> soak.Account:
-    return soak.Account(**{"sent": 9, "answered": 9, **given})
+def account(**given) -> Account:
+    return Account(**{"sent": 9, "answered": 9, **given})
+
+
+def test_only_what_an_event_explains_may_fail() -> None:
+    away = {"sent": 1000, "answered": 990, "failed": Counter(ServerUnavailable=10)}
+    assert Account(**away, events=Counter(cut=1)).passed
+    assert Account(**away).complaints == [
+        "10 failures that no event explains: ServerUnavailable"  # there was none
+    ]
+    refused = {**away, "failed": Counter(ServerUnavailable=9, ServerRefused=1)}
+    assert Account(**refused, events=Counter(kill=1)).complaints == [
+        "1 failures that no event explains: ServerRefused"
+    ]
+    assert Account(**refused, events=Counter(kill=1)).unexplained == {"ServerRefused": 1}
+
+
+def test_most_requests_must_be_answered() -> None:
+    few = {"sent": 1000, "answered": 899, "failed": Counter(ServerUnavailable=101)}
+    lost = Account(**few, events=Counter(kill=9))
+    assert lost.complaints == ["89.9% of the requests were answered, at least 90.0% must be"]
+    assert Account(**few, events=Counter(kill=9), least=0.8).passed
+    assert Account(**{**few, "answered": 900, "failed": Counter()}, least=0.9).complaints == [
+        "1000 requests were sent, 900 answered, 0 failed and 0 crashed; the rest is lost"
+    ]
 
 
 def watched(growth: float, seconds: float) -> Memory:
@@ -113,7 +146,8 @@ def test_what_does_not_pass() -> None:
     assert not account(died=1).passed
     assert account(hung=1).complaints == ["1 clients did not end"]
     assert not account(wrong=1).passed
-    assert not soak.Account().passed
+    assert not Account().passed
+    assert Account().complaints == ["no request was answered"]
     leak, short = (
         watched(2 * GROWTH_MIB, LONG_SECONDS + 1),
         watched(2 * GROWTH_MIB, LONG_SECONDS - 1),
@@ -121,6 +155,18 @@ def test_what_does_not_pass() -> None:
     assert not account(servers=[leak]).passed
     assert not account(client=leak).passed
     assert account(servers=[short, watched(GROWTH_MIB / 2, 2400)]).passed
+
+
+def test_growth_counts_from_where_memory_has_settled() -> None:
+    start = [1510.0] * 8 + [1076.0] * 16
+    grown = Memory("1", samples=[(10.0 * at, mib) for at, mib in enumerate(start + [1120.0] * 8)])
+    assert grown.growth == 44.0
+    assert not account(servers=[grown]).passed
+    level = Memory("1", samples=[(10.0 * at, mib) for at, mib in enumerate(start + [1080.0] * 8)])
+    assert level.growth == 4.0
+    late = [1076.0] * 20 + [1000.0] * 6 + [1030.0] * 6  # a dip beyond the first half is none of it
+    assert Memory("1", samples=[(10.0 * at, x) for at, x in enumerate(late)]).growth == -46.0
+    assert soak_server.settled([7.0, 9.0]) == 8.0
 
 
 def test_memory_is_watched_from_the_first_answers_on() -> None:
@@ -147,7 +193,7 @@ def test_what_the_collector_would_free_is_no_growth(monkeypatch: pytest.MonkeyPa
 def test_with_cuts_alone_one_server_lives_through_it(
     deployment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    test = soak.Soak(deployment, seconds=60, clients=1, events=soak.parse_events("cut"), pause=0.1)
+    test = soaked(deployment, seconds=60, clients=1, events=soak.parse_events("cut"), pause=0.1)
     happen = test._happen
 
     def three(event: str, server, cable):
@@ -163,28 +209,100 @@ def test_with_cuts_alone_one_server_lives_through_it(
     assert told["died"] == 0
 
 
+def test_kills_come_first_and_the_last_server_lives_on(deployment: Path) -> None:
+    test = soaked(deployment, seconds=100, killed_for=0.4)
+    assert test.due(39.9) == ("kill",)  # every kind comes once before any comes again
+    assert test.due(40.0) == ("cut",)
+    test.account.events["kill"] = 1
+    assert test.due(39.9) == ("cut",)
+    test.account.events["cut"] = 1
+    assert test.due(39.9) == ("kill", "cut")
+    assert test.due(40.0) == ("cut",)
+    assert soaked(deployment, seconds=100, events=("kill",)).due(41.0) == ()
+    assert soaked(deployment, seconds=100, killed_for=1.0).due(99.0) == ("kill",)
+    assert soaked(deployment, seconds=600).due(299.0) == ("cut",)  # five minutes are left
+
+
+def test_a_server_that_does_not_start_is_told_of_in_its_own_words(
+    deployment: Path, tmp_path: Path
+) -> None:
+    bare = tmp_path / "bare"
+    shutil.copytree(deployment, bare)
+    test = soaked(bare, seconds=5)
+    shutil.rmtree(bare / "server")
+    with pytest.raises(
+        SplitLabError, match=r"ended before it listened: .*server: there is no such"
+    ):
+        test.run()
+
+
+def test_each_server_has_its_own_tap_and_its_own_words(tmp_path: Path) -> None:
+    log, disk = tmp_path / "server.log", tmp_path / "disk"
+    log.write_text("warning: tap: no space left for 9 bytes\n")
+    writer = CaptureWriter(disk, "server")
+    for call in range(3):
+        writer.record(call, "up", b"abc")
+    writer.close()
+    (disk / "shard-000009.safetensors").write_bytes(b"half")
+    taps = [_killed(disk, log, behind) for behind in (log.stat().st_size, 0)]
+    assert taps == [Tap(3, None, disk_full=full) for full in (False, True)]  # whose words they are
+
+
+def _killed(disk: Path, log: Path, behind: int) -> Tap | None:
+    """The tap of a server whose words in the log begin there."""
+    server = object.__new__(Server)
+    server._disk, server._log, server._from = disk, log, behind
+    server._process = subprocess.Popen(["sleep", "60"], stdout=subprocess.PIPE)
+    assert server.kill()
+    assert not server.alive()
+    return server.tap
+
+
 def test_events_and_engines_that_there_are_not(deployment: Path) -> None:
     assert soak.parse_events("cut, kill") == ("cut", "kill")
     with pytest.raises(BadInput, match="give kill,cut or one"):
         soak.parse_events("cut,flood")
     with pytest.raises(BadInput, match="--engine 'steam'"):
-        soak.Soak(deployment, seconds=1, engine="steam")
+        soaked(deployment, seconds=1, engine="steam")
 
 
 def test_the_command_writes_the_account(deployment: Path, tmp_path: Path) -> None:
     words = ["soak", str(deployment), "--requests", "5", "--out", str(tmp_path / "soak.json")]
+    words += ["--log", str(tmp_path / "logs" / "server.log")]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
     assert "5 requests sent, 5 answered, 0 wrong" in result.output
-    assert json.loads((tmp_path / "soak.json").read_text())["answered"] == 5
+    told = json.loads((tmp_path / "soak.json").read_text())
+    assert told["answered"] == 5
+    assert told["server_log"] == "server.log"
+    assert (tmp_path / "logs" / "server.log").is_file()
+
+
+def test_the_command_shows_the_log_where_it_fails(
+    deployment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "server.log"
+
+    def run(_self):
+        log.write_text("warning: tap: [no] room\n")
+        tap = Tap(1, None, disk_full=True)
+        return {**account(died=1, taps=[tap]).as_dict(), "server_log": log.name}
+
+    monkeypatch.setattr(soak.Soak, "run", run)
+    result = CliRunner().invoke(app, ["soak", str(deployment), "--log", str(log)])
+    assert result.exit_code == 1
+    shown = " ".join(result.output.split())
+    assert "tap of server 1: 1 frames kept, others lost with it; the disk was full" in shown
+    assert "FAILED: 1 servers ended by themselves" in shown
+    assert shown.endswith("ends: warning: tap: [no] room")
 
 
 def test_answers_that_are_drawn_cannot_be_compared(tmp_path: Path) -> None:
     noisy = deploy(tmp_path / "noisy", defense="gaussian:level=0.1")
     with pytest.raises(BadInput, match="without noise and with wire FP32"):
-        soak.Soak(noisy, seconds=1)
+        soaked(noisy, seconds=1)
     with pytest.raises(BadInput, match="without noise and with wire FP32"):
-        soak.Soak(deploy(tmp_path / "narrow", wire="INT8"), seconds=1)
+        soaked(deploy(tmp_path / "narrow", wire="INT8"), seconds=1)
 
 
 @pytest.mark.slow
@@ -195,11 +313,10 @@ def test_a_full_disk_under_the_tap_costs_no_answer(deployment: Path, tmp_path: P
     if subprocess.run(words, capture_output=True).returncode:
         pytest.skip("a small disk cannot be mounted here")
     try:
-        told = soak.Soak(
-            deployment, seconds=60, requests=300, clients=2, pause=600, disk=small
-        ).run()
+        told = soaked(deployment, seconds=60, requests=300, clients=2, pause=600, disk=small).run()
     finally:
         subprocess.run(["umount", str(small)], check=True)
     assert told["answered"] == told["sent"] == 300
     assert told["wrong"] == 0
-    assert told["tap"]["dropped"] > 0
+    assert told["taps"][0]["dropped"] > 0
+    assert told["taps"][0]["disk_full"]
