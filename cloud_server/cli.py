@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 import signal
 import sys
 import threading
@@ -13,8 +13,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from splitlab.console import console, guarded
-from splitlab.errors import BadInput, SplitLabError
+from cloud_server.offline import body_ids, export_triton, make_certificates, say, split
+from splitlab.console import guarded
+from splitlab.errors import SplitLabError
 
 
 class ServeUnlessTold(TyperGroup):
@@ -35,23 +36,6 @@ app = typer.Typer(
     cls=ServeUnlessTold,
     help="Serve the bodies of a deployment: `cloud-server HALF` is `cloud-server serve HALF`.",
 )
-
-
-def say(event: str, **facts: Any) -> None:
-    """One machine-readable line on standard output."""
-    print(json.dumps({"event": event, **facts}), flush=True)
-
-
-def body_ids(text: str) -> list[int]:
-    """Text "0,2" -> [0, 2].
-
-    Raises:
-        BadInput: something else than numbers with commas between.
-    """
-    words = [word.strip() for word in text.split(",")]
-    if not all(word.isascii() and word.isdigit() for word in words):
-        raise BadInput(f"--bodies {text!r}: give numbers with commas, such as 0,2")
-    return [int(word) for word in words]
 
 
 @app.command()
@@ -104,7 +88,13 @@ def serve(
         Path | None, typer.Option(help="file with a token that clients must then show")
     ] = None,
     max_peer_calls: Annotated[
-        int, typer.Option(min=1, max=1024, help="open calls of one host; twice as many of all")
+        int,
+        typer.Option(
+            min=1,
+            max=1024,
+            help="open calls of one host; twice as many of all, of which a host gets as many as "
+            "it leaves free",
+        ),
     ] = 128,
     max_streams: Annotated[
         int, typer.Option(min=1, max=1024, help="open ModelStreamInfer calls of all hosts")
@@ -114,9 +104,17 @@ def serve(
         typer.Option(
             min=1,
             help="MiB of requests that arrive, wait or run, with their values in FP32 and their "
-            "replies; half for one host",
+            "replies; a host gets as much as it leaves free",
         ),
     ] = 1024,
+    max_connections: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="open connections of all hosts together, further ones are closed at once; one "
+            "host may hold them all; default: half of what fits into `ulimit -n`, at most 4096",
+        ),
+    ] = None,
     patience: Annotated[
         float, typer.Option(min=0.1, help="seconds for a message to arrive, or a reply to be taken")
     ] = 60.0,
@@ -130,7 +128,12 @@ def serve(
         bool, typer.Option("--metrics-open", help="allow --metrics off loopback; it has no TLS")
     ] = False,
     log_requests: Annotated[
-        bool, typer.Option("--log-requests", help="a JSON line for each on standard error")
+        bool,
+        typer.Option(
+            "--log-requests",
+            help="a JSON line for each on standard error, and all else there as JSON too, with "
+            "tracebacks; gRPC's C++ core is silent then, unless GRPC_VERBOSITY is set",
+        ),
     ] = False,
     check: Annotated[
         bool,
@@ -141,13 +144,18 @@ def serve(
 
     Prints one JSON line when it listens and one when it has stopped.
     """
+    if log_requests:
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # read when gRPC is imported
+
     import torch
 
     from cloud_server.check import checked
+    from cloud_server.connections import room_for
     from cloud_server.handler import largest_held
     from cloud_server.limits import Limits
+    from cloud_server.logs import log_as_json
+    from cloud_server.metrics_port import check_metrics
     from cloud_server.server import CloudServer
-    from cloud_server.telemetry import check_metrics
     from splitlab.capture import CaptureWriter
     from splitlab.deployment import ServerHalf
     from splitlab.machine import settle
@@ -167,14 +175,19 @@ def serve(
     token = None if token_file is None else read_token(token_file)
     loaded = ServerHalf.load(half, None if bodies is None else body_ids(bodies))
     tls = Tls(tls_cert, tls_key, client_ca) if given else None
-    limits = Limits(max_peer_calls, max_streams, max_memory << 20, patience, max_wait)
+    limits = Limits(
+        max_peer_calls, max_streams, max_memory << 20, patience, max_wait, max_connections
+    )
     if check:
         limits.check(largest_held(loaded))
+        room_for(limits.connections)
         check_listen(listen, insecure=insecure, tls=tls, token=token)
         if metrics is not None:
             check_metrics(metrics, off_loopback=metrics_open)
         say("checked", **checked(loaded, engine, device, bfloat16, threads))
         return
+    if log_requests:
+        log_as_json(sys.stderr)
     writer = CaptureWriter(tap, "server") if tap is not None else None
     try:
         server = CloudServer(
@@ -221,65 +234,5 @@ def serve(
     say("stopped", **facts)
 
 
-@app.command()
-@guarded
-def split(
-    half: Annotated[
-        Path, typer.Argument(metavar="HALF", help="the server half, DEPLOYMENT/server")
-    ],
-    bodies: Annotated[str, typer.Option(help="bodies that one server is to run, such as 0,2")],
-    out: Annotated[Path, typer.Option(help="folder to give to that server")],
-) -> None:
-    """Copy one server's part, these bodies and no others, into a folder of its own."""
-    from splitlab.deployment import split_server
-
-    ids = body_ids(bodies)
-    manifest = split_server(half, out, ids)
-    console.print(
-        f"{out}: {len(ids)} of {len(manifest.outputs)} bodies, digest {manifest.digest[:16]}",
-        soft_wrap=True,
-        markup=False,
-    )
-
-
-@app.command()
-@guarded
-def export_triton(
-    half: Annotated[
-        Path, typer.Argument(metavar="HALF", help="the server half, DEPLOYMENT/server")
-    ],
-    out: Annotated[Path, typer.Option(help="model repository; made if it is not there")],
-    bodies: Annotated[
-        str | None, typer.Option(help="only these, such as 0,2; default: all whose shard is there")
-    ] = None,
-) -> None:
-    """Write the bodies into a model repository of Triton or KServe; the same edge client asks them.
-
-    Needs the packages of `splitlab[onnxruntime]`.
-    """
-    from cloud_server.triton import export_triton as export
-    from splitlab.deployment import ServerHalf
-
-    loaded = ServerHalf.load(half, None if bodies is None else body_ids(bodies))
-    made = export(loaded, out)
-    say("exported", model=loaded.model_name, outputs=made.outputs, error=made.error)
-
-
-@app.command()
-@guarded
-def make_certificates(
-    out: Annotated[Path, typer.Option(help="folder for them")],
-    name: Annotated[
-        list[str] | None,
-        typer.Option(help="name or address of the server; repeat it; default: this machine only"),
-    ] = None,
-    days: Annotated[int, typer.Option(min=1, max=3650, help="how long they are valid")] = 30,
-) -> None:
-    """Make certificates for development: an authority, one for servers and one for clients.
-
-    The authority's own key is thrown away: it signs nothing else.
-    """
-    from cloud_server.authority import write_certificates
-
-    made = write_certificates(out, name or ["localhost", "127.0.0.1", "::1"], days)
-    console.print("\n".join(map(str, made)), soft_wrap=True, markup=False, highlight=False)
+for command in (split, export_triton, make_certificates):
+    app.command()(command)

@@ -7,28 +7,34 @@ until the message is there; who never sends it would hold it for ever.
 
 from __future__ import annotations
 
-import itertools
 import math
-import threading
-import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import grpc
 
-from cloud_server.limits import Admission, Exhausted, Limits, Stay
-
-TICK_SECONDS = 0.25
+from cloud_server.admission import Admission, Stay
+from cloud_server.limits import Exhausted, Limits
+from cloud_server.patience import Patience
+from splitlab.wire import refusals
 
 
 class Gate(grpc.ServerInterceptor):  # type: ignore[type-arg]
     """
+    A message larger than gRPC accepts is refused by gRPC with RESOURCE_EXHAUSTED, and gRPC does not
+    say so here: it looks like one whose peer hung up before it had arrived. Both are told as
+    `unread` where it was a call's first, and their calls end as CANCELLED.
+
     Args:
         limits: what is granted.
         largest: bytes that the largest message takes.
         ended: told of every call's method and code.
         per_byte: bytes that a byte of a message takes until the reply is there, itself included.
+        refused: told of every refusal's reason and peer; beside those of `splitlab.wire.refusals`
+            there are `idle` (ended for another host), `patience` (kept the server waiting) and
+            `unread`.
     """
 
     def __init__(
@@ -37,9 +43,11 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[type-arg]
         largest: int,
         ended: Callable[[str, str], None],
         per_byte: float = 1.0,
+        refused: Callable[[str, str], None] = lambda _reason, _peer: None,
     ) -> None:
-        self.admission = Admission(limits, largest)
+        self.admission = Admission(limits, largest, lambda peer: refused("idle", peer))
         self._limits, self._ended, self._per_byte = limits, ended, per_byte
+        self._refused = refused
         self.patience = Patience(limits.patience)
 
     def close(self) -> None:
@@ -56,50 +64,63 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[type-arg]
         method = handler_call_details.method
 
         def admitted(messages: Iterator[Any], context: grpc.ServicerContext) -> _Visit:
+            peer = context.peer()
             try:
-                stay = self.admission.enter(context.peer(), stream=handler.request_streaming)
+                stay = self.admission.enter(
+                    peer, stream=handler.request_streaming, cancel=context.cancel
+                )
             except Exhausted as error:
                 self._ended(method, grpc.StatusCode.RESOURCE_EXHAUSTED.name)
+                self._refused(error.reason, peer)
+                context.set_trailing_metadata(((refusals.HEADER, error.reason),))
                 context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
             visit = _Visit(self._watched(messages, context, stay), stay)
 
-            def leave() -> None:
-                stay.leave()
+            def over() -> None:
+                stay.leave("call")
                 self.patience.remove(visit.writing)
+                if not (stay.heard or stay.cut):
+                    self._refused("unread", stay.peer)
                 self._ended(method, _code(context, visit.finished))
 
-            if not context.add_callback(leave):
-                leave()
+            if not context.add_callback(over):
+                over()
             return visit
 
         def serve_one(messages: Iterator[Any], context: grpc.ServicerContext) -> Any:
             visit = admitted(messages, context)
-            if handler.request_streaming:
-                answer = handler.stream_unary(visit.messages, context)
-            else:
-                answer = handler.unary_unary(_only(visit.messages, context), context)
-            visit.finished = True
-            # gRPC writes it after this; the wait is over with the call, which may be by now.
             stay = visit.stay
-            stay.hold(_size(answer))
-            visit.writing = self.patience.add(context)
-            if stay.left:
-                self.patience.remove(visit.writing)
-            return answer
+            try:
+                if handler.request_streaming:
+                    answer = handler.stream_unary(visit.messages, context)
+                else:
+                    answer = handler.unary_unary(_only(visit.messages, context), context)
+                visit.finished = True
+                # gRPC writes it after this; the wait is over with the call, which may be by now.
+                stay.hold(_size(answer))
+                visit.writing = self._wait(context, stay)
+                if "call" not in stay.parts:
+                    self.patience.remove(visit.writing)
+                return answer
+            finally:
+                stay.leave("thread")
 
         def serve_many(messages: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
             visit = admitted(messages, context)
-            if handler.request_streaming:
-                replies = handler.stream_stream(visit.messages, context)
-            else:
-                # Nothing more comes from this peer, so that only its end could be waited for.
-                replies = handler.unary_stream(_only(visit.messages, context), context)
-                visit.writing = self.patience.add(context, self._limits.seconds)
-            for reply in replies:
-                visit.stay.hold(_size(reply))
-                with self.patience.with_(context):  # gRPC comes back when it has written it
-                    yield reply
-            visit.finished = True
+            try:
+                if handler.request_streaming:
+                    replies = handler.stream_stream(visit.messages, context)
+                else:
+                    # Nothing more comes from this peer, so that only its end could be waited for.
+                    replies = handler.unary_stream(_only(visit.messages, context), context)
+                    visit.writing = self.patience.add(context, self._limits.seconds)
+                for reply in replies:
+                    visit.stay.hold(_size(reply))
+                    with self._waiting(context, visit.stay):  # gRPC comes back when it is written
+                        yield reply
+                visit.finished = True
+            finally:
+                visit.stay.leave("thread")
 
         if handler.response_streaming:
             made, serve = grpc.stream_stream_rpc_method_handler, serve_many
@@ -111,14 +132,34 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[type-arg]
         self, messages: Iterator[Any], context: grpc.ServicerContext, stay: Stay
     ) -> Iterator[Any]:
         while True:
-            with self.patience.with_(context):
+            with self._waiting(context, stay):
                 message = next(messages, None)
             if message is None:
                 return
+            stay.heard = True
             stay.hold(math.ceil(self._per_byte * _size(message)))
             once = [message]
             del message  # it would be kept here for as long as the call is
             yield once.pop()
+
+    def _wait(self, context: grpc.ServicerContext, stay: Stay) -> int:
+        """The server begins to wait for a peer; the wait's number."""
+
+        def late() -> None:
+            stay.cut = True
+            self._refused("patience", stay.peer)
+
+        stay.idle(True)
+        return self.patience.add(context, late=late)
+
+    @contextmanager
+    def _waiting(self, context: grpc.ServicerContext, stay: Stay) -> Iterator[None]:
+        number = self._wait(context, stay)
+        try:
+            yield
+        finally:
+            self.patience.remove(number)
+            stay.idle(False)
 
 
 def _size(message: Any) -> int:
@@ -157,66 +198,3 @@ class _Visit:
     stay: Stay
     writing: int | None = None
     finished: bool = False
-
-
-class Patience:
-    """Cancels calls whose peer keeps them waiting for too long; one thread watches over all.
-
-    Args:
-        seconds: how long a wait may take.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._lock, self._over = threading.Lock(), threading.Event()
-        self._waiting: dict[int, tuple[float, grpc.ServicerContext]] = {}
-        self._numbers = itertools.count()
-        self._thread = threading.Thread(target=self._watch, name="patience", daemon=True)
-        self._thread.start()
-
-    def with_(self, context: grpc.ServicerContext) -> _Waiting:
-        """A context manager around the wait for a message, or for a reply to be taken."""
-        return _Waiting(self, context)
-
-    def add(self, context: grpc.ServicerContext, seconds: float | None = None) -> int:
-        """A wait begins, of as many seconds, or as many as all; returns its number."""
-        number = next(self._numbers)
-        with self._lock:
-            until = time.monotonic() + (self._seconds if seconds is None else seconds)
-            self._waiting[number] = until, context
-        return number
-
-    def remove(self, number: int | None) -> None:
-        """It is over; None and what is over already are no mistake."""
-        with self._lock:
-            if number is not None:
-                self._waiting.pop(number, None)
-
-    def close(self) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._over.wait(TICK_SECONDS):
-            now = time.monotonic()
-            with self._lock:
-                late = [
-                    (number, context)
-                    for number, (until, context) in self._waiting.items()
-                    if until < now
-                ]
-                for number, _ in late:
-                    del self._waiting[number]
-            for _, context in late:
-                context.cancel()
-
-
-class _Waiting:
-    def __init__(self, patience: Patience, context: grpc.ServicerContext) -> None:
-        self._patience, self._context = patience, context
-
-    def __enter__(self) -> None:
-        self._number = self._patience.add(self._context)
-
-    def __exit__(self, *_: object) -> None:
-        self._patience.remove(self._number)

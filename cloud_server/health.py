@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -19,12 +20,16 @@ OF_ONE_HOST = 4
 
 
 class Health(health.HealthServicer):
-    """Health of the server and of its services."""
+    """Health of the server and of its services.
 
-    def __init__(self) -> None:
+    Args:
+        refused: told of every refusal's reason, `watches`, and peer.
+    """
+
+    def __init__(self, refused: Callable[[str, str], None] = lambda _reason, _peer: None) -> None:
         # Otherwise a watch bypasses the handler that the gate wraps.
         super().__init__(experimental_non_blocking=False)
-        self._counting = threading.Lock()
+        self._refused, self._counting = refused, threading.Lock()
         self._watches: Counter[str] = Counter()
 
     def Watch(  # noqa: N802
@@ -36,6 +41,7 @@ class Health(health.HealthServicer):
             room = self._watches.total() < WATCHES and self._watches[host] < OF_ONE_HOST
             self._watches[host] += room
         if not room:
+            self._refused("watches", context.peer())
             context.abort(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
                 f"{OF_ONE_HOST} watches of a host and {WATCHES} of all are granted; ask Check",

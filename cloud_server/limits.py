@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import threading
-from collections import Counter
 from dataclasses import dataclass
 from urllib.parse import unquote
 
@@ -24,6 +22,8 @@ class Limits:
             taken.
         seconds: after which a request that still waits for the bodies is given up, and a watch of
             the server's health ends.
+        connections: that may be open, of all hosts; None for as many as suit this process, see
+            `cloud_server.connections`.
     """
 
     peer_calls: int = 128
@@ -31,6 +31,12 @@ class Limits:
     memory: int = 1 << 30
     patience: float = 60.0
     seconds: float = 300.0
+    connections: int | None = None
+
+    @property
+    def calls(self) -> int:
+        """Calls of all hosts that may be open at a time."""
+        return 2 * self.peer_calls
 
     def check(self, largest: int) -> None:
         """
@@ -49,115 +55,15 @@ class Limits:
 
 
 class Exhausted(SplitLabError):
-    """A limit is reached; others are still served."""
-
-
-class Stay:
-    """One call's share, from its first word to its last."""
-
-    def __init__(self, admission: Admission, host: str, held: int, stream: bool) -> None:
-        self._admission, self.host, self.held = admission, host, held
-        self.stream, self.left = stream, False
-
-    def hold(self, size: int) -> None:
-        """Its message is there and takes `size` bytes, or its reply, which takes that place."""
-        self._admission.change(self, size)
-
-    def leave(self) -> None:
-        """The call is over; a second time nothing happens."""
-        self._admission.leave(self)
-
-
-class Admission:
-    """Counts calls and bytes.
+    """A limit is reached; others are still served.
 
     Args:
-        limits: what is granted.
-        largest: bytes that the largest message there may be takes; held for a call until it is
-            read.
+        reason: one of `splitlab.wire.refusals`.
     """
 
-    def __init__(self, limits: Limits, largest: int) -> None:
-        limits.check(largest)
-        self._limits, self._largest = limits, largest
-        self._changed = threading.Condition()
-        self._calls: Counter[str] = Counter()
-        self._bytes: Counter[str] = Counter()
-        self._streams: Counter[str] = Counter()
-
-    def enter(self, peer: str, *, stream: bool = False) -> Stay:
-        """Admit a call, once there is room for its message.
-
-        A stream's next message may be the largest whatever the last one was, so that a stream holds
-        as much, or more under a larger reply, for as long as it is open; where there is no room it
-        is refused at once.
-
-        Args:
-            peer: as gRPC names it, such as `ipv4:192.0.2.1:50000`.
-            stream: whether further messages may follow.
-
-        Raises:
-            Exhausted: the peer has too many calls open, or no room came up in time.
-        """
-        host = host_of(peer)
-        with self._changed:
-            if self._calls[host] >= self._limits.peer_calls:
-                raise Exhausted(
-                    f"{self._limits.peer_calls} calls of yours are open, more are not granted; "
-                    "finish some first"
-                )
-            if stream and self._streams[host] >= max(1, self._limits.streams // 2):
-                raise Exhausted(
-                    f"{self._streams[host]} streams of yours are open, more are not granted; use "
-                    "calls, or finish some first"
-                )
-            self._calls[host] += 1
-            patience = 0.0 if stream else self._limits.patience
-            if not self._changed.wait_for(lambda: self._room(host), patience):
-                self._forget(host)
-                raise Exhausted(
-                    f"requests hold the {self._limits.memory / 2**20:.0f} MiB that are granted; "
-                    "send again later, or smaller micro-batches"
-                )
-            self._bytes[host] += self._largest
-            self._streams[host] += stream
-        return Stay(self, host, self._largest, stream)
-
-    def change(self, stay: Stay, size: int) -> None:
-        with self._changed:
-            if not stay.left:
-                size = max(size, self._largest) if stay.stream else size
-                self._bytes[stay.host] += size - stay.held
-                stay.held = size
-                self._changed.notify_all()
-
-    def leave(self, stay: Stay) -> None:
-        with self._changed:
-            if not stay.left:
-                stay.left = True
-                self._bytes[stay.host] -= stay.held
-                self._streams[stay.host] -= stay.stream
-                self._forget(stay.host)
-                self._changed.notify_all()
-
-    @property
-    def open(self) -> tuple[int, int]:
-        """(calls, bytes) of all peers."""
-        with self._changed:
-            return self._calls.total(), self._bytes.total()
-
-    def _room(self, host: str) -> bool:
-        own = max(self._limits.memory // 2, self._largest)
-        return (
-            self._bytes.total() + self._largest <= self._limits.memory
-            and self._bytes[host] + self._largest <= own
-        )
-
-    def _forget(self, host: str) -> None:
-        """One call less; of hosts without a call nothing is kept, however many there were."""
-        self._calls[host] -= 1
-        if not self._calls[host]:
-            del self._calls[host], self._bytes[host], self._streams[host]
+    def __init__(self, reason: str, words: str) -> None:
+        super().__init__(words)
+        self.reason = reason
 
 
 def host_of(peer: str) -> str:

@@ -9,6 +9,8 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from cloud_server.admission import LINGERING
+from cloud_server.connections import room_for
 from cloud_server.engines.choose import Chosen
 from cloud_server.engines.engine import TOGETHER, Engine
 from cloud_server.gate import Gate
@@ -16,14 +18,20 @@ from cloud_server.half import Half
 from cloud_server.handler import Handler, held_per_byte, largest_held, largest_request
 from cloud_server.health import Health
 from cloud_server.limits import Limits
+from cloud_server.metrics_port import MetricsPort
 from cloud_server.servicer import Servicer
-from cloud_server.telemetry import Metrics, Telemetry
+from cloud_server.telemetry import Telemetry
 from cloud_server.token_check import TokenCheck
 from splitlab.capture import CaptureWriter
 from splitlab.wire import micro_batch_rows
 from splitlab.wire.channels import Tls, bind, server_options, split_address
 from splitlab.wire.messages import SERVICE
 
+DOORKEEPERS = 16
+"""Threads for calls that are refused, each of which takes a moment."""
+AT_THE_DOOR = 4096
+"""Calls that may wait for a thread, for a moment too; more are refused by gRPC itself, in its own
+words and uncounted. This bounds memory, and nobody's limits."""
 LAST_ARRIVALS_SECONDS = 2.0  # for requests that were on their way when the stop began
 LAST_BYTES_SECONDS = 2.0  # for replies that are on their way out when all work is done
 
@@ -49,8 +57,8 @@ class CloudServer:
         metrics_open: allow that off loopback.
 
     Raises:
-        BadInput: the port is taken, the address is none, plaintext off loopback, or less memory
-            than the largest request takes.
+        BadInput: the port is taken, the address is none, plaintext off loopback, less memory than
+            the largest request takes, or more connections than this process may have files open.
     """
 
     def __init__(
@@ -75,8 +83,9 @@ class CloudServer:
         limits = limits or Limits()
         largest, held = largest_request(half), largest_held(half)
         limits.check(held)
-        # A call holds a thread, and one host must not get them all.
-        workers = 2 * limits.peer_calls
+        connections = room_for(limits.connections)
+        # A call that was admitted holds a thread; more threads refuse those that are not.
+        workers = limits.calls + LINGERING + DOORKEEPERS
         self._engine = Engine(
             list(half.bodies),
             half.feature.shape,
@@ -90,18 +99,21 @@ class CloudServer:
         handler = Handler(half, self._engine)
         telemetry = Telemetry(half.body_ids, log)
         self._servicer = Servicer(handler, tap, limits, telemetry)
-        self._gate = Gate(limits, held, telemetry.call, held_per_byte(half))
+        refused = telemetry.refused
+        self._gate = Gate(limits, held, telemetry.call, held_per_byte(half), refused)
         telemetry.watch(lambda: self._gate.admission.open)
-        self._metrics: Metrics | None = None
-        self._health = Health()
+        self._telemetry = telemetry
+        self._metrics: MetricsPort | None = None
+        self._health = Health(refused)
         asking = []
         if token is not None:
-            asking = [TokenCheck(token, telemetry.call, self._health, self._gate.patience)]
+            patience = self._gate.patience
+            asking = [TokenCheck(token, telemetry.call, self._health, patience, refused)]
         self._server = grpc.server(
             ThreadPoolExecutor(workers, thread_name_prefix="rpc"),
-            options=server_options(largest, limits.peer_calls),
+            options=server_options(largest, limits.peer_calls, connections),
             interceptors=[*asking, self._gate],
-            maximum_concurrent_rpcs=workers,
+            maximum_concurrent_rpcs=workers + AT_THE_DOOR,
         )
         self._server.add_generic_rpc_handlers((self._servicer.handlers(),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -110,7 +122,7 @@ class CloudServer:
         self.host, _ = split_address(listen, "--listen")
         try:
             if metrics is not None:
-                self._metrics = Metrics(telemetry, metrics, off_loopback=metrics_open)
+                self._metrics = MetricsPort(telemetry.registry, metrics, off_loopback=metrics_open)
             self.port = bind(self._server, listen, insecure=insecure, tls=tls, token=token)
         except Exception:
             self._close()
@@ -158,3 +170,4 @@ class CloudServer:
         self._gate.close()
         if self._metrics is not None:
             self._metrics.close()
+        self._telemetry.close()

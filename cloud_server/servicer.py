@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -49,7 +48,7 @@ class Servicer:
     Args:
         handler: answers requests.
         tap: is given every inference message as it arrived and as it left; None for none.
-        limits: how many streams may be open, and how long a request may wait.
+        limits: how long a request may wait.
         telemetry: is told of every inference request.
     """
 
@@ -58,7 +57,6 @@ class Servicer:
     ) -> None:
         self._handler, self._tap, self._limits = handler, tap, limits
         self._telemetry = telemetry
-        self._streams = threading.Semaphore(limits.streams)
         self.in_flight = InFlight()
 
     def handlers(self) -> grpc.GenericRpcHandler[Any, Any]:
@@ -116,22 +114,15 @@ class Servicer:
     def _stream_infer(
         self, requests: Iterator[bytes], context: grpc.ServicerContext
     ) -> Iterator[bytes]:
-        if not self._streams.acquire(blocking=False):
-            context.abort(
-                grpc.StatusCode.RESOURCE_EXHAUSTED, "too many streams are open; close one"
-            )
-        try:
-            call = None
-            for raw in requests:
-                call = self._listen(call, "up", raw, STREAM_INFER, context)
-                with self.in_flight as served:
-                    if not served:
-                        context.abort(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
-                    reply = self._in_band(raw, context)
-                    self._listen(call, "down", reply, STREAM_INFER, context)
-                    yield reply
-        finally:
-            self._streams.release()
+        call = None
+        for raw in requests:
+            call = self._listen(call, "up", raw, STREAM_INFER, context)
+            with self.in_flight as served:
+                if not served:
+                    context.abort(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
+                reply = self._in_band(raw, context)
+                self._listen(call, "down", reply, STREAM_INFER, context)
+                yield reply
 
     def _answer(
         self, raw: bytes, context: grpc.ServicerContext, *, streamed: bool = False
@@ -153,6 +144,9 @@ class Servicer:
                 ) from error
         except Exception as error:
             code, _ = status_of(error)
+            for kind, reason in ((TooLarge, "rows"), (Overdue, "wait")):
+                if isinstance(error, kind):
+                    self._telemetry.refused(reason, context.peer())
             self._telemetry.request(
                 peer=context.peer(), message_id=_message_id(raw), code=code.name, up=len(raw)
             )

@@ -1,25 +1,37 @@
-"""What an operator sees of the server: Prometheus metrics and a log line for each request.
+"""What an operator sees of the server: Prometheus metrics, a log line for each request where asked
+for, and one for refusals now and then.
 
 Counts, sizes, times and codes; never a feature, an output or anything computed from one.
 """
 
 from __future__ import annotations
 
-import json
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary
-from prometheus_client.exposition import start_http_server
 
-from splitlab.errors import BadInput
-from splitlab.wire.channels import is_loopback, split_address
+from cloud_server.logs import Seldom, write_line
+from splitlab.wire import refusals
 
 LONGEST_ID = 64
 BUCKETS = tuple(base * 10.0**power for power in range(-4, 2) for base in (1.0, 2.5, 5.0))
 """Seconds, from 0.1 ms to 50 s."""
+REASONS = {
+    refusals.CALLS: "a host had as many calls open as one may",
+    refusals.CROWDED: "other hosts held the calls that there are",
+    refusals.STREAMS: "too many streams",
+    refusals.MEMORY: "no room for the message came up in time",
+    "idle": "an idle call, ended for another host",
+    "patience": "a peer kept the server waiting",
+    "unread": "a peer hung up before its message had arrived, or it was larger than any may be",
+    "token": "no token, or a wrong one",
+    "watches": "too many watches of the server's health",
+    "rows": "more rows than one message may hold",
+    "wait": "the bodies were busy for too long",
+}
+"""Why something is refused, in a word and in words. gRPC does not tell `unread`'s two apart."""
 
 
 class Telemetry:
@@ -37,7 +49,7 @@ class Telemetry:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.registry = CollectorRegistry()
-        self._log, self._clock, self._lock = log, clock, threading.Lock()
+        self._log, self._clock = log, clock
         self._bodies = [str(body) for body in body_ids]
         made: Any = {"registry": self.registry, "namespace": "splitlab"}
         self._calls = Counter("calls", "gRPC calls by method and code", ["method", "code"], **made)
@@ -52,7 +64,16 @@ class Telemetry:
             buckets=BUCKETS,
             **made,
         )
-        self._body = Summary("body_seconds", "time in each body", ["body"], **made)
+        self._body = Summary(
+            "body_seconds",
+            "time in each body; only with engines that run them one by one, none otherwise",
+            ["body"],
+            **made,
+        )
+        self._refusals = Counter("refusals", "refusals by reason", ["reason"], **made)
+        for reason in REASONS:
+            self._refusals.labels(reason)
+        self._seldom = Seldom(clock)
         self._open = Gauge("open_calls", "calls under way", **made)
         self._held = Gauge("held_bytes", "bytes held for requests under way", **made)
 
@@ -64,6 +85,15 @@ class Telemetry:
     def call(self, method: str, code: str) -> None:
         """A call of any method has ended."""
         self._calls.labels(method, code).inc()
+
+    def refused(self, reason: str, peer: str) -> None:
+        """A peer was refused, for one of `REASONS`; of each reason a line now and then says so."""
+        self._refusals.labels(reason).inc()
+        self._seldom.say(reason, f"refused {peer}: {REASONS[reason]}", peer=peer)
+
+    def close(self) -> None:
+        """Say how many refusals were left out since their last line."""
+        self._seldom.close()
 
     def request(
         self,
@@ -82,7 +112,8 @@ class Telemetry:
         Args:
             up, down: bytes of the whole messages.
             stages_us: microseconds by stage.
-            each_us: microseconds in each body, where the engine runs them one by one.
+            each_us: microseconds in each body, where the engine runs them one by one; with a graph
+                of all bodies, and on a GPU, nobody knows them.
         """
         stages = dict(stages_us or {})
         self._requests.labels(code).inc()
@@ -95,7 +126,7 @@ class Telemetry:
             for body, spent in zip(self._bodies, each_us, strict=True):
                 self._body.labels(body).observe(spent / 1e6)
         if self._log is not None:
-            line = {
+            line: dict[str, Any] = {
                 "event": "request",
                 "time": round(self._clock(), 3),
                 "peer": peer,
@@ -106,50 +137,6 @@ class Telemetry:
                 "bytes_down": down,
                 **{f"{stage}_us": spent for stage, spent in stages.items()},
             }
-            with self._lock:
-                print(json.dumps(line), file=self._log, flush=True)
-
-
-def check_metrics(listen: str, *, off_loopback: bool) -> tuple[str, int]:
-    """HOST:PORT -> (host, port), where metrics may be read; opens no port.
-
-    Raises:
-        BadInput: not an address, or off loopback.
-    """
-    host, port = split_address(listen, "--metrics")
-    if not off_loopback and not is_loopback(host):
-        raise BadInput(
-            f"--metrics {host}: plaintext off loopback shows everyone there how much is asked; "
-            "accept it with --metrics-open"
-        )
-    return host, port
-
-
-class Metrics:
-    """The port that Prometheus reads.
-
-    Args:
-        listen: HOST:PORT; port 0 picks a free one.
-        off_loopback: allow it there; it has neither TLS nor token.
-
-    Raises:
-        BadInput: not an address, taken, or off loopback.
-    """
-
-    def __init__(self, telemetry: Telemetry, listen: str, *, off_loopback: bool) -> None:
-        host, port = check_metrics(listen, off_loopback=off_loopback)
-        try:
-            self._server, self._thread = start_http_server(
-                port, host.strip("[]"), telemetry.registry
-            )
-        except OSError as error:
-            raise BadInput(
-                f"--metrics {listen}: cannot bind ({error.strerror}); choose another port"
-            ) from error
-        self.port = int(self._server.server_port)
-
-    def close(self) -> None:
-        """Close the port."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+            if each_us:
+                line["each_us"] = dict(zip(self._bodies, each_us, strict=True))
+            write_line(self._log, line)

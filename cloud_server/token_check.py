@@ -9,8 +9,8 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2
 
-from cloud_server.gate import Patience
 from cloud_server.health import Health
+from cloud_server.patience import Patience
 from splitlab.wire.token import HEADER, header
 
 OPEN = "/grpc.health.v1.Health/Check"
@@ -28,15 +28,22 @@ class TokenCheck(grpc.ServerInterceptor):  # type: ignore[type-arg]
         ended: told of the method and code of every call that goes no further.
         health: what a stranger may ask for.
         patience: ends the calls of strangers who do not take their answer.
+        refused: told of every refusal's reason, `token`, and peer.
     """
 
     def __init__(
-        self, token: str, ended: Callable[[str, str], None], health: Health, patience: Patience
+        self,
+        token: str,
+        ended: Callable[[str, str], None],
+        health: Health,
+        patience: Patience,
+        refused: Callable[[str, str], None] = lambda _reason, _peer: None,
     ) -> None:
         ((_, wanted),) = header(token)
         self._wanted = wanted.encode()
         self._ended, self._health, self._patience = ended, health, patience
-        self._refusal = grpc.stream_stream_rpc_method_handler(_refuse)
+        self._refused = refused
+        self._refusal = grpc.stream_stream_rpc_method_handler(self._refuse)
         self._open = grpc.stream_unary_rpc_method_handler(
             self._check,
             response_serializer=health_pb2.HealthCheckResponse.SerializeToString,
@@ -71,6 +78,6 @@ class TokenCheck(grpc.ServerInterceptor):  # type: ignore[type-arg]
         self._ended(OPEN, grpc.StatusCode.OK.name)
         return self._health.Check(health_pb2.HealthCheckRequest(), context)
 
-
-def _refuse(_messages: Any, context: grpc.ServicerContext) -> Any:
-    context.abort(grpc.StatusCode.UNAUTHENTICATED, WORDS)
+    def _refuse(self, _messages: Any, context: grpc.ServicerContext) -> Any:
+        self._refused("token", context.peer())
+        context.abort(grpc.StatusCode.UNAUTHENTICATED, WORDS)

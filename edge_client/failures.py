@@ -5,6 +5,7 @@ from __future__ import annotations
 import grpc
 
 from splitlab.errors import Mismatch, ServerRefused, ServerUnavailable, SplitLabError
+from splitlab.wire import refusals
 
 REMEDIES = {
     grpc.StatusCode.INVALID_ARGUMENT: "the request does not fit what the server holds",
@@ -14,6 +15,12 @@ REMEDIES = {
     grpc.StatusCode.UNAUTHENTICATED: "--token-file must name the token of that server",
     grpc.StatusCode.INTERNAL: "look into the server's own log",
 }
+ADVICE = {
+    refusals.CALLS: "send fewer at once (--window), or ask who else sends from this host",
+    refusals.CROWDED: "send again when others have finished; nothing is wrong with the request",
+    refusals.STREAMS: "send fewer at once (--window)",
+}
+"""What to do by a refusal's own reason, where its status alone does not say."""
 
 
 class CallFailed(grpc.RpcError):
@@ -60,5 +67,7 @@ def explain(
         )
     if code is grpc.StatusCode.FAILED_PRECONDITION:
         return Mismatch(f"{address} refused: {words}")
-    remedy = REMEDIES.get(code, "look into the server's own log")
+    told = getattr(error, "trailing_metadata", None)
+    reason = refusals.reason_of(told() if told is not None else None)
+    remedy = ADVICE.get(reason or "") or REMEDIES.get(code, "look into the server's own log")
     return ServerRefused(f"{address} refused with {code.name}: {words}; {remedy}")

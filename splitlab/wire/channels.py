@@ -143,16 +143,20 @@ def channel_options(max_receive: int) -> Options:
     ]
 
 
-def server_options(max_receive: int, streams: int | None = None) -> Options:
+def server_options(
+    max_receive: int, streams: int | None = None, connections: int | None = None
+) -> Options:
     """Options of a server's port.
 
-    Connections are not counted, gRPC has no option for it: there may be as many as there are file
-    descriptors, and who has no token holds one for `IDLE_MS`, and again after a call in vain.
+    gRPC counts connections of all hosts together, not of each: whoever can reach the port may hold
+    all of them, one without a token each for `IDLE_MS`, and again after a call in vain. A firewall
+    counts them by host.
 
     Args:
         max_receive: bytes of the largest declared micro-batch with its envelope; a larger message
             is answered with RESOURCE_EXHAUSTED before it is read. -1 for no limit.
         streams: calls that one connection may have open; None for no limit.
+        connections: that may be open; a further one is closed at once. None for no limit.
     """
     return [
         ("grpc.max_receive_message_length", max_receive),
@@ -169,6 +173,8 @@ def server_options(max_receive: int, streams: int | None = None) -> Options:
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
         *([] if streams is None else [("grpc.max_concurrent_streams", streams)]),
+        # of the whole port; beyond file descriptors nobody could connect, nor a file be opened
+        *([] if connections is None else [("grpc.max_allowed_incoming_connections", connections)]),
     ]
 
 

@@ -77,7 +77,8 @@ def test_a_log_line_says_who_what_and_how_long_and_no_feature(serve: Serve) -> N
     (line,) = map(json.loads, log.getvalue().splitlines())
     stages = {"queue_us", "decode_us", "bodies_us", "encode_us"}
     about = {"event", "time", "peer", "id", "code", "rows", "bytes_up", "bytes_down"}
-    assert set(line) == about | stages
+    assert set(line) == about | stages | {"each_us"}
+    assert list(line["each_us"]) == ["0"]
     assert (line["id"], line["code"], line["rows"]) == ("a" * 32 + "-0", "OK", 3)
     assert line["peer"].startswith("ipv4:127.0.0.1:")
 

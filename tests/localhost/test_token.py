@@ -14,9 +14,9 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from halves import Client, images
 
-from cloud_server.gate import Patience
 from cloud_server.health import Health
 from cloud_server.limits import Limits
+from cloud_server.patience import Patience
 from cloud_server.server import CloudServer
 from cloud_server.token_check import OPEN, TokenCheck
 from edge_client.client import EdgeClient
