@@ -36,6 +36,13 @@ def attack(
             "--set", help="FIELD=VALUE of the attack, e.g. epochs=5 or preset=NAME; repeatable."
         ),
     ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder that `adversary synthesise` wrote: learn from these images, with the "
+            "granted head, in place of the grant's own images and queries."
+        ),
+    ] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help="Attack so many features, in order of arrival.")
     ] = None,
@@ -53,6 +60,7 @@ def attack(
 
     from adversary.attack import run_attack
     from adversary.estimate_files import attacked, write_estimate
+    from adversary.synthetic_images import own_images
     from splitlab.randomness import generator
     from splitlab.storage import require_writable
     from splitlab.training import choose_device, showing
@@ -60,6 +68,10 @@ def attack(
     require_writable(out)
     place = str(choose_device(device))
     threat, observation = attacked(capture, knows, limit)
+    if images is not None:
+        threat = own_images(images, threat)
+        count = len(threat.need("aux").images)
+        chosen = kind.configured(kind.learning_from(options, count))
     with showing(console) as progress:
         rng = generator(seed, "attack", attack)
         outcome = run_attack(chosen, threat, observation, rng, device=place, progress=progress)

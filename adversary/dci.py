@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -87,6 +87,16 @@ class DCI(Attack):
     cycle_to: Literal["L", "k"] = "L"
     divided: bool = True
     grouped: bool = False
+
+    @classmethod
+    def learning_from(cls, options: Mapping[str, Any], count: int) -> dict[str, Any]:
+        """All of them, unless the options want fewer."""
+        if options.get("data", "own") != "own":
+            raise BadInput(
+                f"attack {cls.name!r}, data={options['data']!r}: images to learn from are given; "
+                "leave data out, or do not give any"
+            )
+        return {"images": count, **options, "data": "own"}
 
     def fit(
         self,

@@ -12,6 +12,7 @@ import io
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -56,12 +57,23 @@ def write_estimate(
         "settings": attack.model_dump(mode="json"),
         "seed": seed,
         "granted": list(threat.granted()),
+        "images": _own_images(threat),
         "ids": list(outcome.ids),
         "doubts": list(estimate.doubts),
         "effort": dict(outcome.effort),
         "extra": estimate.extra,
     }
     write_json(out / "estimate.json", content)
+
+
+def _own_images(threat: ThreatModel) -> dict[str, Any] | None:
+    """How many images the adversary had and what they are; as in a record, `synthetic` says whose
+    batch norms they were made of.
+    """
+    if (own := threat.aux) is None:
+        return None
+    counts = {"kind": own.kind, "auxiliary": len(own.images), "validation": len(own.validation)}
+    return {**counts, "synthetic": own.layers} if own.kind == "synthetic" else counts
 
 
 def grid(images: Tensor) -> bytes:

@@ -63,6 +63,7 @@ def sweep_table(records: Sequence[Record], recommended: str | None) -> SweepTabl
         "split point",
         "attack",
         "knowledge",
+        "images",
         "victims",
         *(TITLES[m] for m in metrics),
         "floor [dB]",
@@ -87,6 +88,7 @@ def sweep_table(records: Sequence[Record], recommended: str | None) -> SweepTabl
             Cell(name),
             Cell(str(record.config["attack"])),
             Cell(str(record.config["knowledge"])),
+            Cell(images_of(record)),
             Cell(str(floor.items) if floor else "n/a"),
             *(_metric(m, record.leakage.get(m)) for m in metrics),
             Cell(f"{floor.mean:.1f}" if floor and floor.mean is not None else "n/a"),
@@ -104,7 +106,8 @@ def sweep_table(records: Sequence[Record], recommended: str | None) -> SweepTabl
         "Mean and 95 % bootstrap interval over independent groups of victims. Floor: answering "
         "with the mean auxiliary image, on the same victims. Ceiling: the decoder with "
         "chosen-input queries on the same split point, on all victims. Latency is of a whole "
-        "request of the client, over loopback."
+        "request of the client, over loopback. Images: what the adversary was given or made to "
+        "learn from and to choose settings by; a row on synthetic ones saw no real image."
     )
     if links:
         note += (
@@ -122,6 +125,15 @@ def sweep_table(records: Sequence[Record], recommended: str | None) -> SweepTabl
             "and every link's latency."
         )
     return SweepTable(columns, tuple(rows), note)
+
+
+def images_of(record: Record) -> str:
+    """What the adversary's images were: "real images", "synthetic" or "none"."""
+    told = str(record.attack_facts.get("learned_from", ""))
+    if record.threat.get("synthetic") or "synthetic" in told:
+        return "synthetic"
+    given = record.threat.get("auxiliary") or record.threat.get("observe")
+    return "real images" if given else "none"
 
 
 def ceiling(records: Sequence[Record]) -> dict[str, float]:
@@ -156,8 +168,14 @@ def rich_table(records: Sequence[Record], recommended: str | None, title: str) -
     caption = "attacks: PSNR in dB" + (", SSIM" if room else "") + "; floor: mean image"
     drawn = Table(title=title, header_style="bold", caption=caption, pad_edge=False)
     drawn.add_column("split\npoint", overflow="fold", no_wrap=True)
+    made = {
+        (str(r.config["attack"]), str(r.config["knowledge"]))
+        for r in records
+        if images_of(r) == "synthetic"
+    }
     for attack, knowledge in lines:
         known = "" if knowledge == "undefended" else f"\n{knowledge}"
+        known += "\nsynthetic" if (attack, knowledge) in made else ""
         drawn.add_column(f"{attack}{known}", justify="right")
     costs = ("client\nMACs %", "p50\nms") if room else ()
     for name in ("floor", "acc. %", "KiB up", *costs):
