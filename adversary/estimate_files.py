@@ -22,7 +22,7 @@ from adversary.attack import Attack, Observation, Outcome
 from adversary.grant import read_grant
 from adversary.threat import ThreatModel
 from splitlab.capture import Capture
-from splitlab.storage import write_bytes, write_json, write_tensors
+from splitlab.storage import canonical_json, sha256, write_bytes, write_json, write_tensors
 
 SHOWN = 64
 
@@ -40,6 +40,21 @@ def attacked(
     ids, features = Capture.open(capture).features()
     observation = Observation(tuple(ids[:limit]), features[:limit])
     return replace(threat, capture=features), observation
+
+
+def fit_folder(out: Path, attack: Attack, threat: ThreatModel, seed: int) -> Path:
+    """Where this very fit keeps what a kill would lose; another setting or grant has another."""
+    told = {
+        "attack": attack.name,
+        "settings": attack.model_dump(mode="json"),
+        "seed": seed,
+        "wire": threat.wire,
+        "defense": threat.defense,
+        "head_end": threat.head_end,
+        "tail_start": threat.tail_start,
+        "outputs": [threat.P, threat.selector],
+    }
+    return out / f"fit-{sha256(canonical_json(told), threat.fingerprint().encode())[:12]}"
 
 
 def write_estimate(

@@ -48,6 +48,14 @@ def granted(end="block2", size=16, seed=4, queries=False, whole=False, **more):
     return ThreatModel(feature=FeatureSpec(shape=shape), head=parts.head, **fields)
 
 
+def tapped(folder, head):
+    """A capture of the victims' features."""
+    tap = CaptureWriter(folder, "relay")
+    message = Request("m", f"{REQUEST}-0", tuple(encode(capture(head), "FP32"))).to_bytes()
+    tap.record(tap.new_call(), "up", message, method=INFER, peer="ipv4:127.0.0.1:1")
+    tap.close()
+
+
 def run(*words):
     return CliRunner().invoke(app, [*map(str, words), "--device", "cpu"])
 
@@ -67,11 +75,7 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("place")
     threat = granted(queries=True, aux=AUX)
     write_grant(folder / "grant", threat)
-    tap = CaptureWriter(folder / "capture", "relay")
-    features = tuple(encode(capture(threat.head), "FP32"))
-    message = Request("m", f"{REQUEST}-0", features).to_bytes()
-    tap.record(tap.new_call(), "up", message, method=INFER, peer="ipv4:127.0.0.1:1")
-    tap.close()
+    tapped(folder / "capture", threat.head)
     made(folder / "grant", folder / "images")
     return folder
 
