@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from adversary.attack import Attack, Estimate, Observation, Preset, Reconstruct, seed_of
 from adversary.believed import believed
-from adversary.chain import Block, chain, grouped
+from adversary.chain import Block, Normalising, chain, grouped
 from adversary.dci_lessons import Lessons
 from adversary.dci_shelf import Shelf
 from adversary.dci_training import Schooling, divide_and_conquer, end_to_end
@@ -109,13 +109,15 @@ class DCI(Attack):
     ) -> Reconstruct:
         place, seed = choose_device(device), seed_of(rng)
         given: InputSpec = threat.need("input", f"attack {self.name!r}")
-        mean, std = (torch.tensor(v, device=place).view(1, -1, 1, 1) for v in _normal(given))
+        mean, std = (
+            torch.tensor(v, device=place).view(1, -1, 1, 1) for v in (given.mean, given.std)
+        )
         found = chain(threat, f"attack {self.name!r}")
         blocks = [
             block._replace(module=block.module.to(place))
             for block in (grouped(found) if self.grouped else found)
         ]
-        blocks[0] = blocks[0]._replace(module=_Normalising(blocks[0].module, mean, std))
+        blocks[0] = blocks[0]._replace(module=Normalising(blocks[0].module, mean, std))
         images = self._images(threat, seed, place, checkpoint, progress).to(place)
         lessons = Lessons.of(
             blocks,
@@ -127,7 +129,7 @@ class DCI(Attack):
         like = character(images[:SAMPLE].cpu())
         told = self._train(threat, blocks, inverses, lessons, seed, place, checkpoint, progress)
         facts: dict[str, object] = {
-            "learned_from": f"{len(images)} {self.data} images",
+            "learned_from": f"{len(images)} {self._origin(threat)} images",
             "images_are": like,
             "blocks": [block.name for block in blocks],
             "losses": told,
@@ -254,6 +256,11 @@ class DCI(Attack):
         work.close()
         return torch.cat(made)[: self.images].mul(255).round().byte()
 
+    def _origin(self, threat: ThreatModel) -> str:
+        """What it learns from, whoever made it: "synthetic" or "real" images."""
+        own: AuxImages | None = threat.aux if self.data == "own" else None
+        return own.word if own is not None else "synthetic"
+
     def _synthesis(self, size: int) -> SynthesisSettings:
         """For images of a side of `size` pixels."""
         preset = self.synthesis
@@ -280,20 +287,3 @@ class DCI(Attack):
                 inverse_of(block, level, image=number == 0).to(place)
                 for number, (block, level) in enumerate(zip(blocks, levels, strict=False))
             ]
-
-
-class _Normalising(nn.Module):
-    """The first block, fed normalised images: what its inverse gives."""
-
-    def __init__(self, block: nn.Module, mean: Tensor, std: Tensor) -> None:
-        super().__init__()
-        self.block, self.mean, self.std = block, mean, std
-        self.graph = getattr(block, "graph", None)
-
-    def forward(self, images: Tensor) -> Tensor:
-        found: Tensor = self.block(images * self.std + self.mean)
-        return found
-
-
-def _normal(given: InputSpec) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    return given.mean, given.std

@@ -252,7 +252,10 @@ def test_own_images_are_only_taken_when_asked_for():
     aux = AuxImages(images(48, 1), images(4, 2), "public")
     threat, seen = known(aux=aux)
     own = outcome(DCI.configured({**QUICK, "data": "own"}), threat, seen)
-    assert own.estimate.extra["learned_from"] == "32 own images"
+    assert own.estimate.extra["learned_from"] == "32 real images"
+    made = known(aux=AuxImages(images(48, 1), images(4, 2), "synthetic", "head"))
+    told = outcome(DCI.configured({**QUICK, "data": "own"}), *made).estimate.extra
+    assert told["learned_from"] == "32 synthetic images"
     threat, _ = known()
     with pytest.raises(MissingKnowledge, match="'aux'"):
         DCI.configured({**QUICK, "data": "own"}).fit(threat, generator(0))
