@@ -80,7 +80,7 @@ class DCI(Attack):
     learning_rate: LearningRate = 1e-3
     tune_epochs: Epochs = 40
     tune_rate: LearningRate = 1e-4
-    batch_size: BatchSize = 64
+    batch_size: Annotated[int, Field(ge=2, le=65536, description="two, for batch norms")] = 64
     layer: Weight = 1.0
     image: Weight = 1.0
     cycle: Weight = 1.0

@@ -21,7 +21,7 @@ from adversary.threat import ThreatModel
 from adversary.upconvolution import Critic, Upconvolution
 from splitlab.contracts.ranges import BatchSize, Epochs, LearningRate, Weight
 from splitlab.split.folding import fold_batch_norm
-from splitlab.training import Batch, Loss, Progress, State, choose_device, fit
+from splitlab.training import Batch, Loss, Progress, State, batch_count, choose_device, fit
 
 PIECE = 250
 TIRED = 0.1
@@ -77,7 +77,7 @@ class PSiM(Attack):
             net = Upconvolution(pairs.feature, size, self.width, normed=False).to(place)
             judge = Critic(size, self.width, feature=pairs.feature, normed=False).to(place)
         game = _Game(head, pairs, self._start(net, judge, head, pairs, draw), draw)
-        steps = max(1, self.epochs * -(-len(pairs.images) // self.batch_size))
+        steps = max(1, self.epochs * batch_count(len(pairs.images), self.batch_size))
         optimizers = {
             name: torch.optim.Adam(module.parameters(), lr=self.learning_rate)
             for name, module in (("judge", judge), ("net", net))
