@@ -44,7 +44,8 @@ class DCI(Attack):
         data: "synthetic" images, or the adversary's "own", to see what real ones would add.
         images: how many are made or taken, at most.
         synthesis: preset of `SynthesisSettings`; "auto" is the lab's own for small images, and the
-            published one ("dci") from 128 pixels on.
+            published one ("dci") from 128 pixels on. DeepInversion's ("yin2020...") draw images to
+            classes, too, for which head, body and tail must be granted.
         synthesis_steps, synthesis_batch, synthesis_start: in place of the preset's; images that
             start from "natural" noise serve better than the papers' "white".
         epochs, learning_rate: of phase A, an inverse alone; the rate falls to 0 as a cosine.
@@ -220,7 +221,8 @@ class DCI(Attack):
         """uint8 [N, 3, S, S]; made ones are kept beside `checkpoint`, batch by batch.
 
         Raises:
-            BadInput: the head has no batch norm; or too few images of the adversary's own.
+            BadInput: the head has no batch norm, too few images of the adversary's own, or a loss
+                of classes without the whole network.
         """
         if self.data == "own":
             own: AuxImages = threat.need("aux", f"attack {self.name!r} with data=own")
@@ -229,6 +231,11 @@ class DCI(Attack):
             return own.images.take(min(self.images, len(own.images)), 0).images
         known = Known.of(threat)
         settings = self._synthesis(known.input.size)
+        if settings.classes and not known.whole:
+            raise BadInput(
+                f"attack {self.name!r}, synthesis={self.synthesis!r}: its loss of classes needs "
+                "head, one body and tail; grant them, or take synthesis=dci, which has no such loss"
+            )
         if checkpoint is not None:
             text = canonical_json({**settings.model_dump(mode="json"), "seed": seed})
             layers = [hash_tensors(dict(module.state_dict())) for module in known.modules]
@@ -275,7 +282,7 @@ class DCI(Attack):
             fields["start"] = self.synthesis_start
         settings = SynthesisSettings.configured(fields)
         least = min(settings.batch_size, self.images)
-        return settings.model_copy(update={"batch_size": least, "classes": 0.0})
+        return settings.model_copy(update={"batch_size": least})
 
     def _inverses(
         self, blocks: Sequence[Block], lessons: Lessons, seed: int, place: torch.device

@@ -103,7 +103,7 @@ def test_large_images_are_made_with_the_published_settings():
     small, large = (DCI()._synthesis(size) for size in (32, 224))
     assert (small.half_steps, small.steps, small.roll) == (0, 400, 2)
     assert (large.half_steps, large.steps, large.roll) == (2000, 1000, 30)
-    assert large.classes == DCI(synthesis="yin2020")._synthesis(32).classes == 0
+    assert small.classes == large.classes == 0
     assert DCI(synthesis_steps=7, images=20)._synthesis(224).steps == 7
     assert DCI(synthesis_start="natural")._synthesis(32).start == "natural"
     assert DCI()._synthesis(224).start == "white"
