@@ -14,7 +14,7 @@ from adversary.colour_map import ColourMap
 from splitlab.contracts import ArchSpec
 from splitlab.models import build
 from splitlab.split import cut
-from splitlab.training import Batch, Loss, Progress, State, TensorSource, fit
+from splitlab.training import Batch, Loss, Progress, State, TensorSource, batch_count, fit
 
 GREY, CONTRAST = 0.45, 0.18
 """White images as a head expects images: around grey, mostly in [0, 1]."""
@@ -87,7 +87,7 @@ def learn_head(
     head = cut(net, head_end, tail_start, arch.input.shape).head.requires_grad_(True).train()
     spread = spread_of(features).to(device)
     batch_size = min(32, len(white))
-    steps = epochs * -(-len(white) // batch_size)
+    steps = epochs * batch_count(len(white), batch_size)
     optimizer = torch.optim.Adam(head.parameters(), lr=0.01)
     schedule = OneCycleLR(optimizer, 0.01, total_steps=max(2, steps), pct_start=0.2)
     source = TensorSource((paint(white, arch.input.size).to(device), features.to(device)))

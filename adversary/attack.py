@@ -96,6 +96,16 @@ class Attack(BaseModel, ABC):
         """
 
     @classmethod
+    def learning_from(cls, options: Mapping[str, Any], count: int) -> dict[str, Any]:
+        """The options with which it learns from `count` images that it is granted.
+
+        Raises:
+            BadInput: the options say that it shall not.
+        """
+        del count  # of importance to an attack that would else make images of its own
+        return dict(options)
+
+    @classmethod
     def configured(cls, options: Mapping[str, Any]) -> Self:
         """The attack with these hyper-parameters; {"preset": name} is filled in before them.
 

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from adversary.aligned_head import feature_error, paint, spread_of
 from adversary.principal_images import Whitening
-from splitlab.training import Batch, Loss, Progress, State, TensorSource, fit
+from splitlab.training import Batch, Loss, Progress, State, TensorSource, batch_count, fit
 
 PICTURES, HEAD = 0.2, 0.05
 """Learning rates of the pictures, in their standard deviations, and of the head's weights. Slower
@@ -89,7 +89,7 @@ def invert(
         ],
         betas=(0.9, 0.99),
     )
-    steps = max(1, epochs * -(-len(white) // batch_size))
+    steps = max(1, epochs * batch_count(len(white), batch_size))
 
     def step(state: State, batch: Batch) -> dict[str, Loss]:
         answer = state.modules["net"](paint(state.tensors["pictures"][batch.indices], size))

@@ -51,6 +51,23 @@ class Group(nn.Module):
         return value
 
 
+class Normalising(nn.Module):
+    """The first block, fed normalised images: what its inverse gives.
+
+    Args:
+        mean, std: of the network's input, [1, 3, 1, 1] each.
+    """
+
+    def __init__(self, block: nn.Module, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        self.block, self.mean, self.std = block, mean, std
+        self.graph = getattr(block, "graph", None)
+
+    def forward(self, images: Tensor) -> Tensor:
+        found: Tensor = self.block(images * self.std + self.mean)
+        return found
+
+
 def grouped(blocks: Sequence[Block]) -> list[Block]:
     """Those of a stage as one: neighbours `layer1.0`, `layer1.1`, ... that differ in their number.
 

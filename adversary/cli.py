@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -28,12 +29,19 @@ app.command()(synthesise)
 def attack(
     capture: Annotated[Path, typer.Argument(help="Folder that a tap wrote.")],
     knows: Annotated[Path, typer.Option(help="Grant that `bench grant` wrote.")],
-    out: Annotated[Path, typer.Option(help="New folder for estimate and reconstructions.")],
+    out: Annotated[Path, typer.Option(help="Folder for estimate and reconstructions.")],
     attack: Annotated[str, typer.Option(help=ATTACK_HELP)] = "decoder",
     set_option: Annotated[
         list[str] | None,
         typer.Option(
             "--set", help="FIELD=VALUE of the attack, e.g. epochs=5 or preset=NAME; repeatable."
+        ),
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder that `adversary synthesise` wrote: learn from these images, with the "
+            "granted head, in place of the grant's own images and queries."
         ),
     ] = None,
     limit: Annotated[
@@ -42,7 +50,11 @@ def attack(
     seed: Annotated[int, typer.Option(min=0, help="Public seed of the attack.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
-    """Reconstruct the images behind a capture, with nothing but the capture and the grant."""
+    """Reconstruct the images behind a capture, with nothing but the capture and the grant.
+
+    The same command started again after a kill goes on where it was: what it has learned so far is
+    kept in `OUT/fit-...` until the estimate is there.
+    """
     from adversary.registry import ATTACKS
 
     options = read_options(set_option or [])
@@ -52,7 +64,8 @@ def attack(
         raise BadInput(f"{out}: an estimate is there already; choose another --out")
 
     from adversary.attack import run_attack
-    from adversary.estimate_files import attacked, write_estimate
+    from adversary.estimate_files import attacked, fit_folder, write_estimate
+    from adversary.synthetic_images import own_images
     from splitlab.randomness import generator
     from splitlab.storage import require_writable
     from splitlab.training import choose_device, showing
@@ -60,10 +73,23 @@ def attack(
     require_writable(out)
     place = str(choose_device(device))
     threat, observation = attacked(capture, knows, limit)
+    if images is not None:
+        threat = own_images(images, threat)
+        count = len(threat.need("aux").images)
+        chosen = kind.configured(kind.learning_from(options, count))
+    unfinished = fit_folder(out, chosen, threat, seed)
     with showing(console) as progress:
-        rng = generator(seed, "attack", attack)
-        outcome = run_attack(chosen, threat, observation, rng, device=place, progress=progress)
+        outcome = run_attack(
+            chosen,
+            threat,
+            observation,
+            generator(seed, "attack", attack),
+            device=place,
+            progress=progress,
+            checkpoint=unfinished / "fit.pt",
+        )
     write_estimate(out, chosen, threat, outcome, seed)
+    shutil.rmtree(unfinished, ignore_errors=True)
     told = f"{len(outcome.ids)} reconstructions by {attack}: {out}"
     console.print(told, soft_wrap=True, markup=False)
     for doubt in outcome.estimate.doubts:

@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 from adversary.principal_images import Whitening
 from adversary.remembered import Remembered
 from splitlab.storage import hash_tensors
-from splitlab.training import Batch, Loss, Progress, State, Step, TensorSource, fit
+from splitlab.training import Batch, Loss, Progress, State, Step, TensorSource, batch_count, fit
 
 NEAR = 0.4
 """Share of the mixtures that are near the identity, where small differences must be told."""
@@ -63,7 +63,7 @@ def train_critic(
         torch.manual_seed(seed)
         critic = ColourCritic()
     batch_size = 64
-    steps = epochs * -(-len(images) // batch_size)
+    steps = epochs * batch_count(len(images), batch_size)
     optimizer = torch.optim.Adam(critic.parameters(), lr=3e-3)
     schedule = OneCycleLR(optimizer, 3e-3, total_steps=max(2, steps), pct_start=0.15)
     draw = torch.Generator()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from adversary.attack import Attack, Estimate, Observation, Preset, Reconstruct, seed_of
 from adversary.believed import believed
-from adversary.chain import Block, chain, grouped
+from adversary.chain import Block, Normalising, chain, grouped
 from adversary.dci_lessons import Lessons
 from adversary.dci_shelf import Shelf
 from adversary.dci_training import Schooling, divide_and_conquer, end_to_end
@@ -44,7 +44,8 @@ class DCI(Attack):
         data: "synthetic" images, or the adversary's "own", to see what real ones would add.
         images: how many are made or taken, at most.
         synthesis: preset of `SynthesisSettings`; "auto" is the lab's own for small images, and the
-            published one ("dci") from 128 pixels on.
+            published one ("dci") from 128 pixels on. DeepInversion's ("yin2020...") draw images to
+            classes, too, for which head, body and tail must be granted.
         synthesis_steps, synthesis_batch, synthesis_start: in place of the preset's; images that
             start from "natural" noise serve better than the papers' "white".
         epochs, learning_rate: of phase A, an inverse alone; the rate falls to 0 as a cosine.
@@ -80,13 +81,23 @@ class DCI(Attack):
     learning_rate: LearningRate = 1e-3
     tune_epochs: Epochs = 40
     tune_rate: LearningRate = 1e-4
-    batch_size: BatchSize = 64
+    batch_size: Annotated[int, Field(ge=2, le=65536, description="two, for batch norms")] = 64
     layer: Weight = 1.0
     image: Weight = 1.0
     cycle: Weight = 1.0
     cycle_to: Literal["L", "k"] = "L"
     divided: bool = True
     grouped: bool = False
+
+    @classmethod
+    def learning_from(cls, options: Mapping[str, Any], count: int) -> dict[str, Any]:
+        """All of them, unless the options want fewer."""
+        if options.get("data", "own") != "own":
+            raise BadInput(
+                f"attack {cls.name!r}, data={options['data']!r}: images to learn from are given; "
+                "leave data out, or do not give any"
+            )
+        return {"images": count, **options, "data": "own"}
 
     def fit(
         self,
@@ -99,13 +110,15 @@ class DCI(Attack):
     ) -> Reconstruct:
         place, seed = choose_device(device), seed_of(rng)
         given: InputSpec = threat.need("input", f"attack {self.name!r}")
-        mean, std = (torch.tensor(v, device=place).view(1, -1, 1, 1) for v in _normal(given))
+        mean, std = (
+            torch.tensor(v, device=place).view(1, -1, 1, 1) for v in (given.mean, given.std)
+        )
         found = chain(threat, f"attack {self.name!r}")
         blocks = [
             block._replace(module=block.module.to(place))
             for block in (grouped(found) if self.grouped else found)
         ]
-        blocks[0] = blocks[0]._replace(module=_Normalising(blocks[0].module, mean, std))
+        blocks[0] = blocks[0]._replace(module=Normalising(blocks[0].module, mean, std))
         images = self._images(threat, seed, place, checkpoint, progress).to(place)
         lessons = Lessons.of(
             blocks,
@@ -117,7 +130,7 @@ class DCI(Attack):
         like = character(images[:SAMPLE].cpu())
         told = self._train(threat, blocks, inverses, lessons, seed, place, checkpoint, progress)
         facts: dict[str, object] = {
-            "learned_from": f"{len(images)} {self.data} images",
+            "learned_from": f"{len(images)} {self._origin(threat)} images",
             "images_are": like,
             "blocks": [block.name for block in blocks],
             "losses": told,
@@ -208,7 +221,8 @@ class DCI(Attack):
         """uint8 [N, 3, S, S]; made ones are kept beside `checkpoint`, batch by batch.
 
         Raises:
-            BadInput: the head has no batch norm; or too few images of the adversary's own.
+            BadInput: the head has no batch norm, too few images of the adversary's own, or a loss
+                of classes without the whole network.
         """
         if self.data == "own":
             own: AuxImages = threat.need("aux", f"attack {self.name!r} with data=own")
@@ -217,6 +231,11 @@ class DCI(Attack):
             return own.images.take(min(self.images, len(own.images)), 0).images
         known = Known.of(threat)
         settings = self._synthesis(known.input.size)
+        if settings.classes and not known.whole:
+            raise BadInput(
+                f"attack {self.name!r}, synthesis={self.synthesis!r}: its loss of classes needs "
+                "head, one body and tail; grant them, or take synthesis=dci, which has no such loss"
+            )
         if checkpoint is not None:
             text = canonical_json({**settings.model_dump(mode="json"), "seed": seed})
             layers = [hash_tensors(dict(module.state_dict())) for module in known.modules]
@@ -244,6 +263,11 @@ class DCI(Attack):
         work.close()
         return torch.cat(made)[: self.images].mul(255).round().byte()
 
+    def _origin(self, threat: ThreatModel) -> str:
+        """What it learns from, whoever made it: "synthetic" or "real" images."""
+        own: AuxImages | None = threat.aux if self.data == "own" else None
+        return own.word if own is not None else "synthetic"
+
     def _synthesis(self, size: int) -> SynthesisSettings:
         """For images of a side of `size` pixels."""
         preset = self.synthesis
@@ -258,7 +282,7 @@ class DCI(Attack):
             fields["start"] = self.synthesis_start
         settings = SynthesisSettings.configured(fields)
         least = min(settings.batch_size, self.images)
-        return settings.model_copy(update={"batch_size": least, "classes": 0.0})
+        return settings.model_copy(update={"batch_size": least})
 
     def _inverses(
         self, blocks: Sequence[Block], lessons: Lessons, seed: int, place: torch.device
@@ -270,20 +294,3 @@ class DCI(Attack):
                 inverse_of(block, level, image=number == 0).to(place)
                 for number, (block, level) in enumerate(zip(blocks, levels, strict=False))
             ]
-
-
-class _Normalising(nn.Module):
-    """The first block, fed normalised images: what its inverse gives."""
-
-    def __init__(self, block: nn.Module, mean: Tensor, std: Tensor) -> None:
-        super().__init__()
-        self.block, self.mean, self.std = block, mean, std
-        self.graph = getattr(block, "graph", None)
-
-    def forward(self, images: Tensor) -> Tensor:
-        found: Tensor = self.block(images * self.std + self.mean)
-        return found
-
-
-def _normal(given: InputSpec) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    return given.mean, given.std

@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from adversary.chain import Block
 from adversary.dci_lessons import Lessons
 from adversary.dci_shelf import Shelf
-from splitlab.training import Batch, Loss, Progress, State, TensorSource, fit
+from splitlab.training import Batch, Loss, Progress, State, TensorSource, batch_count, fit
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def _phase(
         inverse.requires_grad_(chosen).train(chosen)
     trained = nn.ModuleList(learning)
     optimizer = torch.optim.Adam(trained.parameters(), lr=rate)
-    batches = -(-len(lessons) // schooling.batch_size)
+    batches = batch_count(len(lessons), schooling.batch_size)
     schedule = CosineAnnealingLR(optimizer, max(1, epochs * batches))
     draw = torch.Generator()
     deepest = len(lessons.blocks) if schooling.cycle and schooling.whole_cycle else k

@@ -17,7 +17,7 @@ from adversary.inverse_network import InverseNetwork
 from adversary.pairs import gather, squared_error
 from adversary.threat import ThreatModel
 from splitlab.contracts.ranges import BatchSize, Epochs, LearningRate
-from splitlab.training import Progress, State, choose_device, fit
+from splitlab.training import Progress, State, batch_count, choose_device, fit
 
 HE2019 = {
     "epochs": 50,
@@ -126,7 +126,7 @@ class Decoder(Attack):
         ]
         paper = self.optimizer != "adam"
         optimizer = torch.optim.Adam(groups, eps=1e-3 if paper else 1e-8, amsgrad=paper)
-        steps = -(-rows // self.batch_size)
+        steps = batch_count(rows, self.batch_size)
         scheduler: LRScheduler
         if self.schedule == "one cycle":
             peaks = [float(group["lr"]) for group in groups]  # type: ignore[arg-type]

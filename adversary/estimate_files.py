@@ -12,6 +12,7 @@ import io
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -21,7 +22,7 @@ from adversary.attack import Attack, Observation, Outcome
 from adversary.grant import read_grant
 from adversary.threat import ThreatModel
 from splitlab.capture import Capture
-from splitlab.storage import write_bytes, write_json, write_tensors
+from splitlab.storage import canonical_json, sha256, write_bytes, write_json, write_tensors
 
 SHOWN = 64
 
@@ -41,6 +42,21 @@ def attacked(
     return replace(threat, capture=features), observation
 
 
+def fit_folder(out: Path, attack: Attack, threat: ThreatModel, seed: int) -> Path:
+    """Where this very fit keeps what a kill would lose; another setting or grant has another."""
+    told = {
+        "attack": attack.name,
+        "settings": attack.model_dump(mode="json"),
+        "seed": seed,
+        "wire": threat.wire,
+        "defense": threat.defense,
+        "head_end": threat.head_end,
+        "tail_start": threat.tail_start,
+        "outputs": [threat.P, threat.selector],
+    }
+    return out / f"fit-{sha256(canonical_json(told), threat.fingerprint().encode())[:12]}"
+
+
 def write_estimate(
     out: Path, attack: Attack, threat: ThreatModel, outcome: Outcome, seed: int
 ) -> None:
@@ -56,12 +72,23 @@ def write_estimate(
         "settings": attack.model_dump(mode="json"),
         "seed": seed,
         "granted": list(threat.granted()),
+        "images": _own_images(threat),
         "ids": list(outcome.ids),
         "doubts": list(estimate.doubts),
         "effort": dict(outcome.effort),
         "extra": estimate.extra,
     }
     write_json(out / "estimate.json", content)
+
+
+def _own_images(threat: ThreatModel) -> dict[str, Any] | None:
+    """How many images the adversary had and what they are; as in a record, `synthetic` says whose
+    batch norms they were made of.
+    """
+    if (own := threat.aux) is None:
+        return None
+    counts = {"kind": own.kind, "auxiliary": len(own.images), "validation": len(own.validation)}
+    return {**counts, "synthetic": own.layers} if own.kind == "synthetic" else counts
 
 
 def grid(images: Tensor) -> bytes:

@@ -98,6 +98,7 @@ class GMI(Attack):
                 apart.append(error.cpu())
             work.close()
             facts: dict[str, object] = {
+                "learned_from": f"{len(own.images)} {own.word} images",
                 "critic_losses": told.get("critic", [])[-3:],
                 "feature_error": float(torch.cat(apart).mean()),
             }

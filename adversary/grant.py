@@ -115,6 +115,7 @@ def _threat(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Threat
             _take_images("aux", content["aux"]["images"], tensors),
             _take_images("held_out", content["aux"]["validation"], tensors),
             content["aux"]["kind"],
+            content["aux"].get("layers", ""),
         )
     for key in ("bn_stats", "gradients"):
         fields[key] = _under(tensors, f"{key}.") if content[key] else None
@@ -161,6 +162,7 @@ def _put_aux(aux: AuxImages | None, tensors: dict[str, Tensor]) -> dict[str, Any
         return None
     return {
         "kind": aux.kind,
+        "layers": aux.layers,
         "images": _put_images("aux", aux, tensors),
         "validation": _put_set("held_out", aux.validation, tensors),
     }

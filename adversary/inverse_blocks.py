@@ -9,7 +9,8 @@
 - Map to vector: the vector spread over the map, then convolutions.
 - Channels-last grids (Swin) are turned into maps and back.
 - Tokens to tokens: an encoder layer, as what mixed the tokens is to be undone.
-- Vector to vector: linear layers.
+- Vector to vector: linear layers with an activation between, and one around them.
+- A linear layer without activation or pooling, batch norm or not: one from its output to its input.
 
 What a block is fed is the output of the one before, mostly after a ReLU: there the inverse ends in
 one too. The first block is fed an image; its inverse ends in a plain convolution.
@@ -24,6 +25,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.fx import Node
 
 from adversary.chain import Block, Group
 from adversary.feature_map import FeatureMap
@@ -33,6 +35,8 @@ from splitlab.contracts.feature import layout_of
 ACTIVATIONS = frozenset({"relu", "relu6", "gelu", "silu", "hardswish", "leaky_relu", "elu"})
 MOST_CONVOLUTIONS = 4
 """Of the mirrored path, where a block has more."""
+AFFINE = (nn.Linear, nn.BatchNorm1d, nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout)
+RESHAPES = frozenset({"flatten", "reshape", "view", "unflatten"})
 
 
 class InverseBlock(nn.Module):
@@ -45,6 +49,7 @@ class InverseBlock(nn.Module):
         positive: whether its input is never below 0.
         image: whether its input is the image.
         inner: the kernel inside a bottleneck; None for any other block.
+        affine: whether it is a linear layer and nothing else.
     """
 
     def __init__(
@@ -57,26 +62,27 @@ class InverseBlock(nn.Module):
         positive: bool = True,
         image: bool = False,
         inner: Inner | None = None,
+        affine: bool = False,
     ) -> None:
         super().__init__()
         self.given = given
         self.positive = positive and not image
         self.read, channels, side = _read(made)
-        self.last = layout_of(given) == "grid"
-        if len(given) == 3:
+        self.last = layout_of(given) == "grid" and not affine
+        if len(given) == 3 and not affine:
             target = (given[2], given[0], given[1]) if self.last else given
             if inner is not None and not image and side != (1, 1):
                 self.main = _bottleneck(target, channels, side, inner)
             else:
                 self.main = _mirrored(target, channels, side, convolutions, image)
             self.around = _around(target, channels, side) if shortcut and not image else None
-        elif len(given) == 2 and len(made) == 2 and given[0] == made[0]:
+        elif len(given) == len(made) == 2 and given[0] == made[0]:
             self.read = nn.Identity()
             self.main = nn.Sequential(
                 nn.Linear(made[1], given[1]), _mixing(given[1]), nn.Linear(given[1], given[1])
             )
             self.around = nn.Linear(made[1], given[1])
-        elif len(given) == len(made) == 1:
+        elif len(given) == len(made) == 1 and not affine:
             wide = max(given[0], made[0])
             self.read = nn.Identity()
             self.main = nn.Sequential(
@@ -224,6 +230,7 @@ def mirror(
         positive=positive,
         image=image,
         inner=_inner(kernels),
+        affine=len(made) == 1 and _affine(module),
     )
 
 
@@ -245,6 +252,16 @@ def _inner(kernels: Sequence[nn.Conv2d]) -> Inner | None:
     return None
 
 
+def _affine(module: nn.Module) -> bool:
+    """Whether it consists of linear layers, what is folded into them, and changes of shape."""
+    leaves = [part for part in module.modules() if not any(part.children())]
+    if not all(isinstance(leaf, AFFINE) for leaf in leaves):
+        return False
+    graph = getattr(getattr(module, "graph", None), "graph", None)
+    calls = [node for node in graph.nodes if node.op.startswith("call_")] if graph else []
+    return all(node.op == "call_module" or _name(node) in RESHAPES for node in calls)
+
+
 def _adds(module: nn.Module) -> bool:
     """Whether its graph adds tensors behind an activation, as a shortcut around layers does."""
     graph = getattr(getattr(module, "graph", None), "graph", None)
@@ -256,8 +273,13 @@ def _adds(module: nn.Module) -> bool:
             called = module.graph.get_submodule(node.target)  # type: ignore[union-attr]
             active = active or type(called).__module__ == "torch.nn.modules.activation"
         elif node.op in ("call_function", "call_method"):
-            name = node.target if isinstance(node.target, str) else node.target.__name__
-            active = active or name.rstrip("_") in ACTIVATIONS
-            if active and name.rstrip("_") in ("add", "iadd"):
+            active = active or _name(node) in ACTIVATIONS
+            if active and _name(node) in ("add", "iadd"):
                 return True
     return False
+
+
+def _name(node: Node) -> str:
+    """Of the function or method that a node of a graph calls."""
+    name: str = node.target if isinstance(node.target, str) else node.target.__name__
+    return name.rstrip("_")

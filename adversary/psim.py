@@ -15,15 +15,23 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from adversary.attack import Attack, Estimate, Observation, Reconstruct, seed_of
+from adversary.attack import Attack, Estimate, Observation, Preset, Reconstruct, seed_of
 from adversary.pairs import Pairs, gather
 from adversary.threat import ThreatModel
 from adversary.upconvolution import Critic, Upconvolution
 from splitlab.contracts.ranges import BatchSize, Epochs, LearningRate, Weight
 from splitlab.split.folding import fold_batch_norm
-from splitlab.training import Batch, Loss, Progress, State, choose_device, fit
+from splitlab.training import Batch, Loss, Progress, State, batch_count, choose_device, fit
 
 PIECE = 250
+DOSOVITSKIY2016 = {
+    "batch_size": 64,
+    "learning_rate": 2e-4,
+    "pixels": 1.0,
+    "features": 1.0,
+    "fooling": 1.0,
+    "width": 64,
+}
 TIRED = 0.1
 """The discriminator rests while its loss is below this share of the generator's."""
 
@@ -34,6 +42,10 @@ class PSiM(Attack):
     The features that are compared are the head's own. The paper weighs the three losses for images
     in 0..255; here each is divided by its value before the first step, so that the weights are
     shares and need no such range.
+
+    The preset "dosovitskiy2016" has the optimiser and batches of the paper, section 3, equal shares
+    of the three losses, and the width that the lab takes for ImageNet. It says nothing of
+    `epochs`: the paper counts steps, and how many make an epoch depends on the images at hand.
 
     Args:
         epochs: passes over the pairs.
@@ -48,6 +60,12 @@ class PSiM(Attack):
         "undefended": frozenset({"head"}),
         "adaptive": frozenset({"head", "defense"}),
         "unaware": frozenset({"head"}),
+    }
+
+    presets: ClassVar[Mapping[str, Preset]] = {
+        "dosovitskiy2016": Preset(
+            DOSOVITSKIY2016, "Dosovitskiy and Brox 2016, arXiv:1602.02644, section 3; shares equal"
+        )
     }
 
     epochs: Epochs = 60
@@ -77,7 +95,7 @@ class PSiM(Attack):
             net = Upconvolution(pairs.feature, size, self.width, normed=False).to(place)
             judge = Critic(size, self.width, feature=pairs.feature, normed=False).to(place)
         game = _Game(head, pairs, self._start(net, judge, head, pairs, draw), draw)
-        steps = max(1, self.epochs * -(-len(pairs.images) // self.batch_size))
+        steps = max(1, self.epochs * batch_count(len(pairs.images), self.batch_size))
         optimizers = {
             name: torch.optim.Adam(module.parameters(), lr=self.learning_rate)
             for name, module in (("judge", judge), ("net", net))

@@ -8,7 +8,6 @@ captured. Neither the client nor its head is asked anything.
 from __future__ import annotations
 
 import itertools
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -33,7 +32,7 @@ from adversary.threat import AuxImages, ThreatModel
 from splitlab.contracts.ranges import BatchSize, Epochs, LearningRate, Weight
 from splitlab.data import ImageSet
 from splitlab.storage import hash_tensors, sha256
-from splitlab.training import Progress, choose_device
+from splitlab.training import Progress, batch_count, choose_device
 
 WHO = "attack 'shadow'"
 
@@ -210,7 +209,7 @@ class Shadow(Attack):
         if self.bodies == "all":
             return LearnedGate(bodies)
         if self.bodies == "top-P":
-            steps = max(1, self.epochs * math.ceil(rows / self.batch_size))
+            steps = max(1, self.epochs * batch_count(rows, self.batch_size))
             return TopGate(bodies, threat.need("P", WHO), steps)
         return Gate(bodies)
 

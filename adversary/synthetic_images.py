@@ -7,16 +7,21 @@ of its images are there; what it lacks is made when the run is started again.
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from adversary.synthesis import Batch, Known, synthesise
 from adversary.synthesis_settings import SynthesisSettings
+from adversary.threat import AuxImages, ThreatModel
 from splitlab.data import ImageSet, read_image
-from splitlab.errors import BadInput
+from splitlab.errors import BadInput, Corrupt
 from splitlab.machine import environment
 from splitlab.storage import hash_tensors, read_json, write_bytes, write_json
 from splitlab.training import Progress, Silent
@@ -25,6 +30,9 @@ FORMAT = "splitlab/synthetic/1"
 NAME = "provenance.json"
 WIDTH = 4
 """Digits of a class's number."""
+HELD_OUT = 16
+"""Images to choose settings by, where there are several times as many to learn from."""
+WHOLE = "head, body and tail"
 
 
 def make_images(
@@ -47,10 +55,8 @@ def make_images(
         "format": FORMAT,
         "kind": "synthetic",
         "source": "batch norm statistics" + (" and classes" if settings.classes else ""),
-        "network": hash_tensors(
-            {f"{i}.{k}": v for i, m in enumerate(known.modules) for k, v in m.state_dict().items()}
-        ),
-        "layers": "head, body and tail" if known.whole else "head",
+        "network": _network(known.modules),
+        "layers": WHOLE if known.whole else "head",
         "size": known.input.size,
         "settings": settings.model_dump(mode="json"),
         "seed": seed,
@@ -63,6 +69,7 @@ def make_images(
             f"{folder} holds synthetic images with other {', '.join(differing)}; choose another "
             "--out"
         )
+    content["batch_norms"] = _batch_norms(known.modules)
     batches = -(-count // settings.batch_size)
     steps = settings.half_steps + settings.steps
     each = settings.batch_size * steps
@@ -95,6 +102,82 @@ def load_images(folder: Path, size: int, count: int) -> ImageSet:
     labels = torch.tensor([int(path.parent.name) for path in files])
     classes = tuple(f"{number:0{WIDTH}d}" for number in range(int(labels.max()) + 1))
     return ImageSet(pixels, labels, classes, torch.arange(count), None, "synthetic")
+
+
+def split_images(made: ImageSet, learn: int, held_out: int, layers: str) -> AuxImages:
+    """Synthetic images as an adversary's own: the first to learn from, then those held out.
+
+    Args:
+        layers: whose batch norms they are made of, "head" or "network".
+    """
+    images, validation = made.subset(range(learn)), made.subset(range(learn, learn + held_out))
+    return AuxImages(images, validation, "synthetic", layers)
+
+
+def own_images(folder: Path, threat: ThreatModel) -> ThreatModel:
+    """The threat model with the images of `folder` in place of its own images and queries.
+
+    The last `HELD_OUT` are to choose settings by, or an eighth where that is less.
+
+    Raises:
+        MissingKnowledge: no head, or no size of the input.
+        BadInput: no folder of `make_images`, no finished batch, or images of another size or of
+            another network than the granted head's.
+        Corrupt: its provenance is damaged.
+    """
+    who, path = "--images", folder / NAME
+    wanted, head = threat.need("input", who).size, threat.need("head", who)
+    if not path.exists():
+        raise BadInput(
+            f"{folder}: it has no {NAME}; give a folder that `adversary synthesise` wrote"
+        )
+    remedy = f"remove {folder} and make the images again"
+    content = read_json(path, remedy)
+    try:
+        size, layers, norms = content["size"], content["layers"], content.get("batch_norms")
+        count = len(content["batches"]) * content["settings"]["batch_size"]
+    except (KeyError, TypeError) as error:
+        raise Corrupt(path, f"it lacks {error}", remedy) from error
+    if content.get("format") != FORMAT:
+        raise Corrupt(path, f"is {content.get('format')!r}, {FORMAT!r} was wanted", remedy)
+    if size != wanted:
+        raise BadInput(
+            f"{folder}: its images have {size} pixels a side, the grant's network takes {wanted}; "
+            "make images with this grant"
+        )
+    if norms is None:  # of a folder from before they were recorded
+        fits = content.get("network") in (_network([head]), _network(Known.of(threat).modules))
+    else:  # of the whole network they serve wherever it is cut, of a shorter head a longer one
+        own = set(_batch_norms([head]))
+        fits = own <= set(norms) or set(norms) <= own
+    if not fits:
+        raise BadInput(
+            f"{folder}: its images are made of another network's batch norms than the granted "
+            "head's; make images with this grant"
+        )
+    if not count:
+        raise BadInput(f"{folder}: no batch of images is finished; run `adversary synthesise`")
+    held_out = min(HELD_OUT, count // 8)
+    made = load_images(folder, size, count)
+    origin = "network" if layers == WHOLE else "head"
+    return replace(threat, aux=split_images(made, count - held_out, held_out, origin), observe=None)
+
+
+def _network(modules: Sequence[nn.Module]) -> str:
+    """A hash of all that is in them."""
+    return hash_tensors(
+        {f"{i}.{k}": v for i, m in enumerate(modules) for k, v in m.state_dict().items()}
+    )
+
+
+def _batch_norms(modules: Sequence[nn.Module]) -> list[str]:
+    """A hash of each batch norm that images are made of."""
+    return [
+        hash_tensors(dict(norm.state_dict()))
+        for module in modules
+        for norm in module.modules()
+        if isinstance(norm, _BatchNorm)
+    ]
 
 
 def _save(folder: Path, number: int, batch: Batch) -> None:

@@ -24,11 +24,18 @@ class AuxImages:
         images: what it trains on.
         validation: what it chooses settings by; may be empty.
         kind: how they relate to the victims' images.
+        layers: whose batch norms synthetic ones are made of, "head" or "network"; "" for others.
     """
 
     images: ImageSet
     validation: ImageSet
     kind: AuxKind
+    layers: str = ""
+
+    @property
+    def word(self) -> str:
+        """What they are: "synthetic" or "real"."""
+        return "synthetic" if self.kind == "synthetic" else "real"
 
 
 @dataclass(frozen=True, eq=False)

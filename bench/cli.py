@@ -97,7 +97,12 @@ def sweep_split_points(
     data_root: DataRoot = None,
     download: Download = False,
 ) -> None:
-    """Attack a network at each split point over a real client and server, and recommend one."""
+    """Attack a network at each split point over a real client and server, and recommend one.
+
+    Attacks learn from real auxiliary images (`--queries`), but for dci, which makes synthetic ones
+    of the head's batch norms; with `--set dci.data=own` it has the real ones too. All attacks on
+    synthetic images alone: `bench reproduce dci-table2`, or `adversary attack --images`.
+    """
     from bench import recipe
     from bench.options import attack_options, counts, file_hash
     from bench.recommend import recommend

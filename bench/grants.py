@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 import defenses
-from adversary.threat import AuxImages, AuxKind, Observed, ThreatModel
+from adversary.synthetic_images import split_images
+from adversary.threat import AuxImages, Observed, ThreatModel
 from splitlab.data import ImageSet, Splits, load_splits
 from splitlab.deployment import ClientHalf, ServerHalf
 from splitlab.errors import BadInput, Mismatch
@@ -108,14 +109,12 @@ def make_threat(
         raise BadInput("synthetic images are granted if and only if they were made")
     wanted = max(request.auxiliary, request.observe)
     if made is not None:
-        last = wanted + request.validation
-        images, held_out = made.subset(range(wanted)), made.subset(range(wanted, last))
+        own = split_images(made, wanted, request.validation, request.synthetic)
     else:
         images = _first(splits.auxiliary, wanted, "auxiliary", seed)
         held_out = _first(splits.validation, request.validation, "validation", seed)
-    kind: AuxKind = "same distribution" if made is None else "synthetic"
-    aux = AuxImages(images, held_out, kind) if wanted else None
-    queried = images.subset(range(request.observe)) if request.observe else None
+        own = AuxImages(images, held_out, "same distribution")
+    queried = own.images.subset(range(request.observe)) if request.observe else None
     return ThreatModel(
         name=name,
         arch=client.manifest.arch,
@@ -131,7 +130,7 @@ def make_threat(
         protectors=client.protectors if request.noise else None,
         selector=client.selector.chosen if request.selector else None,
         P=len(client.selector.chosen) if request.P else None,
-        aux=aux,
+        aux=own if wanted else None,
         observe=Observed(queried, query(client, queried, request.linked)) if queried else None,
         capture=capture if request.capture else None,
     )

@@ -65,6 +65,7 @@ def sweep_table(records: Sequence[Record], recommended: str | None) -> SweepTabl
         "split point",
         "attack",
         "knowledge",
+        "images",
         "victims",
         *(TITLES[m] for m in metrics),
         "floor [dB]",
@@ -89,6 +90,7 @@ def sweep_table(records: Sequence[Record], recommended: str | None) -> SweepTabl
             Cell(name),
             Cell(str(record.config["attack"])),
             Cell(str(record.config["knowledge"])),
+            Cell(images_of(record)),
             Cell(str(floor.items) if floor else "n/a"),
             *(_metric(m, record.leakage.get(m)) for m in metrics),
             Cell(f"{floor.mean:.1f}" if floor and floor.mean is not None else "n/a"),
@@ -106,7 +108,8 @@ def sweep_table(records: Sequence[Record], recommended: str | None) -> SweepTabl
         "Mean and 95 % bootstrap interval over independent groups of victims. Floor: answering "
         "with the mean auxiliary image, on the same victims. Ceiling: the decoder with "
         "chosen-input queries on the same split point, on all victims. Latency is of a whole "
-        "request of the client, over loopback."
+        "request of the client, over loopback. Images: what the adversary was given or made to "
+        "learn from and to choose settings by; a row on synthetic ones saw no real image."
     )
     if links:
         note += (
@@ -121,6 +124,15 @@ def sweep_table(records: Sequence[Record], recommended: str | None) -> SweepTabl
     if links or several:
         note += f" {FRONT_RULE}"
     return SweepTable(columns, tuple(rows), note)
+
+
+def images_of(record: Record) -> str:
+    """What the adversary's images were: "real images", "synthetic" or "none"."""
+    told = str(record.attack_facts.get("learned_from", ""))
+    if record.threat.get("synthetic") or "synthetic" in told:
+        return "synthetic"
+    given = record.threat.get("auxiliary") or record.threat.get("observe")
+    return "real images" if given else "none"
 
 
 def ceiling(records: Sequence[Record]) -> dict[str, float]:
@@ -174,8 +186,14 @@ def rich_table(records: Sequence[Record], recommended: str | None, title: str) -
         padding=(0, 0 if len(lines) + len(titles) >= FULL else 1),
     )
     drawn.add_column("split\npoint", overflow="fold", no_wrap=True)
+    made = {
+        (str(r.config["attack"]), str(r.config["knowledge"]))
+        for r in records
+        if images_of(r) == "synthetic"
+    }
     for attack, knowledge in lines:
         known = "" if knowledge == "undefended" else f"\n{knowledge}"
+        known += "\nsynthetic" if (attack, knowledge) in made else ""
         drawn.add_column(f"{attack}{known}", justify="right", no_wrap=True)
     for name in titles:
         drawn.add_column(name, justify="right", no_wrap=True)

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from adversary.attack import Attack
 from adversary.chain import chain, grouped
+from adversary.registry import ATTACKS
 from adversary.threat import ThreatModel
 from adversary.wgan import Play
 from bench.point import make_attack
@@ -200,10 +202,11 @@ def data_free(
         options: beside those of the scale.
         made: in place of the scale's images.
     """
-    own = dict(OPTIONS[scale][attack]) | dict(options or {})
-    if attack == "dci":
-        own["data"] = "own"
-        own["images"] = (made or MADE[scale]).images
+    kind: type[Attack] = ATTACKS.load(attack)
+    settings = {**OPTIONS[scale][attack], **(options or {})}
+    # The scale's number is of the scale's images; of others all are learned from, too.
+    settings.pop("images", None)
+    own = kind.learning_from(settings, (made or MADE[scale]).images)
     return Measurement(
         key=f"{place.name}/{name or attack}",
         place=place,

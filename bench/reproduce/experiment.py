@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from adversary.synthetic_images import HELD_OUT
 from bench.grants import GrantRequest
 from bench.recipe import Knowledge
 from splitlab.contracts import ArchSpec, InputSpec
@@ -104,7 +105,7 @@ class Synthetic:
     images: int
     settings: Mapping[str, Any] = field(default_factory=dict)
 
-    HELD_OUT: ClassVar[int] = 16
+    HELD_OUT: ClassVar[int] = HELD_OUT
     """More of them, to choose settings by."""
 
     def as_dict(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from splitlab.training.device import choose_device
 from splitlab.training.fit import History, Loss, Step, fit
 from splitlab.training.progress import Progress, RichProgress, Silent, Work, showing
 from splitlab.training.recipe import LONG, TrainRecipe
-from splitlab.training.source import Batch, TensorSource
+from splitlab.training.source import Batch, TensorSource, batch_count
 from splitlab.training.state import State
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "TrainRecipe",
     "Work",
     "accuracy",
+    "batch_count",
     "choose_device",
     "fit",
     "showing",

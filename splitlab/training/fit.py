@@ -21,7 +21,7 @@ from splitlab.training.checkpoint import REMEDY, load_checkpoint, save_checkpoin
 from splitlab.training.device import choose_device
 from splitlab.training.layout import channels_last
 from splitlab.training.progress import Progress, Silent, Work
-from splitlab.training.source import Batch, TensorSource
+from splitlab.training.source import Batch, TensorSource, in_batches
 from splitlab.training.state import State
 
 Loss = Tensor | Callable[[], Tensor]
@@ -75,6 +75,7 @@ def fit(
     have stepped (a generator after its discriminator). The loop zeroes the gradients of an
     optimizer before its backward pass. Modules are left in the mode (train or eval) they came in.
     While they train, images and weights lie channels last, which is faster on CPU and CUDA alike.
+    A single row that the batches leave over joins the last of them.
 
     Args:
         data: moved to `device` as a whole; uint8 tensors arrive in `step` as float [0, 1].
@@ -140,7 +141,7 @@ class _Loop:
         # back, so that neither side sees the other.
         with torch.random.fork_rng(devices):
             torch.manual_seed(generator(seed, "layers", epoch).initial_seed())
-            for indices in order.split(self.batch_size):
+            for indices in in_batches(order, self.batch_size):
                 batch = self.source.batch(indices, self.augment, augment_rng)
                 last = None
                 for name, loss in self._losses(batch):

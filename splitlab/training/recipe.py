@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from splitlab.contracts.ranges import BatchSize, Epochs, LearningRate, Weight
 from splitlab.training.augment import Augment
+from splitlab.training.source import batch_count
 
 Momentum = Annotated[float, Field(ge=0, lt=1, description="momentum of SGD")]
 Smoothing = Annotated[float, Field(ge=0, lt=1, description="label smoothing")]
@@ -84,7 +85,7 @@ class TrainRecipe(BaseModel):
 
     def scheduler(self, optimizer: Optimizer, rows: int) -> LambdaLR:
         """The schedule over all the steps that `rows` images take."""
-        steps = self.epochs * math.ceil(rows / self.batch_size)
+        steps = self.epochs * batch_count(rows, self.batch_size)
         return LambdaLR(optimizer, self.factor(max(1, steps)))
 
 

@@ -79,6 +79,24 @@ class TensorSource:
         return Batch(tuple(_ready(row) for row in rows), indices)
 
 
+def in_batches(order: Tensor, batch_size: int) -> list[Tensor]:
+    """Rows in batches of `batch_size`, the last one with what is left.
+
+    A single row that is left joins the batch before it: of one alone a batch norm has no spread.
+    """
+    parts = list(order.split(batch_size))
+    if len(parts) > 1 and len(parts[-1]) == 1 < batch_size:
+        left = parts.pop()
+        parts[-1] = torch.cat([parts[-1], left])
+    return parts
+
+
+def batch_count(rows: int, batch_size: int) -> int:
+    """How many batches `in_batches` makes of so many rows."""
+    full, left = divmod(rows, batch_size)
+    return full + (left > min(full, 1))
+
+
 def _ready(rows: Tensor) -> Tensor:
     """Pixels to [0, 1]; maps and images channels last, the layout that `fit` trains in."""
     if rows.ndim == 4:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from splitlab.data.vocabulary import BEGIN, PAD
 from splitlab.training.fit import History, fit
 from splitlab.training.progress import Progress
-from splitlab.training.source import Batch, TensorSource
+from splitlab.training.source import Batch, TensorSource, batch_count
 from splitlab.training.state import State
 
 
@@ -53,7 +53,7 @@ def train_translator(
     parts = {"head": head, "body": body, "tail": tail}
     learned = [p for part in parts.values() for p in part.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(learned, lr=learning_rate, betas=(0.9, 0.98), eps=1e-9)
-    steps = max(1, epochs * -(-len(source) // batch_size))
+    steps = max(1, epochs * batch_count(len(source), batch_size))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _share(step, steps))
     state = State(parts, {"words": optimizer}, {"words": schedule})
 

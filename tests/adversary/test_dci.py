@@ -23,7 +23,7 @@ from adversary.dci import DCI, PIECE
 from adversary.dci_lessons import Lessons
 from adversary.dci_training import Schooling, divide_and_conquer, end_to_end, losses
 from adversary.floor import MeanImage
-from adversary.inverse_blocks import InverseBlock, mirror
+from adversary.inverse_blocks import InverseBlock, inverse_of, mirror
 from adversary.threat import AuxImages, ThreatModel
 from splitlab.contracts import ArchSpec, FeatureSpec, InputSpec
 from splitlab.errors import BadInput, MissingKnowledge
@@ -115,7 +115,7 @@ def test_inverses_meet_odd_sides_vectors_and_strides_of_four(given, made):
 
 
 def invertible(count):
-    """Blocks that turn vectors of four numbers, and inverses of one linear layer."""
+    """Blocks that turn vectors of four numbers, and the inverses that DCI gives them."""
     blocks = []
     for number in range(count):
         layer = nn.Linear(4, 4)
@@ -123,9 +123,11 @@ def invertible(count):
             layer.weight.copy_(torch.linalg.qr(torch.randn(4, 4, generator=generator(number))).Q)
         blocks.append(Block(f"b{number}", layer.requires_grad_(False), (4,), (4,)))
     torch.manual_seed(3)
-    inverses = [nn.Linear(4, 4) for _ in blocks]
     inputs = torch.randn(128, 4, generator=generator(9))
-    return blocks, inverses, Lessons.of(blocks, inputs)
+    lessons = Lessons.of(blocks, inputs)
+    fed = zip(blocks, lessons.kept, strict=False)
+    inverses = [inverse_of(block, value, image=False) for block, value in fed]
+    return blocks, inverses, lessons
 
 
 def back(inverses, value):
@@ -250,7 +252,10 @@ def test_own_images_are_only_taken_when_asked_for():
     aux = AuxImages(images(48, 1), images(4, 2), "public")
     threat, seen = known(aux=aux)
     own = outcome(DCI.configured({**QUICK, "data": "own"}), threat, seen)
-    assert own.estimate.extra["learned_from"] == "32 own images"
+    assert own.estimate.extra["learned_from"] == "32 real images"
+    made = known(aux=AuxImages(images(48, 1), images(4, 2), "synthetic", "head"))
+    told = outcome(DCI.configured({**QUICK, "data": "own"}), *made).estimate.extra
+    assert told["learned_from"] == "32 synthetic images"
     threat, _ = known()
     with pytest.raises(MissingKnowledge, match="'aux'"):
         DCI.configured({**QUICK, "data": "own"}).fit(threat, generator(0))

@@ -13,13 +13,14 @@ from adversary.dci import DCI
 from adversary.inverse_blocks import inverse_of
 from adversary.threat import AuxImages, ThreatModel
 from splitlab.contracts import ArchSpec, InputSpec
+from splitlab.errors import BadInput
 from splitlab.models import build
 from splitlab.randomness import generator
 from splitlab.split import cut
 
 
-def granted(name: str, point: str) -> ThreatModel:
-    arch = ArchSpec(name=name, input=InputSpec(size=16))
+def granted(name: str, point: str, size: int = 16) -> ThreatModel:
+    arch = ArchSpec(name=name, input=InputSpec(size=size))
     head = cut(build(arch, seed=0).eval(), point, None, arch.input.shape).head
     aux = AuxImages(images(24, 1), images(4, 2), "synthetic")
     head = head.eval().requires_grad_(False)
@@ -102,8 +103,20 @@ def test_large_images_are_made_with_the_published_settings():
     small, large = (DCI()._synthesis(size) for size in (32, 224))
     assert (small.half_steps, small.steps, small.roll) == (0, 400, 2)
     assert (large.half_steps, large.steps, large.roll) == (2000, 1000, 30)
-    assert large.classes == DCI(synthesis="yin2020")._synthesis(32).classes == 0
+    assert small.classes == large.classes == 0
     assert DCI(synthesis_steps=7, images=20)._synthesis(224).steps == 7
     assert DCI(synthesis_start="natural")._synthesis(32).start == "natural"
     assert DCI()._synthesis(224).start == "white"
     assert DCI(images=20)._synthesis(32).batch_size == 20
+
+
+def test_one_image_more_than_a_batch_is_learned_from_too():
+    """Maps of a single place: one image alone has no spread for the batch norm of an inverse."""
+    threat = granted("resnet20", "layer3.1", size=4)
+    assert threat.head.output_shape[1:] == (1, 1)
+    quick = {"images": 5, "synthesis_steps": 1, "synthesis_batch": 5, "epochs": 1}
+    attack = DCI.configured({**quick, "tune_epochs": 1, "batch_size": 4})
+    seen = threat.head(torch.rand(2, 3, 4, 4))
+    assert attack.fit(threat, generator(0))(Observation(("a", "b"), seen)).images.shape[0] == 2
+    with pytest.raises(BadInput, match="batch_size"):
+        DCI.configured({"batch_size": 1})

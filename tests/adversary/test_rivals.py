@@ -10,7 +10,8 @@ from worlds import VICTIMS, capture, images, outcome, quality, tiny_head
 from adversary.dreams import DeepDream, DeepInversion
 from adversary.floor import MeanImage
 from adversary.gmi import GMI
-from adversary.psim import PSiM
+from adversary.pairs import gather
+from adversary.psim import PSiM, _losses
 from adversary.synthesis import Known, Wish
 from adversary.threat import AuxImages, ThreatModel
 from adversary.upconvolution import Critic, Upconvolution
@@ -96,6 +97,23 @@ def test_psim_beats_the_floor_on_a_shallow_head_and_gmi_s_search_comes_nearer() 
     done = outcome(gmi, threat, seen)
     start = outcome(gmi.model_copy(update={"steps": 1}), threat, seen)
     assert done.estimate.extra["feature_error"] < start.estimate.extra["feature_error"]
+
+
+def test_psim_s_preset_begins_with_three_equal_losses() -> None:
+    attack = PSiM.configured({"preset": "dosovitskiy2016", "epochs": "3", "width": "4"})
+    assert (attack.learning_rate, attack.batch_size, attack.epochs) == (2e-4, 64, 3)
+    assert PSiM.configured({"preset": "dosovitskiy2016"}).width == 64
+    threat, draw = white(), torch.Generator().manual_seed(0)
+    pairs = gather(threat, CPU, "a test")
+    torch.manual_seed(0)
+    net = Upconvolution(pairs.feature, 16, 4, normed=False)
+    judge = Critic(16, 4, feature=pairs.feature, normed=False)
+    shares = attack._start(net, judge, threat.head, pairs, draw)
+    pixels, features = pairs.images[:64].float() / 255, pairs.features[:64]
+    with torch.no_grad():
+        terms = _losses(net(features), pixels, features, features, threat.head, judge)
+    found = [share * float(term) for share, term in zip(shares, terms, strict=True)]
+    assert found == pytest.approx([1.0, 1.0, 1.0], rel=1e-4)
 
 
 def test_gmi_s_search_finds_the_latent_of_a_linear_generator() -> None:

@@ -10,6 +10,7 @@ from records import NAMES, record
 from bench.depth import depth_correlations
 from bench.grids import save_grid
 from bench.report import write_report
+from bench.table import rich_table, sweep_table
 from splitlab.errors import BadInput
 from splitlab.record import RecordStore
 
@@ -53,3 +54,25 @@ def test_leakage_against_depth():
         {"attack": "decoder, undefended", "split_points": 4, "spearman": -0.8}
     ]
     assert depth_correlations(four[:3])[0]["spearman"] is None
+
+
+def test_the_table_says_what_the_images_of_each_row_were():
+    def row(attack, facts=None, **threat):
+        return record(attack=attack).model_copy(
+            update={"threat": {"box": "white", **threat}, "attack_facts": facts or {}}
+        )
+
+    rows = [
+        row("decoder", {"learned_from": "queries to the client"}, auxiliary=9, observe=9),
+        row("dci", {"learned_from": "512 synthetic images"}, auxiliary=9),
+        row("dci", {"learned_from": "9 real images"}, auxiliary=9),
+        row("psim", {"learned_from": "own head, as if undefended"}, auxiliary=9, synthetic="head"),
+        row("di"),
+    ]
+    table = sweep_table(rows, None)
+    column = table.columns.index("images")
+    words = [one.cells[column].text for one in table.rows]
+    assert words == ["real images", "synthetic", "real images", "synthetic", "none"]
+    heads = [str(one.header) for one in rich_table(rows[:2], None, "a title").columns]
+    assert "dci\nsynthetic" in heads
+    assert "decoder" in heads
