@@ -87,7 +87,7 @@ def read_manifest(folder: Path, kind: type[M]) -> M:
         raise Corrupt(folder, "there is no such folder", REMEDY)
     content: dict[str, Any] = read_json(path, REMEDY)
     try:
-        return kind.model_validate(content)
+        manifest = kind.model_validate(content)
     except ValidationError as error:
         given = content.get("format", "no format")
         wanted = kind.model_fields["format"].default
@@ -96,6 +96,11 @@ def read_manifest(folder: Path, kind: type[M]) -> M:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise Corrupt(path, f"field {where!r}: {first['msg']}", REMEDY) from error
+    try:
+        canonical_json(manifest.model_dump(mode="json"))
+    except ValueError as error:  # NaN and Infinity, which Python reads and no JSON has
+        raise Corrupt(path, "holds a number that is not finite", REMEDY) from error
+    return manifest
 
 
 def read_checked(path: Path, wanted: str) -> None:

@@ -171,6 +171,19 @@ def test_an_edited_manifest_does_not_fit_its_digest(folder):
         ServerHalf.load(folder / "server")
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), "-inf"])
+@pytest.mark.parametrize("half", ["server", "client"])
+def test_a_manifest_with_a_number_that_is_none_is_told_as_damaged(folder, half, number):
+    path = folder / half / "deployment.json"
+    content = json.loads(path.read_text())
+    content["arch"]["input"]["std"] = [1.0, 1.0, number]
+    path.write_text(json.dumps(content))
+    with pytest.raises(Corrupt, match=r"holds a number that is not finite"):
+        ServerHalf.load(folder / half) if half == "server" else ClientHalf.load(
+            folder / half, defenses.parse
+        )
+
+
 def test_a_deployment_is_never_overwritten(folder, net):
     before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
     with pytest.raises(BadInput, match="already"):
