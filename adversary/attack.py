@@ -67,6 +67,7 @@ class Attack(BaseModel, ABC):
     `presets` are named hyper-parameters of papers and their code.
     `shares` says that fits at several split points have work in common: in one run they draw from
     the same stream of randomness and keep their checkpoints in one folder.
+    `learns` says that images of the adversary's own are of use to it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -76,6 +77,7 @@ class Attack(BaseModel, ABC):
     observes: ClassVar[str] = "feature"
     estimates: ClassVar[str] = "image"
     shares: ClassVar[bool] = False
+    learns: ClassVar[bool] = True
     asks: ClassVar[Mapping[str, frozenset[str]]]
     presets: ClassVar[Mapping[str, Preset]] = {}
 

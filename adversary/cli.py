@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -63,8 +62,11 @@ def attack(
     if (out / "estimate.json").exists():
         raise BadInput(f"{out}: an estimate is there already; choose another --out")
 
+    if images is not None and not kind.learns:
+        raise BadInput(f"--images: attack {attack!r} learns from no images; leave them out")
+
     from adversary.attack import run_attack
-    from adversary.estimate_files import attacked, fit_folder, write_estimate
+    from adversary.estimate_files import attacked, fit_folder, forget_fits, write_estimate
     from adversary.synthetic_images import own_images
     from splitlab.randomness import generator
     from splitlab.storage import require_writable
@@ -89,7 +91,7 @@ def attack(
             checkpoint=unfinished / "fit.pt",
         )
     write_estimate(out, chosen, threat, outcome, seed)
-    shutil.rmtree(unfinished, ignore_errors=True)
+    forget_fits(out)
     told = f"{len(outcome.ids)} reconstructions by {attack}: {out}"
     console.print(told, soft_wrap=True, markup=False)
     for doubt in outcome.estimate.doubts:

@@ -62,6 +62,7 @@ class DeepInversion(Attack):
 
     name: ClassVar[str] = "di"
     source: ClassVar[str] = "Yin et al. 2020, Dreaming to Distill, section 3"
+    learns: ClassVar[bool] = False
     asks: ClassVar[Mapping[str, frozenset[str]]] = ASKS
     presets: ClassVar[Mapping[str, Preset]] = {
         "feature": Preset(
@@ -119,6 +120,7 @@ class DeepInversion(Attack):
                 told.append(batch.facts)
             work.close()
             facts: dict[str, Any] = {
+                "learned_from": "nothing",
                 "drawn_to": "class of the capture" if known.whole else "statistics of the head",
                 "batches": told,
             }

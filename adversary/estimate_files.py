@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from splitlab.capture import Capture
 from splitlab.storage import canonical_json, sha256, write_bytes, write_json, write_tensors
 
 SHOWN = 64
+FIT = "fit-"
 
 
 def attacked(
@@ -54,7 +56,13 @@ def fit_folder(out: Path, attack: Attack, threat: ThreatModel, seed: int) -> Pat
         "tail_start": threat.tail_start,
         "outputs": [threat.P, threat.selector],
     }
-    return out / f"fit-{sha256(canonical_json(told), threat.fingerprint().encode())[:12]}"
+    return out / f"{FIT}{sha256(canonical_json(told), threat.fingerprint().encode())[:12]}"
+
+
+def forget_fits(out: Path) -> None:
+    """Remove what unfinished fits kept in `out`, whatever their settings; the estimate is there."""
+    for folder in out.glob(f"{FIT}*"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_estimate(

@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from adversary.synthesis import Batch, Known, synthesise
 from adversary.synthesis_settings import SynthesisSettings
@@ -69,7 +68,7 @@ def make_images(
             f"{folder} holds synthetic images with other {', '.join(differing)}; choose another "
             "--out"
         )
-    content["batch_norms"] = _batch_norms(known.modules)
+    content["layer_hashes"] = _layers(known.modules)
     batches = -(-count // settings.batch_size)
     steps = settings.half_steps + settings.steps
     each = settings.batch_size * steps
@@ -89,15 +88,15 @@ def make_images(
     return content
 
 
-def load_images(folder: Path, size: int, count: int) -> ImageSet:
+def load_images(folder: Path, size: int, count: int, remedy: str = "make more") -> ImageSet:
     """The first `count` images of a folder that `make_images` filled.
 
     Raises:
-        BadInput: it has fewer.
+        BadInput: it has fewer; `remedy` says what to do.
     """
     files = sorted(folder.glob("*/*.png"), key=lambda path: path.name)[:count]
     if len(files) < count:
-        raise BadInput(f"{folder} has {len(files)} images, {count} are wanted; make more")
+        raise BadInput(f"{folder} has {len(files)} images, {count} are wanted; {remedy}")
     pixels = torch.stack([read_image(path, size)[0] for path in files])
     labels = torch.tensor([int(path.parent.name) for path in files])
     classes = tuple(f"{number:0{WIDTH}d}" for number in range(int(labels.max()) + 1))
@@ -134,7 +133,7 @@ def own_images(folder: Path, threat: ThreatModel) -> ThreatModel:
     remedy = f"remove {folder} and make the images again"
     content = read_json(path, remedy)
     try:
-        size, layers, norms = content["size"], content["layers"], content.get("batch_norms")
+        size, layers, known = content["size"], content["layers"], content.get("layer_hashes")
         count = len(content["batches"]) * content["settings"]["batch_size"]
     except (KeyError, TypeError) as error:
         raise Corrupt(path, f"it lacks {error}", remedy) from error
@@ -145,20 +144,20 @@ def own_images(folder: Path, threat: ThreatModel) -> ThreatModel:
             f"{folder}: its images have {size} pixels a side, the grant's network takes {wanted}; "
             "make images with this grant"
         )
-    if norms is None:  # of a folder from before they were recorded
+    if known is None:  # of a folder from before they were recorded
         fits = content.get("network") in (_network([head]), _network(Known.of(threat).modules))
     else:  # of the whole network they serve wherever it is cut, of a shorter head a longer one
-        own = set(_batch_norms([head]))
-        fits = own <= set(norms) or set(norms) <= own
+        own = set(_layers([head]))
+        fits = bool(own) and (own <= set(known) or set(known) <= own)
     if not fits:
         raise BadInput(
-            f"{folder}: its images are made of another network's batch norms than the granted "
-            "head's; make images with this grant"
+            f"{folder}: its images are made of another network than the granted head; make "
+            "images with this grant"
         )
     if not count:
         raise BadInput(f"{folder}: no batch of images is finished; run `adversary synthesise`")
     held_out = min(HELD_OUT, count // 8)
-    made = load_images(folder, size, count)
+    made = load_images(folder, size, count, remedy)
     origin = "network" if layers == WHOLE else "head"
     return replace(threat, aux=split_images(made, count - held_out, held_out, origin), observe=None)
 
@@ -170,13 +169,13 @@ def _network(modules: Sequence[nn.Module]) -> str:
     )
 
 
-def _batch_norms(modules: Sequence[nn.Module]) -> list[str]:
-    """A hash of each batch norm that images are made of."""
+def _layers(modules: Sequence[nn.Module]) -> list[str]:
+    """A hash of each layer that has weights or statistics."""
     return [
-        hash_tensors(dict(norm.state_dict()))
+        hash_tensors(dict(layer.state_dict()))
         for module in modules
-        for norm in module.modules()
-        if isinstance(norm, _BatchNorm)
+        for layer in module.modules()
+        if not any(layer.children()) and layer.state_dict()
     ]
 
 

@@ -99,8 +99,9 @@ def sweep_split_points(
 ) -> None:
     """Attack a network at each split point over a real client and server, and recommend one.
 
-    Attacks learn from real auxiliary images (`--queries`), but for dci, which makes synthetic ones
-    of the head's batch norms; with `--set dci.data=own` it has the real ones too. All attacks on
+    Attacks learn from real auxiliary images (`--queries`), but for di and ddream, which learn from
+    none, and dci, which makes synthetic ones of the head's batch norms; with `--set dci.data=own`
+    it has the real ones too. All attacks on
     synthetic images alone: `bench reproduce dci-table2`, or `adversary attack --images`.
     """
     from bench import recipe

@@ -129,6 +129,8 @@ def sweep_table(records: Sequence[Record], recommended: str | None) -> SweepTabl
 def images_of(record: Record) -> str:
     """What the adversary's images were: "real images", "synthetic" or "none"."""
     told = str(record.attack_facts.get("learned_from", ""))
+    if told == "nothing":
+        return "none"
     if record.threat.get("synthetic") or "synthetic" in told:
         return "synthetic"
     given = record.threat.get("auxiliary") or record.threat.get("observe")
@@ -177,7 +179,7 @@ def rich_table(records: Sequence[Record], recommended: str | None, title: str) -
         costs += ["p50\nms"]
     titles = ["floor", "acc.\n%", "KiB\nup", *costs, *(["front"] if weighed else [])]
     caption = "attacks: PSNR in dB" + (", SSIM" if similar else "") + "; floor: mean image"
-    caption += "\nfront: no place on it beats this one clearly" if weighed else ""
+    caption += "\nfront: not clearly beaten by a place on it, but in a circle" if weighed else ""
     drawn = Table(
         title=title,
         header_style="bold",

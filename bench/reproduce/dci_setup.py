@@ -4,7 +4,6 @@ set; the one place for these settings.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -20,7 +19,7 @@ from bench.reproduce.request import Target
 from splitlab.errors import BadInput
 from splitlab.models import build
 from splitlab.split import cut
-from splitlab.training import TrainRecipe
+from splitlab.training import TrainRecipe, batch_count
 from splitlab.training.recipe import LONG
 
 SOURCE = (
@@ -231,7 +230,7 @@ def updates(scale: Scale, attack: str, depth: int) -> int:
         epochs = depth * epochs + (depth - 1) * own["tune_epochs"]
     if not epochs:
         return 0
-    steps = epochs * math.ceil(MADE[scale].images / own["batch_size"])
+    steps = epochs * batch_count(MADE[scale].images, own["batch_size"])
     return steps // Play().rounds if attack == "gmi" else steps
 
 

@@ -134,7 +134,7 @@ def test_images_of_the_whole_network_serve_wherever_it_is_cut(tmp_path):
 
 def test_images_of_another_network_or_size_or_without_provenance_are_refused(place, tmp_path):
     folder = place / "images"
-    with pytest.raises(BadInput, match="another network's batch norms"):
+    with pytest.raises(BadInput, match="another network than the granted head"):
         own_images(folder, granted(seed=5))
     with pytest.raises(BadInput, match="16 pixels a side, the grant's network takes 24"):
         own_images(folder, granted(size=24))
@@ -148,17 +148,39 @@ def test_images_of_another_network_or_size_or_without_provenance_are_refused(pla
         own_images(empty, granted())
 
 
-def test_a_folder_from_before_batch_norms_were_recorded_still_serves(place, tmp_path):
+def test_a_head_without_batch_norms_takes_images_of_its_own_network_alone(tmp_path):
+    write_grant(tmp_path / "whole", granted("block1", whole=True))
+    images = made(tmp_path / "whole", tmp_path / "made")
+    assert own_images(images, granted("block1.0")).aux.layers == "network"
+    with pytest.raises(BadInput, match="another network than the granted head"):
+        own_images(images, granted("block1.0", seed=5))
+
+
+def test_a_folder_that_lost_images_is_to_be_made_again(place, tmp_path):
+    folder = shutil.copytree(place / "images", tmp_path / "lost")
+    next(folder.glob("*/*.png")).unlink()
+    with pytest.raises(BadInput, match=r"has 23 images, 24 are wanted; remove .* again"):
+        own_images(folder, granted())
+
+
+def test_images_for_an_attack_that_learns_from_none_are_an_error(place, tmp_path):
+    words = ["--attack", "di", "--images", place / "images", "--out", tmp_path / "out"]
+    done = run("attack", place / "capture", "--knows", place / "grant", *words)
+    assert done.exit_code == 2
+    assert "learns from no images" in done.output
+
+
+def test_a_folder_from_before_its_layers_were_recorded_still_serves(place, tmp_path):
     old = shutil.copytree(place / "images", tmp_path / "old")
     content = read_json(old / "provenance.json")
-    del content["batch_norms"]
+    del content["layer_hashes"]
     write_json(old / "provenance.json", content)
     assert len(own_images(old, granted()).aux.images) == 21
-    with pytest.raises(BadInput, match="another network's batch norms"):
+    with pytest.raises(BadInput, match="another network than the granted head"):
         own_images(old, granted(seed=5))
     made(place / "grant", old, 36)
-    norms = read_json(old / "provenance.json")["batch_norms"]
-    assert norms == read_json(place / "images" / "provenance.json")["batch_norms"]
+    hashes = read_json(old / "provenance.json")["layer_hashes"]
+    assert hashes == read_json(place / "images" / "provenance.json")["layer_hashes"]
 
 
 def test_images_for_an_attack_that_shall_make_its_own_are_an_error(place, tmp_path):

@@ -66,6 +66,7 @@ def test_another_setting_does_not_go_on_from_there(place, monkeypatch):
     other = Watch()
     assert attack(place, "out", other, monkeypatch, learning_rate=0.02).exit_code == 0
     assert "block 1 A" in other.names
+    assert not list((place / "out").glob("fit-*"))  # those of the killed one are gone too
 
 
 def test_the_folder_is_of_attack_settings_seed_and_grant(place):

@@ -67,12 +67,13 @@ def test_the_table_says_what_the_images_of_each_row_were():
         row("dci", {"learned_from": "512 synthetic images"}, auxiliary=9),
         row("dci", {"learned_from": "9 real images"}, auxiliary=9),
         row("psim", {"learned_from": "own head, as if undefended"}, auxiliary=9, synthetic="head"),
-        row("di"),
+        row("di", {"learned_from": "nothing"}, auxiliary=9),
+        row("mean-image"),
     ]
     table = sweep_table(rows, None)
     column = table.columns.index("images")
     words = [one.cells[column].text for one in table.rows]
-    assert words == ["real images", "synthetic", "real images", "synthetic", "none"]
+    assert words == ["real images", "synthetic", "real images", "synthetic", "none", "none"]
     heads = [str(one.header) for one in rich_table(rows[:2], None, "a title").columns]
     assert "dci\nsynthetic" in heads
     assert "decoder" in heads
