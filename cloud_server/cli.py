@@ -97,7 +97,13 @@ def serve(
         ),
     ] = 128,
     max_streams: Annotated[
-        int, typer.Option(min=1, max=1024, help="open ModelStreamInfer calls of all hosts")
+        int,
+        typer.Option(
+            min=1,
+            max=1024,
+            help="open ModelStreamInfer calls of all hosts; each takes the memory of the largest "
+            "request, all together half of --max-memory at most; further requests go as calls",
+        ),
     ] = 32,
     max_memory: Annotated[
         int,
