@@ -72,7 +72,8 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[type-arg]
                 )
             except Exhausted as error:
                 self._ended(method, grpc.StatusCode.RESOURCE_EXHAUSTED.name)
-                self._refused(error.reason, peer)
+                if not error.told:
+                    self._refused(error.reason, peer)
                 context.set_trailing_metadata(((refusals.HEADER, error.reason),))
                 context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
             visit = _Visit(self._watched(messages, context, stay), stay)
@@ -80,7 +81,7 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[type-arg]
             def over() -> None:
                 stay.leave("call")
                 self.patience.remove(visit.writing)
-                if not (stay.heard or stay.cut):
+                if not (stay.heard or stay.cut or visit.finished):
                     self._refused("unread", stay.peer)
                 self._ended(method, _code(context, visit.finished))
 
@@ -148,8 +149,9 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[type-arg]
         """The server begins to wait for a peer; the wait's number."""
 
         def late() -> None:
+            if not stay.cut:
+                self._refused("patience", stay.peer)
             stay.cut = True
-            self._refused("patience", stay.peer)
 
         stay.idle(True)
         return self.patience.add(context, late=late)

@@ -14,8 +14,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from cloud_server.gate import Gate
 from cloud_server.health import OF_ONE_HOST, WATCHES, Health
-from cloud_server.limits import Limits
+from cloud_server.limits import Exhausted, Limits
 from cloud_server.server import CloudServer
+from splitlab.wire import refusals
 from splitlab.wire.messages import SERVICE, stream_error
 
 SECONDS = 20
@@ -109,6 +110,33 @@ def test_only_a_right_answer_begins_a_streams_wait_anew() -> None:
         found.append(stay.fresh)
     assert found == [True, False, False, True]
     context.end()
+    gate.close()
+
+
+def test_what_was_counted_is_not_counted_again() -> None:
+    """A stream that ends without a message went well; a call that was ended while it waited for
+    room was counted as idle.
+    """
+    told: list[str] = []
+    many = grpc.stream_stream_rpc_method_handler(lambda messages, _: iter(list(messages)))
+    gate = Gate(NEVER, 100, lambda *_: None, refused=lambda reason, _peer: told.append(reason))
+    details: Any = SimpleNamespace(method="/a/b")
+    context = Call()
+    served: Any = gate.intercept_service(lambda _: many, details)
+    assert list(served.stream_stream(iter([]), context)) == []
+    context.end()
+    assert told == []
+
+    def ended(*_: Any, **__: Any) -> Any:
+        refusal = Exhausted(refusals.MEMORY, "no room")
+        refusal.told = True
+        raise refusal
+
+    gate.admission.enter = ended  # type: ignore[method-assign]
+    context = Call()
+    with pytest.raises(RuntimeError, match="no room"):
+        list(served.stream_stream(iter([]), context))
+    assert told == []
     gate.close()
 
 
