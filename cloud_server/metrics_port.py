@@ -96,15 +96,23 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
             self._places.acquire()  # its thread reads the end and leaves
         with self._lock:
             self._readers[request] = None
-        super().process_request(request, client_address)
+        try:
+            super().process_request(request, client_address)
+        except BaseException:  # no thread came up that would do it
+            self._leave(request)
+            raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
-            with self._lock:
-                self._readers.pop(request, None)
-            self._places.release()
+            self._leave(request)
+
+    def _leave(self, request: Any) -> None:
+        """Give its place back."""
+        with self._lock:
+            self._readers.pop(request, None)
+        self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A reader that went away is no news."""

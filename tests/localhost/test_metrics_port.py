@@ -56,6 +56,21 @@ def test_a_silent_reader_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
         assert silent.recv(1) == b""
 
 
+def test_readers_for_whom_no_thread_comes_up_take_no_place(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        for _ in range(READERS + 4):
+            with socket.create_connection(("127.0.0.1", port), SECONDS) as connection:
+                assert connection.recv(1) == b""
+    assert "things_total 3.0" in read(port)
+
+
+def no_thread(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
 def test_a_reader_that_goes_away_is_no_news(port: int, capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(20):
         with socket.create_connection(("127.0.0.1", port), SECONDS) as gone:
