@@ -118,7 +118,8 @@ def serve(
         typer.Option(
             min=1,
             help="open connections of all hosts together, further ones are closed at once; one "
-            "host may hold them all; default: half of what fits into `ulimit -n`, at most 4096",
+            "host may hold them all; default: half of what fits into `ulimit -n`, at most 4096; "
+            "of each address that a name in --listen stands for",
         ),
     ] = None,
     patience: Annotated[
@@ -165,7 +166,7 @@ def serve(
     from splitlab.capture import CaptureWriter
     from splitlab.deployment import ServerHalf
     from splitlab.machine import settle
-    from splitlab.wire.channels import Tls, check_listen
+    from splitlab.wire.channels import Tls, check_listen, split_address
     from splitlab.wire.token import read_token
 
     stopping = threading.Event()
@@ -186,8 +187,8 @@ def serve(
     )
     if check:
         limits.check(largest_held(loaded))
-        room_for(limits.connections)
         check_listen(listen, insecure=insecure, tls=tls, token=token)
+        room_for(limits.connections, split_address(listen, "--listen")[0])
         if metrics is not None:
             check_metrics(metrics, off_loopback=metrics_open)
         say("checked", **checked(loaded, engine, device, bfloat16, threads))

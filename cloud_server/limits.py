@@ -24,8 +24,8 @@ class Limits:
             taken.
         seconds: after which a request that still waits for the bodies is given up, and a watch of
             the server's health ends.
-        connections: that may be open, of all hosts; None for as many as suit this process, see
-            `cloud_server.connections`.
+        connections: that may be open, of all hosts, at each address that the server listens at;
+            None for as many as suit this process, see `cloud_server.connections`.
     """
 
     peer_calls: int = 128
