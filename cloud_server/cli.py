@@ -138,8 +138,9 @@ def serve(
         bool,
         typer.Option(
             "--log-requests",
-            help="a JSON line for each on standard error, and all else there as JSON too, with "
-            "tracebacks; gRPC's C++ core is silent then, unless GRPC_VERBOSITY is set",
+            help="once it serves, a JSON line for each on standard error, and all else there as "
+            "JSON too, with tracebacks (what is wrong with the options stays in plain words); "
+            "gRPC's C++ core is silent then, unless GRPC_VERBOSITY is set",
         ),
     ] = False,
     check: Annotated[
