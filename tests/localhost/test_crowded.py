@@ -19,7 +19,7 @@ from cloud_server.handler import largest_held
 from cloud_server.limits import Limits
 from cloud_server.server import CloudServer
 from edge_client.client import EdgeClient
-from edge_client.failures import ADVICE, explain
+from edge_client.failures import ADVICE, CallFailed, explain
 from splitlab.errors import ServerRefused
 from splitlab.wire import refusals
 from splitlab.wire.messages import INFER, SERVICE, STREAM_INFER
@@ -138,6 +138,13 @@ def test_advice_fits_the_reason_and_unknown_ones_get_that_of_the_status() -> Non
         assert str(explain(Refusal(word), "x:1", deadline_s=1)).endswith(ADVICE[word])
     for word in (refusals.MEMORY, "made up", b"crowded"):
         assert "send smaller micro-batches" in str(explain(Refusal(word), "x:1", deadline_s=1))
+
+
+def test_a_call_that_was_ended_may_have_given_its_place_to_another_host() -> None:
+    told = str(explain(CallFailed(grpc.StatusCode.CANCELLED, "ended"), "x:1", deadline_s=1))
+    assert told.startswith("x:1 ended a request on its way (ended): it stopped, ")
+    assert "gave the place to another host" in told
+    assert told.endswith("send the request again")
 
 
 def test_refusals_are_not_kept_waiting_by_the_calls_that_are_open(
