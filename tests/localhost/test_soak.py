@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from bench import soak, soak_server
 from bench.cli import app
-from bench.soak_account import Account
+from bench.soak_account import RETURN_SECONDS, Account
 from bench.soak_server import GROWTH_MIB, LONG_SECONDS, SELF, WARM_ANSWERS, Memory, Server, Tap
 from edge_client.client import EdgeClient
 from splitlab.capture.writer import CaptureWriter
@@ -114,16 +114,31 @@ def account(**given) -> Account:
 
 
 def test_only_what_an_event_explains_may_fail() -> None:
-    away = {"sent": 1000, "answered": 990, "failed": Counter(ServerUnavailable=10)}
-    assert Account(**away, events=Counter(cut=1)).passed
-    assert Account(**away).complaints == [
-        "10 failures that no event explains: ServerUnavailable"  # there was none
+    away = "ServerUnavailable"
+    kept = account(sent=1000, answered=990)
+    kept.fail(away, 0.0, 4.9)  # over before anything happened
+    kept.begin("cut", 5.0)
+    kept.fail(away, 0.0, 5.0)
+    kept.fail(away, 7.0, 9.0)  # the cable is still cut
+    kept.end(10.0)
+    kept.fail(away, 10.0 + RETURN_SECONDS, 99.0)
+    kept.fail(away, 10.1 + RETURN_SECONDS, 99.0)  # long after it
+    kept.begin("kill", 100.0)
+    kept.end(101.0)
+    kept.fail(away, 8.0, 9.0)  # of the first event still
+    kept.fail("ServerRefused", 100.0, 101.0)  # an error of another kind
+    for begun in (90.0, 100.5, 101.0):
+        kept.fail(away, begun, begun + 10.0)
+    assert kept.failed == {away: 9, "ServerRefused": 1}
+    assert kept.unexplained == {away: 2, "ServerRefused": 1}
+    assert kept.events == {"cut": 1, "kill": 1}
+    assert kept.complaints == [
+        "3 failures that no event explains: ServerUnavailable, ServerRefused"
     ]
-    refused = {**away, "failed": Counter(ServerUnavailable=9, ServerRefused=1)}
-    assert Account(**refused, events=Counter(kill=1)).complaints == [
-        "1 failures that no event explains: ServerRefused"
-    ]
-    assert Account(**refused, events=Counter(kill=1)).unexplained == {"ServerRefused": 1}
+    fine = account(sent=10)
+    fine.begin("cut", 0.0)
+    fine.fail(away, 0.0, 1.0)
+    assert fine.passed
 
 
 def test_most_requests_must_be_answered() -> None:
