@@ -216,7 +216,8 @@ class Admission:
         if shared is self._streamed:
             words = (
                 f"streams hold {held / 2**20:.0f} of the {granted / 2**20:.0f} MiB that they may, "
-                f"each takes {self._largest / 2**20:.1f}; use calls"
+                f"each takes {self._largest / 2**20:.1f}, {own / 2**20:.0f} are yours; a host "
+                "gets as much as it leaves free; use calls"
             )
             return Exhausted(refusals.STREAMS, words)
         return Exhausted(
