@@ -2,10 +2,10 @@
 
 Every answer is compared with the network's own, computed beside it, and every request is accounted
 for. What counts: no wrong answer, no request that ended otherwise than in an answer or in the error
-that says that the server is away, most of them in an answer, no client that hangs, no server that
-ended by itself, and memory at the end as where it settled. A server that is killed every few
-seconds shows nothing of its memory, so that kills come first and the last server lives to the end,
-through cuts.
+that says that the server is away while it is, most of them in an answer, no client that hangs, no
+server that ended by itself, and memory at the end as where it settled. A server that is killed
+every few seconds shows nothing of its memory, so that kills come first and the last server lives to
+the end, through cuts.
 """
 
 from __future__ import annotations
@@ -170,14 +170,16 @@ class Soak:
             memory.sample(now, answered, last=last)
 
     def _happen(self, event: Event, server: Server, cable: Cable) -> Server:
-        self.account.events[event] += 1
+        self.account.begin(event, time.monotonic())
         if event == "cut":
             cable.cut()
             self._over.wait(self._draw.uniform(0.1, 1.0))
             cable.mend()
-            return server
-        self._ended(server, server.kill())
-        return self._serve(server.port)
+        else:
+            self._ended(server, server.kill())
+            server = self._serve(server.port)
+        self.account.end(time.monotonic())
+        return server
 
     def _ended(self, server: Server, in_order: bool) -> None:
         self.account.died += not in_order
@@ -201,11 +203,11 @@ class Soak:
                     self._over.set()
                     return
                 account.sent += 1
+            begun = time.monotonic()
             try:
                 logits = client.infer(self._images[rows]).logits
             except SplitLabError as error:
-                with account.lock:
-                    account.failed[type(error).__name__] += 1
+                account.fail(type(error).__name__, begun, time.monotonic())
             except Exception as error:
                 self._crashed(error)
             else:

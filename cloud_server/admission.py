@@ -10,23 +10,25 @@ Granted, of T places and with k hosts that take all they get:
   to T/(k + 1) each, and as many stay free: a place that was given back goes to a host with few.
 - Calls that have waited for their peer, or for room, for more than `IDLE_SECONDS` keep no host out
   that has fewer: the longest idle one of the host that has most is ended for it (CANCELLED), as
-  long as that host keeps more than the other then has.
+  long as that host keeps more than the other then has. A stream's wait begins anew with a message
+  that was answered rightly, and with no other, however many arrive.
+- Streams hold room for their largest message as long as they are open, and together no more than
+  half of the memory, replies aside that are larger than any message; calls find the other half.
 
-Not granted: anything against T hosts with one call each; a place at once where more than log2(T)
-hosts flood with requests that are right, all of which wait for the bodies: then one when some have
-been answered. Addresses of one IPv6 /64 are one host.
+Not granted: anything against T hosts with one call each; a place, or room, at once where more than
+log2(T) hosts flood with requests that are right, all of which wait for the bodies: then one when
+some have been answered. Addresses of one IPv6 /64 are one host.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Literal
 
 from cloud_server.limits import Exhausted, Limits, host_of
+from cloud_server.shares import Shared
 from splitlab.wire import refusals
 
 IDLE_SECONDS = 1.0
@@ -44,6 +46,9 @@ class Stay:
         heard: whether a message of its peer has arrived.
         cut: whether the server itself ended it.
         counted: whether it still holds its share.
+        fresh: whether its next wait counts from its own beginning; one of a stream whose last
+            message was not answered rightly counts from where the wait before it began.
+        since: when its wait began, in the server's seconds.
     """
 
     def __init__(
@@ -52,6 +57,7 @@ class Stay:
         self._admission, self.peer, self.host = admission, peer, host_of(peer)
         self.stream, self.cancel = stream, cancel
         self.held, self.counted, self.cut, self.heard = 0, True, False, False
+        self.fresh, self.since = True, 0.0
         self.parts: set[Part] = {"call", "thread"}
 
     def hold(self, size: int) -> None:
@@ -70,22 +76,6 @@ class Stay:
         its turn comes, so that it keeps its share until then.
         """
         self._admission.leave(self, set(parts) or {"call", "thread"})
-
-
-@dataclass
-class _Shared:
-    """Something of which there is so much, and what each host holds of it."""
-
-    granted: int
-    of: Callable[[Stay], int]
-    held: Counter[str] = field(default_factory=Counter)
-
-
-def fits(own: int, new: int, free: int) -> bool:
-    """Whether one that holds `own` may have `new` more where `free` is left: afterwards it must
-    hold no more than is left then; who holds nothing gets what there is.
-    """
-    return new <= free and (own == 0 or own + new <= free - new)
 
 
 class Admission:
@@ -109,11 +99,13 @@ class Admission:
         limits.check(largest)
         self._limits, self._largest, self._cut, self._clock = limits, largest, cut, clock
         self._changed = threading.Condition()
-        self._calls = _Shared(limits.calls, lambda _: 1)
-        self._streams = _Shared(limits.streams, lambda stay: int(stay.stream))
-        self._bytes = _Shared(limits.memory, lambda stay: stay.held)
-        self._idle: dict[Stay, float] = {}  # in the order in which they began to wait
+        self._calls = Shared[Stay](limits.calls, lambda _: 1)
+        self._streams = Shared[Stay](limits.streams, lambda stay: int(stay.stream))
+        self._bytes = Shared[Stay](limits.memory, lambda stay: stay.held)
+        self._streamed = Shared[Stay](limits.memory // 2, lambda stay: stay.held * stay.stream)
+        self._idle: dict[Stay, None] = {}
         self._lingering: set[Stay] = set()
+        self._untold: list[Stay] = []
 
     def enter(
         self, peer: str, *, stream: bool = False, cancel: Callable[[], object] = lambda: None
@@ -134,24 +126,34 @@ class Admission:
                 time.
         """
         stay = Stay(self, peer, stream, cancel)
-        with self._changed:
-            self._take_place(stay)
-            self._take_room(stay)
+        try:
+            with self._changed:
+                self._take_place(stay)
+            self._tell()
+            if not stream:
+                with self._changed:
+                    self._take_room(stay)
+        finally:
+            self._tell()
         return stay
 
     def change(self, stay: Stay, size: int) -> None:
         with self._changed:
-            if stay.counted:
-                size = max(size, self._largest) if stay.stream else size
-                self._bytes.held[stay.host] += size - stay.held
-                stay.held = size
+            if not stay.counted:
+                return
+            size = max(size, self._largest) if stay.stream else size
+            more, stay.held = size - stay.held, size
+            self._bytes.held[stay.host] += more
+            self._streamed.held[stay.host] += more * stay.stream
+            if more < 0:
                 self._changed.notify_all()
 
     def idle(self, stay: Stay, waits: bool) -> None:
         with self._changed:
             self._idle.pop(stay, None)
             if waits and stay.counted:
-                self._idle[stay] = self._clock()
+                stay.since = self._clock() if stay.fresh else stay.since
+                self._idle[stay] = None
 
     def leave(self, stay: Stay, parts: set[Part]) -> None:
         with self._changed:
@@ -187,26 +189,48 @@ class Admission:
                 f"{own} streams of yours are open, more are not granted; use calls, or finish "
                 "some first",
             )
-        if not self._free_up(self._calls, stay, 1):
-            raise Exhausted(
-                refusals.CROWDED,
-                f"{self._calls.held.total()} of {limits.calls} calls are open, "
-                f"{self._calls.held[host]} of them yours; a host gets as many as it leaves free; "
-                "send again later",
-            )
-        if stay.stream and not self._free_up(self._streams, stay, 1):
-            raise Exhausted(
-                refusals.STREAMS,
-                f"{self._streams.held.total()} of {limits.streams} streams are open, {own} of "
-                "them yours; a host gets as many as it leaves free; use calls",
-            )
+        wanted = [(self._calls, 1)]
+        if stay.stream:
+            wanted += [(self._streams, 1)]
+            wanted += [(shared, self._largest) for shared in (self._streamed, self._bytes)]
+        ended = list[Stay]()  # none is, unless all is found
+        for shared, new in wanted:
+            if not self._found(shared, stay, new, ended):
+                raise self._refusal(shared, host)
+        self._end(ended)
         self._calls.held[host] += 1
         self._streams.held[host] += stay.stream
+        if stay.stream:
+            self.change(stay, self._largest)
+
+    def _refusal(self, shared: Shared[Stay], host: str) -> Exhausted:
+        """For a host that may have no more of it."""
+        held, own, granted = shared.held.total(), shared.held[host], shared.granted
+        rule = "a host gets as many as it leaves free"
+        if shared is self._calls:
+            words = f"{held} of {granted} calls are open, {own} of them yours; {rule}; "
+            return Exhausted(refusals.CROWDED, words + "send again later")
+        if shared is self._streams:
+            words = f"{held} of {granted} streams are open, {own} of them yours; {rule}; use calls"
+            return Exhausted(refusals.STREAMS, words)
+        if shared is self._streamed:
+            words = (
+                f"streams hold {held / 2**20:.0f} of the {granted / 2**20:.0f} MiB that they may, "
+                f"each takes {self._largest / 2**20:.1f}, {own / 2**20:.0f} are yours; a host "
+                "gets as much as it leaves free; use calls"
+            )
+            return Exhausted(refusals.STREAMS, words)
+        return Exhausted(
+            refusals.MEMORY,
+            f"requests hold the {granted / 2**20:.0f} MiB that are granted; send again later, or "
+            "smaller micro-batches",
+        )
 
     def _take_room(self, stay: Stay) -> None:
-        until = self._clock() + (0.0 if stay.stream else self._limits.patience)
+        until = self._clock() + self._limits.patience
         self.idle(stay, True)
-        while not stay.cut and not self._free_up(self._bytes, stay, self._largest):
+        ended = list[Stay]()
+        while not stay.cut and not self._found(self._bytes, stay, self._largest, ended):
             left = until - self._clock()
             if left <= 0:
                 self._give_back(stay)
@@ -214,36 +238,49 @@ class Admission:
             self._changed.wait(min(left, TICK_SECONDS))
         if not stay.counted:
             self._lingering.discard(stay)
-            raise Exhausted(
-                refusals.MEMORY,
-                f"requests hold the {self._limits.memory / 2**20:.0f} MiB that are granted; "
-                "send again later, or smaller micro-batches",
-            )
+            refusal = self._refusal(self._bytes, stay.host)
+            refusal.told = stay.cut
+            raise refusal
+        self._end(ended)
         self.idle(stay, False)
         self.change(stay, self._largest)
 
-    def _free_up(self, shared: _Shared, stay: Stay, new: int) -> bool:
-        """Whether the host may have `new` more of it; idle calls of others are ended for it if that
-        is enough.
+    def _found(self, shared: Shared[Stay], stay: Stay, new: int, ended: list[Stay]) -> bool:
+        """Whether the host may have `new` more of it once `ended` are; idle calls of others join
+        them if that is enough, and where it is not they are left as they were.
         """
-        held, host = shared.held.copy(), stay.host
-        since, ended = self._clock() - IDLE_SECONDS, list[Stay]()
-        idle = [other for other, began in self._idle.items() if began <= since and shared.of(other)]
-        while not fits(held[host], new, shared.granted - held.total()):
-            richer = [other for other in idle if held[other.host] > held[host] + new]
-            if not richer or len(self._lingering) + len(ended) >= LINGERING:
+        left = shared.without(ended)
+        if left.grants(stay.host, new):
+            return True
+        since, found = self._clock() - IDLE_SECONDS, list[Stay]()
+        idle = [other for other in self._idle if other.since <= since and shared.of(other)]
+        idle = sorted((other for other in idle if other not in ended), key=lambda one: one.since)
+        while not left.grants(stay.host, new):
+            least = left.held[stay.host] + new
+            richer = [other for other in idle if left.held[other.host] > least]
+            if not richer or len(self._lingering) + len(ended) + len(found) >= LINGERING:
                 return False
-            first = max(richer, key=lambda other: held[other.host])
+            first = max(richer, key=lambda other: left.held[other.host])
             idle.remove(first)
-            held[first.host] -= shared.of(first)
-            ended.append(first)
+            found.append(first)
+            left = shared.without([*ended, *found])
+        ended += found
+        return True
+
+    def _end(self, ended: list[Stay]) -> None:
         for other in ended:
             other.cut = True
             self._lingering.add(other)
             self._give_back(other)
+        self._untold += ended
+
+    def _tell(self) -> None:
+        """Calls that were ended and who is told of them; without the lock, as a line is written."""
+        with self._changed:
+            ended, self._untold = self._untold, []
+        for other in ended:
             other.cancel()
             self._cut(other.peer)
-        return True
 
     def _give_back(self, stay: Stay) -> None:
         """Its share; of hosts without a call nothing is kept, however many there were."""
@@ -251,9 +288,10 @@ class Admission:
             return
         stay.counted = False
         self._idle.pop(stay, None)
-        for shared in (self._calls, self._streams, self._bytes):
+        every = (self._calls, self._streams, self._bytes, self._streamed)
+        for shared in every:
             shared.held[stay.host] -= shared.of(stay)
         if not self._calls.held[stay.host]:
-            for shared in (self._calls, self._streams, self._bytes):
+            for shared in every:
                 del shared.held[stay.host]
         self._changed.notify_all()

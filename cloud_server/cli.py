@@ -97,7 +97,13 @@ def serve(
         ),
     ] = 128,
     max_streams: Annotated[
-        int, typer.Option(min=1, max=1024, help="open ModelStreamInfer calls of all hosts")
+        int,
+        typer.Option(
+            min=1,
+            max=1024,
+            help="open ModelStreamInfer calls of all hosts; each takes the memory of the largest "
+            "request, all together half of --max-memory at most; further requests go as calls",
+        ),
     ] = 32,
     max_memory: Annotated[
         int,
@@ -112,7 +118,8 @@ def serve(
         typer.Option(
             min=1,
             help="open connections of all hosts together, further ones are closed at once; one "
-            "host may hold them all; default: half of what fits into `ulimit -n`, at most 4096",
+            "host may hold them all; default: half of what fits into `ulimit -n`, at most 4096; "
+            "of each address that a name in --listen stands for",
         ),
     ] = None,
     patience: Annotated[
@@ -131,8 +138,9 @@ def serve(
         bool,
         typer.Option(
             "--log-requests",
-            help="a JSON line for each on standard error, and all else there as JSON too, with "
-            "tracebacks; gRPC's C++ core is silent then, unless GRPC_VERBOSITY is set",
+            help="once it serves, a JSON line for each on standard error, and all else there as "
+            "JSON too, with tracebacks (what is wrong with the options stays in plain words); "
+            "gRPC's C++ core is silent then, unless GRPC_VERBOSITY is set",
         ),
     ] = False,
     check: Annotated[
@@ -159,7 +167,7 @@ def serve(
     from splitlab.capture import CaptureWriter
     from splitlab.deployment import ServerHalf
     from splitlab.machine import settle
-    from splitlab.wire.channels import Tls, check_listen
+    from splitlab.wire.channels import Tls, check_listen, split_address
     from splitlab.wire.token import read_token
 
     stopping = threading.Event()
@@ -180,8 +188,8 @@ def serve(
     )
     if check:
         limits.check(largest_held(loaded))
-        room_for(limits.connections)
         check_listen(listen, insecure=insecure, tls=tls, token=token)
+        room_for(limits.connections, split_address(listen, "--listen")[0])
         if metrics is not None:
             check_metrics(metrics, off_loopback=metrics_open)
         say("checked", **checked(loaded, engine, device, bfloat16, threads))

@@ -19,6 +19,7 @@ from cloud_server.admission import Admission, Stay
 from cloud_server.limits import Exhausted, Limits
 from cloud_server.patience import Patience
 from splitlab.wire import refusals
+from splitlab.wire.messages import tells_error
 
 
 class Gate(grpc.ServerInterceptor):  # type: ignore[type-arg]
@@ -71,7 +72,8 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[type-arg]
                 )
             except Exhausted as error:
                 self._ended(method, grpc.StatusCode.RESOURCE_EXHAUSTED.name)
-                self._refused(error.reason, peer)
+                if not error.told:
+                    self._refused(error.reason, peer)
                 context.set_trailing_metadata(((refusals.HEADER, error.reason),))
                 context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
             visit = _Visit(self._watched(messages, context, stay), stay)
@@ -79,7 +81,7 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[type-arg]
             def over() -> None:
                 stay.leave("call")
                 self.patience.remove(visit.writing)
-                if not (stay.heard or stay.cut):
+                if not (stay.heard or stay.cut or visit.finished):
                     self._refused("unread", stay.peer)
                 self._ended(method, _code(context, visit.finished))
 
@@ -116,6 +118,7 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[type-arg]
                     visit.writing = self.patience.add(context, self._limits.seconds)
                 for reply in replies:
                     visit.stay.hold(_size(reply))
+                    visit.stay.fresh = not visit.stay.stream or _is_answer(reply)
                     with self._waiting(context, visit.stay):  # gRPC comes back when it is written
                         yield reply
                 visit.finished = True
@@ -136,7 +139,7 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[type-arg]
                 message = next(messages, None)
             if message is None:
                 return
-            stay.heard = True
+            stay.heard, stay.fresh = True, not stay.stream
             stay.hold(math.ceil(self._per_byte * _size(message)))
             once = [message]
             del message  # it would be kept here for as long as the call is
@@ -146,8 +149,9 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[type-arg]
         """The server begins to wait for a peer; the wait's number."""
 
         def late() -> None:
+            if not stay.cut:
+                self._refused("patience", stay.peer)
             stay.cut = True
-            self._refused("patience", stay.peer)
 
         stay.idle(True)
         return self.patience.add(context, late=late)
@@ -165,6 +169,11 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[type-arg]
 def _size(message: Any) -> int:
     """Bytes of a message, serialised or not."""
     return len(message) if isinstance(message, bytes) else int(message.ByteSize())
+
+
+def _is_answer(reply: Any) -> bool:
+    """Whether a stream's reply answers a message rightly, and is more than words about a server."""
+    return isinstance(reply, bytes) and not tells_error(reply)
 
 
 def _code(context: grpc.ServicerContext, finished: bool) -> str:

@@ -15,6 +15,8 @@ class Limits:
     Args:
         peer_calls: calls of one host that may be open at a time; of all hosts twice as many.
         streams: ModelStreamInfer calls that may be open, of all hosts; one host gets half of them.
+            Each takes the memory of the largest request, and all of them half of the memory at
+            most; where there is no more, requests go as calls.
         memory: bytes of requests that are being read, wait or run, each with its values in FP32
             and its reply, of all hosts; one host gets half of it. Not of it: what bodies compute
             with, what decoding takes for a moment, and gRPC's buffers.
@@ -22,8 +24,8 @@ class Limits:
             taken.
         seconds: after which a request that still waits for the bodies is given up, and a watch of
             the server's health ends.
-        connections: that may be open, of all hosts; None for as many as suit this process, see
-            `cloud_server.connections`.
+        connections: that may be open, of all hosts, at each address that the server listens at;
+            None for as many as suit this process, see `cloud_server.connections`.
     """
 
     peer_calls: int = 128
@@ -59,11 +61,14 @@ class Exhausted(SplitLabError):
 
     Args:
         reason: one of `splitlab.wire.refusals`.
+
+    Attributes:
+        told: whether it was counted as something else before.
     """
 
     def __init__(self, reason: str, words: str) -> None:
         super().__init__(words)
-        self.reason = reason
+        self.reason, self.told = reason, False
 
 
 def host_of(peer: str) -> str:

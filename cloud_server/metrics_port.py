@@ -1,9 +1,15 @@
-"""The port that Prometheus reads: few threads, each for a few seconds, whoever connects."""
+"""The port that Prometheus reads: few threads, whoever connects.
+
+A reader that says or takes nothing for a few seconds is let go. One that drips byte by byte may
+stay for longer, until another needs its place.
+"""
 
 from __future__ import annotations
 
+import logging
 import socket
 import socketserver
+import sys
 import threading
 from collections import OrderedDict
 from contextlib import suppress
@@ -15,10 +21,12 @@ from prometheus_client.exposition import MetricsHandler
 from splitlab.errors import BadInput
 from splitlab.wire.channels import is_loopback, split_address
 
+log = logging.getLogger("cloud_server")
+
 READERS = 16
 """At a time; who comes then takes the place of whoever has been there longest."""
 SILENT_SECONDS = 5.0
-"""For a reader to say something, or to take something."""
+"""For a reader to say something, or to take something; each time, not all together."""
 
 
 def check_metrics(listen: str, *, off_loopback: bool) -> tuple[str, int]:
@@ -96,18 +104,29 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
             self._places.acquire()  # its thread reads the end and leaves
         with self._lock:
             self._readers[request] = None
-        super().process_request(request, client_address)
+        try:
+            super().process_request(request, client_address)
+        except BaseException:  # no thread came up that would do it
+            self._leave(request)
+            raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
-            with self._lock:
-                self._readers.pop(request, None)
-            self._places.release()
+            self._leave(request)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A reader that went away is no news."""
+    def _leave(self, request: Any) -> None:
+        """Give its place back."""
+        with self._lock:
+            self._readers.pop(request, None)
+        self._places.release()
+
+    def handle_error(self, *_: Any) -> None:
+        """A reader that went away is no news, and a fault of the server's own is."""
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            log.error("a reader of the metrics got none", exc_info=error)
 
     def server_close(self) -> None:
         super().server_close()

@@ -83,7 +83,8 @@ class CloudServer:
         limits = limits or Limits()
         largest, held = largest_request(half), largest_held(half)
         limits.check(held)
-        connections = room_for(limits.connections)
+        self.host, _ = split_address(listen, "--listen")
+        connections = room_for(limits.connections, self.host)
         # A call that was admitted holds a thread; more threads refuse those that are not.
         workers = limits.calls + LINGERING + DOORKEEPERS
         self._engine = Engine(
@@ -119,7 +120,6 @@ class CloudServer:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
-        self.host, _ = split_address(listen, "--listen")
         try:
             if metrics is not None:
                 self._metrics = MetricsPort(telemetry.registry, metrics, off_loopback=metrics_open)

@@ -39,7 +39,7 @@ class Telemetry:
     Args:
         body_ids: of the bodies that are served, in order.
         log: where a line for each request goes; None for nowhere.
-        clock: seconds since 1970.
+        clock: seconds since 1970, for those lines.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Telemetry:
         self._refusals = Counter("refusals", "refusals by reason", ["reason"], **made)
         for reason in REASONS:
             self._refusals.labels(reason)
-        self._seldom = Seldom(clock)
+        self._seldom = Seldom()
         self._open = Gauge("open_calls", "calls under way", **made)
         self._held = Gauge("held_bytes", "bytes held for requests under way", **made)
 

@@ -62,8 +62,9 @@ def explain(
         )
     if code is grpc.StatusCode.CANCELLED:
         return ServerUnavailable(
-            f"{address} stopped while a request was on its way{tried} ({words}); start it again "
-            "and send the request again"
+            f"{address} ended a request on its way{tried} ({words}): it stopped, was kept waiting "
+            "for too long, or gave the place to another host; see that it runs, and send the "
+            "request again"
         )
     if code is grpc.StatusCode.FAILED_PRECONDITION:
         return Mismatch(f"{address} refused: {words}")

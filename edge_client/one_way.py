@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 import random
 import threading
+from bisect import bisect_left, bisect_right
 
 MODEL = 2
 """Goes up with every change in what a message takes."""
@@ -51,27 +52,30 @@ class Wire:
         """Take so many seconds from `begun` on; returns when they are over."""
         with self._lock:
             through, left = begun, seconds
-            for start, end in self._taken:
-                if end <= through:
-                    continue
-                if through + left <= start:
-                    break
-                left -= max(0.0, start - through)
-                through = end
+            first = last = bisect_left(self._taken, begun, key=_end)
+            while last < len(self._taken):
+                start, end = self._taken[last]
+                if end > through:
+                    if through + left <= start:
+                        break
+                    left -= max(0.0, start - through)
+                    through = end
+                last += 1
             through += left
-            met = [one for one in self._taken if one[0] <= through and one[1] >= begun]
-            rest = [one for one in self._taken if one not in met]
-            together = (
-                min([begun, *(start for start, _ in met)]),
-                max([through, *(end for _, end in met)]),
-            )
-            self._taken = sorted([*rest, together])
+            while last < len(self._taken) and self._taken[last][0] <= through:
+                last += 1
+            met = [(begun, through), *self._taken[first:last]]
+            self._taken[first:last] = [(min(met)[0], max(end for _, end in met))]
             return through
 
     def forget(self, now: float) -> None:
         """What was over by `now`."""
         with self._lock:
-            self._taken = [one for one in self._taken if one[1] > now]
+            del self._taken[: bisect_right(self._taken, now, key=_end)]
+
+
+def _end(taken: tuple[float, float]) -> float:
+    return taken[1]
 
 
 class OneWay:

@@ -156,7 +156,8 @@ def server_options(
         max_receive: bytes of the largest declared micro-batch with its envelope; a larger message
             is answered with RESOURCE_EXHAUSTED before it is read. -1 for no limit.
         streams: calls that one connection may have open; None for no limit.
-        connections: that may be open; a further one is closed at once. None for no limit.
+        connections: that may be open at each address of the port, of which a name may have
+            several; a further one is closed at once. None for no limit.
     """
     return [
         ("grpc.max_receive_message_length", max_receive),
@@ -173,7 +174,7 @@ def server_options(
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
         *([] if streams is None else [("grpc.max_concurrent_streams", streams)]),
-        # of the whole port; beyond file descriptors nobody could connect, nor a file be opened
+        # of all hosts; beyond file descriptors nobody could connect, nor a file be opened
         *([] if connections is None else [("grpc.max_allowed_incoming_connections", connections)]),
     ]
 

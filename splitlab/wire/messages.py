@@ -159,6 +159,13 @@ def stream_error(words: str, message_id: str, code: str = "") -> bytes:
     return message.SerializeToString(deterministic=True)
 
 
+def tells_error(raw: bytes) -> bool:
+    """Whether a ModelStreamInferResponse that `Reply.to_bytes` or `stream_error` wrote is an error:
+    fields are in order, and the words are the first.
+    """
+    return raw[:1] == b"\x0a"
+
+
 def from_stream(raw: bytes) -> tuple[str, Reply]:
     """(error message, reply) of one ModelStreamInferResponse; the error is empty if all went well.
 

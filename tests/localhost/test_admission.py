@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import socket
-import struct
 import threading
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 
-import grpc
 import pytest
-import torch
-from halves import Client, images
 
 from cloud_server import admission as module
-from cloud_server.admission import LINGERING, Admission, Stay, fits
+from cloud_server.admission import LINGERING, Admission, Stay
 from cloud_server.limits import Exhausted, Limits
-from cloud_server.server import CloudServer
-from edge_client.client import EdgeClient
-from edge_client.failures import ADVICE, explain
-from splitlab.errors import BadInput, ServerRefused
+from cloud_server.shares import fits
+from splitlab.errors import BadInput
 from splitlab.wire import refusals
-from splitlab.wire.messages import INFER, SERVICE
 
-Serve = Callable[..., CloudServer]
 SECONDS = 20
-A, B, C = (f"ipv4:192.0.2.{number}:1000" for number in (1, 2, 3))
+A, B, C, D = (f"ipv4:192.0.2.{number}:1000" for number in (1, 2, 3, 4))
 
 
 class Clock:
@@ -169,6 +158,108 @@ def test_idle_streams_and_the_room_of_idle_calls_go_to_who_has_less() -> None:
     assert admission.open[1] == 100 + 300 + 300
 
 
+def test_an_idle_stream_of_who_has_most_is_ended_for_another_hosts() -> None:
+    clock, cut = Clock(), list[str]()
+    admission = Admission(Limits(streams=4, memory=2000), 100, cut.append, clock)
+    first, second = (admission.enter(A, stream=True) for _ in range(2))
+    for stay in (second, first):
+        stay.idle(True)
+        clock.now += 0.1
+    lone = admission.enter(B, stream=True)
+    lone.idle(True)
+    admission.enter(C, stream=True)
+    with pytest.raises(Exhausted, match="4 of 4 streams are open, 0 of them yours"):
+        admission.enter(D, stream=True)
+    clock.now = 9.0
+    admission.enter(D, stream=True)
+    assert [stay.cut for stay in (first, second, lone)] == [False, True, False]
+    assert cut == [A]
+    assert admission.open == (4, 400)
+
+
+def test_nobody_is_ended_for_a_stream_that_is_refused_all_the_same() -> None:
+    """Its place among the calls could be had; its place among the streams could not."""
+    clock = Clock()
+    admission = Admission(Limits(peer_calls=2, streams=2), 1, clock=clock)
+    idle = [admission.enter(A) for _ in range(2)]
+    for peer in (B, C):
+        admission.enter(peer, stream=True)
+    for stay in idle:
+        stay.idle(True)
+    clock.now = 9.0
+    with pytest.raises(Exhausted, match="2 of 2 streams") as refused:
+        admission.enter(D, stream=True)
+    assert refused.value.reason == refusals.STREAMS
+    assert not any(stay.cut for stay in idle)
+    admission.enter(D)
+    assert [stay.cut for stay in idle] == [True, False]
+
+
+def test_streams_hold_half_of_the_memory_at_most_and_calls_find_the_other() -> None:
+    admission = Admission(Limits(memory=1000, patience=0.0), 100)
+    taken = [admission.enter(peer, stream=True) for peer in (A, A, B, C, D)]
+    assert admission.open == (5, 500)
+    with pytest.raises(Exhausted, match="streams hold 0 of the 0 MiB that they may") as refused:
+        admission.enter("ipv4:10.0.0.1:1", stream=True)
+    assert refused.value.reason == refusals.STREAMS
+    for peer in ("ipv4:10.0.0.1:1", "ipv4:10.0.0.2:1"):
+        admission.enter(peer)
+    taken[0].hold(130)  # a reply that is larger than any message
+    taken[0].leave()
+    admission.enter("ipv4:10.0.0.1:1", stream=True)
+    assert admission.open == (7, 700)
+
+
+def test_junk_does_not_keep_a_stream_from_being_idle() -> None:
+    clock = Clock()
+    admission = Admission(Limits(streams=4, memory=2000), 100, clock=clock)
+    junk, right = (admission.enter(A, stream=True) for _ in range(2))
+    for _ in range(4):
+        for stay in (junk, right):
+            stay.idle(True)
+        clock.now += 0.6 * module.IDLE_SECONDS
+        for stay in (junk, right):
+            stay.idle(False)
+            stay.fresh = stay is right
+    for stay in (junk, right):
+        stay.idle(True)
+    for peer in (B, C, D):
+        admission.enter(peer, stream=True)
+    assert (junk.cut, right.cut) == (True, False)
+
+
+def test_who_was_ended_is_told_of_when_others_may_enter_again() -> None:
+    """A line about it may be slow to write; meanwhile calls come and go."""
+    clock, told = Clock(), list[int]()
+
+    def slowly(_: str) -> None:
+        with ThreadPoolExecutor(1) as pool:
+            told.append(pool.submit(lambda: admission.open[0]).result(SECONDS))
+
+    admission = Admission(Limits(peer_calls=2), 1, slowly, clock)
+    for peer in (A, A, B, C):
+        admission.enter(peer).idle(True)
+    clock.now = 9.0
+    admission.enter(D)
+    assert told == [4]
+
+
+def test_who_waits_for_room_is_woken_when_some_is_given_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    admission = Admission(Limits(memory=1000), 100)
+    woken: list[bool] = []
+    monkeypatch.setattr(admission._changed, "notify_all", lambda: woken.append(True))
+    stay = admission.enter(A)
+    stay.hold(100)
+    stay.hold(120)
+    assert not woken
+    stay.hold(119)
+    assert len(woken) == 1
+    stay.leave()
+    assert len(woken) == 2
+
+
 def test_a_call_that_waits_for_room_gives_its_place_up_too() -> None:
     clock, told = Clock(), threading.Event()
     admission = Admission(Limits(peer_calls=2, memory=100, patience=1e6), 50, clock=clock)
@@ -182,9 +273,10 @@ def test_a_call_that_waits_for_room_gives_its_place_up_too() -> None:
             stay.hold(0)
         clock.now = 9.0
         admission.enter(C)
-        with pytest.raises(Exhausted):
+        with pytest.raises(Exhausted) as ended:
             waits.result(SECONDS)
     assert told.is_set()
+    assert ended.value.told  # it counts as idle, and not as without room too
     assert admission.hosts["ipv4:192.0.2.1"] == 1
 
 
@@ -221,115 +313,3 @@ def test_a_stream_holds_its_largest_message_as_long_as_it_is_open() -> None:
     crowded.enter("ipv4:10.0.0.1:1")
     with pytest.raises(Exhausted, match="requests hold"):
         crowded.enter("ipv4:10.0.0.1:2", stream=True)  # at once: its client sends a call
-
-
-def frame(kind: int, flags: int, stream: int, body: bytes = b"") -> bytes:
-    """One of HTTP/2."""
-    head = struct.pack(">I", len(body))[1:] + bytes([kind, flags])
-    return head + struct.pack(">I", stream) + body
-
-
-def literal(name: bytes, value: bytes) -> bytes:
-    return b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value
-
-
-@pytest.fixture
-def hold() -> Iterator[Callable[..., None]]:
-    """From an address, open one connection with calls of which no message ever comes."""
-    with ExitStack() as stack:
-        yield lambda *of_whom: stack.enter_context(silent_calls(*of_whom))
-
-
-def silent_calls(server: CloudServer, source: str, count: int) -> socket.socket:
-    fields = {":method": "POST", ":scheme": "http", ":path": INFER, ":authority": "x"}
-    fields |= {"te": "trailers", "content-type": "application/grpc"}
-    header = b"".join(literal(k.encode(), v.encode()) for k, v in fields.items())
-    calls = b"".join(frame(1, 4, 2 * number + 1, header) for number in range(count))
-    connection = socket.create_connection(
-        (server.host, server.port), SECONDS, source_address=(source, 0)
-    )
-    connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0) + calls)
-    return connection
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    pause = threading.Event()
-    for _ in range(2000):
-        if condition():
-            return
-        pause.wait(0.01)
-    raise AssertionError("it did not come true")
-
-
-@pytest.mark.parametrize("hosts", [2, 9])
-def test_another_host_is_served_beside_greedy_ones(
-    serve: Serve, hold: Callable[..., None], monkeypatch: pytest.MonkeyPatch, hosts: int
-) -> None:
-    """Each within its own limits; together they would hold everything."""
-    monkeypatch.setattr(module, "IDLE_SECONDS", 0.0)
-    server = serve()
-    gate = server._gate.admission
-    for number in range(hosts):
-        hold(server, f"127.0.0.{2 + number}", 128)
-        host = f"ipv4:127.0.0.{2 + number}"
-        wait_until(lambda host=host: gate.hosts.get(host, 0) >= 1)
-    with EdgeClient(Client(), [server.address], retries=0) as client:
-        assert torch.isfinite(client.infer(images(40)).logits).all()
-        assert len(gate.hosts) == hosts + 1
-
-
-def test_a_crowded_server_says_so_in_its_own_words_and_its_client_what_to_do(
-    serve: Serve, hold: Callable[..., None]
-) -> None:
-    server = serve(limits=Limits(peer_calls=1))
-    for number in (2, 3):
-        hold(server, f"127.0.0.{number}", 1)
-    wait_until(lambda: server._gate.admission.open[0] == 2)
-    with (
-        EdgeClient(Client(), [server.address], retries=0) as client,
-        pytest.raises(ServerRefused) as refused,
-    ):
-        client.handshake()
-    words = "2 of 2 calls are open, 0 of them yours; a host gets as many as it leaves free"
-    assert f"RESOURCE_EXHAUSTED: {words}; send again later; " in str(refused.value)
-    assert str(refused.value).endswith(ADVICE[refusals.CROWDED])
-
-
-class Refusal(grpc.RpcError):
-    """A refusal with one word of its own."""
-
-    def __init__(self, word: str | bytes) -> None:
-        self._word = word
-
-    def code(self) -> grpc.StatusCode:
-        return grpc.StatusCode.RESOURCE_EXHAUSTED
-
-    def details(self) -> str:
-        return "no"
-
-    def trailing_metadata(self) -> tuple[tuple[str, str | bytes], ...]:
-        return (("other", "x"), (refusals.HEADER, self._word))
-
-
-def test_advice_fits_the_reason_and_unknown_ones_get_that_of_the_status() -> None:
-    for word in (refusals.CALLS, refusals.CROWDED, refusals.STREAMS):
-        assert str(explain(Refusal(word), "x:1", deadline_s=1)).endswith(ADVICE[word])
-    for word in (refusals.MEMORY, "made up", b"crowded"):
-        assert "send smaller micro-batches" in str(explain(Refusal(word), "x:1", deadline_s=1))
-
-
-def test_refusals_are_not_kept_waiting_by_the_calls_that_are_open(
-    serve: Serve, hold: Callable[..., None]
-) -> None:
-    """Every place is taken; however many more come, threads are left to refuse them."""
-    server = serve(limits=Limits(peer_calls=2))
-    for number in (2, 3, 4, 5):
-        hold(server, f"127.0.0.{number}", 1)
-    wait_until(lambda: server._gate.admission.open[0] == 4)
-    with grpc.insecure_channel(server.address) as channel:
-        ask = channel.unary_unary(f"/{SERVICE}/ServerLive")
-        for _ in range(3 * LINGERING):
-            with pytest.raises(grpc.RpcError) as refused:
-                ask(b"", timeout=SECONDS)
-            assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-            assert "4 of 4 calls are open" in refused.value.details()

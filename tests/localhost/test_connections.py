@@ -25,6 +25,7 @@ from splitlab.errors import BadInput, ServerUnavailable
 
 Serve = Callable[..., CloudServer]
 SECONDS = 20
+HERE = "127.0.0.1"
 HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
 
 
@@ -66,19 +67,32 @@ def test_the_number_must_fit_into_what_a_process_may_open(monkeypatch: pytest.Mo
         monkeypatch.setattr(connections.resource, "getrlimit", lambda _: (soft, soft))
 
     files(1024)
-    assert room_for(None) == (1024 - OTHER_FILES) // 2
-    assert room_for(1024 - OTHER_FILES) == 1024 - OTHER_FILES
+    assert room_for(None, HERE) == (1024 - OTHER_FILES) // 2
+    assert room_for(1024 - OTHER_FILES, HERE) == 1024 - OTHER_FILES
     with pytest.raises(BadInput, match=r"--max-connections 897: .* 1024 files .* at most 896, or"):
-        room_for(1025 - OTHER_FILES)
+        room_for(1025 - OTHER_FILES, HERE)
     files(1 << 20)
-    assert room_for(None) == MOST
+    assert room_for(None, HERE) == MOST
     files(OTHER_FILES + 1)
-    assert room_for(None) == 1
+    assert room_for(None, HERE) == 1
     files(OTHER_FILES)
-    with pytest.raises(BadInput, match="ask for at most 0, or raise the limit"):
-        room_for(None)
+    for asked in (None, 5):
+        with pytest.raises(BadInput, match=r"^this process .* room for none; raise the limit"):
+            room_for(asked, HERE)
     files(resource.RLIM_INFINITY)
-    assert (room_for(None), room_for(1 << 30)) == (MOST, 1 << 30)
+    assert (room_for(None, HERE), room_for(1 << 30, HERE)) == (MOST, 1 << 30)
+
+
+def test_a_name_may_stand_for_two_addresses_with_so_many_connections_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connections.resource, "getrlimit", lambda _: (1024, 1024))
+    for address in ("0.0.0.0", "[::]", "[fe80::1%eth0]"):
+        assert room_for(None, address) == 448
+    assert room_for(None, "localhost") == 224
+    assert room_for(448, "localhost") == 448
+    with pytest.raises(BadInput, match="at most 448 at each of the 2 addresses of 'localhost', or"):
+        room_for(449, "localhost")
 
 
 def test_a_check_says_when_it_does_not_fit(tmp_path: Path) -> None:

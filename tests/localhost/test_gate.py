@@ -14,9 +14,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from cloud_server.gate import Gate
 from cloud_server.health import OF_ONE_HOST, WATCHES, Health
-from cloud_server.limits import Limits
+from cloud_server.limits import Exhausted, Limits
 from cloud_server.server import CloudServer
-from splitlab.wire.messages import SERVICE
+from splitlab.wire import refusals
+from splitlab.wire.messages import SERVICE, stream_error
 
 SECONDS = 20
 NEVER = Limits(memory=1000, patience=1e6, seconds=1e6)
@@ -42,6 +43,9 @@ class Call:
 
     def cancel(self) -> None:
         self.cancelled.set()
+
+    def set_trailing_metadata(self, _: Any) -> None:
+        pass
 
     def abort(self, code: grpc.StatusCode, words: str) -> None:
         raise RuntimeError(code, words)
@@ -89,6 +93,50 @@ def test_a_reply_of_a_stream_that_is_never_taken_ends_the_call() -> None:
     next(replies)
     assert context.cancelled.wait(SECONDS)
     del replies
+    gate.close()
+
+
+def test_only_a_right_answer_begins_a_streams_wait_anew() -> None:
+    replies = {b"right": b"\x12\x00", b"wrong": stream_error("no", "1"), b"about": Message()}
+    many = grpc.stream_stream_rpc_method_handler(
+        lambda messages, _: (replies[message] for message in messages)
+    )
+    gate, served = passed(NEVER, many)
+    context = Call()
+    answers = served.stream_stream(iter([b"right", b"wrong", b"about", b"right"]), context)
+    found = []
+    for _ in answers:
+        (stay,) = gate.admission._idle
+        found.append(stay.fresh)
+    assert found == [True, False, False, True]
+    context.end()
+    gate.close()
+
+
+def test_what_was_counted_is_not_counted_again() -> None:
+    """A stream that ends without a message went well; a call that was ended while it waited for
+    room was counted as idle.
+    """
+    told: list[str] = []
+    many = grpc.stream_stream_rpc_method_handler(lambda messages, _: iter(list(messages)))
+    gate = Gate(NEVER, 100, lambda *_: None, refused=lambda reason, _peer: told.append(reason))
+    details: Any = SimpleNamespace(method="/a/b")
+    context = Call()
+    served: Any = gate.intercept_service(lambda _: many, details)
+    assert list(served.stream_stream(iter([]), context)) == []
+    context.end()
+    assert told == []
+
+    def ended(*_: Any, **__: Any) -> Any:
+        refusal = Exhausted(refusals.MEMORY, "no room")
+        refusal.told = True
+        raise refusal
+
+    gate.admission.enter = ended  # type: ignore[method-assign]
+    context = Call()
+    with pytest.raises(RuntimeError, match="no room"):
+        list(served.stream_stream(iter([]), context))
+    assert told == []
     gate.close()
 
 

@@ -69,6 +69,16 @@ def test_reasons_are_counted_from_the_start_and_are_few() -> None:
         telemetry.refused("made up", "x")
 
 
+def test_refusals_are_told_whatever_the_calendar_says(lines: io.StringIO) -> None:
+    """It may be set back by hours, for which nothing would be written."""
+    days = iter([1e9, 0.0])
+    telemetry = Telemetry([0], clock=lambda: next(days))
+    telemetry.refused("crowded", "x")
+    telemetry.refused("memory", "x")
+    assert [line["reason"] for line in told(lines)] == ["crowded", "memory"]
+    assert next(days) == 1e9  # nobody asked it
+
+
 def refusals(server: CloudServer) -> dict[str, float]:
     """Of which reason there were how many, over the port that Prometheus reads."""
     with urllib.request.urlopen(f"http://127.0.0.1:{server.metrics_port}/metrics") as page:

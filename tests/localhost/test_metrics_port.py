@@ -7,9 +7,10 @@ import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from http.client import HTTPException
 
 import pytest
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Metric
 
 from cloud_server import metrics_port
 from cloud_server.metrics_port import READERS, MetricsPort
@@ -56,6 +57,21 @@ def test_a_silent_reader_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
         assert silent.recv(1) == b""
 
 
+def test_readers_for_whom_no_thread_comes_up_take_no_place(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        for _ in range(READERS + 4):
+            with socket.create_connection(("127.0.0.1", port), SECONDS) as connection:
+                assert connection.recv(1) == b""
+    assert "things_total 3.0" in read(port)
+
+
+def no_thread(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
 def test_a_reader_that_goes_away_is_no_news(port: int, capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(20):
         with socket.create_connection(("127.0.0.1", port), SECONDS) as gone:
@@ -63,6 +79,21 @@ def test_a_reader_that_goes_away_is_no_news(port: int, capsys: pytest.CaptureFix
             gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     assert "things_total 3.0" in read(port)
     assert not capsys.readouterr().err
+
+
+def test_a_fault_of_the_servers_own_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken:
+        def collect(self) -> Iterator[Metric]:
+            raise ZeroDivisionError("a metric broke")
+
+    registry = CollectorRegistry()
+    with closing(MetricsPort(registry, "127.0.0.1:0", off_loopback=False)) as made:
+        registry.register(Broken())
+        with pytest.raises((OSError, HTTPException)):
+            read(made.port)
+        (record,) = caplog.records
+    assert record.exc_info is not None
+    assert "a metric broke" in str(record.exc_info[1])
 
 
 def test_a_port_that_is_taken_and_an_address_of_another_machine() -> None:

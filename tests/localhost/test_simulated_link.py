@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Callable
 
@@ -59,6 +60,45 @@ def test_a_wire_gives_no_second_twice() -> None:
     assert wire.take(20.0, 1.0) == 21.0
     wire.forget(14.5)
     assert wire.take(14.5, 6.0) == 21.5
+
+
+class PlainWire:
+    """The same in few words: everything that is taken is looked at, each time."""
+
+    def __init__(self) -> None:
+        self.taken: list[tuple[float, float]] = []
+
+    def take(self, begun: float, left: float) -> float:
+        through = begun
+        for start, end in self.taken:
+            if end <= through:
+                continue
+            if through + left <= start:
+                break
+            left -= max(0.0, start - through)
+            through = end
+        through += left
+        met = [one for one in self.taken if one[0] <= through and one[1] >= begun]
+        rest = [one for one in self.taken if one not in met]
+        whole = [(begun, through), *met]
+        self.taken = sorted([*rest, (min(whole)[0], max(end for _, end in whole))])
+        return through
+
+
+@pytest.mark.parametrize("grain", [0.25, 1e-9])
+def test_what_is_taken_is_the_same_to_the_last_bit_as_in_plain_words(grain: float) -> None:
+    """On a coarse grain, where times meet and seconds may be none, and on a fine one."""
+    draw, wire, plain = random.Random(5), Wire(), PlainWire()
+    for step in range(3000):
+        begun = grain * round(draw.uniform(step / 3, step / 3 + 50) / grain)
+        seconds = grain * round(draw.expovariate(4.0) / grain)
+        assert wire.take(begun, seconds) == plain.take(begun, seconds)
+        if step % 50 == 0:
+            now = grain * round(step / 3 / grain)
+            wire.forget(now)
+            plain.taken = [one for one in plain.taken if one[1] > now]
+        assert wire._taken == plain.taken
+    assert len(plain.taken) > 20
 
 
 @pytest.mark.parametrize("loss", [0.0, 0.01])
