@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -96,3 +98,13 @@ class Client:
 
 def images(rows: int = 5, seed: int = 0) -> Tensor:
     return torch.rand(rows, 3, 12, 12, generator=torch.Generator().manual_seed(seed))
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Until it is true, for twenty seconds at most."""
+    pause = threading.Event()
+    for _ in range(2000):
+        if condition():
+            return
+        pause.wait(0.01)
+    raise AssertionError("it did not come true")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import socket
 import struct
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import grpc
 import pytest
 import torch
-from halves import Client, Server, images
+from halves import Client, Server, images, wait_until
 
 from cloud_server import admission as module
 from cloud_server.admission import LINGERING
@@ -57,15 +56,6 @@ def silent_calls(
     )
     connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0) + calls)
     return connection
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    pause = threading.Event()
-    for _ in range(2000):
-        if condition():
-            return
-        pause.wait(0.01)
-    raise AssertionError("it did not come true")
 
 
 @pytest.mark.parametrize("hosts", [2, 9])

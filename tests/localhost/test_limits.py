@@ -16,7 +16,7 @@ import grpc
 import pytest
 import torch
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from halves import Client, Server, images
+from halves import Client, Server, images, wait_until
 
 from cloud_server import servicer
 from cloud_server.limits import Limits, host_of
@@ -44,15 +44,6 @@ def silent(channel: grpc.Channel, method: str) -> tuple[grpc.Call, SimpleQueue[b
     """A call that has begun, and what would go up."""
     going: SimpleQueue[bytes | None] = SimpleQueue()
     return channel.stream_stream(method)(iter(going.get, None), timeout=SECONDS), going
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    pause = threading.Event()
-    for _ in range(2000):
-        if condition():
-            return
-        pause.wait(0.01)
-    raise AssertionError("it did not come true")
 
 
 def test_who_holds_too_many_calls_is_refused_and_served_again_later(serve: Serve) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import threading
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,7 @@ import grpc
 import pytest
 import torch
 from deployments import deploy
-from halves import Client, Server, images
+from halves import Client, Server, images, wait_until
 from typer.testing import CliRunner
 
 from cloud_server.check import checked
@@ -24,12 +23,6 @@ from splitlab.errors import BadInput, Corrupt
 from splitlab.wire.messages import INFER, STREAM_INFER
 
 Serve = Callable[..., CloudServer]
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    pause = threading.Event()
-    while not condition():
-        pause.wait(0.01)
 
 
 def metrics(server: CloudServer) -> dict[str, float]:
