@@ -8,7 +8,6 @@ each. What `cut` lets pass is protobuf's to read, which has the last word on wha
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
@@ -59,16 +58,18 @@ def cut(
     at, kept = 0, 0
     head: list[Buffer] = []
     contents: list[memoryview] = []
-    seen: Counter[int] = Counter()
+    seen: dict[int, int] = {}
     for _ in range(FIELDS_AT_MOST + 1):
         if at == end:
             head.append(view[kept:end])
             return b"".join(head), contents
         begin = at
         tag, at = _read_varint(view, at)
+        if at < 0:
+            return None
         kind, number = tag & 7, tag >> 3
-        seen[number] += 1
-        if seen[number] > (limit := most.get(number, OF_ONE_KIND)):
+        seen[number] = times = seen.get(number, 0) + 1
+        if times > (limit := most.get(number, OF_ONE_KIND)):
             raise BadInput(f"the message has field {number} more than {limit} times; send fewer")
         if kind == _DELIMITED:
             size, at = _read_varint(view, at)
@@ -79,9 +80,9 @@ def cut(
                 contents.append(view[at : at + size])
                 kept = at + size
             at += size
-        elif kind in _FIXED and at >= 0:
+        elif kind in _FIXED:
             at += _FIXED[kind]
-        elif kind == 0 and at >= 0:
+        elif kind == 0:
             _, at = _read_varint(view, at)
         else:
             return None
@@ -106,9 +107,12 @@ def _varint(value: int) -> bytes:
 
 def _read_varint(view: memoryview, at: int) -> tuple[int, int]:
     """(value, where it ends); the end is -1 where there is none."""
-    value = 0
-    for number, byte in enumerate(view[max(at, 0) : at + _LONGEST_VARINT] if at >= 0 else b""):
-        value |= (byte & 127) << 7 * number
+    value, end = 0, len(view)
+    for shift in range(0, 7 * _LONGEST_VARINT, 7):
+        if at == end:
+            break
+        byte, at = view[at], at + 1
         if byte < 128:
-            return value, at + number + 1
+            return value | byte << shift, at
+        value |= (byte & 127) << shift
     return value, -1
