@@ -1,4 +1,4 @@
-"""Servers that send back what they are sent: `python -m bench.perf.echo ours|naive|socket`.
+"""Servers that send back what they are sent: `python -m bench.perf.echo ours|naive|bare|socket`.
 
 Prints the port on which it listens; ends with its parent. `ours` is the lab's server, with limits,
 checks and telemetry, over a body that changes nothing.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -69,6 +70,25 @@ def naive() -> None:
     server.wait_for_termination()
 
 
+def bare() -> None:
+    """Bytes over open streams, as they come."""
+    import grpc
+
+    from bench.perf.bare_stream import METHOD
+
+    def echo(pieces: Iterator[bytes], _: Any) -> Iterator[bytes]:
+        yield from pieces
+
+    service, name = METHOD.strip("/").split("/")
+    methods = {name: grpc.stream_stream_rpc_method_handler(echo)}
+    server = grpc.server(ThreadPoolExecutor(16), options=UNLIMITED)
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, methods),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    _listens(port)
+    server.wait_for_termination()
+
+
 def plain_socket() -> None:
     """TCP: eight bytes of size, then the feature; it is read whole and then sent back."""
     listening = socket.create_server(("127.0.0.1", 0))
@@ -102,4 +122,4 @@ def _listens(port: int) -> None:
 
 
 if __name__ == "__main__":
-    {"ours": ours, "naive": naive, "socket": plain_socket}[sys.argv[1]]()
+    {"ours": ours, "naive": naive, "bare": bare, "socket": plain_socket}[sys.argv[1]]()

@@ -3,6 +3,8 @@
 Each way starts with a tensor here and ends with a tensor here; a few echoes after one another, in
 turns, so that whatever else the machine does meets all of them. Rivals: a plain TCP socket, which
 is the bound; a naive unary gRPC call with protobuf; and, where a Python with it is named, Triton.
+Beside them goes gRPC's own share: the same pieces over open streams and nothing else (`bare`). No
+goal is set against it; it says how much of a miss is gRPC's and how much ours.
 
 Copies of a feature's bytes in our code: sender 1 (into the message), receiver 1 (out of it, so that
 it may be written into); a feature that is channels last, as convolutions leave it, takes one more
@@ -31,6 +33,7 @@ import torch
 from torch import Tensor
 
 from bench.launch import thread_environment
+from bench.perf.bare_stream import bare_stream
 from bench.perf.echo import MAX_ROWS, SHAPE, SIZE_BYTES, UNLIMITED, read_all
 from edge_client.client import EdgeClient
 from splitlab.contracts import FeatureSpec
@@ -38,6 +41,7 @@ from splitlab.errors import BadInput, SplitLabError
 from splitlab.machine import settle
 from splitlab.randomness import Secret
 from splitlab.thread_share import thread_share
+from splitlab.wire import micro_batch_rows
 from splitlab.wire import open_inference_pb2 as pb
 from splitlab.wire import open_inference_pb2_grpc as stubs
 
@@ -114,6 +118,7 @@ def perf_transport(
         version = ""
         ways: dict[str, Way] = {"ours": stack.enter_context(_ours())}
         ways["naive"] = stack.enter_context(_naive(_module("naive")))
+        ways["bare"] = stack.enter_context(_bare())
         ways["socket"] = stack.enter_context(_socket())
         if triton is not None:
             version = _version(triton)
@@ -236,6 +241,17 @@ def _naive(words: list[str]) -> Iterator[Way]:
             values = np.frombuffer(reply.raw_output_contents[0], dtype="<f4").copy()
             return torch.from_numpy(values).view(*reply.outputs[0].shape)
 
+        yield way
+
+
+@contextlib.contextmanager
+def _bare() -> Iterator[Way]:
+    rows = micro_batch_rows(SHAPE, "FP32", MAX_ROWS)
+    with (
+        _process(_module("bare")) as port,
+        grpc.insecure_channel(f"127.0.0.1:{port}", options=UNLIMITED) as channel,
+        bare_stream(channel, rows) as way,
+    ):
         yield way
 
 
