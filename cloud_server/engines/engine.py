@@ -1,8 +1,4 @@
-"""One thread runs all bodies; what waits while it runs goes together in its next batch.
-
-Bodies that compute on one thread on a CPU have no team of threads to keep: there a request that
-finds nobody before it runs in the thread that brought it, and waits for no other to wake.
-"""
+"""One thread runs all bodies; what waits while it runs goes together in its next batch."""
 
 from __future__ import annotations
 
@@ -97,8 +93,6 @@ class Engine:
         )
         self._together = together
         self._changed, self._closed = threading.Condition(), False
-        self._anywhere = place.type == "cpu" and task.threads == callers == 1
-        self._busy = False
         self._waiting: Turns[_Job] = Turns()
         ready: Future[None] = Future()
         self._thread = threading.Thread(
@@ -126,16 +120,8 @@ class Engine:
         with self._changed:
             if self._closed:
                 raise RuntimeError("the engine is closed")
-            here = self._anywhere and not self._busy and not self._waiting
-            if not here:
-                self._waiting.add(host, len(feature), job)
-                self._changed.notify()
-            self._busy |= here
-        if here:
-            try:
-                self._answer([job])
-            finally:
-                self._done()
+            self._waiting.add(host, len(feature), job)
+            self._changed.notify()
         return job.answer.result()
 
     def close(self) -> None:
@@ -156,20 +142,12 @@ class Engine:
         while jobs := self._next():
             self._answer(jobs)
             del jobs  # until the next come
-            self._done()
 
     def _next(self) -> list[_Job]:
         """Who goes next, together; none at the end."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._busy and (self._waiting or self._closed))
-            self._busy = True
+            self._changed.wait_for(lambda: self._waiting or self._closed)
             return self._waiting.take(self._together)
-
-    def _done(self) -> None:
-        """Whoever ran the bodies does so no longer."""
-        with self._changed:
-            self._busy = False
-            self._changed.notify()
 
     def _answer(self, jobs: list[_Job]) -> None:
         started = time.perf_counter_ns()

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import torch
-from halves import wait_until
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
@@ -47,84 +45,6 @@ def test_only_the_engine_computes_with_its_threads() -> None:
     engine.close()
     assert seen == [before + 1]
     assert later == [torch.get_num_threads()] == [before]
-
-
-class Where(nn.Module):
-    """Notes in which thread it ran, how many rows it had, and how many were inside with it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.threads, self.rows = list[int](), list[int]()
-        self.inside, self.most = 0, 0
-        self.go = threading.Semaphore(0)
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.inside += 1
-        self.most = max(self.most, self.inside)
-        self.threads.append(threading.get_ident())
-        self.rows.append(len(x))
-        assert self.go.acquire(timeout=20)
-        self.inside -= 1
-        return x
-
-
-@pytest.mark.parametrize(
-    ("callers", "threads", "own"), [(1, 1, True), (1, 2, False), (2, 1, False)]
-)
-def test_a_request_that_finds_nobody_runs_where_it_came_if_there_is_no_team(
-    callers: int, threads: int, own: bool
-) -> None:
-    before = torch.get_num_threads()
-    torch.set_num_threads(callers)
-    body = Where()
-    body.go.release()
-    engine = Engine([body], (3, 8, 8), name="plain", threads=threads)
-    answer = engine.run(torch.ones(2, 3, 8, 8))
-    engine.close()
-    torch.set_num_threads(before)
-    assert (body.threads == [threading.get_ident()]) is own
-    assert answer is not None
-    assert torch.equal(answer.outputs[0], torch.ones(2, 3, 8, 8))
-
-
-def test_those_that_come_meanwhile_go_together_and_never_beside_it() -> None:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    body = Where()
-    engine = Engine([body], (3, 8, 8), name="plain", threads=1)
-    with ThreadPoolExecutor(5) as pool:
-        asked = [pool.submit(engine.run, torch.ones(1, 3, 8, 8))]
-        wait_until(lambda: body.rows == [1])
-        asked += [pool.submit(engine.run, torch.ones(rows, 3, 8, 8)) for rows in (2, 3, 4)]
-        wait_until(lambda: len(engine._waiting) == 3)
-        body.go.release()
-        wait_until(lambda: body.rows == [1, 9])
-        asked.append(pool.submit(engine.run, torch.ones(5, 3, 8, 8)))
-        wait_until(lambda: len(engine._waiting) == 1)
-        body.go.release(2)
-        answers = [future.result(20) for future in asked]
-    engine.close()
-    torch.set_num_threads(before)
-    assert body.rows == [1, 9, 5]
-    assert body.most == 1
-    assert [len(answer.outputs[0]) for answer in answers if answer] == [1, 2, 3, 4, 5]
-
-
-def test_bodies_that_fail_where_a_request_came_fail_it_alone() -> None:
-    class Failing(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            if len(x) == 1:
-                raise ValueError("one row")
-            return x
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    engine = Engine([Failing()], (3, 8, 8), name="plain", threads=1)
-    with pytest.raises(ValueError, match="one row"):
-        engine.run(torch.ones(1, 3, 8, 8))
-    assert engine.run(torch.ones(2, 3, 8, 8)) is not None
-    engine.close()
-    torch.set_num_threads(before)
 
 
 def test_an_impossible_number_of_threads_is_an_error_at_once() -> None:
