@@ -79,7 +79,7 @@ def perf_transport(
     ] = None,
     out: Measured = None,
 ) -> None:
-    """An echo of 64 KiB to 32 MiB through our server, naive gRPC, a socket and a Triton."""
+    """An echo of 64 KiB to 32 MiB through our server, naive and bare gRPC, a socket, a Triton."""
     from bench.options import show_perfs
     from bench.perf.transport import perf_transport as measure
 
