@@ -1,4 +1,4 @@
-"""What inverse modules learn from (Dong et al., DCI, section 3.3): images and the frozen target's
+"""What inverse modules learn from (Dong et al., DCI, section 3.1): images and the frozen target's
 features at every depth, computed once and not once for each loss.
 """
 
@@ -66,6 +66,11 @@ class Lessons:
 
     def __len__(self) -> int:
         return len(self.inputs)
+
+    @property
+    def kept_bytes(self) -> int:
+        """Of `kept`; 0 without."""
+        return sum(level.nbytes for level in self.kept or ())
 
     def levels(self, rows: Tensor, last: int | None = None) -> list[Tensor]:
         """u_0 to u_last of some inputs, [B, ...] each; to u_L by default."""

@@ -1,4 +1,4 @@
-"""Divide and conquer (Dong et al., DCI, section 3.3 and Appendix B.1): inverse modules one block
+"""Divide and conquer (Dong et al., DCI, section 3.1 and Appendix B.1): inverse modules one block
 after another, each first alone (phase A) and then together with those before it (phase B).
 """
 

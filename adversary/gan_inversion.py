@@ -1,4 +1,4 @@
-"""A generator inverted block by block (Dong et al., DCI, section 4.5): image -> latent.
+"""A generator inverted block by block (Dong et al., DCI, section 4.3): image -> latent.
 
 The blocks are a linear layer, residual blocks that double the side, and a last convolution; their
 inverses are a linear layer, which starts at the pseudo-inverse of the known weights, and residual

@@ -13,30 +13,32 @@
 - A linear layer without activation or pooling, batch norm or not: one from its output to its input.
 
 What a block is fed is the output of the one before, mostly after a ReLU: there the inverse ends in
-one too. The first block is fed an image; its inverse ends in a plain convolution.
+one too. The first block is fed an image; its inverse ends in a plain convolution, as large as the
+one that reads the image where that overlaps (a ResNet's 7x7), else 3x3 as all others.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.fx import Node
 
+from adversary.block_structure import (
+    Inner,
+    has_shortcut,
+    inner_kernel,
+    is_affine,
+    reading_kernel,
+)
 from adversary.chain import Block, Group
 from adversary.feature_map import FeatureMap
 from splitlab.contracts import FeatureSpec
 from splitlab.contracts.feature import layout_of
 
-ACTIVATIONS = frozenset({"relu", "relu6", "gelu", "silu", "hardswish", "leaky_relu", "elu"})
 MOST_CONVOLUTIONS = 4
 """Of the mirrored path, where a block has more."""
-AFFINE = (nn.Linear, nn.BatchNorm1d, nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout)
-RESHAPES = frozenset({"flatten", "reshape", "view", "unflatten"})
 
 
 class InverseBlock(nn.Module):
@@ -50,6 +52,7 @@ class InverseBlock(nn.Module):
         image: whether its input is the image.
         inner: the kernel inside a bottleneck; None for any other block.
         affine: whether it is a linear layer and nothing else.
+        last_kernel: side of the last convolution's, odd; where the input is an image.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class InverseBlock(nn.Module):
         image: bool = False,
         inner: Inner | None = None,
         affine: bool = False,
+        last_kernel: int = 3,
     ) -> None:
         super().__init__()
         self.given = given
@@ -74,7 +78,9 @@ class InverseBlock(nn.Module):
             if inner is not None and not image and side != (1, 1):
                 self.main = _bottleneck(target, channels, side, inner)
             else:
-                self.main = _mirrored(target, channels, side, convolutions, image)
+                self.main = _mirrored(
+                    target, channels, side, convolutions, image, last_kernel if image else 3
+                )
             self.around = _around(target, channels, side) if shortcut and not image else None
         elif len(given) == len(made) == 2 and given[0] == made[0]:
             self.read = nn.Identity()
@@ -107,13 +113,6 @@ class InverseBlock(nn.Module):
         return F.relu(found) if self.positive else found
 
 
-class Inner(NamedTuple):
-    """The kernel between a bottleneck's two 1x1 convolutions."""
-
-    channels: int
-    groups: int
-
-
 def _read(made: tuple[int, ...]) -> tuple[nn.Module, int, tuple[int, int]]:
     """What turns an output into a map, the map's channels, and its sides."""
     read = FeatureMap(FeatureSpec(shape=made))
@@ -122,7 +121,12 @@ def _read(made: tuple[int, ...]) -> tuple[nn.Module, int, tuple[int, int]]:
 
 
 def _mirrored(
-    given: tuple[int, ...], channels: int, side: tuple[int, int], convolutions: int, image: bool
+    given: tuple[int, ...],
+    channels: int,
+    side: tuple[int, int],
+    convolutions: int,
+    image: bool,
+    last: int,
 ) -> nn.Sequential:
     """Upsampling in powers of two as early as the mirror has it, then what is left of the path."""
     target = given[0]
@@ -130,7 +134,7 @@ def _mirrored(
         return nn.Sequential(
             nn.Upsample(size=given[1:], mode="nearest"),
             *_unit(channels, channels),
-            nn.Conv2d(channels, target, 3, padding=1),
+            nn.Conv2d(channels, target, last, padding=last // 2),
         )
     doublings = max(0, round(math.log2(max(1.0, given[1] / side[0]))))
     layers: list[nn.Module] = []
@@ -141,7 +145,7 @@ def _mirrored(
         layers += _unit(channels, channels)
         if number < doublings:
             layers.append(_up(given, side, number, doublings))
-    layers.append(nn.Conv2d(channels, target, 3, padding=1))
+    layers.append(nn.Conv2d(channels, target, last, padding=last // 2))
     if not image:
         layers.append(nn.BatchNorm2d(target))
     return nn.Sequential(*layers)
@@ -226,60 +230,10 @@ def mirror(
         given,
         made,
         convolutions=max(1, deep),
-        shortcut=_adds(module),
+        shortcut=has_shortcut(module),
         positive=positive,
         image=image,
-        inner=_inner(kernels),
-        affine=len(made) == 1 and _affine(module),
+        inner=inner_kernel(kernels),
+        affine=len(made) == 1 and is_affine(module),
+        last_kernel=reading_kernel(kernels, given) if image else 3,
     )
-
-
-def _inner(kernels: Sequence[nn.Conv2d]) -> Inner | None:
-    """The larger kernel behind one 1x1 convolution and before another, where there is one."""
-    for number, kernel in enumerate(kernels):
-        if kernel.kernel_size == (1, 1):
-            continue
-        before = any(
-            point.kernel_size == (1, 1) and point.out_channels == kernel.in_channels
-            for point in kernels[:number]
-        )
-        behind = any(
-            point.kernel_size == (1, 1) and point.in_channels == kernel.out_channels
-            for point in kernels[number + 1 :]
-        )
-        if before and behind:
-            return Inner(kernel.in_channels, kernel.groups)
-    return None
-
-
-def _affine(module: nn.Module) -> bool:
-    """Whether it consists of linear layers, what is folded into them, and changes of shape."""
-    leaves = [part for part in module.modules() if not any(part.children())]
-    if not all(isinstance(leaf, AFFINE) for leaf in leaves):
-        return False
-    graph = getattr(getattr(module, "graph", None), "graph", None)
-    calls = [node for node in graph.nodes if node.op.startswith("call_")] if graph else []
-    return all(node.op == "call_module" or _name(node) in RESHAPES for node in calls)
-
-
-def _adds(module: nn.Module) -> bool:
-    """Whether its graph adds tensors behind an activation, as a shortcut around layers does."""
-    graph = getattr(getattr(module, "graph", None), "graph", None)
-    if graph is None:
-        return False
-    active = False
-    for node in graph.nodes:
-        if node.op == "call_module":
-            called = module.graph.get_submodule(node.target)  # type: ignore[union-attr]
-            active = active or type(called).__module__ == "torch.nn.modules.activation"
-        elif node.op in ("call_function", "call_method"):
-            active = active or _name(node) in ACTIVATIONS
-            if active and _name(node) in ("add", "iadd"):
-                return True
-    return False
-
-
-def _name(node: Node) -> str:
-    """Of the function or method that a node of a graph calls."""
-    name: str = node.target if isinstance(node.target, str) else node.target.__name__
-    return name.rstrip("_")

@@ -10,8 +10,9 @@ What of the gain is the folding's is told by a second rival, the same loop on th
 Both train inverses whose weights lie channels last. On a GPU ours runs in bfloat16, as `fit` does,
 and the rival in FP32: that is part of what is compared there.
 
-Memory is what a step keeps for its backward pass, counted by autograd itself, so that it depends on
-no allocator.
+Memory of a step is what it keeps for its backward pass, counted by autograd itself, so that it
+depends on no allocator; ours also keeps the features of all images from the first step to the last,
+where they fit (`KEPT_BYTES`).
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ class DciSpeed:
     threads: int
     precision: str
     features_seconds: float
+    features_mib: float
     ours: float
     rival: float
     rival_folded: float
@@ -132,6 +134,7 @@ def perf_dci(device: str = "auto", *, images: int = 512, rounds: int = 2) -> Dci
         threads=torch.get_num_threads(),
         precision="bfloat16" if place.type == "cuda" else "float32",
         features_seconds=features,
+        features_mib=lessons.kept_bytes / 2**20,
         ours=whole,
         rival=sum(theirs),
         rival_folded=folded,

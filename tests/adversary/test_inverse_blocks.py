@@ -77,3 +77,24 @@ def test_an_activation_that_is_a_function_counts_too():
     part = block(Activated(), given=(6,))
     inverse = mirror(part, (6,), (BEHIND,), positive=False, image=False)
     assert inverse.around is not None
+
+
+@pytest.mark.parametrize(
+    ("reads", "image", "last"),
+    [
+        (nn.Conv2d(3, 8, 7, stride=2, padding=3), True, 7),
+        (nn.Conv2d(3, 8, 7, stride=2, padding=3), False, 3),
+        (nn.Conv2d(3, 8, 3, padding=1), True, 3),
+        (nn.Conv2d(3, 8, 5, stride=5), True, 3),  # patches
+        (nn.Conv2d(3, 8, 4, stride=2, padding=1), True, 3),  # no middle
+    ],
+)
+def test_the_image_s_inverse_ends_as_large_as_what_reads_it(reads, image, last):
+    part = nn.Sequential(reads, nn.ReLU(), nn.Conv2d(8, 8, 9, padding=4))
+    given = (3, 20, 20)
+    made = tuple(part(torch.zeros(1, *given)).shape[1:])
+    inverse = mirror(part, given, made, positive=not image, image=image)
+    kernels = [m.kernel_size for m in inverse.main if isinstance(m, nn.Conv2d)]
+    assert kernels[-1] == (last, last)
+    assert set(kernels[:-1]) == {(3, 3)}
+    assert inverse(torch.zeros(2, *made)).shape == (2, *given)

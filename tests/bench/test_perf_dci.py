@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -34,6 +36,8 @@ def test_memory_is_what_autograd_keeps() -> None:
     blocks, inverses = _problem(CPU)
     images = torch.randn(4, 3, 32, 32)
     lessons = Lessons.of(blocks, images)
+    assert lessons.kept_bytes == 4 * 4 * (3 * 32 * 32 + sum(math.prod(b.made) for b in blocks))
+    assert Lessons.of(blocks, images, most=1).kept_bytes == 0
     one = _kept(lambda: _one_pass(inverses[:3], lessons, torch.arange(4)))
     other = _kept(lambda: _from_images(inverses[:3], blocks, images))
     assert one < other
@@ -42,7 +46,7 @@ def test_memory_is_what_autograd_keeps() -> None:
 def test_a_ratio_below_the_limit_fails() -> None:
     def speed(ratio: float) -> DciSpeed:
         return DciSpeed(
-            *("cpu", "net", 1, 1, 1, 1, "float32", 0.1, 1.0, ratio, 1.0, ratio, 1.0, LIMIT, ())
+            *("cpu", "net", 1, 1, 1, 1, "float32", 0.1, 1.0, 1.0, ratio, 1.0, ratio, 1.0, LIMIT, ())
         )
 
     assert speed(1.6).as_dict()["ok"]
