@@ -1,4 +1,4 @@
-"""An echo over gRPC's streams and nothing else: what no client and server of ours could beat.
+"""An echo over gRPC's streams and nothing else: gRPC's own share of what ours takes.
 
 As ours it sends pieces of about 1 MiB, each on a stream that stays open, several at a time; there
 is no message format, no check, no limit and no account of time.
