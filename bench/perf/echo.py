@@ -11,7 +11,11 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from splitlab.wire.channels import Tls
 
 SHAPE = (64, 16, 16)
 """Of one row: 64 KiB in FP32."""
@@ -35,12 +39,13 @@ class EchoServer:
         self.bodies = nn.ModuleList([nn.Identity()]).eval()
 
 
-def ours() -> None:
-    """The lab's own server."""
+def ours(folder: str = "") -> None:
+    """The lab's own server; with certificates in `folder` over mutual TLS."""
     from cloud_server.server import CloudServer
     from splitlab.machine import settle
 
-    server = CloudServer(EchoServer(), "127.0.0.1:0", engine="plain")
+    tls = tls_of(folder, "server") if folder else None
+    server = CloudServer(EchoServer(), "127.0.0.1:0", engine="plain", tls=tls)
     settle()
     server.start()
     _listens(server.port)
@@ -107,6 +112,14 @@ def plain_socket() -> None:
             connection.sendall(view)
 
 
+def tls_of(folder: Path | str, role: str) -> Tls:
+    """One side's files of `write_certificates`."""
+    from splitlab.wire.channels import Tls
+
+    place = Path(folder)
+    return Tls(place / f"{role}.pem", place / f"{role}.key", place / "ca.pem")
+
+
 def read_all(connection: socket.socket, into: memoryview) -> bool:
     """Fill `into`; False where the peer has gone."""
     while into:
@@ -122,4 +135,4 @@ def _listens(port: int) -> None:
 
 
 if __name__ == "__main__":
-    {"ours": ours, "naive": naive, "bare": bare, "socket": plain_socket}[sys.argv[1]]()
+    {"ours": ours, "naive": naive, "bare": bare, "socket": plain_socket}[sys.argv[1]](*sys.argv[2:])

@@ -4,7 +4,8 @@ Each way starts with a tensor here and ends with a tensor here; a few echoes aft
 turns, so that whatever else the machine does meets all of them. Rivals: a plain TCP socket, which
 is the bound; a naive unary gRPC call with protobuf; and, where a Python with it is named, Triton.
 Beside them goes gRPC's own share: the same pieces over open streams and nothing else (`bare`). No
-goal is set against it; it says how much of a miss is gRPC's and how much ours.
+goal is set against it; it says how much of a miss is gRPC's and how much ours. And ours again over
+mutual TLS (`tls`).
 
 Copies of a feature's bytes in our code: sender 1 (into the message), receiver 1 (out of it, so that
 it may be written into); a feature that is channels last, as convolutions leave it, takes one more
@@ -20,6 +21,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
@@ -34,7 +36,8 @@ from torch import Tensor
 
 from bench.launch import thread_environment
 from bench.perf.bare_stream import bare_stream
-from bench.perf.echo import MAX_ROWS, SHAPE, SIZE_BYTES, UNLIMITED, read_all
+from bench.perf.echo import MAX_ROWS, SHAPE, SIZE_BYTES, UNLIMITED, read_all, tls_of
+from cloud_server.authority import write_certificates
 from edge_client.client import EdgeClient
 from splitlab.contracts import FeatureSpec
 from splitlab.errors import BadInput, SplitLabError
@@ -117,6 +120,9 @@ def perf_transport(
     with contextlib.ExitStack() as stack:
         version = ""
         ways: dict[str, Way] = {"ours": stack.enter_context(_ours())}
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        write_certificates(folder, ["127.0.0.1"], days=1)
+        ways["tls"] = stack.enter_context(_ours(folder))
         ways["naive"] = stack.enter_context(_naive(_module("naive")))
         ways["bare"] = stack.enter_context(_bare())
         ways["socket"] = stack.enter_context(_socket())
@@ -174,8 +180,8 @@ def _measure(ways: dict[str, Way], size: int, least_rounds: int) -> Echo:
     )
 
 
-def _module(role: str) -> list[str]:
-    return [sys.executable, "-m", "bench.perf.echo", role]
+def _module(role: str, *more: str) -> list[str]:
+    return [sys.executable, "-m", "bench.perf.echo", role, *more]
 
 
 @contextlib.contextmanager
@@ -201,7 +207,7 @@ def _process(words: list[str]) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def _ours() -> Iterator[Way]:
+def _ours(certificates: Path | None = None) -> Iterator[Way]:
     """The edge client over a head and a tail that change nothing."""
     half = SimpleNamespace(
         model_name="echo",
@@ -218,9 +224,10 @@ def _ours() -> Iterator[Way]:
         select=lambda outputs, _draw: outputs[0],
         tail=lambda output: output,
     )
+    tls = tls_of(certificates, "client") if certificates else None
     with (
-        _process(_module("ours")) as port,
-        EdgeClient(half, [f"127.0.0.1:{port}"]) as client,
+        _process(_module("ours", *([str(certificates)] if certificates else []))) as port,
+        EdgeClient(half, [f"127.0.0.1:{port}"], tls=tls) as client,
     ):
         yield lambda feature: client.infer(feature).logits
 

@@ -48,7 +48,7 @@ def test_an_echo_is_held_to_its_worst_rival():
 def test_every_way_of_the_transport_gives_back_what_it_was_sent():
     """The measurement itself refuses anything else."""
     small, large = perf_transport(sizes=(64 << 10, 2 * MIB), least_rounds=1).values()
-    assert set(small["ms"]) == {"ours", "naive", "bare", "socket"}
+    assert set(small["ms"]) == {"ours", "tls", "naive", "bare", "socket"}
     assert small["wanted"] == {"naive": 1.0}
     assert large["wanted"] == {"socket": 0.25}
     assert large["copies"]["sender"] == large["copies"]["receiver"] == 1
