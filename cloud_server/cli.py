@@ -164,7 +164,7 @@ def serve(
     from cloud_server.logs import log_as_json
     from cloud_server.metrics_port import check_metrics
     from cloud_server.server import CloudServer
-    from splitlab.capture import CaptureWriter
+    from splitlab.capture import CaptureWriter, check_tap
     from splitlab.deployment import ServerHalf
     from splitlab.machine import settle
     from splitlab.wire.channels import Tls, check_listen, split_address
@@ -192,6 +192,8 @@ def serve(
         room_for(limits.connections, split_address(listen, "--listen")[0])
         if metrics is not None:
             check_metrics(metrics, off_loopback=metrics_open)
+        if tap is not None:
+            check_tap(tap, "server")
         say("checked", **checked(loaded, engine, device, bfloat16, threads))
         return
     if log_requests:

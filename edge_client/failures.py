@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import grpc
 
-from splitlab.errors import Mismatch, ServerRefused, ServerUnavailable, SplitLabError
+from splitlab.errors import (
+    Mismatch,
+    ServerRefused,
+    ServerUnavailable,
+    SplitLabError,
+    foreign,
+)
 from splitlab.wire import refusals
 
 REMEDIES = {
@@ -48,7 +54,8 @@ def explain(
         deadline_s: seconds that an attempt was given.
         attempts: how often it was tried.
     """
-    code, words = error.code(), (error.details() or "no reason given").strip().rstrip(".")
+    code = error.code()
+    words = foreign((error.details() or "no reason given").strip().rstrip("."))
     tried = f" after {attempts} attempts" if attempts > 1 else ""
     if code is grpc.StatusCode.UNAVAILABLE:
         return ServerUnavailable(

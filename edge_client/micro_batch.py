@@ -10,7 +10,7 @@ from torch import Tensor
 from edge_client.half import Half
 from edge_client.holders import Call, Holders
 from edge_client.ledger import Ledger
-from splitlab.errors import BadInput, ServerRefused
+from splitlab.errors import BadInput, ServerRefused, foreign
 from splitlab.randomness import KeyedDraw
 from splitlab.wire import Reply, Request, WireTensor, decode, encode, reply_datatype
 from splitlab.wire.messages import DIGEST, Parameter
@@ -107,7 +107,7 @@ class MicroBatch:
 
     def _decoded(self, reply: Reply, names: Sequence[str]) -> dict[str, Tensor]:
         if reply.message_id != self._id:
-            raise BadInput(f"id {reply.message_id!r}, {self._id!r} was wanted")
+            raise BadInput(f"id '{foreign(reply.message_id)}', {self._id!r} was wanted")
         decoded = {}
         for name in names:
             shape = self._half.outputs[int(name.removeprefix("output_"))]

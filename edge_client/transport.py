@@ -13,7 +13,7 @@ from edge_client.failures import explain
 from edge_client.half import Half
 from edge_client.lanes import Lanes
 from edge_client.simulated_link import AccessLink, SimulatedLink
-from splitlab.errors import Mismatch, ServerRefused
+from splitlab.errors import Mismatch, ServerRefused, foreign
 from splitlab.wire import open_inference_pb2 as pb
 from splitlab.wire import payload_bytes, reply_datatype
 from splitlab.wire.channels import Tls, open_channel
@@ -88,8 +88,9 @@ class Transport:
         self._streams = "streaming" in server.extensions
         marked = [text for text in server.extensions if text.startswith(f"{DIGEST}:")]
         if marked and marked[0] != f"{DIGEST}:{self._half.digest}":
+            there = marked[0].partition(":")[2]
             raise Mismatch(
-                f"{self.address} holds deployment {marked[0].partition(':')[2][:12]}, this client "
+                f"{self.address} holds deployment {foreign(there[:12])}, this client "
                 f"half belongs to {self._half.digest[:12]}; use the two halves of one deployment"
             )
         request = pb.ModelMetadataRequest(name=self._half.model_name)
@@ -190,7 +191,8 @@ class Transport:
                 "it is not a server half of this lab"
             )
         if list(given.shape) != [-1, *shape] or given.datatype != datatype:
+            there = foreign(f"{given.datatype} {list(given.shape)}")
             raise Mismatch(
-                f"{self.address}: {name} is {given.datatype} {list(given.shape)} there, this "
+                f"{self.address}: {name} is {there} there, this "
                 f"client half has {datatype} {[-1, *shape]}; use the two halves of one deployment"
             )

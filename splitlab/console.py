@@ -4,20 +4,34 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import ParamSpec, TypeVar
 
 import typer
 from pydantic import ValidationError
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
-from splitlab.errors import SplitLabError, plain
+from splitlab.errors import SplitLabError, plain, visible
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+class VisibleConsole(Console):
+    """Shows control characters of whatever is printed, and lets none of them steer the terminal;
+    colours and moves that rich makes itself are no text and pass.
+    """
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        for part in super().render(renderable, options):
+            yield part if part.control else Segment(visible(part.text), part.style)
+
+
+console = VisibleConsole(highlight=False)
+errors = VisibleConsole(stderr=True, highlight=False, soft_wrap=True)
 
 
 def guarded(command: Callable[P, R]) -> Callable[P, R]:

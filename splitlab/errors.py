@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from pathlib import Path
+
+FOREIGN_AT_MOST = 500
+"""Characters that are shown of what a peer wrote."""
+# C0, DEL and C1 steer a terminal; direction marks and separators reorder or break a line; a
+# surrogate, as a file's name may hold, cannot be printed at all.
+_UNSEEN = "\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+_IN_TEXT = re.compile(f"[\x00-\x08\x0b-\x1f{_UNSEEN}]")
+_IN_WORDS = re.compile(f"[\x00-\x1f{_UNSEEN}]")
 
 
 class SplitLabError(Exception):
@@ -20,6 +29,27 @@ class BadInput(SplitLabError):
 def plain(message: str) -> str:
     """pydantic's message as it was raised: our own come back from it as "Value error, ..."."""
     return message.removeprefix("Value error, ")
+
+
+def visible(text: str) -> str:
+    """The text with every character that would steer a terminal written out, as in `\\x1b`.
+
+    Newlines and tabs stay: our own messages have some.
+    """
+    return _IN_TEXT.sub(_written_out, text)
+
+
+def foreign(words: str, most: int = FOREIGN_AT_MOST) -> str:
+    """What a peer wrote, fit to stand inside a message of ours: one line of `most` characters, and
+    `...` where there were more; newlines and tabs are written out too, as in `\\x0a`.
+    """
+    line = _IN_WORDS.sub(_written_out, words[: most + 1])
+    return line if len(line) <= most else f"{line[:most]}..."
+
+
+def _written_out(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 class UnknownName(SplitLabError):

@@ -3,7 +3,7 @@
 from splitlab.capture.exchanges import Exchange
 from splitlab.capture.reader import Capture
 from splitlab.capture.shards import Direction, Frame, Vantage
-from splitlab.capture.writer import CaptureWriter, TapStats
+from splitlab.capture.writer import CaptureWriter, TapStats, check_tap
 
 __all__ = [
     "Capture",
@@ -13,4 +13,5 @@ __all__ = [
     "Frame",
     "TapStats",
     "Vantage",
+    "check_tap",
 ]

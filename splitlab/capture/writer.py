@@ -20,6 +20,7 @@ from typing import IO
 from splitlab.capture.index import Index, Session, index_path, read_index, write_index
 from splitlab.capture.shards import Direction, Frame, Vantage, write_shard
 from splitlab.errors import BadInput, StorageFull
+from splitlab.storage import require_writable
 
 
 @dataclass
@@ -142,15 +143,7 @@ class CaptureWriter:
 
     def _begin(self) -> tuple[Session, ...]:
         """The sessions in `capture.json`, this one last."""
-        earlier: tuple[Session, ...] = ()
-        if index_path(self.folder).exists():
-            index = read_index(self.folder)
-            if index.vantage != self.vantage:
-                raise BadInput(
-                    f"{self.folder} holds a capture of vantage {index.vantage!r}, "
-                    f"this one is {self.vantage!r}; choose another folder"
-                )
-            earlier = index.sessions
+        earlier = _earlier(self.folder, self.vantage)
         first = len(list(self.folder.glob("shard-*.safetensors")))
         sessions = (*earlier, Session(first_shard=first, started_ns=time.time_ns()))
         write_index(self.folder, Index(vantage=self.vantage, sessions=sessions))
@@ -213,6 +206,29 @@ class CaptureWriter:
             self._told.add(kind)
         if first:
             self._report(words)
+
+
+def check_tap(folder: Path, vantage: Vantage) -> None:
+    """A capture of this vantage may begin there, or go on; nothing is left behind.
+
+    Raises:
+        Corrupt, BadInput, StorageFull: as of `CaptureWriter`; another tap there is not looked for.
+    """
+    _earlier(folder, vantage)
+    require_writable(folder)
+
+
+def _earlier(folder: Path, vantage: Vantage) -> tuple[Session, ...]:
+    """Sessions of the capture that is there already."""
+    if not index_path(folder).exists():
+        return ()
+    index = read_index(folder)
+    if index.vantage != vantage:
+        raise BadInput(
+            f"{folder} holds a capture of vantage {index.vantage!r}, "
+            f"this one is {vantage!r}; choose another folder"
+        )
+    return index.sessions
 
 
 def _claim(folder: Path) -> IO[bytes]:

@@ -11,6 +11,7 @@ from typing import Literal
 import grpc
 
 from splitlab.errors import BadInput
+from splitlab.wire.certificates import check_authority, check_own
 
 Options = list[tuple[str, int]]
 
@@ -51,13 +52,24 @@ class Tls:
             raise BadInput(f"{flag} {path} is not a PEM file")
         return content
 
-    def check_pair(self) -> None:
-        """
+    def check(self, ca_flag: str = "--tls-ca") -> None:
+        """Look at all three files, so that a wrong one is told by its flag: gRPC would say that
+        the peer does not answer, or that the port cannot be bound.
+
+        Args:
+            ca_flag: that named the authority.
+
         Raises:
-            BadInput: one of certificate and key without the other, or two that do not fit.
+            BadInput: one of certificate and key without the other, two that do not fit, an
+                authority that is none, or certificates that are not valid now.
         """
-        if self.cert is None and self.key is None:
-            return
+        if self.cert is not None or self.key is not None:
+            self._check_pair()
+        if self.ca is not None:
+            self.read("ca", ca_flag)
+            check_authority(self.ca, ca_flag)
+
+    def _check_pair(self) -> None:
         if self.cert is None or self.key is None:
             raise BadInput("a certificate needs its key: give both --tls-cert and --tls-key")
         self.read("cert")
@@ -69,6 +81,7 @@ class Tls:
                 f"--tls-cert {self.cert} and --tls-key {self.key} are not a certificate and its "
                 f"key ({error.reason or error})"
             ) from error
+        check_own(self.cert, "--tls-cert")
 
 
 def split_address(address: str, flag: str) -> tuple[str, int]:
@@ -201,7 +214,7 @@ def open_channel(
     options = channel_options(max_receive)
     if tls is None:
         return grpc.insecure_channel(address, options=options)
-    tls.check_pair()
+    tls.check()
     credentials = grpc.ssl_channel_credentials(
         root_certificates=tls.read("ca"),
         private_key=tls.read("key"),
@@ -246,15 +259,16 @@ def bind(
         else:
             port = server.add_secure_port(listen, credentials)
     except RuntimeError as error:
+        files = "" if credentials is None else ", or gRPC does not take these TLS files"
         raise BadInput(
             f"--listen {listen}: cannot bind; the port is taken or the address is not this "
-            "machine's; choose another, port 0 picks a free one"
+            f"machine's{files}; choose another, port 0 picks a free one"
         ) from error
     return int(port)
 
 
 def _server_credentials(tls: Tls) -> grpc.ServerCredentials:
-    tls.check_pair()
+    tls.check("--client-ca")
     cert, key, ca = tls.read("cert"), tls.read("key"), tls.read("ca", "--client-ca")
     if cert is None or key is None:
         raise BadInput("a server with TLS needs both --tls-cert and --tls-key")

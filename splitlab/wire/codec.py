@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from splitlab.errors import BadInput, TooLarge
+from splitlab.errors import BadInput, TooLarge, foreign
 from splitlab.wire.framing import Buffer
 from splitlab.wire.int8 import dequantise, parameter_columns, quantise
 
@@ -67,7 +67,8 @@ def item_bytes(datatype: str) -> int:
         BadInput: a datatype that the wire does not carry.
     """
     if datatype not in DATATYPES:
-        raise BadInput(f"datatype {datatype!r} is not carried; give one of {', '.join(DATATYPES)}")
+        known = ", ".join(DATATYPES)
+        raise BadInput(f"datatype '{foreign(datatype)}' is not carried; give one of {known}")
     return DATATYPES[datatype]
 
 
@@ -128,7 +129,7 @@ def decode(
         raise BadInput("two tensors of the message have one name; give each once")
     given = _pick(found, name)
     if datatype is not None and given.datatype != datatype:
-        raise BadInput(f"{name} came as {given.datatype}, {datatype} was wanted")
+        raise BadInput(f"{name} came as {foreign(given.datatype)}, {datatype} was wanted")
     if not given.shape or (shape is not None and given.shape[1:] != shape):
         wanted = ["B", *shape] if shape is not None else ["B", "..."]
         raise BadInput(f"{name} has shape {list(given.shape)}, {wanted} was wanted")
@@ -173,7 +174,7 @@ def _finite(values: Tensor) -> bool:
 
 def _pick(found: dict[str, WireTensor], name: str) -> WireTensor:
     if name not in found:
-        have = ", ".join(sorted(found)) or "none"
+        have = foreign(", ".join(sorted(found))) or "none"
         raise BadInput(f"tensor {name!r} is missing; the message holds: {have}")
     return found[name]
 
@@ -195,7 +196,7 @@ def _parameter(
     given = _pick(found, name)
     if given.datatype != "FP32" or given.shape != (rows, columns):
         raise BadInput(
-            f"{name} came as {given.datatype} {list(given.shape)}, "
+            f"{name} came as {foreign(given.datatype)} {list(given.shape)}, "
             f"FP32 {[rows, columns]} was wanted"
         )
     _check_bytes(given)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from splitlab.errors import BadInput
+from splitlab.errors import BadInput, foreign
 from splitlab.wire import open_inference_pb2 as pb
 from splitlab.wire.codec import WireTensor
 from splitlab.wire.framing import OF_ONE_KIND, Buffer, cut, join
@@ -249,9 +249,10 @@ def _typed_contents(item: Any) -> bytes:
     if item.datatype == "INT8":
         values = np.asarray(item.contents.int_contents, dtype=np.int32)
         if values.size and (values.min() < -128 or values.max() > 127):
-            raise BadInput(f"{item.name} holds values beyond INT8")
+            raise BadInput(f"{foreign(item.name)} holds values beyond INT8")
         return values.astype(np.int8).tobytes()
-    raise BadInput(f"{item.name}: {item.datatype} must come as raw contents")
+    told = f"{foreign(item.name)}: {foreign(item.datatype)}"
+    raise BadInput(f"{told} must come as raw contents")
 
 
 def _parameter(value: Parameter) -> pb.InferParameter:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import re
 import shlex
+import socket
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
+import pytest
 import typer
 import yaml
+from prometheus_client import CollectorRegistry
+
+from cloud_server.metrics_port import MetricsPort
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 ROLES = {"cloud-server": ("cloud_server.cli", "serve"), "edge-client": ("edge_client.cli", None)}
@@ -86,3 +95,61 @@ def test_the_image_has_every_package():
     packages = re.search(r"packages = \[(.*)\]", (DEPLOY.parent / "pyproject.toml").read_text())
     for package in re.findall(r'"(\w+)"', packages[1]):
         assert f"COPY {package} {package}\n" in built
+
+
+def installed(**given):
+    """What the Dockerfile's RUN line would have pip install."""
+    (line,) = re.findall(r"^RUN (.*)$", (DEPLOY / "Dockerfile").read_text(), re.M)
+    pip = "/venv/bin/pip install --no-cache-dir "
+    assert pip in line
+    said = f"printf %s {line.partition(pip)[2]}"
+    done = subprocess.run(["sh", "-c", said], env=given, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def test_the_image_can_have_the_extras():
+    assert installed() == installed(EXTRAS="") == "."
+    assert installed(EXTRAS="onnxruntime,openvino") == ".[onnxruntime,openvino]"
+    project = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text())["project"]
+    built = (DEPLOY / "Dockerfile").read_text()
+    named = re.findall(r"--build-arg EXTRAS=(\S+)", built)[0]
+    assert set(named.split(",")) <= set(project["optional-dependencies"])
+    first, second = built.split("\nFROM ")[1:]
+    args = re.findall(r'^ARG (\w+)=""$', first, re.M)
+    assert first.index("ARG PIP_INDEX_URL") < first.index("RUN")
+    assert "ARG" not in second
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    for service in services.values():
+        assert service["build"]["args"] == {name: f"${{{name}:-}}" for name in args}
+
+
+def test_the_client_waits_until_the_server_is_healthy_and_neither_takes_all_memory():
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    assert services["client"]["depends_on"] == {"server": {"condition": "service_healthy"}}
+    for service in services.values():
+        assert re.fullmatch(r"\$\{SPLITLAB_\w*MEMORY:-\d+g\}", service["mem_limit"])
+
+
+@pytest.mark.parametrize("listens", [True, False])
+@pytest.mark.parametrize("serves", [True, False])
+def test_the_server_is_healthy_where_it_listens_and_serves_its_metrics(listens, serves):
+    server = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["server"]
+    kind, python, flag, probe = server["healthcheck"]["test"]
+    assert (kind, python, flag) == ("CMD", "python", "-c")
+    assert "--listen=0.0.0.0:50051" in server["command"]
+    with contextlib.ExitStack() as stack:
+        # bound and not listening: whoever knocks is refused, and nobody else gets the port
+        grpc, metrics = (stack.enter_context(socket.socket()) for _ in range(2))
+        for place in (grpc, metrics):
+            place.bind(("127.0.0.1", 0))
+        ports = {"50051": grpc.getsockname()[1], "9090": metrics.getsockname()[1]}
+        if listens:
+            grpc.listen()
+        if serves:
+            opened = MetricsPort(CollectorRegistry(), "127.0.0.1:0", off_loopback=False)
+            stack.callback(opened.close)
+            ports["9090"] = opened.port
+        asked, count = re.subn(r"\b(50051|9090)\b", lambda m: str(ports[m[0]]), probe)
+        assert count == len(ports)
+        done = subprocess.run([sys.executable, "-c", asked], capture_output=True, check=False)
+    assert (done.returncode == 0) == (listens and serves), done.stderr

@@ -89,6 +89,17 @@ def test_options_may_stand_before_and_after_the_half(deployment: Path) -> None:
     assert "--deadline" in refused(edge, "--help", code=0)
 
 
+def test_an_authority_that_is_none_is_no_matter_of_the_server(
+    deployment: Path, tmp_path: Path
+) -> None:
+    wrong = tmp_path / "ca.pem"
+    wrong.write_text("-----BEGIN PRIVATE KEY-----")
+    to = ("--server", "127.0.0.1:1", "--tls-ca", wrong, "infer", "x.png")
+    assert f"error: --tls-ca {wrong} holds a private key" in refused(
+        edge, deployment / "client", *to
+    )
+
+
 def test_a_data_set_that_does_not_fit(deployment: Path, tmp_path: Path) -> None:
     server = CloudServer(ServerHalf.load(deployment / "server"), "127.0.0.1:0", engine="plain")
     server.start()

@@ -15,10 +15,12 @@ from deployments import deploy
 from halves import Client, Server, images, wait_until
 from typer.testing import CliRunner
 
+from cloud_server.authority import write_certificates
 from cloud_server.check import checked
 from cloud_server.cli import app
 from cloud_server.server import CloudServer
 from edge_client.client import EdgeClient
+from splitlab.capture import CaptureWriter
 from splitlab.errors import BadInput, Corrupt
 from splitlab.wire.messages import INFER, STREAM_INFER
 
@@ -106,6 +108,25 @@ def test_a_half_is_checked_without_a_port(tmp_path: Path) -> None:
     assert told["largest_request_bytes"] > 0
 
 
+def test_a_check_asks_whether_the_tap_can_be_written_and_leaves_nothing(tmp_path: Path) -> None:
+    made = deploy(tmp_path / "deployment")
+
+    def told(tap: Path, code: int) -> str:
+        words = [str(made / "server"), "--check", "--engine", "plain", "--tap", str(tap)]
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == code, result.output
+        return " ".join(result.output.split())
+
+    assert '"checked"' in told(tmp_path / "tap", 0)
+    assert not (tmp_path / "tap").exists()
+    (tmp_path / "file").write_text("x")
+    assert "give a folder that can be written" in told(tmp_path / "file", 2)
+    CaptureWriter(tmp_path / "relayed", "relay").close()
+    assert "holds a capture of vantage 'relay'" in told(tmp_path / "relayed", 2)
+    (tmp_path / "relayed" / "capture.json").write_text("{")
+    assert "capture.json" in told(tmp_path / "relayed", 2)
+
+
 def test_a_check_looks_at_the_options_too(tmp_path: Path) -> None:
     """Of those the server refuses when it starts, without a port being opened."""
     made = deploy(tmp_path / "deployment")
@@ -130,6 +151,9 @@ def test_a_check_looks_at_the_options_too(tmp_path: Path) -> None:
     assert "accept it with --metrics-open" in told("--metrics", "0.0.0.0:1", "--insecure")
     pem.write_text("-----BEGIN")
     assert "are not a certificate and its key" in told(*files)
+    write_certificates(tmp_path, ["localhost"], 1)
+    own = ("--tls-cert", f"{tmp_path}/server.pem", "--tls-key", f"{tmp_path}/server.key")
+    assert "server.key holds a private key" in told(*own, "--client-ca", own[-1])
     half = Server()
     with torch.no_grad():
         half.bodies[0].linear.bias[0] = torch.nan

@@ -1,0 +1,81 @@
+"""Certificates looked at before gRPC takes them: it says of none what is wrong with it."""
+
+from __future__ import annotations
+
+import ssl
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography import x509
+
+from splitlab.errors import BadInput
+
+REMEDY = "`cloud-server make-certificates` makes new ones"
+
+
+def check_authority(path: Path, flag: str, now: datetime | None = None) -> None:
+    """An authority's file holds a certificate that verifies something today.
+
+    Args:
+        path: a PEM file; of several certificates one that is valid is enough, as in a system's.
+        flag: that named it.
+        now: default the clock's.
+
+    Raises:
+        BadInput: a key, no certificate, a damaged one, or none that is valid.
+    """
+    content = path.read_bytes()
+    if b"-----BEGIN CERTIFICATE-----" not in content:
+        given = "a private key" if b"PRIVATE KEY-----" in content else "no certificate"
+        raise BadInput(
+            f"{flag} {path} holds {given}; give the certificate of the authority, such as ca.pem"
+        )
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except ssl.SSLError as error:
+        raise _damaged(path, flag, error) from error
+    doubts = [_doubt(certificate, now) for certificate in _load(path, flag)]
+    if all(doubts):
+        raise BadInput(f"{flag} {path} {doubts[0]}")
+
+
+def check_own(path: Path, flag: str, now: datetime | None = None) -> None:
+    """The certificate that is shown to peers, the first of its chain, is valid: who verifies it
+    refuses any other.
+
+    Args:
+        path: a PEM file.
+        flag: that named it.
+        now: default the clock's.
+
+    Raises:
+        BadInput: a damaged certificate, or one that is not valid.
+    """
+    doubt = _doubt(_load(path, flag)[0], now)
+    if doubt is not None:
+        raise BadInput(f"{flag} {path} {doubt}")
+
+
+def _load(path: Path, flag: str) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(path.read_bytes())
+    except ValueError as error:
+        raise _damaged(path, flag, error) from error
+
+
+def _damaged(path: Path, flag: str, error: Exception) -> BadInput:
+    why = getattr(error, "reason", None) or error
+    return BadInput(f"{flag} {path} holds a certificate that cannot be read ({why}); copy it again")
+
+
+def _doubt(certificate: x509.Certificate, now: datetime | None) -> str | None:
+    """Why it is not valid, None where it is."""
+    now = now or datetime.now(UTC)
+    if now > certificate.not_valid_after_utc:
+        return f"expired on {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC; {REMEDY}"
+    if now < certificate.not_valid_before_utc:
+        return (
+            f"is not valid before {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC; "
+            "set this machine's clock"
+        )
+    return None
