@@ -85,7 +85,8 @@ def figure12(scale: Scale) -> Experiment:
     where = f"block {SHALLOW[scale]}: {many} synthetic"
     measured.append((f"{where}, statistics of the whole network", "data-free", whole))
     measured.append((f"{where}, statistics of the head alone", "data-free", alone))
-    measured.append(("ceiling", "decoder with queries", ceiling(scale, place)))
+    for label, bounded in (("ceiling", place), (f"block {SHALLOW[scale]}: ceiling", shallow)):
+        measured.append((label, "decoder with queries", ceiling(scale, bounded)))
     keys = {label: one.key for label, _, one in measured}
     rows = tuple((label, one.key) for label, _, one in measured)
     paper = {
