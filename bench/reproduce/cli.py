@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bench.reproduce.registry import EXPERIMENTS
+from bench.reproduce.registry import EXPERIMENTS, MOVABLE
 from splitlab.console import console, guarded
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help=f"One of: {', '.join(EXPERIMENTS)}.")]
@@ -30,13 +30,13 @@ Weights = Annotated[
     typer.Option(help="Checkpoint (.pth, .safetensors) of the network, in place of training."),
 ]
 Model = Annotated[
-    str | None, typer.Option(help="Network in place of its own (dci-table2, -figure4, -figure9).")
+    str | None, typer.Option(help=f"Network in place of its own ({', '.join(MOVABLE)}).")
 ]
 Split = Annotated[
-    str | None, typer.Option(help="Where its head ends (of the same three); see `bench splits`.")
+    str | None, typer.Option(help="Where its head ends (same experiments); see `bench splits`.")
 ]
 Tail = Annotated[
-    str | None, typer.Option(help="Where its body ends (of the same three); see `bench splits`.")
+    str | None, typer.Option(help="Where its body ends (same experiments); see `bench splits`.")
 ]
 SecretSeed = Annotated[
     int | None, typer.Option(help="For reproduction only: draw secrets from this plus the seed.")

@@ -12,13 +12,17 @@ from bench.reproduce.dci_setup import (
     QUICK_NOTE,
     SETUP,
     SOURCE,
-    at,
     ceiling,
     data_free,
+    grouping,
+    moved,
+    spot,
 )
 from bench.reproduce.experiment import Claim, Experiment, Row, Scale
+from bench.reproduce.request import Target
 from bench.reproduce.run import Framed
 
+OWN = Target()
 DEPTH: Mapping[Scale, int] = {"quick": 5, "paper": 21}
 WHOLE = "as it is, the cycle's loss to the feature"
 # Settings and not presets: those of the scale stand beside them and would win.
@@ -32,13 +36,19 @@ VARIANTS: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
 )
 
 
-@Framed
-def ablations(scale: Scale) -> Experiment:
-    """DCI as it is, and without each of its parts."""
-    place = at(scale, DEPTH[scale])
-    whole = data_free(scale, place, "dci", name="whole", options={"cycle_to": "L"})
+def _ablations(scale: Scale, target: Target = OWN) -> Experiment:
+    """DCI as it is, and without each of its parts.
+
+    Raises:
+        UnknownName, NotCuttable, BadInput: a network or split point that is none, or a head of one
+            block, of which there are no parts to leave out.
+    """
+    setup = moved(SETUP[scale], target)
+    depth, _, place = spot(scale, setup, target, DEPTH[scale], least=2)
+    usual = {"cycle_to": "L", **grouping(setup)}
+    whole = data_free(scale, place, "dci", name="whole", options=usual)
     without = [
-        data_free(scale, place, "dci", name=name, options={"cycle_to": "L", **_longer(scale, own)})
+        data_free(scale, place, "dci", name=name, options={**usual, **_longer(scale, own, depth)})
         for name, _, own in VARIANTS
     ]
     bound = ceiling(scale, place)
@@ -51,7 +61,7 @@ def ablations(scale: Scale) -> Experiment:
         title="DCI: what each part of it does",
         source=f"{SOURCE}; ablations that it leaves out",
         scale=scale,
-        setup=SETUP[scale],
+        setup=setup,
         measurements=(whole, *without, bound),
         rows=(
             *(Row(m.key, label, "DCI", (m.key,)) for label, m in lines),
@@ -68,16 +78,19 @@ def ablations(scale: Scale) -> Experiment:
             )
             for label, measured in lines[1:]
         ),
-        notes=(*NOTES, *((QUICK_NOTE,) if scale == "quick" else ())),
+        notes=(*NOTES, *((QUICK_NOTE,) if scale == "quick" and not target else ())),
         baseline=place.name,
         timed=True,
     )
 
 
-def _longer(scale: Scale, own: Mapping[str, Any]) -> Mapping[str, Any]:
+ablations = Framed(_ablations, _ablations)
+
+
+def _longer(scale: Scale, own: Mapping[str, Any], depth: int) -> Mapping[str, Any]:
     """Without phase B, phase A lasts as long as both did, or a little longer."""
     if own.get("tune_epochs") != 0:
         return own
-    depth, whole = DEPTH[scale], OPTIONS[scale]["dci"]
+    whole = OPTIONS[scale]["dci"]
     epochs = depth * whole["epochs"] + (depth - 1) * whole["tune_epochs"]
     return {**own, "epochs": math.ceil(epochs / depth)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -16,10 +16,15 @@ from bench.reproduce.dci_setup import (
     QUICK_NOTE,
     SETUP,
     SOURCE,
-    at,
+    Spot,
+    blocks_of,
     ceiling,
     data_free,
+    grouping,
+    moved,
+    named_spot,
     on_real,
+    spot,
 )
 from bench.reproduce.experiment import (
     Claim,
@@ -29,11 +34,14 @@ from bench.reproduce.experiment import (
     Measurement,
     Row,
     Scale,
+    Setup,
 )
 from bench.reproduce.perceived import lpips_orders, lpips_tables
+from bench.reproduce.request import Target
 from bench.reproduce.run import Framed
 from splitlab.record import Record
 
+OWN = Target()
 SIZES: Mapping[Scale, tuple[int, int]] = {"quick": (128, 512), "paper": (1000, 10_000)}
 DEPTH: Mapping[Scale, int] = {"quick": 7, "paper": 21}
 SHALLOW: Mapping[Scale, int] = {"quick": 3, "paper": 7}
@@ -53,12 +61,17 @@ LPIPS = {
 """The paper's own, of 1,000 and 10,000 images at block 21."""
 
 
-@Framed
-def figure12(scale: Scale) -> Experiment:
-    """Real and synthetic images, few and many; and the statistics of the head alone."""
-    place = at(scale, DEPTH[scale])
+def _figure12(scale: Scale, target: Target = OWN) -> Experiment:
+    """Real and synthetic images, few and many; and the statistics of the head alone.
+
+    Raises:
+        UnknownName, NotCuttable, BadInput: a network or split point that is none, or a head of one
+            block, which has no shallower place.
+    """
+    setup = moved(SETUP[scale], target)
+    place = spot(scale, setup, target, DEPTH[scale], least=2).place
+    own = grouping(setup)
     few, many = SIZES[scale]
-    setup = SETUP[scale]
     measured: list[tuple[str, str, Measurement]] = []
     for count in (few, many):
         # As many steps with few images as with many: the row is about images.
@@ -66,26 +79,29 @@ def figure12(scale: Scale) -> Experiment:
         epochs = {
             name: round(getattr(usual, name) * many / count) for name in ("epochs", "tune_epochs")
         }
-        real = on_real(scale, place, count)
-        real = replace(real, options={**real.options, **epochs})
+        options = {**own, **epochs}
+        real = on_real(scale, place, count, options)
         made = replace(MADE[scale], images=count)
         synthetic = data_free(
-            scale, place, "dci", name=f"synthetic-{count}", options=epochs, made=made
+            scale, place, "dci", name=f"synthetic-{count}", options=options, made=made
         )
         measured += [
             (f"{count} real", "real", real),
             (f"{count} synthetic", "data-free", synthetic),
         ]
-    better = data_free(scale, place, "dci", name=f"natural-{many}", made=NATURAL[scale])
+    better = data_free(
+        scale, place, "dci", name=f"natural-{many}", options=own, made=NATURAL[scale]
+    )
     measured.append((f"{many} synthetic, from natural noise", "data-free, the lab's", better))
-    shallow = at(scale, SHALLOW[scale])
-    whole = data_free(scale, shallow, "dci", name=f"synthetic-{many}")
+    _, where, shallow = _shallow(scale, setup, target)
+    whole = data_free(scale, shallow, "dci", name=f"synthetic-{many}", options=own)
     head = replace(MADE[scale], layers="head")
-    alone = data_free(scale, shallow, "dci", name=f"head-{many}", made=head)
-    where = f"block {SHALLOW[scale]}: {many} synthetic"
-    measured.append((f"{where}, statistics of the whole network", "data-free", whole))
-    measured.append((f"{where}, statistics of the head alone", "data-free", alone))
-    measured.append(("ceiling", "decoder with queries", ceiling(scale, place)))
+    alone = data_free(scale, shallow, "dci", name=f"head-{many}", options=own, made=head)
+    for label, one in (("whole network", whole), ("head alone", alone)):
+        text = f"{where}: {many} synthetic, statistics of the {label}"
+        measured.append((text, "data-free", one))
+    for label, bounded in (("ceiling", place), (f"{where}: ceiling", shallow)):
+        measured.append((label, "decoder with queries", ceiling(scale, bounded)))
     keys = {label: one.key for label, _, one in measured}
     rows = tuple((label, one.key) for label, _, one in measured)
     paper = {
@@ -104,38 +120,10 @@ def figure12(scale: Scale) -> Experiment:
         measurements=tuple(one for _, _, one in measured),
         rows=tuple(Row(one.key, label, kind, (one.key,)) for label, kind, one in measured),
         claims=(
-            *(
-                Claim(
-                    f"{count} synthetic images are within {NEAR_DB:g} dB of {count} real ones",
-                    "psnr",
-                    keys[f"{count} synthetic"],
-                    "near",
-                    keys[f"{count} real"],
-                    margin=NEAR_DB,
-                    otherwise="images made of batch norms do not replace real ones here",
-                )
-                for count in (few, many)
-            ),
-            Claim(
-                f"{many} synthetic images are better than {few}",
-                "psnr",
-                keys[f"{many} synthetic"],
-                "above",
-                keys[f"{few} synthetic"],
-                otherwise="more images add nothing here",
-            ),
-            Claim(
-                f"Synthetic images from natural noise are within {NEAR_DB:g} dB of real ones",
-                "psnr",
-                better.key,
-                "near",
-                keys[f"{many} real"],
-                margin=NEAR_DB,
-                otherwise="colours and smoothness to begin with are not all that they lack",
-            ),
+            *_on_images(keys, few, many, better.key),
             Claim(
                 "The statistics of the head alone serve within 1 dB of the whole network's "
-                f"(block {SHALLOW[scale]})",
+                f"({where})",
                 "psnr",
                 alone.key,
                 "near",
@@ -148,11 +136,59 @@ def figure12(scale: Scale) -> Experiment:
             *NOTES,
             "The paper's figure is of LPIPS, with 1,000 and 10,000 images.",
             NATURAL_NOTE,
-            *((QUICK_NOTE,) if scale == "quick" else ()),
+            *((QUICK_NOTE,) if scale == "quick" and not target else ()),
         ),
         baseline=place.name,
-        extra=partial(_tables, rows=rows, paper=paper, orders=orders),
+        extra=partial(_tables, rows=rows, paper={} if target else paper, orders=orders),
         timed=True,
+    )
+
+
+figure12 = Framed(_figure12, _figure12)
+
+
+def _shallow(scale: Scale, setup: Setup, target: Target) -> Spot:
+    """The scale's own, or a third of the way into the head that was named, as the paper's is."""
+    if not target:
+        return spot(scale, setup, target, SHALLOW[scale])
+    ends = blocks_of(setup)
+    depth = max(1, round(len(ends) / 3))
+    return named_spot(setup, ends[depth - 1], depth)
+
+
+def _on_images(keys: Mapping[str, str], few: int, many: int, natural: str) -> Iterator[Claim]:
+    """What the paper says of real and synthetic images, few and many.
+
+    Args:
+        keys: of the rows, by label.
+        natural: key of the row whose images began with natural noise.
+    """
+    for count in (few, many):
+        yield Claim(
+            f"{count} synthetic images are within {NEAR_DB:g} dB of {count} real ones",
+            "psnr",
+            keys[f"{count} synthetic"],
+            "near",
+            keys[f"{count} real"],
+            margin=NEAR_DB,
+            otherwise="images made of batch norms do not replace real ones here",
+        )
+    yield Claim(
+        f"{many} synthetic images are better than {few}",
+        "psnr",
+        keys[f"{many} synthetic"],
+        "above",
+        keys[f"{few} synthetic"],
+        otherwise="more images add nothing here",
+    )
+    yield Claim(
+        f"Synthetic images from natural noise are within {NEAR_DB:g} dB of real ones",
+        "psnr",
+        natural,
+        "near",
+        keys[f"{many} real"],
+        margin=NEAR_DB,
+        otherwise="colours and smoothness to begin with are not all that they lack",
     )
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from adversary.attack import Attack
 from adversary.chain import chain, grouped
@@ -175,6 +175,40 @@ def blocks_of(setup: Setup) -> list[str]:
     threat = ThreatModel(arch=arch, head_end=setup.head_end, head=head, input=arch.input)
     blocks = chain(threat, "bench reproduce")
     return [block.name for block in (grouped(blocks) if grouping(setup) else blocks)]
+
+
+class Spot(NamedTuple):
+    """A place that is attacked, so many blocks deep."""
+
+    depth: int
+    label: str
+    place: Place
+
+
+def spot(scale: Scale, setup: Setup, target: Target, depth: int, *, least: int = 1) -> Spot:
+    """The scale's own place behind so many blocks, or the one that was named.
+
+    Args:
+        setup: moved to the target.
+        least: blocks that a named head must have.
+
+    Raises:
+        BadInput: it has fewer.
+    """
+    if not target:
+        return Spot(depth, f"block {depth}", at(scale, depth))
+    found = len(blocks_of(setup))
+    if found < least:
+        raise BadInput(
+            f"the head up to {setup.head_end} is {found} block to DCI, wanted are at least "
+            f"{least}; name a later place with --split (`bench splits {setup.model}` lists them)"
+        )
+    return named_spot(setup, setup.head_end, found)
+
+
+def named_spot(setup: Setup, end: str, depth: int) -> Spot:
+    """The place of a moved setup where the head ends with `end`, so many blocks deep."""
+    return Spot(depth, end, Place(end, "none", end, setup.tail_start))
 
 
 def grouping(setup: Setup) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
 
 from bench.reproduce.dci_setup import (
     MADE,
@@ -15,13 +14,13 @@ from bench.reproduce.dci_setup import (
     QUICK_NOTE,
     SETUP,
     SOURCE,
-    at,
-    blocks_of,
+    Spot,
     ceiling,
     data_free,
     grouping,
     moved,
     on_real,
+    spot,
     updates,
 )
 from bench.reproduce.experiment import (
@@ -30,7 +29,6 @@ from bench.reproduce.experiment import (
     ExtraTable,
     Found,
     Measurement,
-    Place,
     Row,
     Scale,
     Setup,
@@ -85,14 +83,6 @@ COLUMNS = (
 )
 
 
-class Spot(NamedTuple):
-    """A place that is attacked, so many blocks deep."""
-
-    depth: int
-    label: str
-    place: Place
-
-
 def _table2(scale: Scale, target: Target = OWN) -> Experiment:
     """Every rival, DCI, and DCI on as many real images.
 
@@ -145,10 +135,8 @@ table2 = Framed(_table2, _table2)
 
 def _spots(scale: Scale, setup: Setup, target: Target) -> list[Spot]:
     """The scale's own depths, or the one place that was named."""
-    if target:
-        place = Place(setup.head_end, "none", setup.head_end, setup.tail_start)
-        return [Spot(len(blocks_of(setup)), setup.head_end, place)]
-    return [Spot(depth, f"block {depth}", at(scale, depth)) for depth in DEPTHS[scale]]
+    depths = DEPTHS[scale][:1] if target else DEPTHS[scale]
+    return [spot(scale, setup, target, depth) for depth in depths]
 
 
 def _claims(place: str, where: str, images: int) -> list[Claim]:
@@ -231,9 +219,9 @@ def _learned(
     """Seconds; with those of the shallower place whose inverses this one began with."""
     spent = record.effort["fit_seconds"]
     kept = int(record.attack_facts.get("from_shelf", 0))
-    for spot in spots:
-        before = own.get(f"{spot.place.name}/{attack}")
-        if kept and spot.depth == kept and isinstance(before, Record):
+    for shallower in spots:
+        before = own.get(f"{shallower.place.name}/{attack}")
+        if kept and shallower.depth == kept and isinstance(before, Record):
             spent += before.effort["fit_seconds"]
     return spent
 

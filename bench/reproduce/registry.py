@@ -20,3 +20,6 @@ EXPERIMENTS = {
     "ensembler-text": "bench.reproduce.text:reproduce",
 }
 """name -> "module:function" that takes a `Request` and returns what was `Shown`."""
+
+MOVABLE = ("dci-table2", "dci-figure4", "dci-figure9", "dci-figure12", "dci-ablations")
+"""Those that take another network and other split points."""

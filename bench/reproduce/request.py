@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import RenderableType
 
 from bench.reproduce.experiment import Scale
+from bench.reproduce.registry import MOVABLE
 from splitlab.errors import BadInput
 from splitlab.training import Progress, Silent
 
@@ -70,7 +71,8 @@ class Request:
         """
         if given := [name for name in fields if getattr(self, name)]:
             flags = ", ".join(FLAGS.get(name, "--" + name.replace("_", "-")) for name in given)
-            raise BadInput(f"{flags}: {experiment} has no use for it; leave it out")
+            taken = f", or take one of {', '.join(MOVABLE)}" if "target" in given else ""
+            raise BadInput(f"{flags}: {experiment} has no use for it; leave it out{taken}")
 
     def secret_of(self, seed: int) -> int | None:
         """The secret seed of one seed's run; None for the operating system's randomness."""

@@ -29,6 +29,7 @@ from bench.reproduce.networks import Networks
 from bench.reproduce.perceived import lpips_orders
 from bench.reproduce.request import Request
 from bench.reproduce.run import reproduce
+from bench.reproduce.summary import summarise
 from splitlab.contracts import ArchSpec, InputSpec
 from splitlab.data import load_splits
 from splitlab.errors import BadInput, Mismatch
@@ -220,6 +221,39 @@ def test_figure_9_measures_accuracy_to_half_a_point():
     splits = load_splits("photo-patches", size=32, seed=0)
     assert experiment.setup.counted(splits).victims == experiment.setup.victims  # there are as many
     assert all(measurement.limit is None for measurement in experiment.measurements)
+
+
+@pytest.mark.parametrize("scale", ["quick", "paper"])
+def test_figure_9_has_a_ceiling_where_a_defence_does_its_most(scale):
+    experiment = figure9.build(scale)
+    bounds = {m.place.name: m for m in experiment.measurements if "observe" in m.knows}
+    highest = {kind: f"{kind}-{levels[-1]:g}" for kind, levels in LEVELS[scale].items()}
+    assert set(bounds) == {"none", *highest.values()}
+    assert {bound.knowledge for name, bound in bounds.items() if name != "none"} == {"adaptive"}
+    rows = {row.key: row.label for row in experiment.rows}
+    for kind, name in highest.items():
+        assert bounds[name].place.defense == f"{kind}:level={LEVELS[scale][kind][-1]:g}"
+        assert rows[f"{name}/ceiling"] == f"{bounds[name].place.defense}: ceiling"
+
+
+def test_a_saving_that_a_decoder_with_queries_undoes_does_not_hold():
+    experiment = figure9.build("quick")
+    found = {"none/ceiling": made("none/ceiling", psnr=27.0)}
+    for place, psnr in (("gaussian-3", 21.0), ("laplace-3", 26.9)):
+        found[f"{place}/ceiling"] = made(f"{place}/ceiling", psnr=psnr, place=place)
+    judged = {one.claim.row: one for one in summarise(experiment, {0: found}).judged}
+    assert judged["gaussian-3/ceiling"].verdict == "holds"
+    assert judged["laplace-3/ceiling"].verdict == "does not hold"
+    assert "only from who has no queries" in judged["laplace-3/ceiling"].reason
+    assert judged["dropout-0.9/ceiling"].verdict == "cannot be judged"
+
+
+@pytest.mark.parametrize("scale", ["quick", "paper"])
+def test_figure_12_has_a_ceiling_at_both_of_its_depths(scale):
+    experiment = figure12.build(scale)
+    bounded = {m.place.name for m in experiment.measurements if "observe" in m.knows}
+    assert bounded == {place.name for place in experiment.places}
+    assert len(bounded) == 2
 
 
 def test_the_generators_verdicts_are_its_numbers():

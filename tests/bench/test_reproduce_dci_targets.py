@@ -5,13 +5,17 @@ from dataclasses import replace
 import pytest
 from reproductions import curve, interval, made, none
 
+from bench.reproduce import dci_setup
 from bench.reproduce.dci_ablations import ablations
 from bench.reproduce.dci_figure4 import figure4
 from bench.reproduce.dci_figure9 import figure9
-from bench.reproduce.dci_setup import BLOCKS, QUICK, blocks_of, grouping
+from bench.reproduce.dci_figure12 import figure12
+from bench.reproduce.dci_setup import BLOCKS, QUICK, QUICK_NOTE, blocks_of, grouping
 from bench.reproduce.dci_table2 import METHODS, table2
+from bench.reproduce.registry import EXPERIMENTS, MOVABLE
 from bench.reproduce.request import Request, Target
-from bench.reproduce.run import Framed
+from bench.reproduce.run import Framed, check
+from splitlab.contracts.registry import Registry
 from splitlab.errors import BadInput, UnknownName
 
 
@@ -27,8 +31,6 @@ def test_figure_9_moves_to_another_network_and_split_point(tmp_path):
         figure9(replace(request, target=Target("resnet18")))
     with pytest.raises(UnknownName, match=r"layer9"):
         figure9(replace(request, target=Target(split="layer9")))
-    with pytest.raises(BadInput, match=r"--model, --split, --tail: dci-ablations has no use"):
-        ablations(replace(request, target=Target(split="stage0")))
 
 
 def test_figure_4_moves_to_the_blocks_of_another_network(tmp_path):
@@ -82,3 +84,79 @@ def test_table_2_moves_to_one_place_of_another_network(tmp_path):
     # five blocks: the first convolution, three of the first stage, and this one
     steps = 5 * 19 + 4 * 19
     assert costs.rows[1][7] == f"{steps * 313:,}"
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_who_takes_no_other_network_names_those_that_do(tmp_path, name):
+    run = Registry("experiment", EXPERIMENTS).load(name)
+    request = Request(tmp_path / "run", target=Target(split="nowhere"))
+    if name in MOVABLE:
+        with pytest.raises(UnknownName, match="nowhere"):
+            run(request)
+    else:
+        others = "dci-table2, dci-figure4, dci-figure9, dci-figure12, dci-ablations"
+        with pytest.raises(BadInput, match=f"--tail: {name} has no use .* one of {others}"):
+            run(request)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_ablations_move_to_one_place_of_another_network(tmp_path):
+    experiment = ablations.experiment(Request(tmp_path, target=Target("resnet20", "layer1.1")))
+    check(experiment)
+    assert {(p.name, p.head_end, p.tail_start) for p in experiment.places} == {
+        ("layer1.1", "layer1.1", None)
+    }
+    assert experiment.baseline == "layer1.1"
+    assert experiment.setup.model == "resnet20"
+    assert len(experiment.rows) == len(ablations.build("quick").rows)
+    by_key = {m.key.partition("/")[2]: m.options for m in experiment.measurements}
+    assert (by_key["whole"]["epochs"], by_key["whole"]["tune_epochs"]) == (4, 16)
+    assert by_key["greedy"]["epochs"] == 15  # (3 * 4 + 2 * 16) / 3 blocks, rounded up
+    assert "ceiling" in by_key
+
+
+def test_figure_12_moves_to_a_place_and_one_a_third_of_the_way_there(tmp_path):
+    experiment = figure12.experiment(Request(tmp_path, target=Target("resnet20", "layer2.0")))
+    check(experiment)
+    deep, shallow = experiment.places
+    assert (deep.head_end, shallow.head_end) == ("layer2.0", "layer1.0")  # blocks 5 and 2
+    assert deep.tail_start is shallow.tail_start is None
+    keys = {m.key for m in experiment.measurements}
+    assert {"layer2.0/ceiling", "layer1.0/ceiling", "layer1.0/head-512"} <= keys
+    labels = {row.label for row in experiment.rows}
+    assert "layer1.0: 512 synthetic, statistics of the head alone" in labels
+    key = "layer2.0/synthetic-512"
+    record = made(key, psnr=20.0, place="layer2.0")
+    record = record.model_copy(
+        update={
+            "leakage": {
+                **record.leakage,
+                "lpips_alex": interval(0.3),
+                "lpips_squeeze": interval(0.2),
+            }
+        }
+    )
+    perceived = experiment.extra({0: {key: record}})[0]
+    assert perceived.rows == (("512 synthetic", "0.300", "0.200", ""),)  # the paper's: another's
+
+
+@pytest.mark.parametrize("experiment", [ablations, figure12])
+def test_a_moved_experiment_groups_blocks_and_drops_the_note_of_its_own(experiment, monkeypatch):
+    monkeypatch.setattr(dci_setup, "BOTTLENECKS", ("resnet20",))  # one that is traced fast
+    moved = experiment.build("quick", Target("resnet20", "layer2.0"))
+    check(moved)
+    inverted = [m for m in moved.measurements if m.attack == "dci"]
+    assert inverted
+    assert all(m.options["grouped"] for m in inverted)
+    assert QUICK_NOTE not in moved.notes
+    own = experiment.build("quick")
+    assert QUICK_NOTE in own.notes
+    assert not any("grouped" in m.options for m in own.measurements)
+
+
+@pytest.mark.parametrize("experiment", [ablations, figure12])
+def test_a_head_of_one_block_has_nothing_to_leave_out(experiment, tmp_path):
+    request = Request(tmp_path / "run", target=Target("resnet20", "relu"))
+    with pytest.raises(BadInput, match=r"relu is 1 block .* at least 2; .*bench splits resnet20"):
+        experiment(request)
+    assert experiment.experiment(replace(request, target=Target("resnet20", "layer1.0"))).rows
