@@ -28,7 +28,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from adversary.aligned_head import ShadowHead
-from adversary.attack import Attack, Estimate, Observation, Reconstruct, seed_of
+from adversary.attack import Attack, Estimate, FittedOn, Observation, Reconstruct, seed_of
 from adversary.body_agreement import answers
 from adversary.body_alignment import Scene, Standard
 from adversary.colour_choice import Judged, Jury, choose
@@ -73,6 +73,7 @@ class AlignedShadow(Attack):
 
     name: ClassVar[str] = "aligned-shadow"
     source: ClassVar[str] = "the lab's own; setting of Liu and Xiong 2024, section 2.2"
+    fitted_on: ClassVar[FittedOn] = "capture"
     asks: ClassVar[Mapping[str, frozenset[str]]] = {
         "undefended": frozenset({"bodies", "capture"}),
         "adaptive": frozenset({"bodies", "capture", "defense"}),
@@ -158,8 +159,11 @@ class AlignedShadow(Attack):
         left = distinct([found.colours for found in judged], known.colours, len(judged))
         judged = [found for found in judged if any(found.colours is one for one in left)]
         shadow = ShadowHead(known.head, judged[0].colours)
+        believing = _believing(threat, shadow, noise.share)
+        if checkpoint is not None:  # on another machine another shadow may have been found
+            checkpoint = checkpoint.with_stem(f"{checkpoint.stem}-{believing.fingerprint()[:8]}")
         decode = Decoder(epochs=self.decoder_epochs).fit(
-            _believing(threat, shadow, noise.share),
+            believing,
             rng,
             device=device,
             progress=progress,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -50,6 +50,7 @@ class Estimate:
 
 
 Reconstruct = Callable[[Observation], Estimate]
+FittedOn = Literal["nothing", "grant", "capture"]
 
 
 class Preset(NamedTuple):
@@ -68,6 +69,8 @@ class Attack(BaseModel, ABC):
     `shares` says that fits at several split points have work in common: in one run they draw from
     the same stream of randomness and keep their checkpoints in one folder.
     `learns` says that images of the adversary's own are of use to it.
+    `fitted_on` says what a fit depends on: the "grant" alone, the "capture" too, or that there is
+    "nothing" to keep of it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -78,6 +81,7 @@ class Attack(BaseModel, ABC):
     estimates: ClassVar[str] = "image"
     shares: ClassVar[bool] = False
     learns: ClassVar[bool] = True
+    fitted_on: ClassVar[FittedOn] = "grant"
     asks: ClassVar[Mapping[str, frozenset[str]]]
     presets: ClassVar[Mapping[str, Preset]] = {}
 

@@ -43,6 +43,15 @@ def attack(
             "granted head, in place of the grant's own images and queries."
         ),
     ] = None,
+    fitted: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder that keeps what the attack learned, for other captures. What is there for "
+            "the same attack, settings, seed and knowledge is taken; all else is learned and put "
+            "beside it. Inverse blocks of dci are found by their weights and images: with "
+            "cycle_to=k another cut takes those that it shares; with L only the same cut does."
+        ),
+    ] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help="Attack so many features, in order of arrival.")
     ] = None,
@@ -52,7 +61,7 @@ def attack(
     """Reconstruct the images behind a capture, with nothing but the capture and the grant.
 
     The same command started again after a kill goes on where it was: what it has learned so far is
-    kept in `OUT/fit-...` until the estimate is there.
+    kept in `OUT/fit-...` until the estimate is there, or in the folder of --fitted for good.
     """
     from adversary.registry import ATTACKS
 
@@ -66,7 +75,8 @@ def attack(
         raise BadInput(f"--images: attack {attack!r} learns from no images; leave them out")
 
     from adversary.attack import run_attack
-    from adversary.estimate_files import attacked, fit_folder, forget_fits, write_estimate
+    from adversary.estimate_files import attacked, write_estimate
+    from adversary.fitted import Fitting, forget_fits
     from adversary.synthetic_images import own_images
     from splitlab.randomness import generator
     from splitlab.storage import require_writable
@@ -79,20 +89,24 @@ def attack(
         threat = own_images(images, threat)
         count = len(threat.need("aux").images)
         chosen = kind.configured(kind.learning_from(options, count))
-    unfinished = fit_folder(out, chosen, threat, seed)
-    with showing(console) as progress:
+    fitting = Fitting.of(out, fitted, chosen, threat, seed)
+    with showing(console) as progress, fitting.heard(progress) as heard:
         outcome = run_attack(
             chosen,
-            threat,
+            fitting.threat,
             observation,
             generator(seed, "attack", attack),
             device=place,
-            progress=progress,
-            checkpoint=unfinished / "fit.pt",
+            progress=heard,
+            checkpoint=fitting.checkpoint,
         )
-    write_estimate(out, chosen, threat, outcome, seed)
+    taken = fitting.taken(heard, outcome)
+    write_estimate(out, chosen, threat, outcome, seed, taken)
     forget_fits(out)
     told = f"{len(outcome.ids)} reconstructions by {attack}: {out}"
     console.print(told, soft_wrap=True, markup=False)
+    if taken is not None:
+        found = ", ".join(taken) or "nothing that fits"
+        console.print(f"taken from {fitted}: {found}", soft_wrap=True, markup=False)
     for doubt in outcome.estimate.doubts:
         console.print(f"doubt: {doubt}", style="yellow", markup=False)

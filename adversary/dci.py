@@ -162,8 +162,10 @@ class DCI(Attack):
         progress: Progress | None,
     ) -> list[dict[str, float]]:
         """In place; what is on the shelf beside `checkpoint` is taken from there."""
-        seed = seed % 2**31
-        schooling = self._schooling()
+        seed, schooling = seed % 2**31, self._schooling()
+        made = hash_tensors({"images": lessons.inputs})
+        if checkpoint is not None:  # phases are of these images, wherever they were made
+            checkpoint = checkpoint.with_stem(f"{checkpoint.stem}-{made[:8]}")
         if not self.divided:
             return end_to_end(
                 inverses,
@@ -179,7 +181,7 @@ class DCI(Attack):
             about = {
                 "attack": self.model_dump(mode="json"),
                 "input": threat.need("input").model_dump(mode="json"),
-                "images": hash_tensors({"images": lessons.inputs}),
+                "images": made,
                 "seed": seed,
             }
             clear = threat.defense is None and threat.protectors is None
@@ -250,7 +252,7 @@ class DCI(Attack):
                     device=place,
                     progress=progress,
                 )
-            return load_images(folder, known.input.size, self.images).images
+            return load_images(folder, known.input.size, self.images, "remove it").images
         batch = settings.batch_size
         count = -(-self.images // batch)
         work = (progress or Silent()).task(

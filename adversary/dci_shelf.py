@@ -16,6 +16,7 @@ from filelock import FileLock
 from torch import Tensor, nn
 
 from adversary.chain import Block
+from splitlab.errors import Corrupt
 from splitlab.storage import (
     canonical_json,
     hash_tensors,
@@ -46,12 +47,21 @@ class Shelf:
     keep_last: bool
 
     def take(self, inverses: Sequence[nn.Module]) -> int:
-        """Fill the first k inverses from the deepest file there is; k, or 0."""
+        """Fill the first k inverses from the deepest file there is; k, or 0.
+
+        Raises:
+            Corrupt: that file is damaged.
+        """
         for k in range(len(inverses), 0, -1):
             path = self._path(k)
             if path is not None and path.exists():
                 saved = read_tensors(path, REMEDY)
-                nn.ModuleList(inverses[:k]).load_state_dict(saved)
+                try:
+                    nn.ModuleList(inverses[:k]).load_state_dict(saved)
+                except RuntimeError as error:
+                    raise Corrupt(
+                        path, "it holds other tensors than these inverses'", REMEDY
+                    ) from error
                 return k
         return 0
 

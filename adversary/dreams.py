@@ -15,7 +15,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from adversary.attack import Attack, Estimate, Observation, Preset, Reconstruct, seed_of
+from adversary.attack import Attack, Estimate, FittedOn, Observation, Preset, Reconstruct, seed_of
 from adversary.synthesis import Known, Wish, synthesise
 from adversary.synthesis_settings import Beta, SynthesisSettings
 from adversary.threat import ThreatModel
@@ -63,6 +63,7 @@ class DeepInversion(Attack):
     name: ClassVar[str] = "di"
     source: ClassVar[str] = "Yin et al. 2020, Dreaming to Distill, section 3"
     learns: ClassVar[bool] = False
+    fitted_on: ClassVar[FittedOn] = "nothing"
     asks: ClassVar[Mapping[str, frozenset[str]]] = ASKS
     presets: ClassVar[Mapping[str, Preset]] = {
         "feature": Preset(

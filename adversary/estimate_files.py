@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import math
-import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,9 @@ from adversary.attack import Attack, Observation, Outcome
 from adversary.grant import read_grant
 from adversary.threat import ThreatModel
 from splitlab.capture import Capture
-from splitlab.storage import canonical_json, sha256, write_bytes, write_json, write_tensors
+from splitlab.storage import write_bytes, write_json, write_tensors
 
 SHOWN = 64
-FIT = "fit-"
 
 
 def attacked(
@@ -44,31 +43,19 @@ def attacked(
     return replace(threat, capture=features), observation
 
 
-def fit_folder(out: Path, attack: Attack, threat: ThreatModel, seed: int) -> Path:
-    """Where this very fit keeps what a kill would lose; another setting or grant has another."""
-    told = {
-        "attack": attack.name,
-        "settings": attack.model_dump(mode="json"),
-        "seed": seed,
-        "wire": threat.wire,
-        "defense": threat.defense,
-        "head_end": threat.head_end,
-        "tail_start": threat.tail_start,
-        "outputs": [threat.P, threat.selector],
-    }
-    return out / f"{FIT}{sha256(canonical_json(told), threat.fingerprint().encode())[:12]}"
-
-
-def forget_fits(out: Path) -> None:
-    """Remove what unfinished fits kept in `out`, whatever their settings; the estimate is there."""
-    for folder in out.glob(f"{FIT}*"):
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def write_estimate(
-    out: Path, attack: Attack, threat: ThreatModel, outcome: Outcome, seed: int
+    out: Path,
+    attack: Attack,
+    threat: ThreatModel,
+    outcome: Outcome,
+    seed: int,
+    taken: Sequence[str] | None = None,
 ) -> None:
-    """Write the three files; `estimate.json` comes last."""
+    """Write the three files; `estimate.json` comes last.
+
+    Args:
+        taken: what had been learned before, where that is kept.
+    """
     estimate = outcome.estimate
     images = dict(zip(outcome.ids, estimate.images, strict=True))
     write_tensors(out / "reconstructions.safetensors", images)
@@ -86,6 +73,8 @@ def write_estimate(
         "effort": dict(outcome.effort),
         "extra": estimate.extra,
     }
+    if taken is not None:
+        content["taken"] = list(taken)
     write_json(out / "estimate.json", content)
 
 

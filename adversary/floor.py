@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from adversary.attack import Attack, Estimate, Observation, Reconstruct
+from adversary.attack import Attack, Estimate, FittedOn, Observation, Reconstruct
 from adversary.threat import ThreatModel
 from splitlab.data import ImageSet
 from splitlab.training import Progress
@@ -25,6 +25,7 @@ class MeanImage(Attack):
 
     name: ClassVar[str] = "mean-image"
     source: ClassVar[str] = "the constant predictor"
+    fitted_on: ClassVar[FittedOn] = "nothing"
     asks: ClassVar[Mapping[str, frozenset[str]]] = {
         "undefended": frozenset(),
         "adaptive": frozenset(),

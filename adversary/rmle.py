@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from adversary.attack import Attack, Estimate, Observation, Preset, Reconstruct, seed_of
+from adversary.attack import Attack, Estimate, FittedOn, Observation, Preset, Reconstruct, seed_of
 from adversary.believed import believed, certain, loses_elements
 from adversary.matching import Match, Settings, match_features
 from adversary.rmle_choice import LEARNING_RATES, TV_WEIGHTS, Bench, choose
@@ -60,6 +60,7 @@ class RMLE(Attack):
 
     name: ClassVar[str] = "rmle"
     source: ClassVar[str] = "He, Zhang, Lee 2019, ACSAC, section 4.1, equation 5"
+    fitted_on: ClassVar[FittedOn] = "nothing"
     asks: ClassVar[Mapping[str, frozenset[str]]] = {
         "undefended": frozenset({"head"}),
         "adaptive": frozenset({"head", "defense"}),

@@ -18,7 +18,7 @@ import torch
 from pydantic import Field, field_validator
 from torch import nn
 
-from adversary.attack import Attack, Estimate, Observation, Preset, Reconstruct, seed_of
+from adversary.attack import Attack, Estimate, FittedOn, Observation, Preset, Reconstruct, seed_of
 from adversary.believed import believed
 from adversary.decoder import Decoder
 from adversary.shadow_bodies import Gate, LearnedGate, ShadowNetwork, TopGate
@@ -64,6 +64,7 @@ class Shadow(Attack):
 
     name: ClassVar[str] = "shadow"
     source: ClassVar[str] = "Liu and Xiong 2024, Ensembler, arXiv:2401.10859v1, section 3"
+    fitted_on: ClassVar[FittedOn] = "capture"
     asks: ClassVar[Mapping[str, frozenset[str]]] = {
         "undefended": frozenset({"bodies"}),
         "adaptive": frozenset({"bodies", "defense"}),

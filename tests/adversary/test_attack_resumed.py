@@ -8,9 +8,7 @@ import torch
 from test_attack_images import granted, run, tapped
 from worlds import Killed, Watch
 
-from adversary.estimate_files import fit_folder
-from adversary.grant import read_grant, write_grant
-from adversary.registry import ATTACKS
+from adversary.grant import write_grant
 from splitlab.storage import read_tensors
 
 QUICK = {
@@ -67,16 +65,3 @@ def test_another_setting_does_not_go_on_from_there(place, monkeypatch):
     assert attack(place, "out", other, monkeypatch, learning_rate=0.02).exit_code == 0
     assert "block 1 A" in other.names
     assert not list((place / "out").glob("fit-*"))  # those of the killed one are gone too
-
-
-def test_the_folder_is_of_attack_settings_seed_and_grant(place):
-    threat, kind = read_grant(place / "grant"), ATTACKS.load("dci")
-    base = fit_folder(place, kind(), threat, 0)
-    assert fit_folder(place, kind(), read_grant(place / "grant"), 0) == base
-    others = {
-        fit_folder(place, kind(epochs=3), threat, 0),
-        fit_folder(place, kind(), threat, 1),
-        fit_folder(place, kind(), granted(seed=9), 0),
-        fit_folder(place, kind(), granted(wire="INT8"), 0),
-    }
-    assert len(others | {base}) == 5
