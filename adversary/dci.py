@@ -16,20 +16,20 @@ from torch import Tensor, nn
 from adversary.attack import Attack, Estimate, Observation, Preset, Reconstruct, seed_of
 from adversary.believed import believed
 from adversary.chain import Block, Normalising, chain, grouped
+from adversary.dci_images import made_images
 from adversary.dci_lessons import Lessons
 from adversary.dci_shelf import Shelf
 from adversary.dci_training import Schooling, divide_and_conquer, end_to_end
 from adversary.image_character import character
 from adversary.inverse_blocks import inverse_of
-from adversary.synthesis import Known, synthesise
+from adversary.synthesis import Known
 from adversary.synthesis_settings import SynthesisSettings
-from adversary.synthetic_images import load_images, make_images
 from adversary.threat import AuxImages, ThreatModel
 from splitlab.contracts import InputSpec
 from splitlab.contracts.ranges import BatchSize, Epochs, LearningRate, Steps, Weight
 from splitlab.errors import BadInput
-from splitlab.storage import canonical_json, hash_tensors, lock, sha256
-from splitlab.training import Progress, Silent, choose_device
+from splitlab.storage import hash_tensors
+from splitlab.training import Progress, choose_device
 
 PIECE = 128
 LARGE = 128
@@ -119,7 +119,8 @@ class DCI(Attack):
             for block in (grouped(found) if self.grouped else found)
         ]
         blocks[0] = blocks[0]._replace(module=Normalising(blocks[0].module, mean, std))
-        images = self._images(threat, seed, place, checkpoint, progress).to(place)
+        learned, origin = self._images(threat, seed, place, checkpoint, progress)
+        images = learned.to(place)
         lessons = Lessons.of(
             blocks,
             images,
@@ -130,7 +131,7 @@ class DCI(Attack):
         like = character(images[:SAMPLE].cpu())
         told = self._train(threat, blocks, inverses, lessons, seed, place, checkpoint, progress)
         facts: dict[str, object] = {
-            "learned_from": f"{len(images)} {self._origin(threat)} images",
+            **origin,
             "images_are": like,
             "blocks": [block.name for block in blocks],
             "losses": told,
@@ -217,8 +218,8 @@ class DCI(Attack):
         place: torch.device,
         checkpoint: Path | None,
         progress: Progress | None,
-    ) -> Tensor:
-        """uint8 [N, 3, S, S]; made ones are kept beside `checkpoint`, batch by batch.
+    ) -> tuple[Tensor, dict[str, Any]]:
+        """uint8 [N, 3, S, S], and where they come from; made ones are kept beside `checkpoint`.
 
         Raises:
             BadInput: the head has no batch norm, too few images of the adversary's own, or a loss
@@ -228,7 +229,8 @@ class DCI(Attack):
             own: AuxImages = threat.need("aux", f"attack {self.name!r} with data=own")
             if len(own.images) < 2:
                 raise BadInput(f"attack {self.name!r} has {len(own.images)} images to learn from")
-            return own.images.take(min(self.images, len(own.images)), 0).images
+            taken = own.images.take(min(self.images, len(own.images)), 0).images
+            return taken, {"learned_from": f"{len(taken)} {own.word} images", **own.facts}
         known = Known.of(threat)
         settings = self._synthesis(known.input.size)
         if settings.classes and not known.whole:
@@ -236,37 +238,16 @@ class DCI(Attack):
                 f"attack {self.name!r}, synthesis={self.synthesis!r}: its loss of classes needs "
                 "head, one body and tail; grant them, or take synthesis=dci, which has no such loss"
             )
-        if checkpoint is not None:
-            text = canonical_json({**settings.model_dump(mode="json"), "seed": seed})
-            layers = [hash_tensors(dict(module.state_dict())) for module in known.modules]
-            folder = checkpoint.with_name(f"images-{sha256(text, *map(str.encode, layers))[:12]}")
-            with lock(folder):
-                make_images(
-                    folder,
-                    known,
-                    settings,
-                    count=self.images,
-                    seed=seed,
-                    device=place,
-                    progress=progress,
-                )
-            return load_images(folder, known.input.size, self.images).images
-        batch = settings.batch_size
-        count = -(-self.images // batch)
-        work = (progress or Silent()).task(
-            "synthesis", count * batch * (settings.half_steps + settings.steps)
+        made, told = made_images(
+            known,
+            settings,
+            count=self.images,
+            seed=seed,
+            device=place,
+            checkpoint=checkpoint,
+            progress=progress,
         )
-        made = [
-            synthesise(known, settings, seed=seed, number=number, device=place, work=work).images
-            for number in range(count)
-        ]
-        work.close()
-        return torch.cat(made)[: self.images].mul(255).round().byte()
-
-    def _origin(self, threat: ThreatModel) -> str:
-        """What it learns from, whoever made it: "synthetic" or "real" images."""
-        own: AuxImages | None = threat.aux if self.data == "own" else None
-        return own.word if own is not None else "synthetic"
+        return made, {"learned_from": f"{len(made)} synthetic images", "making": told}
 
     def _synthesis(self, size: int) -> SynthesisSettings:
         """For images of a side of `size` pixels."""
