@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -47,9 +48,23 @@ def synthesise(
         sum(facts["objective"][i] for facts in content["batches"].values()) for i in (0, 1)
     )
     made = len(content["batches"])
-    console.print(
+    told = (
         f"{made * settings.batch_size} images from the batch norms of {content['layers']}; "
-        f"objective {first / made:.3g} -> {last / made:.3g}: {out}",
-        soft_wrap=True,
-        markup=False,
+        f"objective {first / made:.3g} -> {last / made:.3g}{_errors(content, made)}: {out}"
+    )
+    console.print(told, soft_wrap=True, markup=False)
+
+
+def _errors(content: Mapping[str, Any], batches: int) -> str:
+    """How far the images' statistics are from the stored ones, "" where they did not count."""
+    from adversary.synthetic_images import making
+
+    told = making(content, batches * content["settings"]["batch_size"])
+    if "mean_error" not in told:
+        return ""
+    means, variances = told["mean_error"], told["variance_error"]
+    return (
+        "; statistics off by, worst (median) of the batch norms: "
+        f"means {means['worst']:.3g} ({means['median']:.3g}) standard deviations, "
+        f"variances {variances['worst']:.1%} ({variances['median']:.1%})"
     )

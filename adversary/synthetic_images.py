@@ -11,6 +11,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -117,12 +118,20 @@ def making(content: Mapping[str, Any], count: int) -> dict[str, Any]:
     """What a provenance tells of the making of its first `count` images, JSON values.
 
     `seconds`: of all their batches, over all sittings; what a kill cut short is not among them. It
-    is left out where a batch is from before its time was kept.
+    is left out where a batch is from before its time was kept. `mean_error`, `variance_error`: the
+    worst and the median over batch norms and batches, in the units of `BatchNormGap.errors`; left
+    out where no statistics were matched.
     """
     batches = -(-count // content["settings"]["batch_size"])
     told = [content["batches"].get(str(number), {}) for number in range(batches)]
     seconds = [facts["seconds"] for facts in told if "seconds" in facts]
-    return {"seconds": round(sum(seconds), 3)} if seconds and len(seconds) == batches else {}
+    found: dict[str, Any] = {}
+    if seconds and len(seconds) == batches:
+        found["seconds"] = round(sum(seconds), 3)
+    for name in ("mean_error", "variance_error"):
+        if errors := [error for facts in told for error in facts.get(name, ())]:
+            found[name] = {"worst": max(errors), "median": round(median(errors), 4)}
+    return found
 
 
 def load_images(folder: Path, size: int, count: int, remedy: str = "make more") -> ImageSet:

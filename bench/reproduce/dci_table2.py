@@ -79,6 +79,7 @@ COLUMNS = (
     "SSIM",
     "updates",
     "making images [s]",
+    "statistics off by: mean / variance",
     "learning [s]",
     "four images [s]",
     "paper: MSE",
@@ -197,7 +198,7 @@ def _costs(found: Found, scale: Scale, spots: Sequence[Spot]) -> list[ExtraTable
                 learned = [_learned(record, own, attack, spots) for record, own in pairs]
                 count = f"{updates(scale, attack, depth):,}"
                 at_place = where.removeprefix("block ")
-                making = _making(made) if attack in LEARNING else ""
+                making = _making(made) if attack in LEARNING else ("", "")
                 told = _line(made, learned, count, making)
                 lines.append((at_place, label, *told, *_paper(attack)))
     orders = [
@@ -214,9 +215,10 @@ def _costs(found: Found, scale: Scale, spots: Sequence[Spot]) -> list[ExtraTable
         "Updates are steps of what reconstructs; of GMI's critic there are five times as many. "
         "Making images is what a method that learns from synthetic images spends on them first; "
         "here they are made once a seed and each such row is told the same seconds. rMSE, DDream "
-        "and DI need none. Learning comes on top of that, once, before any capture, with all "
-        "blocks up to the place; four images is the time to reconstruct, divided by the victims "
-        "and taken four times. One attack of DCI, PSiM or a "
+        "and DI need none. How far the images' statistics are from the stored ones is of the worst "
+        "batch norm: means in standard deviations, variances in shares. Learning comes on top of "
+        "that, once, before any capture, with all blocks up to the place; four images is the time "
+        "to reconstruct, divided by the victims and taken four times. One attack of DCI, PSiM or a "
         "decoder is one forward pass; the others search for every image. The paper's times are a "
         "V100's."
     )
@@ -225,19 +227,24 @@ def _costs(found: Found, scale: Scale, spots: Sequence[Spot]) -> list[ExtraTable
 
 
 def _line(
-    records: Sequence[Record], learned: Sequence[float], count: str, making: str
+    records: Sequence[Record], learned: Sequence[float], count: str, making: tuple[str, str]
 ) -> tuple[str, ...]:
     leaks = [_mean([_value(r, name) for r in records]) for name in LEAKS]
     learning = _mean(learned)
     each = _mean([4 * r.effort["reconstruct_seconds"] / r.effort["images"] for r in records])
     texts = [_text(leak, digits) for leak, digits in zip(leaks, (4, 3, 3, 2, 3), strict=True)]
-    return (*texts, count, making, _text(learning, 1), f"{each:.2g}")
+    return (*texts, count, *making, _text(learning, 1), f"{each:.2g}")
 
 
-def _making(records: Sequence[Record]) -> str:
-    """Seconds, the mean over seeds; records from before they were kept have none."""
-    told = [record.attack_facts.get("making", {}).get("seconds", math.nan) for record in records]
-    return _text(_mean(told), 1)
+def _making(records: Sequence[Record]) -> tuple[str, str]:
+    """Seconds, and the worst errors of the statistics, means over seeds; older records say less."""
+    told = [record.attack_facts.get("making", {}) for record in records]
+    seconds = _mean([one.get("seconds", math.nan) for one in told])
+    worst = [
+        _mean([one.get(name, {}).get("worst", math.nan) for one in told])
+        for name in ("mean_error", "variance_error")
+    ]
+    return _text(seconds, 1), " / ".join(_text(error, 2) for error in worst)
 
 
 def _learned(

@@ -55,6 +55,36 @@ def test_of_a_folder_from_before_seconds_were_kept_none_are_told(tmp_path):
     assert "seconds" not in making(content, 32)
 
 
+def test_errors_are_the_worst_and_the_median_of_what_the_batches_say():
+    batches = {
+        "0": {"mean_error": [0.1, 0.4], "variance_error": [0.2, 0.3], "seconds": 1.0},
+        "1": {"mean_error": [0.2, 0.3], "variance_error": [0.9, 0.1], "seconds": 2.0},
+        "2": {"mean_error": [7.0, 7.0], "variance_error": [7.0, 7.0], "seconds": 4.0},
+    }
+    assert making({"settings": {"batch_size": 8}, "batches": batches}, 12) == {
+        "seconds": 3.0,
+        "mean_error": {"worst": 0.4, "median": 0.25},
+        "variance_error": {"worst": 0.9, "median": 0.25},
+    }
+    unmatched = {"0": {"mean_error": [], "variance_error": [], "seconds": 1.0}}
+    told = making({"settings": {"batch_size": 8}, "batches": unmatched}, 8)
+    assert told == {"seconds": 1.0}
+
+
+def test_the_command_prints_them(place, tmp_path):
+    small = ["--set", "steps=2", "--set", "batch_size=12", "--count", "24"]
+    words = ["synthesise", "--knows", place / "grant", "--out"]
+    done = run(*words, tmp_path / "one", *small)
+    assert done.exit_code == 0, done.output
+    told = making(read_json(tmp_path / "one" / NAME), 24)
+    means, variances = told["mean_error"], told["variance_error"]
+    assert f"means {means['worst']:.3g} ({means['median']:.3g}) standard" in done.output
+    assert f"variances {variances['worst']:.1%} ({variances['median']:.1%})" in done.output
+    done = run(*words, tmp_path / "two", *small, "--set", "statistics=0")
+    assert done.exit_code == 0, done.output
+    assert "off by" not in done.output
+
+
 @pytest.mark.parametrize("attack", [*ATTACKS, "rmle"])
 def test_an_attack_tells_it_if_and_only_if_it_learned_from_them(place, attack, tmp_path):
     settings = {"rmle": {"steps": "2", "choose_images": "0"}, **ATTACKS}[attack]
@@ -64,7 +94,7 @@ def test_an_attack_tells_it_if_and_only_if_it_learned_from_them(place, attack, t
     assert done.exit_code == 0, done.output
     told = json.loads((tmp_path / "out" / "estimate.json").read_text())["extra"].get("making")
     wanted = making(read_json(place / "images" / NAME), 24)
-    assert "seconds" in wanted
+    assert wanted.keys() == {"seconds", "mean_error", "variance_error"}
     assert told == (None if attack == "rmle" else wanted)
 
 
@@ -76,7 +106,7 @@ def test_an_older_folder_still_serves_an_attack(place, tmp_path):
     write_json(old / NAME, content)
     threat = own_images(old, read_grant(place / "grant"))
     assert len(threat.aux.images) == 21
-    assert "seconds" not in threat.aux.making
+    assert threat.aux.making.keys() == {"mean_error", "variance_error"}
 
 
 @pytest.mark.parametrize("kept", [True, False])

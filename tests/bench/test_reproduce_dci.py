@@ -59,8 +59,8 @@ def test_table_2_has_the_papers_columns_and_times():
     (table,) = experiment.extra({0: {"block-5/rmle": slow}})
     (row,) = table.rows
     assert row[:7] == ("5", "rMSE", "0.0800", "n/a", "n/a", "11.00", "0.500")
-    assert row[7:11] == ("0", "", "1.0", "10")
-    assert row[11:] == ("0.082", "1.082", "10.9", "210")
+    assert row[7:12] == ("0", "", "", "1.0", "10")
+    assert row[12:] == ("0.082", "1.082", "10.9", "210")
     assert len(row) == len(table.columns)
 
 
@@ -91,14 +91,18 @@ def test_who_learns_from_synthetic_images_is_told_what_their_making_took():
         changed = {"leakage": leakage | {"lpips_squeeze": none()}, "attack_facts": facts}
         return {f"block-5/{attack}": record.model_copy(update=changed)}
 
+    off = {"mean_error": {"worst": 0.125, "median": 0.1}}
+    off |= {"variance_error": {"worst": 0.5, "median": 0.25}}
     found = {
-        0: at("dci", 0, seconds=30.0) | at("psim", 0) | at("di", 0),
-        1: at("dci", 1, seconds=32.0) | at("psim", 1, seconds=32.0) | at("di", 1),
+        0: at("dci", 0, seconds=30.0, **off) | at("psim", 0) | at("di", 0),
+        1: at("dci", 1, seconds=32.0, **off) | at("psim", 1, seconds=32.0) | at("di", 1),
     }
     table, *_ = table2.build("quick").extra(found)
     assert column(table, "method") == ["PSiM", "DI", "DCI"]
     assert column(table, "making images [s]") == ["n/a", "", "31.0"]
-    assert "share" not in table.note
+    errors = column(table, "statistics off by: mean / variance")
+    assert errors == ["n/a / n/a", "", "0.12 / 0.50"]
+    assert "rMSE, DDream and DI need none" in table.note
 
 
 def test_directions_are_told_by_lpips_too_where_there_are_weights():
