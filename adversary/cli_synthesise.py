@@ -20,26 +20,35 @@ def synthesise(
     count: Annotated[int, typer.Option(min=1, help="Images, rounded up to whole batches.")] = 512,
     set_option: Annotated[
         list[str] | None,
-        typer.Option("--set", help="FIELD=VALUE, e.g. steps=2000 or preset=yin2020; repeatable."),
+        typer.Option(
+            "--set",
+            help="FIELD=VALUE, e.g. steps=2000 or preset=yin2020; repeatable. Without a preset the "
+            "size of the network's input says which: lab's own, or dci from 128 pixels on.",
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Public seed.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Make images like a network's training images from its batch norms alone."""
-    from adversary.options import read_options
-    from adversary.synthesis_settings import SynthesisSettings
-
-    settings = SynthesisSettings.configured(read_options(set_option or []))
-
     from adversary.grant import read_grant
+    from adversary.options import read_options
     from adversary.synthesis import Known
+    from adversary.synthesis_settings import fitting
     from adversary.synthetic_images import make_images
     from splitlab.storage import require_writable
     from splitlab.training import choose_device, showing
 
+    options = read_options(set_option or [])
+    known = Known.of(read_grant(knows))
+    preset, settings = fitting(options, known.input.size)
     require_writable(out)
     place = choose_device(device)
-    known = Known.of(read_grant(knows))
+    console.print(
+        f"preset {preset}, for images of {known.input.size} pixels a side: "
+        f"{settings.half_steps} + {settings.steps} steps, batches of {settings.batch_size}",
+        soft_wrap=True,
+        markup=False,
+    )
     with showing(console) as progress:
         content = make_images(
             out, known, settings, count=count, seed=seed, device=place, progress=progress

@@ -23,7 +23,7 @@ from adversary.dci_training import Schooling, divide_and_conquer, end_to_end
 from adversary.image_character import character
 from adversary.inverse_blocks import inverse_of
 from adversary.synthesis import Known
-from adversary.synthesis_settings import SynthesisSettings
+from adversary.synthesis_settings import SynthesisSettings, fitting
 from adversary.threat import AuxImages, ThreatModel
 from splitlab.contracts import InputSpec
 from splitlab.contracts.ranges import BatchSize, Epochs, LearningRate, Steps, Weight
@@ -32,7 +32,6 @@ from splitlab.storage import hash_tensors
 from splitlab.training import Progress, choose_device
 
 PIECE = 128
-LARGE = 128
 SAMPLE = 512
 """Of the images, to say what they are like."""
 
@@ -44,8 +43,9 @@ class DCI(Attack):
         data: "synthetic" images, or the adversary's "own", to see what real ones would add.
         images: how many are made or taken, at most.
         synthesis: preset of `SynthesisSettings`; "auto" is the lab's own for small images, and the
-            published one ("dci") from 128 pixels on. DeepInversion's ("yin2020...") draw images to
-            classes, too, for which head, body and tail must be granted.
+            published one ("dci") from 128 pixels on (`synthesis_settings.fitting`). DeepInversion's
+            ("yin2020...") draw images to classes, too, for which head, body and tail must be
+            granted.
         synthesis_steps, synthesis_batch, synthesis_start: in place of the preset's; images that
             start from "natural" noise serve better than the papers' "white".
         epochs, learning_rate: of phase A, an inverse alone; the rate falls to 0 as a cosine.
@@ -251,17 +251,14 @@ class DCI(Attack):
 
     def _synthesis(self, size: int) -> SynthesisSettings:
         """For images of a side of `size` pixels."""
-        preset = self.synthesis
-        if preset == "auto" and size >= LARGE:
-            preset = "dci"
-        fields: dict[str, object] = {} if preset == "auto" else {"preset": preset}
+        fields: dict[str, object] = {"preset": self.synthesis}
         if self.synthesis_steps is not None:
             fields["steps"] = self.synthesis_steps
         if self.synthesis_batch is not None:
             fields["batch_size"] = self.synthesis_batch
         if self.synthesis_start is not None:
             fields["start"] = self.synthesis_start
-        settings = SynthesisSettings.configured(fields)
+        _, settings = fitting(fields, size)
         least = min(settings.batch_size, self.images)
         return settings.model_copy(update={"batch_size": least})
 
