@@ -9,12 +9,12 @@ from typing import Any
 from bench.reproduce.dci_setup import (
     NOTES,
     OPTIONS,
-    QUICK_NOTE,
     SETUP,
     SOURCE,
     at,
     ceiling,
     data_free,
+    setting_notes,
 )
 from bench.reproduce.experiment import Claim, Experiment, Row, Scale
 from bench.reproduce.run import Framed
@@ -68,7 +68,7 @@ def ablations(scale: Scale) -> Experiment:
             )
             for label, measured in lines[1:]
         ),
-        notes=(*NOTES, *((QUICK_NOTE,) if scale == "quick" else ())),
+        notes=(*NOTES, *setting_notes(scale)),
         baseline=place.name,
         timed=True,
     )

@@ -13,13 +13,13 @@ from bench.reproduce.dci_setup import (
     NATURAL_NOTE,
     NOTES,
     OPTIONS,
-    QUICK_NOTE,
     SETUP,
     SOURCE,
     at,
     ceiling,
     data_free,
     on_real,
+    setting_notes,
 )
 from bench.reproduce.experiment import (
     Claim,
@@ -148,7 +148,7 @@ def figure12(scale: Scale) -> Experiment:
             *NOTES,
             "The paper's figure is of LPIPS, with 1,000 and 10,000 images.",
             NATURAL_NOTE,
-            *((QUICK_NOTE,) if scale == "quick" else ()),
+            *setting_notes(scale),
         ),
         baseline=place.name,
         extra=partial(_tables, rows=rows, paper=paper, orders=orders),

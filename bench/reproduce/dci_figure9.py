@@ -9,13 +9,14 @@ from functools import partial
 from bench.reproduce.dci_setup import (
     BLOCKS,
     NOTES,
-    QUICK_NOTE,
+    OWN,
     SETUP,
     SOURCE,
     ceiling,
     data_free,
     grouping,
     moved,
+    setting_notes,
 )
 from bench.reproduce.experiment import (
     Claim,
@@ -32,7 +33,6 @@ from bench.reproduce.request import Target
 from bench.reproduce.run import Framed
 from splitlab.record import Record
 
-OWN = Target()
 DEPTH: Mapping[Scale, int] = {"quick": 5, "paper": 18}
 """The paper's own depth is of ResNet-50, layer3.3: four fifths of the convolutions."""
 LEVELS: Mapping[Scale, Mapping[str, Sequence[float]]] = {
@@ -120,8 +120,7 @@ def _notes(scale: Scale, target: Target) -> Iterator[str]:
     yield PAPER_NOTE
     if not target:
         yield OTHER_NETWORK
-        if scale == "quick":
-            yield QUICK_NOTE
+    yield from setting_notes(scale, target)
 
 
 def _claims(scale: Scale) -> list[Claim]:

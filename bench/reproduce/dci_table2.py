@@ -12,7 +12,8 @@ from bench.reproduce.dci_setup import (
     NATURAL,
     NATURAL_NOTE,
     NOTES,
-    QUICK_NOTE,
+    OWN,
+    PAPER_SCALE_NOTE,
     SETUP,
     SOURCE,
     at,
@@ -22,6 +23,7 @@ from bench.reproduce.dci_setup import (
     grouping,
     moved,
     on_real,
+    setting_notes,
     updates,
 )
 from bench.reproduce.experiment import (
@@ -41,7 +43,6 @@ from bench.reproduce.request import Target
 from bench.reproduce.run import Framed
 from splitlab.record import Record
 
-OWN = Target()
 DEPTHS: Mapping[Scale, tuple[int, ...]] = {"quick": (5, 8), "paper": (21,)}
 SYNTHETIC_DB = 1.5
 """By how much real images may help DCI and synthetic ones still count as good."""
@@ -82,11 +83,8 @@ COLUMNS = (
     "statistics off by: mean / variance",
     "learning [s]",
     "four images [s]",
-    "paper: MSE",
-    "paper: LPIPS",
-    "paper: PSNR",
-    "paper: four images [s]",
 )
+PAPER_COLUMNS = ("paper: MSE", "paper: LPIPS", "paper: PSNR", "paper: four images [s]")
 
 
 class Spot(NamedTuple):
@@ -98,7 +96,8 @@ class Spot(NamedTuple):
 
 
 def _table2(scale: Scale, target: Target = OWN) -> Experiment:
-    """Every rival, DCI, and DCI on as many real images.
+    """Every rival, DCI, and DCI on as many real images; the paper's numbers are of its own network
+    and place, and stand beside no other's.
 
     Raises:
         UnknownName, NotCuttable, BadInput: a network or split point that is none.
@@ -106,13 +105,14 @@ def _table2(scale: Scale, target: Target = OWN) -> Experiment:
     setup, made = moved(SETUP[scale], target), MADE[scale]
     own = grouping(setup)
     spots = _spots(scale, setup, target)
+    printed = {} if target else PAPER
     measurements: list[Measurement] = []
     rows: list[Row] = []
     claims: list[Claim] = []
 
     def add(measured: Measurement, label: str, attack: str, paper: str = "") -> None:
         measurements.append(measured)
-        numbers = {"psnr": PAPER[paper][2]} if paper in PAPER else {}
+        numbers = {"psnr": PAPER[paper][2]} if paper in printed else {}
         rows.append(Row(measured.key, label, attack, (measured.key,), paper=numbers))
 
     for _, where, place in spots:
@@ -137,9 +137,14 @@ def _table2(scale: Scale, target: Target = OWN) -> Experiment:
         measurements=tuple(measurements),
         rows=tuple(rows),
         claims=tuple(claims),
-        notes=(*NOTES, NATURAL_NOTE, *((QUICK_NOTE,) if scale == "quick" and not target else ())),
+        notes=(
+            *NOTES,
+            NATURAL_NOTE,
+            *((PAPER_SCALE_NOTE,) if scale == "paper" else ()),
+            *setting_notes(scale, target),
+        ),
         baseline=spots[0].place.name,
-        extra=partial(_costs, scale=scale, spots=spots),
+        extra=partial(_costs, scale=scale, spots=spots, printed=printed),
         timed=True,
     )
 
@@ -186,8 +191,10 @@ def _claims(place: str, where: str, images: int) -> list[Claim]:
     return found
 
 
-def _costs(found: Found, scale: Scale, spots: Sequence[Spot]) -> list[ExtraTable]:
-    """The paper's own columns, means over seeds."""
+def _costs(
+    found: Found, scale: Scale, spots: Sequence[Spot], printed: Mapping[str, Printed]
+) -> list[ExtraTable]:
+    """The paper's own columns, means over seeds; its numbers where there are any to print."""
     lines = []
     for depth, where, place in spots:
         for attack, label in METHODS:
@@ -200,7 +207,7 @@ def _costs(found: Found, scale: Scale, spots: Sequence[Spot]) -> list[ExtraTable
                 at_place = where.removeprefix("block ")
                 making = _making(made) if attack in LEARNING else ("", "")
                 told = _line(made, learned, count, making)
-                lines.append((at_place, label, *told, *_paper(attack)))
+                lines.append((at_place, label, *told, *_paper(attack, printed)))
     orders = [
         (
             f"DCI is nearer to the image than {label} ({where})",
@@ -219,10 +226,11 @@ def _costs(found: Found, scale: Scale, spots: Sequence[Spot]) -> list[ExtraTable
         "batch norm: means in standard deviations, variances in shares. Learning comes on top of "
         "that, once, before any capture, with all blocks up to the place; four images is the time "
         "to reconstruct, divided by the victims and taken four times. One attack of DCI, PSiM or a "
-        "decoder is one forward pass; the others search for every image. The paper's times are a "
-        "V100's."
+        "decoder is one forward pass; the others search for every image."
+        + (" The paper's times are a V100's." if printed else "")
     )
-    costs = ExtraTable("Quality and time, as the paper has them", COLUMNS, tuple(lines), note)
+    columns = (*COLUMNS, *PAPER_COLUMNS) if printed else COLUMNS
+    costs = ExtraTable("Quality and time, as the paper has them", columns, tuple(lines), note)
     return [costs, *lpips_orders(found, orders)]
 
 
@@ -265,8 +273,11 @@ def _value(record: Record, name: str) -> float:
     return math.nan if mean is None else mean
 
 
-def _paper(attack: str) -> tuple[str, ...]:
-    return tuple(f"{number:g}" for number in PAPER.get(attack, ())) or ("", "", "", "")
+def _paper(attack: str, printed: Mapping[str, Printed]) -> tuple[str, ...]:
+    """Under `PAPER_COLUMNS`, if there is anything to print."""
+    if not printed:
+        return ()
+    return tuple(f"{number:g}" for number in printed.get(attack, ())) or ("", "", "", "")
 
 
 def _mean(values: Sequence[float]) -> float:

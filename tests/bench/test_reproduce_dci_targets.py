@@ -8,7 +8,16 @@ from reproductions import curve, interval, made, none
 from bench.reproduce.dci_ablations import ablations
 from bench.reproduce.dci_figure4 import figure4
 from bench.reproduce.dci_figure9 import figure9
-from bench.reproduce.dci_setup import BLOCKS, QUICK, blocks_of, grouping
+from bench.reproduce.dci_setup import (
+    BLOCKS,
+    MOVED_NOTE,
+    NETWORK_NOTE,
+    PAPER_SCALE_NOTE,
+    QUICK,
+    SETTINGS_NOTE,
+    blocks_of,
+    grouping,
+)
 from bench.reproduce.dci_table2 import METHODS, table2
 from bench.reproduce.request import Request, Target
 from bench.reproduce.run import Framed
@@ -78,7 +87,36 @@ def test_table_2_moves_to_one_place_of_another_network(tmp_path):
         leakage["lpips_squeeze"] = interval(0.3)
         found[key] = record.model_copy(update={"leakage": leakage})
     costs, _ = experiment.extra({0: found})
+    # the paper's are of another network and place
+    assert not any(row.paper for row in experiment.rows)
+    assert not any("paper" in name for name in costs.columns)
+    assert "V100" not in costs.note
+    assert {len(row) for row in costs.rows} == {len(costs.columns)}
     assert [row[:2] for row in costs.rows] == [("layer2.0", "rMSE"), ("layer2.0", "DCI")]
     # five blocks: the first convolution, three of the first stage, and this one
     steps = 5 * 19 + 4 * 19
     assert costs.rows[1][7] == f"{steps * 313:,}"
+
+
+@pytest.mark.parametrize("experiment", [table2, figure4, figure9])
+def test_where_settings_come_from_is_told_of_every_network(experiment):
+    other = Target("resnet20", "layer2.0")
+
+    def told(*given):
+        own = (NETWORK_NOTE, SETTINGS_NOTE, MOVED_NOTE)
+        return [note for note in experiment.build(*given).notes if note in own]
+
+    assert told("quick") == [NETWORK_NOTE, SETTINGS_NOTE]
+    assert told("quick", other) == [SETTINGS_NOTE, MOVED_NOTE]
+    assert told("quick", Target(split="stage2.0")) == [SETTINGS_NOTE]
+    assert told("paper", other) == [MOVED_NOTE]
+    assert told("paper") == []
+
+
+def test_table_2_has_the_papers_numbers_of_its_own_network_alone():
+    own, other = table2.build("paper"), table2.build("paper", Target("resnet20", "layer2.0"))
+    assert {row.key: row.paper for row in own.rows}["block-21/dci"] == {"psnr": 18.83}
+    assert not any(row.paper for row in other.rows)
+    for experiment in (own, other):
+        assert PAPER_SCALE_NOTE in experiment.notes
+    assert "another network's validation images" in MOVED_NOTE
