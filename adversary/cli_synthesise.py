@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,26 +20,35 @@ def synthesise(
     count: Annotated[int, typer.Option(min=1, help="Images, rounded up to whole batches.")] = 512,
     set_option: Annotated[
         list[str] | None,
-        typer.Option("--set", help="FIELD=VALUE, e.g. steps=2000 or preset=yin2020; repeatable."),
+        typer.Option(
+            "--set",
+            help="FIELD=VALUE, e.g. steps=2000 or preset=yin2020; repeatable. Without a preset the "
+            "size of the network's input says which: lab's own, or dci from 128 pixels on.",
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Public seed.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Make images like a network's training images from its batch norms alone."""
-    from adversary.options import read_options
-    from adversary.synthesis_settings import SynthesisSettings
-
-    settings = SynthesisSettings.configured(read_options(set_option or []))
-
     from adversary.grant import read_grant
+    from adversary.options import read_options
     from adversary.synthesis import Known
+    from adversary.synthesis_settings import fitting
     from adversary.synthetic_images import make_images
     from splitlab.storage import require_writable
     from splitlab.training import choose_device, showing
 
+    options = read_options(set_option or [])
+    known = Known.of(read_grant(knows))
+    preset, settings = fitting(options, known.input.size)
     require_writable(out)
     place = choose_device(device)
-    known = Known.of(read_grant(knows))
+    console.print(
+        f"preset {preset}, for images of {known.input.size} pixels a side: "
+        f"{settings.half_steps} + {settings.steps} steps, batches of {settings.batch_size}",
+        soft_wrap=True,
+        markup=False,
+    )
     with showing(console) as progress:
         content = make_images(
             out, known, settings, count=count, seed=seed, device=place, progress=progress
@@ -47,9 +57,23 @@ def synthesise(
         sum(facts["objective"][i] for facts in content["batches"].values()) for i in (0, 1)
     )
     made = len(content["batches"])
-    console.print(
+    told = (
         f"{made * settings.batch_size} images from the batch norms of {content['layers']}; "
-        f"objective {first / made:.3g} -> {last / made:.3g}: {out}",
-        soft_wrap=True,
-        markup=False,
+        f"objective {first / made:.3g} -> {last / made:.3g}{_errors(content, made)}: {out}"
+    )
+    console.print(told, soft_wrap=True, markup=False)
+
+
+def _errors(content: Mapping[str, Any], batches: int) -> str:
+    """How far the images' statistics are from the stored ones, "" where they did not count."""
+    from adversary.synthetic_images import making
+
+    told = making(content, batches * content["settings"]["batch_size"])
+    if "mean_error" not in told:
+        return ""
+    means, variances = told["mean_error"], told["variance_error"]
+    return (
+        "; statistics off by, worst (median) of the batch norms: "
+        f"means {means['worst']:.3g} ({means['median']:.3g}) standard deviations, "
+        f"variances {variances['worst']:.1%} ({variances['median']:.1%})"
     )

@@ -16,23 +16,22 @@ from torch import Tensor, nn
 from adversary.attack import Attack, Estimate, Observation, Preset, Reconstruct, seed_of
 from adversary.believed import believed
 from adversary.chain import Block, Normalising, chain, grouped
+from adversary.dci_images import made_images
 from adversary.dci_lessons import Lessons
 from adversary.dci_shelf import Shelf
 from adversary.dci_training import Schooling, divide_and_conquer, end_to_end
 from adversary.image_character import character
 from adversary.inverse_blocks import inverse_of
-from adversary.synthesis import Known, synthesise
-from adversary.synthesis_settings import SynthesisSettings
-from adversary.synthetic_images import load_images, make_images
+from adversary.synthesis import Known
+from adversary.synthesis_settings import SynthesisSettings, fitting
 from adversary.threat import AuxImages, ThreatModel
 from splitlab.contracts import InputSpec
 from splitlab.contracts.ranges import BatchSize, Epochs, LearningRate, Steps, Weight
 from splitlab.errors import BadInput
-from splitlab.storage import canonical_json, hash_tensors, lock, sha256
-from splitlab.training import Progress, Silent, choose_device
+from splitlab.storage import hash_tensors
+from splitlab.training import Progress, choose_device
 
 PIECE = 128
-LARGE = 128
 SAMPLE = 512
 """Of the images, to say what they are like."""
 
@@ -44,8 +43,9 @@ class DCI(Attack):
         data: "synthetic" images, or the adversary's "own", to see what real ones would add.
         images: how many are made or taken, at most.
         synthesis: preset of `SynthesisSettings`; "auto" is the lab's own for small images, and the
-            published one ("dci") from 128 pixels on. DeepInversion's ("yin2020...") draw images to
-            classes, too, for which head, body and tail must be granted.
+            published one ("dci") from 128 pixels on (`synthesis_settings.fitting`). DeepInversion's
+            ("yin2020...") draw images to classes, too, for which head, body and tail must be
+            granted.
         synthesis_steps, synthesis_batch, synthesis_start: in place of the preset's; images that
             start from "natural" noise serve better than the papers' "white".
         epochs, learning_rate: of phase A, an inverse alone; the rate falls to 0 as a cosine.
@@ -119,7 +119,8 @@ class DCI(Attack):
             for block in (grouped(found) if self.grouped else found)
         ]
         blocks[0] = blocks[0]._replace(module=Normalising(blocks[0].module, mean, std))
-        images = self._images(threat, seed, place, checkpoint, progress).to(place)
+        learned, origin = self._images(threat, seed, place, checkpoint, progress)
+        images = learned.to(place)
         lessons = Lessons.of(
             blocks,
             images,
@@ -130,7 +131,7 @@ class DCI(Attack):
         like = character(images[:SAMPLE].cpu())
         told = self._train(threat, blocks, inverses, lessons, seed, place, checkpoint, progress)
         facts: dict[str, object] = {
-            "learned_from": f"{len(images)} {self._origin(threat)} images",
+            **origin,
             "images_are": like,
             "blocks": [block.name for block in blocks],
             "losses": told,
@@ -219,8 +220,8 @@ class DCI(Attack):
         place: torch.device,
         checkpoint: Path | None,
         progress: Progress | None,
-    ) -> Tensor:
-        """uint8 [N, 3, S, S]; made ones are kept beside `checkpoint`, batch by batch.
+    ) -> tuple[Tensor, dict[str, Any]]:
+        """uint8 [N, 3, S, S], and where they come from; made ones are kept beside `checkpoint`.
 
         Raises:
             BadInput: the head has no batch norm, too few images of the adversary's own, or a loss
@@ -230,7 +231,8 @@ class DCI(Attack):
             own: AuxImages = threat.need("aux", f"attack {self.name!r} with data=own")
             if len(own.images) < 2:
                 raise BadInput(f"attack {self.name!r} has {len(own.images)} images to learn from")
-            return own.images.take(min(self.images, len(own.images)), 0).images
+            taken = own.images.take(min(self.images, len(own.images)), 0).images
+            return taken, {"learned_from": f"{len(taken)} {own.word} images", **own.facts}
         known = Known.of(threat)
         settings = self._synthesis(known.input.size)
         if settings.classes and not known.whole:
@@ -238,51 +240,27 @@ class DCI(Attack):
                 f"attack {self.name!r}, synthesis={self.synthesis!r}: its loss of classes needs "
                 "head, one body and tail; grant them, or take synthesis=dci, which has no such loss"
             )
-        if checkpoint is not None:
-            text = canonical_json({**settings.model_dump(mode="json"), "seed": seed})
-            layers = [hash_tensors(dict(module.state_dict())) for module in known.modules]
-            folder = checkpoint.with_name(f"images-{sha256(text, *map(str.encode, layers))[:12]}")
-            with lock(folder):
-                make_images(
-                    folder,
-                    known,
-                    settings,
-                    count=self.images,
-                    seed=seed,
-                    device=place,
-                    progress=progress,
-                )
-            return load_images(folder, known.input.size, self.images, "remove it").images
-        batch = settings.batch_size
-        count = -(-self.images // batch)
-        work = (progress or Silent()).task(
-            "synthesis", count * batch * (settings.half_steps + settings.steps)
+        made, told = made_images(
+            known,
+            settings,
+            count=self.images,
+            seed=seed,
+            device=place,
+            checkpoint=checkpoint,
+            progress=progress,
         )
-        made = [
-            synthesise(known, settings, seed=seed, number=number, device=place, work=work).images
-            for number in range(count)
-        ]
-        work.close()
-        return torch.cat(made)[: self.images].mul(255).round().byte()
-
-    def _origin(self, threat: ThreatModel) -> str:
-        """What it learns from, whoever made it: "synthetic" or "real" images."""
-        own: AuxImages | None = threat.aux if self.data == "own" else None
-        return own.word if own is not None else "synthetic"
+        return made, {"learned_from": f"{len(made)} synthetic images", "making": told}
 
     def _synthesis(self, size: int) -> SynthesisSettings:
         """For images of a side of `size` pixels."""
-        preset = self.synthesis
-        if preset == "auto" and size >= LARGE:
-            preset = "dci"
-        fields: dict[str, object] = {} if preset == "auto" else {"preset": preset}
+        fields: dict[str, object] = {"preset": self.synthesis}
         if self.synthesis_steps is not None:
             fields["steps"] = self.synthesis_steps
         if self.synthesis_batch is not None:
             fields["batch_size"] = self.synthesis_batch
         if self.synthesis_start is not None:
             fields["start"] = self.synthesis_start
-        settings = SynthesisSettings.configured(fields)
+        _, settings = fitting(fields, size)
         least = min(settings.batch_size, self.images)
         return settings.model_copy(update={"batch_size": least})
 

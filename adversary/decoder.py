@@ -84,7 +84,7 @@ class Decoder(Attack):
             torch.manual_seed(seed)
             net = InverseNetwork(pairs.feature, pixels.shape[-1], self.width, self.depth)
         net = net.to(place)
-        facts: dict[str, object] = {"learned_from": pairs.how}
+        facts: dict[str, object] = {"learned_from": pairs.how, **pairs.facts}
         if self.linear_start:
             facts["linear_mse"] = net.start_linear(seen, pixels, draw)
         else:

@@ -99,6 +99,7 @@ class GMI(Attack):
             work.close()
             facts: dict[str, object] = {
                 "learned_from": f"{len(own.images)} {own.word} images",
+                **own.facts,
                 "critic_losses": told.get("critic", [])[-3:],
                 "feature_error": float(torch.cat(apart).mean()),
             }

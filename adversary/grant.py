@@ -116,6 +116,7 @@ def _threat(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Threat
             _take_images("held_out", content["aux"]["validation"], tensors),
             content["aux"]["kind"],
             content["aux"].get("layers", ""),
+            content["aux"].get("making", {}),
         )
     for key in ("bn_stats", "gradients"):
         fields[key] = _under(tensors, f"{key}.") if content[key] else None
@@ -163,6 +164,7 @@ def _put_aux(aux: AuxImages | None, tensors: dict[str, Tensor]) -> dict[str, Any
     return {
         "kind": aux.kind,
         "layers": aux.layers,
+        "making": dict(aux.making),
         "images": _put_images("aux", aux, tensors),
         "validation": _put_set("held_out", aux.validation, tensors),
     }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +33,7 @@ class Pairs:
         head: makes them then.
         spoil: what the adversary believes to happen to a feature before it sees it.
         how: where the pairs come from, for the record.
+        facts: what is told of the images' making, for the record.
     """
 
     images: Tensor
@@ -39,6 +42,7 @@ class Pairs:
     head: nn.Module | None
     spoil: Spoil
     how: str
+    facts: Mapping[str, Any]
 
     @property
     def source(self) -> TensorSource:
@@ -83,6 +87,7 @@ def gather(threat: ThreatModel, device: torch.device, who: str) -> Pairs:
             None,
             lambda feature, _rng: feature,
             "queries to the client",
+            threat.aux.facts if threat.aux is not None else {},
         )
     own: AuxImages = threat.need("aux", who)
     _some(len(own.images), who)
@@ -97,7 +102,7 @@ def gather(threat: ThreatModel, device: torch.device, who: str) -> Pairs:
             features = torch.cat([head(part.float() / 255) for part in images.split(PIECE)])
     known = "knowing the defence" if threat.defense or threat.protectors else "as if undefended"
     spoil = believed(threat, spec.shape)
-    return Pairs(images, spec, features, head, spoil, f"own head, {known}")
+    return Pairs(images, spec, features, head, spoil, f"own head, {known}", own.facts)
 
 
 def squared_error(pairs: Pairs, draw: torch.Generator) -> Step:

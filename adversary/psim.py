@@ -120,6 +120,7 @@ class PSiM(Attack):
         net.requires_grad_(False).eval()
         facts: dict[str, object] = {
             "learned_from": pairs.how,
+            **pairs.facts,
             "losses": history.losses.get("net", [])[-3:],
             "parameters": sum(p.numel() for p in net.parameters()),
         }

@@ -104,6 +104,7 @@ class UpDecoder(Attack):
         net.requires_grad_(False).eval()
         facts: dict[str, object] = {
             "learned_from": pairs.how,
+            **pairs.facts,
             "losses": history.losses.get("net", []),
             "parameters": sum(p.numel() for p in net.parameters()),
         }

@@ -14,6 +14,9 @@ from splitlab.errors import BadInput, UnknownName, plain
 Pixels = Annotated[int, Field(ge=0, le=1024, description="pixels")]
 Beta = Annotated[float, Field(ge=0, lt=1, description="of Adam")]
 
+LARGE = 128
+AUTO, LAB, PUBLISHED = "auto", "lab", "dci"
+
 
 class SynthesisSettings(BaseModel):
     """Of one batch after another, from noise. All weights act on normalised pixels.
@@ -80,6 +83,26 @@ class SynthesisSettings(BaseModel):
                 f"synthesis, {name}={first['input']!r}: {plain(first['msg'])}; its settings are: "
                 f"{', '.join(cls.model_fields)}"
             ) from error
+
+
+def fitting(options: Mapping[str, Any], size: int) -> tuple[str, SynthesisSettings]:
+    """The settings for images of a side of `size` pixels, and the name of the preset behind them.
+
+    Without a preset, or with {"preset": "auto"}, it is the published one, "dci", from `LARGE`
+    pixels on, and below that "lab": the defaults of `SynthesisSettings`, which are for small ones.
+
+    Raises:
+        UnknownName, BadInput: as `SynthesisSettings.configured`.
+    """
+    fields = {key: value for key, value in options.items() if key != "preset"}
+    preset = str(options.get("preset", AUTO))
+    if preset == AUTO:
+        preset = PUBLISHED if size >= LARGE else LAB
+    if preset == LAB:
+        return preset, SynthesisSettings.configured(fields)
+    if preset not in PRESETS:
+        raise UnknownName("preset of synthesis", preset, (AUTO, LAB, *PRESETS))
+    return preset, SynthesisSettings.configured({"preset": preset, **fields})
 
 
 _CODE = "NVlabs/DeepInversion"

@@ -1,16 +1,19 @@
 """A folder of synthetic images: an ordinary imagefolder that says where it comes from.
 
 `FOLDER/<class>/<batch>-<row>.png`, and `FOLDER/provenance.json`, in which a batch stands once all
-of its images are there; what it lacks is made when the run is started again.
+of its images are there, with the seconds that its making took; what it lacks is made when the run
+is started again.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from statistics import median
+from time import perf_counter
+from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
@@ -23,7 +26,7 @@ from splitlab.data import ImageSet, read_image
 from splitlab.errors import BadInput, Corrupt
 from splitlab.machine import environment
 from splitlab.storage import hash_tensors, read_json, write_bytes, write_json
-from splitlab.training import Progress, Silent
+from splitlab.training import Progress, Silent, Work
 
 FORMAT = "splitlab/synthetic/1"
 NAME = "provenance.json"
@@ -32,6 +35,13 @@ WIDTH = 4
 HELD_OUT = 16
 """Images to choose settings by, where there are several times as many to learn from."""
 WHOLE = "head, body and tail"
+
+
+class Made(NamedTuple):
+    """Synthetic images, and what is told of their making; see `making`."""
+
+    images: ImageSet
+    making: dict[str, Any]
 
 
 def make_images(
@@ -77,7 +87,7 @@ def make_images(
     try:
         for number in range(batches):
             if str(number) not in content["batches"]:
-                made = synthesise(
+                made = make_batch(
                     known, settings, seed=seed, number=number, device=device, work=work
                 )
                 _save(folder, number, made)
@@ -86,6 +96,42 @@ def make_images(
     finally:
         work.close()
     return content
+
+
+def make_batch(
+    known: Known,
+    settings: SynthesisSettings,
+    *,
+    seed: int,
+    number: int,
+    device: torch.device,
+    work: Work | None = None,
+) -> Batch:
+    """As `synthesise`; the seconds that it took are among its facts."""
+    started = perf_counter()
+    made = synthesise(known, settings, seed=seed, number=number, device=device, work=work)
+    seconds = round(perf_counter() - started, 3)
+    return made._replace(facts={**made.facts, "seconds": seconds})
+
+
+def making(content: Mapping[str, Any], count: int) -> dict[str, Any]:
+    """What a provenance tells of the making of its first `count` images, JSON values.
+
+    `seconds`: of all their batches, over all sittings; what a kill cut short is not among them. It
+    is left out where a batch is from before its time was kept. `mean_error`, `variance_error`: the
+    worst and the median over batch norms and batches, in the units of `BatchNormGap.errors`; left
+    out where no statistics were matched.
+    """
+    batches = -(-count // content["settings"]["batch_size"])
+    told = [content["batches"].get(str(number), {}) for number in range(batches)]
+    seconds = [facts["seconds"] for facts in told if "seconds" in facts]
+    found: dict[str, Any] = {}
+    if seconds and len(seconds) == batches:
+        found["seconds"] = round(sum(seconds), 3)
+    for name in ("mean_error", "variance_error"):
+        if errors := [error for facts in told for error in facts.get(name, ())]:
+            found[name] = {"worst": max(errors), "median": round(median(errors), 4)}
+    return found
 
 
 def load_images(folder: Path, size: int, count: int, remedy: str = "make more") -> ImageSet:
@@ -103,14 +149,15 @@ def load_images(folder: Path, size: int, count: int, remedy: str = "make more") 
     return ImageSet(pixels, labels, classes, torch.arange(count), None, "synthetic")
 
 
-def split_images(made: ImageSet, learn: int, held_out: int, layers: str) -> AuxImages:
+def split_images(made: Made, learn: int, held_out: int, layers: str) -> AuxImages:
     """Synthetic images as an adversary's own: the first to learn from, then those held out.
 
     Args:
         layers: whose batch norms they are made of, "head" or "network".
     """
-    images, validation = made.subset(range(learn)), made.subset(range(learn, learn + held_out))
-    return AuxImages(images, validation, "synthetic", layers)
+    images = made.images.subset(range(learn))
+    validation = made.images.subset(range(learn, learn + held_out))
+    return AuxImages(images, validation, "synthetic", layers, made.making)
 
 
 def own_images(folder: Path, threat: ThreatModel) -> ThreatModel:
@@ -157,7 +204,7 @@ def own_images(folder: Path, threat: ThreatModel) -> ThreatModel:
     if not count:
         raise BadInput(f"{folder}: no batch of images is finished; run `adversary synthesise`")
     held_out = min(HELD_OUT, count // 8)
-    made = load_images(folder, size, count, remedy)
+    made = Made(load_images(folder, size, count, remedy), making(content, count))
     origin = "network" if layers == WHOLE else "head"
     return replace(threat, aux=split_images(made, count - held_out, held_out, origin), observe=None)
 

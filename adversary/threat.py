@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -25,12 +26,19 @@ class AuxImages:
         validation: what it chooses settings by; may be empty.
         kind: how they relate to the victims' images.
         layers: whose batch norms synthetic ones are made of, "head" or "network"; "" for others.
+        making: what is told of the making of synthetic ones (`adversary.synthetic_images.making`).
     """
 
     images: ImageSet
     validation: ImageSet
     kind: AuxKind
     layers: str = ""
+    making: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What an attack that learned from them says of their making, for the record."""
+        return {"making": dict(self.making)} if self.making else {}
 
     @property
     def word(self) -> str:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 import defenses
-from adversary.synthetic_images import split_images
+from adversary.synthetic_images import Made, split_images
 from adversary.threat import AuxImages, Observed, ThreatModel
 from splitlab.data import ImageSet, Splits, load_splits
 from splitlab.deployment import ClientHalf, ServerHalf
@@ -75,7 +75,7 @@ def make_threat(
     seed: int,
     name: str = "",
     capture: Tensor | None = None,
-    made: ImageSet | None = None,
+    made: Made | None = None,
 ) -> ThreatModel:
     """Build the threat model that `request` describes.
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from adversary.attack import Attack, Observation, run_attack
 from adversary.floor import mean_image
 from adversary.registry import ATTACKS
+from adversary.synthetic_images import Made
 from bench.capture_run import Captured, CaptureRun, utility
 from bench.doubtful import own_doubts
 from bench.grants import GrantRequest, make_threat
@@ -21,7 +22,7 @@ from bench.grids import save_grid
 from bench.recipe import Knowledge, SweepConfig
 from bench.score import score
 from splitlab.capture import Capture
-from splitlab.data import ImageSet, Splits
+from splitlab.data import Splits
 from splitlab.machine import environment
 from splitlab.randomness import generator
 from splitlab.record import METHOD_VERSION, Record
@@ -137,7 +138,7 @@ def measure(
     rng: torch.Generator,
     checkpoint: Path,
     progress: Progress | None,
-    made: ImageSet | None = None,
+    made: Made | None = None,
 ) -> Record:
     """Fit while the capture is under way, attack what was captured, score, make the record.
 

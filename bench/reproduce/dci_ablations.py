@@ -6,10 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from bench.reproduce.dci_notes import NOTES, OWN, setting_notes
 from bench.reproduce.dci_setup import (
-    NOTES,
     OPTIONS,
-    QUICK_NOTE,
     SETUP,
     SOURCE,
     ceiling,
@@ -22,7 +21,6 @@ from bench.reproduce.experiment import Claim, Experiment, Row, Scale
 from bench.reproduce.request import Target
 from bench.reproduce.run import Framed
 
-OWN = Target()
 DEPTH: Mapping[Scale, int] = {"quick": 5, "paper": 21}
 WHOLE = "as it is, the cycle's loss to the feature"
 # Settings and not presets: those of the scale stand beside them and would win.
@@ -78,7 +76,7 @@ def _ablations(scale: Scale, target: Target = OWN) -> Experiment:
             )
             for label, measured in lines[1:]
         ),
-        notes=(*NOTES, *((QUICK_NOTE,) if scale == "quick" and not target else ())),
+        notes=(*NOTES, *setting_notes(scale, target)),
         baseline=place.name,
         timed=True,
     )

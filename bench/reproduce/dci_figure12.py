@@ -7,13 +7,11 @@ from dataclasses import replace
 from functools import partial
 
 from adversary.dci import DCI
+from bench.reproduce.dci_notes import NATURAL_NOTE, NOTES, OWN, setting_notes
 from bench.reproduce.dci_setup import (
     MADE,
     NATURAL,
-    NATURAL_NOTE,
-    NOTES,
     OPTIONS,
-    QUICK_NOTE,
     SETUP,
     SOURCE,
     Spot,
@@ -41,7 +39,6 @@ from bench.reproduce.request import Target
 from bench.reproduce.run import Framed
 from splitlab.record import Record
 
-OWN = Target()
 SIZES: Mapping[Scale, tuple[int, int]] = {"quick": (128, 512), "paper": (1000, 10_000)}
 DEPTH: Mapping[Scale, int] = {"quick": 7, "paper": 21}
 SHALLOW: Mapping[Scale, int] = {"quick": 3, "paper": 7}
@@ -136,7 +133,7 @@ def _figure12(scale: Scale, target: Target = OWN) -> Experiment:
             *NOTES,
             "The paper's figure is of LPIPS, with 1,000 and 10,000 images.",
             NATURAL_NOTE,
-            *((QUICK_NOTE,) if scale == "quick" and not target else ()),
+            *setting_notes(scale, target),
         ),
         baseline=place.name,
         extra=partial(_tables, rows=rows, paper={} if target else paper, orders=orders),

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from bench.reproduce.dci_notes import NOTES, OWN, setting_notes
 from bench.reproduce.dci_setup import (
     BLOCKS,
-    NOTES,
-    QUICK_NOTE,
     SETUP,
     SOURCE,
     at,
@@ -37,7 +36,6 @@ from bench.reproduce.request import Target
 from bench.reproduce.run import Framed
 from splitlab.record import Record
 
-OWN = Target()
 FALLS = -0.6
 """Rank correlation of PSNR with depth below which it counts as falling."""
 ONE_TRAINING = (
@@ -80,7 +78,7 @@ def _figure4(scale: Scale, target: Target = OWN) -> Experiment:
         measurements=tuple(measurements),
         rows=tuple(rows),
         claims=tuple(_claims(keys, paper=scale == "paper" and not target)),
-        notes=(*NOTES, ONE_TRAINING, *((QUICK_NOTE,) if scale == "quick" and not target else ())),
+        notes=(*NOTES, ONE_TRAINING, *setting_notes(scale, target)),
         baseline=places[0].name,
         extra=partial(_tables, keys=keys, labels=labels),
         figure=partial(_figure, keys=keys),

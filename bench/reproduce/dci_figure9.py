@@ -6,17 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from bench.reproduce.dci_setup import (
-    BLOCKS,
-    NOTES,
-    QUICK_NOTE,
-    SETUP,
-    SOURCE,
-    ceiling,
-    data_free,
-    grouping,
-    moved,
-)
+from bench.reproduce.dci_notes import NOTES, OWN, setting_notes
+from bench.reproduce.dci_setup import BLOCKS, SETUP, SOURCE, ceiling, data_free, grouping, moved
 from bench.reproduce.experiment import (
     Claim,
     Experiment,
@@ -32,7 +23,6 @@ from bench.reproduce.request import Target
 from bench.reproduce.run import Framed
 from splitlab.record import Record
 
-OWN = Target()
 DEPTH: Mapping[Scale, int] = {"quick": 5, "paper": 18}
 """The paper's own depth is of ResNet-50, layer3.3: four fifths of the convolutions."""
 LEVELS: Mapping[Scale, Mapping[str, Sequence[float]]] = {
@@ -128,8 +118,7 @@ def _notes(scale: Scale, target: Target) -> Iterator[str]:
     yield PAPER_NOTE
     if not target:
         yield OTHER_NETWORK
-        if scale == "quick":
-            yield QUICK_NOTE
+    yield from setting_notes(scale, target)
 
 
 def _claims(scale: Scale) -> list[Claim]:

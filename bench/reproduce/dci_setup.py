@@ -117,28 +117,6 @@ CEILING: Mapping[Scale, Mapping[str, Any]] = {
 WHITE, WHOLE = frozenset({"head"}), frozenset({"head", "bodies", "tail"})
 KNOWS = {"ddream": WHOLE, "di": WHOLE}
 """The dreams need the server's answer; what else is granted to all is the head."""
-NOTES = (
-    "Data-free: whatever learns does so on images made of the network's batch norms (equation 4), "
-    "the same ones for every row of a seed. No row but those that say so sees a real image, and "
-    "none chooses its settings by the capture: they are those of the scale.",
-    "Floor: the mean of real auxiliary images. Ceiling: a decoder on real images of the same "
-    "distribution with chosen-input queries, which the threat model forbids.",
-)
-NATURAL_NOTE = (
-    "Natural noise is the lab's: as smooth and as nearly grey as photographs in general; the "
-    "published synthesis starts from white noise. How much its mean varies was set by hand after a "
-    "look at auxiliary images of photo-patches; no data-free row is granted those."
-)
-QUICK_NOTE = (
-    "Quick scale: a RepVGG of eight blocks on photo-patches and 512 synthetic images. Settings "
-    "were chosen on validation images of one network, which are not scored: rMSE's rate and TV "
-    "weight are level with the best of 13 pairs (`bench search`); those of DCI, PSiM and the "
-    "decoder were chosen before such trials were kept: the decoder stops where more epochs made "
-    "it worse, the other two where time ended. (Trials on synthetic images led rMSE astray: "
-    "those want far less smoothing than real ones.) Those of GMI, DI and DDream were not "
-    "searched. The cycle's loss ends at block k. The paper's numbers are RepVGG-A0's on ImageNet "
-    "at its block 21; they stand here for the directions, not for the values."
-)
 
 
 def at(scale: Scale, block: int, defense: str = "none", name: str = "") -> Place:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import defenses
+from adversary.synthetic_images import Made
 from bench.capture_run import CaptureRun
 from bench.deploy import undefended
 from bench.judge import prepare_judge
@@ -26,7 +27,7 @@ from bench.reproduce.networks import Networks
 from bench.reproduce.request import Request
 from bench.reproduce.synthetic import synthetic_images
 from bench.victim import kept_secret
-from splitlab.data import ImageSet, Splits
+from splitlab.data import Splits
 from splitlab.errors import Unavailable
 from splitlab.models import build
 from splitlab.randomness import generator
@@ -211,7 +212,7 @@ class SeedRun:
             path.unlink()
         return record
 
-    def made(self, measurement: Measurement) -> ImageSet | None:
+    def made(self, measurement: Measurement) -> Made | None:
         """The adversary's synthetic images; made once for all that want the same."""
         wanted, place = measurement.synthetic, measurement.place
         if wanted is None:

@@ -11,9 +11,8 @@ from torch import Tensor
 import defenses
 from adversary.synthesis import Known
 from adversary.synthesis_settings import SynthesisSettings
-from adversary.synthetic_images import load_images, make_images
+from adversary.synthetic_images import Made, load_images, make_images, making
 from bench.reproduce.experiment import Synthetic
-from splitlab.data import ImageSet
 from splitlab.deployment import ClientHalf, ServerHalf
 from splitlab.errors import BadInput
 from splitlab.models import build, load_exactly
@@ -31,7 +30,7 @@ def synthetic_images(
     seed: int,
     device: str,
     progress: Progress | None = None,
-) -> ImageSet:
+) -> Made:
     """As many as `wanted` says, and `Synthetic.HELD_OUT` more; what is in `folder` is not repeated.
 
     Args:
@@ -44,7 +43,7 @@ def synthetic_images(
     settings = SynthesisSettings.configured(wanted.settings)
     place = folder / sha256(canonical_json(settings.model_dump(mode="json")))[:8]
     with lock(place):
-        make_images(
+        content = make_images(
             place,
             known(deployment, wanted.layers),
             settings,
@@ -54,7 +53,7 @@ def synthetic_images(
             progress=progress,
         )
     size = ClientHalf.load(deployment / "client", defenses.parse).input.size
-    return load_images(place, size, count)
+    return Made(load_images(place, size, count), making(content, count))
 
 
 def known(deployment: Path, layers: str) -> Known:

@@ -11,12 +11,13 @@ from worlds import INPUT, VICTIMS, Killed, Watch, tiny_head
 
 from adversary.batch_norm_gap import BatchNormGap
 from adversary.cli import app
+from adversary.dci import DCI
 from adversary.grant import write_grant
 from adversary.synthesis import Known, _plain, _rate, synthesise
-from adversary.synthesis_settings import PRESETS, SynthesisSettings
+from adversary.synthesis_settings import PRESETS, SynthesisSettings, fitting
 from adversary.synthetic_images import make_images
 from adversary.threat import ThreatModel
-from splitlab.contracts import ArchSpec
+from splitlab.contracts import ArchSpec, InputSpec
 from splitlab.data import load_splits
 from splitlab.errors import BadInput, MissingKnowledge, UnknownName
 from splitlab.models import build
@@ -231,6 +232,29 @@ def test_wrong_settings_say_what_there_is():
         SynthesisSettings.configured({"preset": "yin2021"})
     with pytest.raises(BadInput, match=r"stepps=3.*its settings are: steps"):
         SynthesisSettings.configured({"stepps": 3})
+    with pytest.raises(UnknownName, match="nearest: lab"):
+        fitting({"preset": "labs"}, 32)
+
+
+@pytest.mark.parametrize(
+    ("given", "size", "preset"),
+    [
+        ({}, 127, "lab"),
+        ({}, 128, "dci"),
+        ({"preset": "auto"}, 224, "dci"),
+        ({"preset": "lab"}, 224, "lab"),
+        ({"preset": "yin2020-cifar"}, 224, "yin2020-cifar"),
+        ({"preset": "dci"}, 32, "dci"),
+    ],
+)
+def test_the_size_of_images_chooses_the_preset_where_none_is_named(given, size, preset):
+    name, settings = fitting({**given, "steps": 7}, size)
+    assert name == preset
+    published = {} if preset == "lab" else PRESETS[preset].fields
+    assert settings == SynthesisSettings(**{**published, "steps": 7})
+    if given.get("preset") != "lab":  # DCI by itself takes the same
+        attack = DCI.configured({"synthesis": given.get("preset", "auto"), "synthesis_steps": 7})
+        assert attack._synthesis(size) == settings
 
 
 def files(folder):
@@ -267,6 +291,23 @@ def test_another_run_does_not_go_on_in_the_same_folder(tmp_path):
         make_images(tmp_path, other, settings, seed=1, **run)
 
 
+def test_the_command_takes_the_published_settings_for_a_large_network(tmp_path):
+    given = InputSpec(size=128)
+    arch = ArchSpec(name="tiny_cnn", input=given)
+    head = cut(build(arch, seed=0).eval(), "block1", "pool", given.shape).head
+    threat = ThreatModel(arch=arch, head_end="block1", tail_start="pool", input=given, head=head)
+    write_grant(tmp_path / "grant", threat)
+    words = ["synthesise", "--knows", str(tmp_path / "grant"), "--out", str(tmp_path / "images")]
+    few = ["steps=2", "half_steps=1", "batch_size=2"]
+    words += ["--count", "2", *(word for one in few for word in ("--set", one))]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    assert "preset dci, for images of 128 pixels a side: 1 + 2 steps" in done.output
+    settings = json.loads((tmp_path / "images" / "provenance.json").read_text())["settings"]
+    least = {"steps": 2, "half_steps": 1, "batch_size": 2}
+    assert settings == {**SynthesisSettings(**PRESETS["dci"].fields).model_dump(), **least}
+
+
 def test_the_command_makes_images_from_a_grant(tmp_path):
     head, body, tail = parts()
     threat = ThreatModel(
@@ -284,6 +325,7 @@ def test_the_command_makes_images_from_a_grant(tmp_path):
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
     assert "16 images from the batch norms of head, body and tail" in done.output
+    assert "preset lab, for images of 16 pixels a side: 0 + 2 steps, batches of 8" in done.output
     assert len(files(tmp_path / "images")) == 16
     wrong = CliRunner().invoke(app, [*words, "--set", "steps=0"])
     assert wrong.exit_code == 2

@@ -10,7 +10,8 @@ from bench.reproduce.dci_ablations import ablations
 from bench.reproduce.dci_figure4 import figure4
 from bench.reproduce.dci_figure9 import figure9
 from bench.reproduce.dci_figure12 import figure12
-from bench.reproduce.dci_setup import BLOCKS, QUICK, QUICK_NOTE, blocks_of, grouping
+from bench.reproduce.dci_notes import MOVED_NOTE, NETWORK_NOTE, PAPER_SCALE_NOTE, SETTINGS_NOTE
+from bench.reproduce.dci_setup import BLOCKS, QUICK, blocks_of, grouping
 from bench.reproduce.dci_table2 import METHODS, table2
 from bench.reproduce.registry import EXPERIMENTS, MOVABLE
 from bench.reproduce.request import Request, Target
@@ -80,6 +81,11 @@ def test_table_2_moves_to_one_place_of_another_network(tmp_path):
         leakage["lpips_squeeze"] = interval(0.3)
         found[key] = record.model_copy(update={"leakage": leakage})
     costs, _ = experiment.extra({0: found})
+    # the paper's are of another network and place
+    assert not any(row.paper for row in experiment.rows)
+    assert not any("paper" in name for name in costs.columns)
+    assert "V100" not in costs.note
+    assert {len(row) for row in costs.rows} == {len(costs.columns)}
     assert [row[:2] for row in costs.rows] == [("layer2.0", "rMSE"), ("layer2.0", "DCI")]
     # five blocks: the first convolution, three of the first stage, and this one
     steps = 5 * 19 + 4 * 19
@@ -148,9 +154,9 @@ def test_a_moved_experiment_groups_blocks_and_drops_the_note_of_its_own(experime
     inverted = [m for m in moved.measurements if m.attack == "dci"]
     assert inverted
     assert all(m.options["grouped"] for m in inverted)
-    assert QUICK_NOTE not in moved.notes
+    assert NETWORK_NOTE not in moved.notes
     own = experiment.build("quick")
-    assert QUICK_NOTE in own.notes
+    assert NETWORK_NOTE in own.notes
     assert not any("grouped" in m.options for m in own.measurements)
 
 
@@ -160,3 +166,27 @@ def test_a_head_of_one_block_has_nothing_to_leave_out(experiment, tmp_path):
     with pytest.raises(BadInput, match=r"relu is 1 block .* at least 2; .*bench splits resnet20"):
         experiment(request)
     assert experiment.experiment(replace(request, target=Target("resnet20", "layer1.0"))).rows
+
+
+@pytest.mark.parametrize("experiment", [table2, figure4, figure9, figure12, ablations])
+def test_where_settings_come_from_is_told_of_every_network(experiment):
+    other = Target("resnet20", "layer2.0")
+
+    def told(*given):
+        own = (NETWORK_NOTE, SETTINGS_NOTE, MOVED_NOTE)
+        return [note for note in experiment.build(*given).notes if note in own]
+
+    assert told("quick") == [NETWORK_NOTE, SETTINGS_NOTE]
+    assert told("quick", other) == [SETTINGS_NOTE, MOVED_NOTE]
+    assert told("quick", Target(split="stage2.0")) == [SETTINGS_NOTE]
+    assert told("paper", other) == [MOVED_NOTE]
+    assert told("paper") == []
+
+
+def test_table_2_has_the_papers_numbers_of_its_own_network_alone():
+    own, other = table2.build("paper"), table2.build("paper", Target("resnet20", "layer2.0"))
+    assert {row.key: row.paper for row in own.rows}["block-21/dci"] == {"psnr": 18.83}
+    assert not any(row.paper for row in other.rows)
+    for experiment in (own, other):
+        assert PAPER_SCALE_NOTE in experiment.notes
+    assert "another network's validation images" in MOVED_NOTE

@@ -76,8 +76,9 @@ def test_images_are_made_once_and_are_the_same_for_every_cut(deployments, tmp_pa
     one = synthetic_images(tmp_path, deployments["block1"], WANTED, seed=1, device="cpu")
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.png")}
     other = synthetic_images(tmp_path, deployments["block2"], WANTED, seed=1, device="cpu")
-    assert torch.equal(one.images, other.images)
-    assert len(one) == WANTED.images + Synthetic.HELD_OUT
+    assert torch.equal(one.images.images, other.images.images)
+    assert one.making == other.making
+    assert len(one.images) == WANTED.images + Synthetic.HELD_OUT
     assert files == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.png")}
 
 
@@ -101,11 +102,12 @@ def test_the_threat_model_holds_synthetic_images_and_no_real_one(
     made = synthetic_images(tmp_path, deployments["block1"], WANTED, seed=1, device="cpu")
     threat = make_threat(deployments["block1"], request, splits, 0, made=made)
     assert threat.aux.kind == "synthetic"
-    assert torch.equal(threat.aux.images.images, made.images[: WANTED.images])
+    assert torch.equal(threat.aux.images.images, made.images.images[: WANTED.images])
+    assert threat.aux.facts == {"making": made.making}
     assert len(threat.aux.validation) == Synthetic.HELD_OUT
     queried = Measurement("b", place, "decoder", knows=frozenset({"observe"}), synthetic=WANTED)
     asked = make_threat(deployments["block1"], queried.grant(setup), splits, 0, made=made)
-    assert torch.equal(asked.observe.images.images, made.images[: WANTED.images])
+    assert torch.equal(asked.observe.images.images, made.images.images[: WANTED.images])
     with pytest.raises(BadInput, match="if and only if"):
         make_threat(deployments["block1"], request, splits, 0)
     with pytest.raises(BadInput, match="if and only if"):
