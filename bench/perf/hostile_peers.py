@@ -1,7 +1,7 @@
 """The strangers of `bench perf hostile`; a process of its own.
 
 `python -m bench.perf.hostile_peers ATTACK HOST PORT SECONDS` attacks from 127.0.0.2 to 127.0.0.5
-at once, prints a line when it begins and then what was sent, as JSON. Whoever is hung up on connects
+at once, prints a line when it begins and then what was sent, as JSON. Who is hung up on connects
 again.
 """
 
