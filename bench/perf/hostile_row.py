@@ -42,8 +42,16 @@ class Asked:
 
 @dataclass(frozen=True)
 class Resident:
-    """MiB of the server before the attack, at its highest, and when it was over for a while."""
+    """MiB of the server, which an attack makes start all of its threads.
 
+    Args:
+        fresh: when it had met the client alone.
+        before: after a first turn of the same attack, whose threads and buffers it keeps.
+        peak: the most in the attack and until it was over for a while.
+        after: then.
+    """
+
+    fresh: float
     before: float
     peak: float
     after: float

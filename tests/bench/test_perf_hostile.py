@@ -29,7 +29,7 @@ FINE = Hostile(
     refused={"crowded": 300},
     calls={"OK": 3},
     asked=STEADY,
-    memory=Resident(300.0, 360.0, 332.0),
+    memory=Resident(280.0, 300.0, 360.0, 332.0),
     alive=True,
     alone=None,
 )
@@ -48,7 +48,7 @@ def test_a_server_that_answers_every_second_and_keeps_no_memory_passes():
     [
         ({"alive": False}, 0.0),
         ({"asked": replace(STEADY, wrong=1)}, 0.0),
-        ({"memory": Resident(300.0, 340.0, 332.1)}, 0.0),
+        ({"memory": Resident(299.0, 300.0, 340.0, 332.1)}, 0.0),
         ({"asked": Asked(at=[0.5, 2.5], seconds=[0.1, 0.1])}, 2 / 3),
         ({"asked": Asked(failed=Counter(ServerRefused=9))}, 0.0),
     ],
