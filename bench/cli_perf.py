@@ -129,6 +129,19 @@ def perf_serve(
     show_perfs(measure(numbers(clients, "--clients"), seconds), out)
 
 
+@perf.command("hostile")
+@guarded
+def perf_hostile(
+    seconds: Annotated[float, typer.Option(min=1.0, help="Of each attack.")] = 10.0,
+    out: Measured = None,
+) -> None:
+    """A server that strangers attack, and a client that asks it all the time; needs Linux."""
+    from bench.options import show_perfs
+    from bench.perf.hostile import perf_hostile as measure
+
+    show_perfs(measure(seconds), out)
+
+
 @perf.command("link")
 @guarded
 def perf_link(out: Measured = None) -> None:

@@ -80,6 +80,11 @@ class ServerProcess:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return self._process.poll() is None
+
     def address(self) -> str:
         """HOST:PORT, once the server says that it listens.
 

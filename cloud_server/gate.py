@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from cloud_server.admission import Admission, Stay
 from cloud_server.limits import Exhausted, Limits
@@ -76,7 +77,8 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[type-arg]
                     self._refused(error.reason, peer)
                 context.set_trailing_metadata(((refusals.HEADER, error.reason),))
                 context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
-            visit = _Visit(self._watched(messages, context, stay), stay)
+            watched = self._watched(messages, context, stay, handler.request_deserializer)
+            visit = _Visit(watched, stay)
 
             def over() -> None:
                 stay.leave("call")
@@ -129,10 +131,14 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[type-arg]
             made, serve = grpc.stream_stream_rpc_method_handler, serve_many
         else:
             made, serve = grpc.stream_unary_rpc_method_handler, serve_one
-        return made(serve, handler.request_deserializer, handler.response_serializer)
+        return made(serve, None, handler.response_serializer)
 
     def _watched(
-        self, messages: Iterator[Any], context: grpc.ServicerContext, stay: Stay
+        self,
+        messages: Iterator[bytes],
+        context: grpc.ServicerContext,
+        stay: Stay,
+        parse: Callable[[bytes], Any] | None,
     ) -> Iterator[Any]:
         while True:
             with self._waiting(context, stay):
@@ -141,7 +147,7 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[type-arg]
                 return
             stay.heard, stay.fresh = True, not stay.stream
             stay.hold(math.ceil(self._per_byte * _size(message)))
-            once = [message]
+            once = [message if parse is None else _parsed(message, parse, context)]
             del message  # it would be kept here for as long as the call is
             yield once.pop()
 
@@ -164,6 +170,19 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[type-arg]
         finally:
             self.patience.remove(number)
             stay.idle(False)
+
+
+def _parsed(message: bytes, parse: Callable[[bytes], Any], context: grpc.ServicerContext) -> Any:
+    """A message, or the call's end where it is none.
+
+    Not left to gRPC: it would end the call by itself, the handler that waits for the message could
+    but end it once more, and calls that were ended twice are kept for ever, on their connection and
+    in memory.
+    """
+    try:
+        return parse(message)
+    except DecodeError as error:
+        context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"the message cannot be read ({error})")
 
 
 def _size(message: Any) -> int:
