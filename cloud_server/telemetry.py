@@ -1,11 +1,12 @@
 """What an operator sees of the server: Prometheus metrics, a log line for each request where asked
-for, and one for refusals now and then.
+for, and one for refusals and for faults now and then.
 
 Counts, sizes, times and codes; never a feature, an output or anything computed from one.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
@@ -30,6 +31,7 @@ REASONS = {
     "watches": "too many watches of the server's health",
     "rows": "more rows than one message may hold",
     "wait": "the bodies were busy for too long",
+    "range": "for that feature a body gave what the wire does not carry",
 }
 """Why something is refused, in a word and in words. gRPC does not tell `unread`'s two apart."""
 
@@ -74,6 +76,7 @@ class Telemetry:
         for reason in REASONS:
             self._refusals.labels(reason)
         self._seldom = Seldom()
+        self._faults = Seldom(event="failed", level=logging.ERROR)
         self._open = Gauge("open_calls", "calls under way", **made)
         self._held = Gauge("held_bytes", "bytes held for requests under way", **made)
 
@@ -91,9 +94,17 @@ class Telemetry:
         self._refusals.labels(reason).inc()
         self._seldom.say(reason, f"refused {peer}: {REASONS[reason]}", peer=peer)
 
+    def failed(self, error: Exception, peer: str) -> None:
+        """A request met a fault of the server's own; of each kind of exception a line now and then
+        says so, with its traceback.
+        """
+        words = "a request failed"
+        self._faults.say(type(error).__qualname__, words, error=error, peer=peer)
+
     def close(self) -> None:
-        """Say how many refusals were left out since their last line."""
+        """Say how many refusals and faults were left out since their last line."""
         self._seldom.close()
+        self._faults.close()
 
     def request(
         self,
