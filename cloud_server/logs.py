@@ -85,6 +85,11 @@ class Seldom:
         log.log(self._level, "%s%s", words, more, exc_info=error, extra={"facts": told})
 
 
+def tap_trouble(words: str) -> None:
+    """What a tap reports: frames that are lost, an index that cannot be written."""
+    log.warning("tap: %s", words, extra={"facts": {"event": "tap"}})
+
+
 class JsonLines(logging.Formatter):
     """A record as one line of JSON: event, time (seconds since 1970), level, logger, message, the
     facts that came with it, and the traceback of an exception.

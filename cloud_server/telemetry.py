@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from cloud_server.logs import Seldom, write_line
+from splitlab.capture import TapStats
 from splitlab.wire import refusals
 
 LONGEST_ID = 64
@@ -85,6 +88,10 @@ class Telemetry:
         self._open.set_function(lambda: load()[0])
         self._held.set_function(lambda: load()[1])
 
+    def watch_tap(self, stats: Callable[[], TapStats]) -> None:
+        """Read frames kept and dropped from `stats` whenever metrics are asked for."""
+        self.registry.register(_Frames(stats))
+
     def call(self, method: str, code: str) -> None:
         """A call of any method has ended."""
         self._calls.labels(method, code).inc()
@@ -151,3 +158,17 @@ class Telemetry:
             if each_us:
                 line["each_us"] = dict(zip(self._bodies, each_us, strict=True))
             write_line(self._log, line)
+
+
+class _Frames(Collector):
+    """What became of a tap's frames, which it counts itself."""
+
+    def __init__(self, stats: Callable[[], TapStats]) -> None:
+        self._stats = stats
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        now = self._stats()
+        yield CounterMetricFamily("splitlab_tap_frames", "messages that the tap kept", now.frames)
+        yield CounterMetricFamily(
+            "splitlab_tap_dropped_frames", "messages that the tap lost", now.dropped
+        )

@@ -19,6 +19,7 @@ from cloud_server.check import checked
 from cloud_server.cli import app
 from cloud_server.server import CloudServer
 from edge_client.client import EdgeClient
+from splitlab.capture import CaptureWriter
 from splitlab.errors import BadInput, Corrupt
 from splitlab.wire.messages import INFER, STREAM_INFER
 
@@ -74,6 +75,24 @@ def test_a_log_line_says_who_what_and_how_long_and_no_feature(serve: Serve) -> N
     assert list(line["each_us"]) == ["0"]
     assert (line["id"], line["code"], line["rows"]) == ("a" * 32 + "-0", "OK", 3)
     assert line["peer"].startswith("ipv4:127.0.0.1:")
+
+
+def test_frames_that_the_tap_kept_and_lost_are_counted(serve: Serve, tmp_path: Path) -> None:
+    told: list[str] = []
+    tap = CaptureWriter(tmp_path / "tap", "server", shard_bytes=1, report=told.append)
+    server = serve(tap=tap, metrics="127.0.0.1:0")
+    kept, lost = "splitlab_tap_frames_total", "splitlab_tap_dropped_frames_total"
+    assert (metrics(server)[kept], metrics(server)[lost]) == (0, 0)
+    with EdgeClient(Client(), [server.address]) as client:
+        client.infer(images(1))
+        wait_until(lambda: metrics(server)[kept] == 2)
+        (tmp_path / "tap").rename(tmp_path / "moved")
+        (tmp_path / "tap").write_text("not a folder")
+        client.infer(images(1))
+        wait_until(lambda: metrics(server)[lost] == 2)
+    server.stop()
+    tap.close()
+    assert kept not in metrics(serve(metrics="127.0.0.1:0"))  # a server without a tap
 
 
 def test_refusals_without_a_token_are_counted(serve: Serve) -> None:
