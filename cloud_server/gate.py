@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from cloud_server.admission import Admission, Stay
 from cloud_server.limits import Exhausted, Limits
@@ -76,7 +77,8 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[type-arg]
                     self._refused(error.reason, peer)
                 context.set_trailing_metadata(((refusals.HEADER, error.reason),))
                 context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
-            visit = _Visit(self._watched(messages, context, stay), stay)
+            arriving = self._watched(messages, context, stay)
+            visit = _Visit(_parsed(arriving, handler.request_deserializer, context), stay)
 
             def over() -> None:
                 stay.leave("call")
@@ -129,7 +131,9 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[type-arg]
             made, serve = grpc.stream_stream_rpc_method_handler, serve_many
         else:
             made, serve = grpc.stream_unary_rpc_method_handler, serve_one
-        return made(serve, handler.request_deserializer, handler.response_serializer)
+        # Parsed here: of what cannot be, gRPC logs a traceback each, and its stop waits without end
+        # for streams in which it came.
+        return made(serve, None, handler.response_serializer)
 
     def _watched(
         self, messages: Iterator[Any], context: grpc.ServicerContext, stay: Stay
@@ -164,6 +168,23 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[type-arg]
         finally:
             self.patience.remove(number)
             stay.idle(False)
+
+
+def _parsed(
+    messages: Iterator[bytes], parse: Callable[[bytes], Any] | None, context: grpc.ServicerContext
+) -> Iterator[Any]:
+    """Each message as its handler takes it; the call ends where one is none."""
+    if parse is None:
+        yield from messages
+        return
+    for raw in messages:
+        try:
+            message = parse(raw)
+        except DecodeError:
+            context.abort(
+                grpc.StatusCode.INVALID_ARGUMENT, "that is not a message which this method takes"
+            )
+        yield message
 
 
 def _size(message: Any) -> int:

@@ -23,7 +23,7 @@ from cloud_server.telemetry import REASONS, Telemetry
 from edge_client.client import EdgeClient
 from splitlab.errors import ServerRefused
 from splitlab.wire import Request, encode
-from splitlab.wire.messages import INFER
+from splitlab.wire.messages import INFER, SERVICE
 
 Serve = Callable[..., CloudServer]
 
@@ -189,6 +189,30 @@ def test_faults_of_one_kind_are_told_once_in_a_while(
     assert str(second["traceback"]).endswith("KeyError: 'odd'\n")
     assert (last["reason"], last["left_out"]) == ("ZeroDivisionError", 2)
     assert "traceback" not in last
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        f"/{SERVICE}/ModelReady",
+        "/grpc.health.v1.Health/Check",
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+    ],
+)
+def test_bytes_that_are_no_message_are_refused_without_a_traceback(
+    serve: Serve, caplog: pytest.LogCaptureFixture, method: str
+) -> None:
+    server = serve()
+    with grpc.insecure_channel(server.address) as channel:
+        for _ in range(6):
+            with pytest.raises(grpc.RpcError) as caught:
+                list(channel.stream_stream(method)(iter([b"\xff\xff"]), timeout=20))
+            assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    stopping = threading.Thread(target=server.stop, args=(0, 0), daemon=True)
+    stopping.start()
+    stopping.join(20)
+    assert not stopping.is_alive()  # no call is left over
+    assert caplog.records == []
 
 
 def test_a_fault_is_one_line_with_its_traceback_and_no_feature(
