@@ -68,8 +68,9 @@ def serve(
         str,
         typer.Option(
             help="torch (BatchNorm folded, arranged as is fastest here), onnxruntime, openvino, "
-            "cudagraphs, folded, plain (the loop), or auto: measure all that are installed and "
-            "take the fastest"
+            "cudagraphs, folded, plain (the loop), or auto: measure all that are installed, with "
+            "one row and with --together, and take the fastest, or one for few rows and one for "
+            "many where that pays for the memory of both"
         ),
     ] = "torch",
     bfloat16: Annotated[
