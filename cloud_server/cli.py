@@ -55,7 +55,11 @@ def serve(
         bool, typer.Option("--insecure", help="allow plaintext off loopback")
     ] = False,
     tap: Annotated[
-        Path | None, typer.Option(help="folder in which to keep what passes, as a capture")
+        Path | None,
+        typer.Option(
+            help="folder in which to keep what passes, as a capture; what the disk does not take "
+            "is dropped, told and counted (--metrics), and serving goes on"
+        ),
     ] = None,
     threads: Annotated[
         int | None, typer.Option(min=1, help="threads of a forward pass; default: torch's choice")
@@ -64,8 +68,9 @@ def serve(
         str,
         typer.Option(
             help="torch (BatchNorm folded, arranged as is fastest here), onnxruntime, openvino, "
-            "cudagraphs, folded, plain (the loop), or auto: measure all that are installed and "
-            "take the fastest"
+            "cudagraphs, folded, plain (the loop), or auto: measure all that are installed, with "
+            "one row and with --together, and take the fastest, or one for few rows and one for "
+            "many where that pays for the memory of both"
         ),
     ] = "torch",
     bfloat16: Annotated[
@@ -161,7 +166,7 @@ def serve(
     from cloud_server.connections import room_for
     from cloud_server.handler import largest_held
     from cloud_server.limits import Limits
-    from cloud_server.logs import log_as_json
+    from cloud_server.logs import log_as_json, tap_trouble
     from cloud_server.metrics_port import check_metrics
     from cloud_server.server import CloudServer
     from splitlab.capture import CaptureWriter, check_tap
@@ -198,7 +203,7 @@ def serve(
         return
     if log_requests:
         log_as_json(sys.stderr)
-    writer = CaptureWriter(tap, "server") if tap is not None else None
+    writer = CaptureWriter(tap, "server", report=tap_trouble) if tap is not None else None
     try:
         server = CloudServer(
             loaded,

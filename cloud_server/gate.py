@@ -177,7 +177,8 @@ def _parsed(message: bytes, parse: Callable[[bytes], Any], context: grpc.Service
 
     Not left to gRPC: it would end the call by itself, the handler that waits for the message could
     but end it once more, and calls that were ended twice are kept for ever, on their connection and
-    in memory.
+    in memory; it would log a traceback for each; and a server's stop would wait for such streams
+    without end.
     """
     try:
         return parse(message)

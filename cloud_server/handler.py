@@ -29,7 +29,9 @@ class Overdue(SplitLabError):
 
 
 class Unsendable(SplitLabError):
-    """A body's output that the wire does not carry: NaN, Inf, or beyond the datatype."""
+    """A body's output that the wire does not carry: NaN, Inf, or beyond the datatype. It is the
+    feature that asks for it: bodies that give it for zeros do not pass `cloud-server --check`.
+    """
 
 
 def largest_request(half: Half) -> int:

@@ -26,23 +26,35 @@ def write_line(stream: TextIO, facts: Mapping[str, Any]) -> None:
 
 
 class Seldom:
-    """Warnings of which each kind is written once in `LINE_SECONDS`, with how many were not.
+    """Lines of which each kind is written once in `LINE_SECONDS`, with how many were not.
 
     Args:
         clock: seconds.
+        event: what they tell of, in JSON.
+        level: of `logging`.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        event: str = "refused",
+        level: int = logging.WARNING,
+    ) -> None:
         self._clock, self._lock = clock, threading.Lock()
+        self._event, self._level = event, level
         self._until: dict[str, float] = {}
         self._left_out: Counter[str] = Counter()
 
-    def say(self, reason: str, words: str, **facts: Any) -> None:
+    def say(
+        self, reason: str, words: str, *, error: BaseException | None = None, **facts: Any
+    ) -> None:
         """Write it, or count it.
 
         Args:
             reason: its kind, of which there are few.
             words, facts: for who reads, and for what reads JSON.
+            error: whose traceback goes with it.
         """
         now = self._clock()
         with self._lock:
@@ -51,19 +63,31 @@ class Seldom:
                 return
             self._until[reason] = now + LINE_SECONDS
             left_out = self._left_out.pop(reason, 0)
-        self._write(reason, words, left_out, facts)
+        self._write(reason, words, left_out, facts, error)
 
     def close(self) -> None:
         """Say how many were left out since."""
         with self._lock:
             left, self._left_out = self._left_out, Counter()
         for reason, left_out in left.items():
-            self._write(reason, f"refused ({reason})", left_out, {})
+            self._write(reason, f"{self._event} ({reason})", left_out, {})
 
-    def _write(self, reason: str, words: str, left_out: int, facts: Mapping[str, Any]) -> None:
+    def _write(
+        self,
+        reason: str,
+        words: str,
+        left_out: int,
+        facts: Mapping[str, Any],
+        error: BaseException | None = None,
+    ) -> None:
         more = f"; {left_out} more were left out" if left_out else ""
-        told = {"event": "refused", "reason": reason, **facts, "left_out": left_out}
-        log.warning("%s%s", words, more, extra={"facts": told})
+        told = {"event": self._event, "reason": reason, **facts, "left_out": left_out}
+        log.log(self._level, "%s%s", words, more, exc_info=error, extra={"facts": told})
+
+
+def tap_trouble(words: str) -> None:
+    """What a tap reports: frames that are lost, an index that cannot be written."""
+    log.warning("tap: %s", words, extra={"facts": {"event": "tap"}})
 
 
 class JsonLines(logging.Formatter):

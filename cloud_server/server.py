@@ -103,6 +103,8 @@ class CloudServer:
         refused = telemetry.refused
         self._gate = Gate(limits, held, telemetry.call, held_per_byte(half), refused)
         telemetry.watch(lambda: self._gate.admission.open)
+        if tap is not None:
+            telemetry.watch_tap(lambda: tap.stats)
         self._telemetry = telemetry
         self._metrics: MetricsPort | None = None
         self._health = Health(refused)

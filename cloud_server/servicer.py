@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,8 +18,6 @@ from splitlab.wire import Request
 from splitlab.wire import open_inference_pb2 as pb
 from splitlab.wire.messages import INFER, SERVICE, STREAM_INFER, stream_error
 
-log = logging.getLogger("cloud_server")
-
 # The first that fits counts: TooLarge is a BadInput.
 CODES: tuple[tuple[type[Exception], grpc.StatusCode], ...] = (
     (TooLarge, grpc.StatusCode.RESOURCE_EXHAUSTED),
@@ -29,7 +26,7 @@ CODES: tuple[tuple[type[Exception], grpc.StatusCode], ...] = (
     (Overdue, grpc.StatusCode.DEADLINE_EXCEEDED),
     (Abandoned, grpc.StatusCode.CANCELLED),
     (BadInput, grpc.StatusCode.INVALID_ARGUMENT),
-    (Unsendable, grpc.StatusCode.INTERNAL),
+    (Unsendable, grpc.StatusCode.OUT_OF_RANGE),
 )
 INTERNAL_WORDS = "the server failed at this request; its own log says why"
 
@@ -144,7 +141,7 @@ class Servicer:
                 ) from error
         except Exception as error:
             code, _ = status_of(error)
-            for kind, reason in ((TooLarge, "rows"), (Overdue, "wait")):
+            for kind, reason in ((TooLarge, "rows"), (Overdue, "wait"), (Unsendable, "range")):
                 if isinstance(error, kind):
                     self._telemetry.refused(reason, context.peer())
             self._telemetry.request(
@@ -169,7 +166,7 @@ class Servicer:
             return self._answer(raw, context, streamed=True)
         except Exception as error:
             code, words = status_of(error)
-            _note(error)
+            self._note(error, context)
             return stream_error(words, _message_id(raw), code.name)
 
     def _or_abort(self, context: grpc.ServicerContext, work: Callable[[], Any]) -> Any:
@@ -177,8 +174,13 @@ class Servicer:
             return work()
         except Exception as error:
             code, words = status_of(error)
-            _note(error)
+            self._note(error, context)
         return context.abort(code, words)
+
+    def _note(self, error: Exception, context: grpc.ServicerContext) -> None:
+        """What was not foreseen goes to the server's own log, with its traceback."""
+        if status_of(error)[0] is grpc.StatusCode.INTERNAL:
+            self._telemetry.failed(error, context.peer())
 
     def _listen(
         self, call: int | None, direction: Any, raw: bytes, method: str, context: Any
@@ -188,12 +190,6 @@ class Servicer:
         number = self._tap.new_call() if call is None else call
         self._tap.record(number, direction, raw, method=method, peer=context.peer())
         return number
-
-
-def _note(error: Exception) -> None:
-    """What was not foreseen goes to the server's own log, with its traceback."""
-    if status_of(error)[0] is grpc.StatusCode.INTERNAL:
-        log.error("a request failed", exc_info=error)
 
 
 def _message_id(raw: bytes) -> str:

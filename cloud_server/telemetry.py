@@ -1,18 +1,22 @@
 """What an operator sees of the server: Prometheus metrics, a log line for each request where asked
-for, and one for refusals now and then.
+for, and one for refusals and for faults now and then.
 
 Counts, sizes, times and codes; never a feature, an output or anything computed from one.
 """
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from cloud_server.logs import Seldom, write_line
+from splitlab.capture import TapStats
 from splitlab.wire import refusals
 
 LONGEST_ID = 64
@@ -30,6 +34,7 @@ REASONS = {
     "watches": "too many watches of the server's health",
     "rows": "more rows than one message may hold",
     "wait": "the bodies were busy for too long",
+    "range": "for that feature a body gave what the wire does not carry",
 }
 """Why something is refused, in a word and in words. gRPC does not tell `unread`'s two apart."""
 
@@ -74,6 +79,7 @@ class Telemetry:
         for reason in REASONS:
             self._refusals.labels(reason)
         self._seldom = Seldom()
+        self._faults = Seldom(event="failed", level=logging.ERROR)
         self._open = Gauge("open_calls", "calls under way", **made)
         self._held = Gauge("held_bytes", "bytes held for requests under way", **made)
 
@@ -81,6 +87,10 @@ class Telemetry:
         """Read (open calls, held bytes) from `load` whenever metrics are asked for."""
         self._open.set_function(lambda: load()[0])
         self._held.set_function(lambda: load()[1])
+
+    def watch_tap(self, stats: Callable[[], TapStats]) -> None:
+        """Read frames kept and dropped from `stats` whenever metrics are asked for."""
+        self.registry.register(_Frames(stats))
 
     def call(self, method: str, code: str) -> None:
         """A call of any method has ended."""
@@ -91,9 +101,17 @@ class Telemetry:
         self._refusals.labels(reason).inc()
         self._seldom.say(reason, f"refused {peer}: {REASONS[reason]}", peer=peer)
 
+    def failed(self, error: Exception, peer: str) -> None:
+        """A request met a fault of the server's own; of each kind of exception a line now and then
+        says so, with its traceback.
+        """
+        words = "a request failed"
+        self._faults.say(type(error).__qualname__, words, error=error, peer=peer)
+
     def close(self) -> None:
-        """Say how many refusals were left out since their last line."""
+        """Say how many refusals and faults were left out since their last line."""
         self._seldom.close()
+        self._faults.close()
 
     def request(
         self,
@@ -140,3 +158,17 @@ class Telemetry:
             if each_us:
                 line["each_us"] = dict(zip(self._bodies, each_us, strict=True))
             write_line(self._log, line)
+
+
+class _Frames(Collector):
+    """What became of a tap's frames, which it counts itself."""
+
+    def __init__(self, stats: Callable[[], TapStats]) -> None:
+        self._stats = stats
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        now = self._stats()
+        yield CounterMetricFamily("splitlab_tap_frames", "messages that the tap kept", now.frames)
+        yield CounterMetricFamily(
+            "splitlab_tap_dropped_frames", "messages that the tap lost", now.dropped
+        )

@@ -19,6 +19,8 @@ REMEDIES = {
     grpc.StatusCode.RESOURCE_EXHAUSTED: "send smaller micro-batches or fewer at once (--window)",
     grpc.StatusCode.UNIMPLEMENTED: "what listens there does not speak the Open Inference Protocol",
     grpc.StatusCode.UNAUTHENTICATED: "--token-file must name the token of that server",
+    grpc.StatusCode.OUT_OF_RANGE: "the answer to this image cannot be sent; if no image's can, "
+    "have the bodies looked at with cloud-server --check",
     grpc.StatusCode.INTERNAL: "look into the server's own log",
 }
 ADVICE = {

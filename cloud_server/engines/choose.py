@@ -11,9 +11,17 @@ import torch
 from torch import Tensor
 
 from cloud_server.engines import onnxruntime_graph, openvino_graph
-from cloud_server.engines.contract import Arranged, Kind, Runner, Task, Unfit, relative_error
+from cloud_server.engines.contract import (
+    Arranged,
+    Kind,
+    Outputs,
+    Runner,
+    Task,
+    Unfit,
+    relative_error,
+)
 from cloud_server.engines.cuda_graphs import cuda_graphs
-from cloud_server.engines.timing import typical
+from cloud_server.engines.timing import Timed, enough, seconds
 from cloud_server.engines.torch_loop import best, folded, plain
 from splitlab.errors import BadInput
 
@@ -34,10 +42,11 @@ class Chosen:
     """The engine that runs, and what is known of it.
 
     Args:
-        name: of the engine.
+        name: of the engine; "A, B" where A runs few rows and B many.
         error: max|delta| / max|y| against the plain loop, on one batch.
         precision: "FP32" or "BF16".
-        milliseconds: of one batch, by engine; filled by `auto`.
+        milliseconds: by engine, and by how many rows went through: one, and as many as may go
+            together; filled by `auto`.
         passed_over: engines that could not be used, and why.
     """
 
@@ -45,7 +54,7 @@ class Chosen:
     run: Runner = field(repr=False)
     error: float
     precision: str = "FP32"
-    milliseconds: Mapping[str, float] = field(default_factory=dict)
+    milliseconds: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     passed_over: Mapping[str, str] = field(default_factory=dict)
 
     def as_facts(self) -> dict[str, Any]:
@@ -58,10 +67,17 @@ class Chosen:
         if isinstance(self.run, Arranged):
             facts["arranged"] = self.run.how
         if self.milliseconds:
-            facts["engines_ms"] = {name: round(ms, 3) for name, ms in self.milliseconds.items()}
+            facts["engines_ms"] = {
+                name: {_rows(rows): round(ms, 3) for rows, ms in of.items()}
+                for name, of in self.milliseconds.items()
+            }
         if self.passed_over:
             facts["engines_passed_over"] = dict(self.passed_over)
         return facts
+
+
+def _rows(rows: int) -> str:
+    return "1 row" if rows == 1 else f"{rows} rows"
 
 
 def check_name(name: str) -> None:
@@ -120,17 +136,20 @@ def _require(name: str, kind: Kind, task: Task) -> None:
 
 
 class _Measured(NamedTuple):
-    seconds: float
-    name: str
-    run: Runner
+    timed: Timed
     error: float
 
 
 def _fastest(task: Task, wanted: list[Tensor]) -> Chosen:
-    """Each has its own copy of the bodies; only the fastest one's is kept."""
+    """Each has its own copy of the bodies; only those of the fastest with one row and with many are
+    kept, and in the end both only where that pays.
+    """
+    rows = max(len(task.example), task.together)
+    large = example_of(tuple(task.example.shape[1:]), rows)
     passed_over: dict[str, str] = {}
-    took: dict[str, float] = {}
-    best: _Measured | None = None
+    took: dict[str, dict[int, float]] = {}
+    one: _Measured | None = None
+    many: _Measured | None = None
     for name, kind in KINDS.items():
         if task.place.type not in kind.devices or (task.bfloat16 and not kind.half):
             continue
@@ -138,28 +157,53 @@ def _fastest(task: Task, wanted: list[Tensor]) -> Chosen:
             passed_over[name] = f"{missing} is not installed"
             continue
         try:
-            found = _measured(name, kind, task, wanted)
+            found = _measured(name, kind, task, wanted, large)
         except Exception as failure:  # another package's, and there are engines left
             passed_over[name] = _words(failure)
             continue
-        took[name] = found.seconds
-        if best is None or found.seconds < best.seconds:
-            best = found
-        del found
+        timed = found.timed
+        took[name] = {1: timed.alone * 1000, rows: timed.together * 1000}
+        if one is None or timed.alone < one.timed.alone:
+            one = found
+        if many is None or timed.together < many.timed.together:
+            many = found
+        del found, timed
         gc.collect()  # graphs refer to themselves
-    if best is None:
+    if one is None or many is None:
         raise BadInput(f"--engine auto: none can be used: {passed_over}")
+    single = enough(one.timed, many.timed)
+    kept = [each for each in (one, many) if single is None or each.timed is single]
+    run = single.run if single is not None else _either(one.timed, many.timed, task.example)
     return Chosen(
-        best.name,
-        best.run,
-        best.error,
+        ", ".join(dict.fromkeys(each.timed.how for each in kept)),
+        run,
+        max(each.error for each in kept),
         "BF16" if task.bfloat16 else "FP32",
-        {name: seconds * 1000 for name, seconds in took.items()},
+        took,
         passed_over,
     )
 
 
-def _measured(name: str, kind: Kind, task: Task, wanted: list[Tensor]) -> _Measured:
+def _either(one: Timed, many: Timed, usual: Tensor) -> Arranged:
+    """A request of its usual rows goes to whichever is faster with them, and smaller ones to `one`
+    if that is it.
+    """
+    few = len(usual) if seconds(one.run, usual) < seconds(many.run, usual) else 1
+    alone, together = one.run, many.run
+
+    def run(feature: Tensor) -> Outputs:
+        return alone(feature) if len(feature) <= few else together(feature)
+
+    rows = f"up to {few} rows" if few > 1 else "a single row"
+    return Arranged(run, f"{_how(one)} for {rows}, {_how(many)} for more")
+
+
+def _how(timed: Timed) -> str:
+    own = f" ({timed.run.how})" if isinstance(timed.run, Arranged) else ""
+    return f"{timed.how}{own}"
+
+
+def _measured(name: str, kind: Kind, task: Task, wanted: list[Tensor], large: Tensor) -> _Measured:
     """
     Raises:
         Unfit: its outputs are too far from those wanted.
@@ -169,7 +213,7 @@ def _measured(name: str, kind: Kind, task: Task, wanted: list[Tensor]) -> _Measu
     error = _error(run, task, wanted)
     if not task.bfloat16 and name != "plain" and not error <= kind.tolerance:
         raise Unfit(f"its outputs differ by {error:.1e}")
-    return _Measured(typical(run, task.example), name, run, error)
+    return _Measured(Timed(run, name, seconds(run, large[:1]), seconds(run, large)), error)
 
 
 def _words(failure: Exception) -> str:

@@ -41,6 +41,7 @@ class Task:
         example: FP32 [B, *shape] on the CPU, as many rows as a request usually has.
         threads: of one forward pass.
         bfloat16: whether products may be taken in BF16.
+        together: rows of several requests that may go at once.
     """
 
     bodies: Sequence[nn.Module]
@@ -48,6 +49,7 @@ class Task:
     place: torch.device
     threads: int
     bfloat16: bool = False
+    together: int = 1
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,8 @@ class Engine:
         bodies: modules z [B, *feature_shape] -> y, in eval mode; they are moved to `device`. No
             row may depend on another.
         shape: one feature's shape, without the batch.
-        name: an engine, or "auto" to measure once and take the fastest that agrees with the loop.
+        name: an engine, or "auto" to measure once and take the fastest that agrees with the loop,
+            with one row and with as many as may go together.
         rows: rows of a typical micro-batch, used for measuring.
         threads: threads of one forward pass; None for as many as the caller's own.
         device: "auto", "cpu" or "cuda".
@@ -90,6 +91,7 @@ class Engine:
             place,
             threads or callers,
             bfloat16,
+            together,
         )
         self._together = together
         self._changed, self._closed = threading.Condition(), False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -18,38 +17,39 @@ WORTH = 1.1
 """A second copy of the bodies is worth so much of speed."""
 
 
-def typical(run: Runner, example: Tensor) -> float:
-    """Seconds of a batch: the geometric mean of one row's and of all rows'."""
-    return math.sqrt(_seconds(run, example[:1]) * _seconds(run, example))
+class Timed(NamedTuple):
+    """A way to run the bodies, and its seconds with one row and with several."""
 
-
-class _Timed(NamedTuple):
     run: Runner
     how: str
     alone: float
     together: float
 
 
-def fastest(ways: Mapping[str, Callable[[Task], Runner]], task: Task) -> Arranged:
-    """What runs fastest; with one row and with several it may be two ways, each with its bodies.
-
-    Two are kept only where either alone would be slower at the other's work by more than `WORTH`.
+def enough(one: Timed, many: Timed) -> Timed | None:
+    """Which suffices alone: the fastest with `one` row or with `many`; None where both are worth
+    their memory, as either alone would be slower at the other's work by more than `WORTH`.
     """
-    one: _Timed | None = None
-    many: _Timed | None = None
+    if many.alone <= WORTH * one.alone:
+        return many
+    return one if one.together <= WORTH * many.together else None
+
+
+def fastest(ways: Mapping[str, Callable[[Task], Runner]], task: Task) -> Arranged:
+    """What runs fastest; with one row and with several it may be two ways, each with its bodies."""
+    one: Timed | None = None
+    many: Timed | None = None
     for how, make in ways.items():
         run = make(task)
-        timed = _Timed(run, how, _seconds(run, task.example[:1]), _seconds(run, task.example))
+        timed = Timed(run, how, seconds(run, task.example[:1]), seconds(run, task.example))
         if one is None or timed.alone < one.alone:
             one = timed
         if many is None or timed.together < many.together:
             many = timed
     assert one is not None
     assert many is not None
-    if many.alone <= WORTH * one.alone:
-        return Arranged(many.run, many.how)
-    if one.together <= WORTH * many.together:
-        return Arranged(one.run, one.how)
+    if single := enough(one, many):
+        return Arranged(single.run, single.how)
     alone, together = one.run, many.run
 
     def run_either(feature: Tensor) -> Outputs:
@@ -58,7 +58,7 @@ def fastest(ways: Mapping[str, Callable[[Task], Runner]], task: Task) -> Arrange
     return Arranged(run_either, f"{one.how} for a single row, {many.how} for several")
 
 
-def _seconds(run: Runner, example: Tensor) -> float:
+def seconds(run: Runner, example: Tensor) -> float:
     """The best of as many runs as the budget has room for; the first warms up."""
     run(example)
     found: list[float] = []

@@ -19,7 +19,7 @@ from typing import IO
 
 from splitlab.capture.index import Index, Session, index_path, read_index, write_index
 from splitlab.capture.shards import Direction, Frame, Vantage, write_shard
-from splitlab.errors import BadInput, StorageFull
+from splitlab.errors import BadInput
 from splitlab.storage import require_writable
 
 
@@ -131,14 +131,19 @@ class CaptureWriter:
             self._tell("queue", "the disk is slower than the wire; frames are dropped")
 
     def close(self) -> TapStats:
-        """Write what waits and say in `capture.json` that the tap was stopped in order."""
+        """Write what waits and say in `capture.json` that the tap was stopped in order.
+
+        What cannot be written by then is reported, and the counts are told all the same.
+        """
         with self._lock:
             already, self._closed = self._closed, True
         if not already:
-            self._queue.put(None)
-            self._thread.join()
-            self._end()
-            self._lock_file.close()
+            try:
+                self._queue.put(None)
+                self._thread.join()
+                self._end()
+            finally:
+                self._lock_file.close()
         return self.stats
 
     def _begin(self) -> tuple[Session, ...]:
@@ -155,8 +160,9 @@ class CaptureWriter:
         ended = mine.model_copy(update={"closed": True, **asdict(self._stats)})
         try:
             write_index(self.folder, Index(vantage=self.vantage, sessions=(*earlier, ended)))
-        except (StorageFull, OSError) as error:
-            self._tell("index", f"capture.json could not be closed ({error})")
+        except Exception as error:  # whatever it is, the server behind the tap stops in order
+            why = str(error) or type(error).__name__
+            self._tell("index", f"capture.json does not say that the tap was stopped: {why}")
 
     def _run(self) -> None:
         pending: list[Frame] = []

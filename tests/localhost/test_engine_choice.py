@@ -7,6 +7,7 @@ import weakref
 from typing import Any
 
 import pytest
+import torch
 from torch import Tensor, nn
 
 from cloud_server.engines import choose
@@ -72,10 +73,58 @@ def test_auto_keeps_no_engine_but_the_fastest(monkeypatch: pytest.MonkeyPatch) -
 
         return Kind(make)
 
-    seconds = iter([3.0, 1.0, 2.0, 4.0])
-    monkeypatch.setattr(choose, "typical", lambda _run, _example: next(seconds))
+    seconds = iter([3.0, 9.0, 1.0, 4.0, 2.0, 5.0, 4.0, 9.0])  # one row, many, of each
+    monkeypatch.setattr(choose, "seconds", lambda _run, _example: next(seconds))
     monkeypatch.setattr(choose, "KINDS", {name: kind(name) for name in "abcd"})
     engine = Engine([nn.Identity()], (3,), name="auto")
     engine.close()
     assert engine.name == "b"
     assert alive == {"a": set(), "b": {"a"}, "c": {"b"}, "d": {"b"}}
+
+
+@pytest.mark.parametrize(
+    ("usual", "swift", "told"),
+    [
+        (2.0, ["quick", "quick", "wide", "wide"], "quick for up to 2 rows, wide for more"),
+        (9.0, ["quick", "wide", "wide", "wide"], "quick for a single row, wide for more"),
+    ],
+)
+def test_auto_keeps_one_for_few_rows_and_one_for_many_where_both_pay(
+    monkeypatch: pytest.MonkeyPatch, usual: float, swift: list[str], told: str
+) -> None:
+    """Seconds by rows: one, the usual two, and the eight that may go together."""
+    speeds = {
+        "quick": {1: 1.0, 2: usual, 8: 20.0},
+        "slow": {1: 5.0, 2: 5.0, 8: 21.0},
+        "wide": {1: 3.0, 2: 4.0, 8: 8.0},
+    }
+    ran: list[str] = []
+    names: dict[Runner, str] = {}
+
+    def kind(name: str) -> Kind:
+        def make(task: Task) -> Runner:
+            def run(feature: Tensor) -> Outputs:
+                ran.append(name)
+                return [body(feature) for body in task.bodies], ()
+
+            names[run] = name
+            return run
+
+        return Kind(make)
+
+    monkeypatch.setattr(choose, "KINDS", {name: kind(name) for name in speeds})
+    monkeypatch.setattr(choose, "seconds", lambda run, z: speeds[names[run]][len(z)])
+    engine = Engine([nn.Identity()], (3,), name="auto", rows=2, together=8)
+    ran.clear()
+    for rows in (1, 2, 3, 8):
+        engine.run(torch.zeros(rows, 3))
+    engine.close()
+    assert ran == swift
+    facts = engine.chosen.as_facts()
+    assert (facts["engine"], facts["arranged"]) == ("quick, wide", told)
+    assert facts["engines_ms"]["wide"] == {"1 row": 3000.0, "8 rows": 8000.0}
+    speeds["wide"][1] = 1.09  # one copy of the bodies is enough
+    engine = Engine([nn.Identity()], (3,), name="auto", rows=2, together=8)
+    engine.close()
+    assert engine.name == "wide"
+    assert "arranged" not in engine.chosen.as_facts()

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 
 import grpc
 import pytest
-from halves import Client, Server, images
+import torch
+from halves import FEATURE, Client, Server, images
 
 from cloud_server.limits import Limits
 from cloud_server.logs import LINE_SECONDS, JsonLines, Seldom
@@ -21,7 +22,8 @@ from cloud_server.server import CloudServer
 from cloud_server.telemetry import REASONS, Telemetry
 from edge_client.client import EdgeClient
 from splitlab.errors import ServerRefused
-from splitlab.wire.messages import INFER
+from splitlab.wire import Request, encode
+from splitlab.wire.messages import INFER, SERVICE
 
 Serve = Callable[..., CloudServer]
 
@@ -130,6 +132,87 @@ def test_a_peer_that_says_nothing_is_counted_once(serve: Serve) -> None:
         silence.set()
     until(lambda: server._gate.admission.open == (0, 0))
     assert refusals(server) == {"patience": 1}
+
+
+def test_an_answer_that_the_wire_does_not_carry_is_no_fault(
+    serve: Serve, lines: io.StringIO
+) -> None:
+    """A stranger's feature makes it, as often as he likes."""
+    half = Server()
+    half.bodies[0].linear.weight.fill_(10.0)
+    server = serve(half, metrics="127.0.0.1:0")
+    feature = torch.full((1, *FEATURE), 3e38)
+    raw = Request(model_name="tiny", message_id="x", tensors=tuple(encode(feature, "FP32")))
+    client = EdgeClient(Client(), [server.address], retries=0)
+    with grpc.insecure_channel(server.address) as channel, client:
+        for _ in range(3):
+            with pytest.raises(grpc.RpcError) as caught:
+                channel.unary_unary(INFER)(raw.to_bytes())
+            assert caught.value.code() is grpc.StatusCode.OUT_OF_RANGE
+        half.bodies[0].linear.bias.fill_(torch.inf)
+        with pytest.raises(
+            ServerRefused, match=r"OUT_OF_RANGE: output_0 holds NaN or Inf.*--check$"
+        ) as told_client:
+            client.infer(images(1))
+    assert "server's own log" not in str(told_client.value)
+    assert refusals(server) == {"range": 4}
+    (line,) = told(lines)
+    assert (line["event"], line["level"], line["reason"]) == ("refused", "warning", "range")
+    assert "traceback" not in line
+
+
+def test_faults_of_one_kind_are_told_once_in_a_while(
+    serve: Serve, lines: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = Server()
+    faults: list[Exception] = [ZeroDivisionError("one"), ZeroDivisionError("two"), KeyError("odd")]
+    left = iter([*faults, ZeroDivisionError("three")])
+
+    def broken(_: object) -> None:
+        raise next(left)
+
+    monkeypatch.setattr(half.bodies[0], "forward", broken)
+    server = serve(half, metrics="127.0.0.1:0")
+    raw = Request(
+        model_name="tiny", message_id="x", tensors=tuple(encode(torch.zeros(1, *FEATURE), "FP32"))
+    )
+    with grpc.insecure_channel(server.address) as channel:
+        for _ in range(4):
+            with pytest.raises(grpc.RpcError, match="INTERNAL"):
+                channel.unary_unary(INFER)(raw.to_bytes())
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.metrics_port}/metrics") as page:
+        assert 'splitlab_requests_total{code="INTERNAL"} 4.0' in page.read().decode()
+    server.stop()
+    first, second, last = told(lines)
+    assert [line["event"] for line in (first, second, last)] == ["failed"] * 3
+    assert str(first["traceback"]).endswith("ZeroDivisionError: one\n")
+    assert str(second["traceback"]).endswith("KeyError: 'odd'\n")
+    assert (last["reason"], last["left_out"]) == ("ZeroDivisionError", 2)
+    assert "traceback" not in last
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        f"/{SERVICE}/ModelReady",
+        "/grpc.health.v1.Health/Check",
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+    ],
+)
+def test_bytes_that_are_no_message_are_refused_without_a_traceback(
+    serve: Serve, caplog: pytest.LogCaptureFixture, method: str
+) -> None:
+    server = serve()
+    with grpc.insecure_channel(server.address) as channel:
+        for _ in range(6):
+            with pytest.raises(grpc.RpcError) as caught:
+                list(channel.stream_stream(method)(iter([b"\xff\xff"]), timeout=20))
+            assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    stopping = threading.Thread(target=server.stop, args=(0, 0), daemon=True)
+    stopping.start()
+    stopping.join(20)
+    assert not stopping.is_alive()  # no call is left over
+    assert caplog.records == []
 
 
 def test_a_fault_is_one_line_with_its_traceback_and_no_feature(

@@ -136,6 +136,30 @@ def test_the_account_is_whole(scene: Scene) -> None:
         assert 0 <= stage["p50"] <= stage["p95"]
 
 
+def test_a_tap_s_trouble_is_json_and_a_stop_is_a_good_one(scene: Scene, tmp_path: Path) -> None:
+    serve = ("-m", "cloud_server", str(scene.deployment / "server"), "--listen", "127.0.0.1:0")
+    tap = ("--tap", str(tmp_path / "tap"), "--log-requests", "--threads", "1")
+    with Process(*serve, *tap) as server:
+        told = server.listening()
+        (tmp_path / "tap").rename(tmp_path / "moved")
+        (tmp_path / "tap").write_text("not a folder")
+        with (
+            grpc.insecure_channel(f"{told['host']}:{told['port']}") as channel,
+            pytest.raises(grpc.RpcError, match="INVALID_ARGUMENT"),
+        ):
+            channel.unary_unary(INFER)(b"\xff")
+        code, errors = server.finish()
+    lines = [json.loads(line) for line in errors.splitlines()]
+    assert code == 0
+    assert [line["event"] for line in lines] == ["request", "tap", "tap"]
+    assert lines[1]["message"].startswith("tap: 1 frames are lost, serving goes on")
+    assert server.stopped == {
+        "event": "stopped",
+        "finished": True,
+        "tap": {"frames": 0, "dropped": 1},
+    }
+
+
 def test_the_join_table_leads_from_captured_features_to_images(scene: Scene) -> None:
     join = read_json(scene.root / "out" / "join.json")["rows"]
     ids, features = Capture.open(scene.root / "relay").features()

@@ -154,7 +154,7 @@ def test_what_was_not_foreseen_is_internal_and_tells_the_peer_nothing(
     assert "a secret of /srv/deployment" in caplog.text
 
 
-def test_an_output_that_does_not_fit_the_wire_is_the_server_s_fault(serve: Serve) -> None:
+def test_an_output_that_does_not_fit_the_wire_is_out_of_range(serve: Serve) -> None:
     half = Server(wire="FP16")
     half.bodies[0].linear.bias.fill_(1e6)
     raw = request(tensors=tuple(encode(z(), "FP16"))).to_bytes()
@@ -163,7 +163,7 @@ def test_an_output_that_does_not_fit_the_wire_is_the_server_s_fault(serve: Serve
         pytest.raises(grpc.RpcError) as caught,
     ):
         infer(channel, raw)
-    assert caught.value.code() is grpc.StatusCode.INTERNAL
+    assert caught.value.code() is grpc.StatusCode.OUT_OF_RANGE
     assert "output_0 reaches 1e+06, beyond FP16's 65504" in caught.value.details()
 
 

@@ -78,6 +78,24 @@ def test_a_log_line_says_who_what_and_how_long_and_no_feature(serve: Serve) -> N
     assert line["peer"].startswith("ipv4:127.0.0.1:")
 
 
+def test_frames_that_the_tap_kept_and_lost_are_counted(serve: Serve, tmp_path: Path) -> None:
+    told: list[str] = []
+    tap = CaptureWriter(tmp_path / "tap", "server", shard_bytes=1, report=told.append)
+    server = serve(tap=tap, metrics="127.0.0.1:0")
+    kept, lost = "splitlab_tap_frames_total", "splitlab_tap_dropped_frames_total"
+    assert (metrics(server)[kept], metrics(server)[lost]) == (0, 0)
+    with EdgeClient(Client(), [server.address]) as client:
+        client.infer(images(1))
+        wait_until(lambda: metrics(server)[kept] == 2)
+        (tmp_path / "tap").rename(tmp_path / "moved")
+        (tmp_path / "tap").write_text("not a folder")
+        client.infer(images(1))
+        wait_until(lambda: metrics(server)[lost] == 2)
+    server.stop()
+    tap.close()
+    assert kept not in metrics(serve(metrics="127.0.0.1:0"))  # a server without a tap
+
+
 def test_refusals_without_a_token_are_counted(serve: Serve) -> None:
     server = serve(token="0123456789abcdef", metrics="127.0.0.1:0")
     with grpc.insecure_channel(server.address) as channel, pytest.raises(grpc.RpcError):

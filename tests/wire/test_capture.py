@@ -318,6 +318,20 @@ def test_a_full_disk_is_reported_and_nothing_written_is_damaged(
     assert capture.dropped == 1
 
 
+def test_a_folder_that_became_a_file_costs_frames_and_no_more(tmp_path: Path) -> None:
+    told: list[str] = []
+    tap = CaptureWriter(tmp_path / "c", "server", report=told.append)
+    (tmp_path / "c").rename(tmp_path / "moved")
+    (tmp_path / "c").write_text("not a folder")
+    record(tap, request(f"{ID}-0", z(1)), reply(f"{ID}-0", z(1)))
+    stats = tap.close()
+    assert (stats.frames, stats.dropped) == (0, 2)
+    frames, index = told
+    assert frames.startswith("2 frames are lost, serving goes on: ")
+    assert index.startswith("capture.json does not say that the tap was stopped: ")
+    CaptureWriter(tmp_path / "moved", "server").close()  # nobody holds it any more
+
+
 def test_the_kernel_s_own_refusal_is_a_full_disk_too(tmp_path: Path) -> None:
     told: list[str] = []
     tap = CaptureWriter(tmp_path, "server", shard_bytes=1, report=told.append)
