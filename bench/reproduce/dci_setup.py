@@ -90,7 +90,7 @@ OPTIONS: Mapping[Scale, Mapping[str, Mapping[str, Any]]] = {
             "width": 16,
         },
         "gmi": {"batch_size": 32, "epochs": 80, "learning_rate": 5e-4, "steps": 500},
-        "rmle": {"steps": 5000, "learning_rate": 0.1, "tv": 0.1},
+        "rmle": {"steps": 10_000, "learning_rate": 0.1, "tv": 0.1},
         "ddream": {"steps": 500},
         "di": {"steps": 500},
         "decoder": {"batch_size": 32, "epochs": 12},
