@@ -26,9 +26,9 @@ NETWORK_NOTE = (
 SETTINGS_NOTE = (
     "Quick scale: 512 synthetic images. Settings were chosen on real validation images of the "
     "scale's own network, a RepVGG of eight blocks on photo-patches, which are not scored: rMSE's "
-    "rate and TV weight are level with the best of 13 pairs (`bench search`, with 5,000 steps; it has "
-    "10,000 here, as 5,000 cut it short); those of DCI, PSiM "
-    "and the decoder were chosen before such trials were kept: the decoder stops where more epochs "
+    "rate and TV weight are level with the best of 13 pairs (`bench search`, with 5,000 steps; it "
+    "has 10,000 here, as 5,000 cut it short); those of DCI, PSiM and the decoder were chosen "
+    "before such trials were kept: the decoder stops where more epochs "
     "made it worse, the other two where time ended. (Trials on synthetic images led rMSE astray: "
     "those want far less smoothing than real ones.) Those of GMI, DI and DDream were not "
     "searched. The cycle's loss ends at block k, not at the feature as in equation 3."
