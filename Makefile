@@ -5,7 +5,7 @@ RUN ?= runs/default
 
 INPUTS ?= 100000
 
-.PHONY: sweep test test-slow fuzz check format lint types layers stubs-fresh stubs clean
+.PHONY: sweep test test-slow fuzz check check-lowest format lint types layers stubs-fresh stubs clean
 
 sweep: .venv/installed  ## train, split, deploy, attack and report on the embedded photographs
 	$(BIN)/bench sweep-split-points --out $(RUN)
@@ -20,6 +20,9 @@ fuzz: .venv/installed-fuzz  ## every reader of strangers' bytes on INPUTS inputs
 	$(BIN)/python tests/fuzz/run.py --inputs $(INPUTS) --out runs/fuzz/summary.json
 
 check: format lint types layers stubs-fresh test  ## what a change must pass
+
+check-lowest: .venv-lowest/installed  ## the fast suite at the lowest versions that pyproject declares
+	.venv-lowest/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 format: .venv/installed-dev
 	$(BIN)/ruff format --check .
@@ -40,7 +43,7 @@ stubs: .venv/installed-dev
 	$(BIN)/python scripts/generate_stubs.py
 
 clean:
-	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-lowest runs .mypy_cache .ruff_cache .pytest_cache
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -54,6 +57,12 @@ clean:
 .venv/installed-dev: .venv/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@ .venv/installed
+
+.venv-lowest/installed: .venv/installed-dev pyproject.toml
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-lowest
+	$(BIN)/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct \
+	  --editable '.[dev]'
+	@touch $@
 
 .venv/installed-fuzz: .venv/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev,fuzz]'

@@ -159,11 +159,11 @@ class OnHost(Process):
 
     def said(self) -> str:
         """Its next line on standard error."""
-        return self._said.get(timeout=60)
+        return self._said.get(timeout=600)
 
     def ended(self) -> tuple[int, str]:
         """(exit code, all of standard error) of what ends by itself."""
-        code = self._process.wait(timeout=120)
+        code = self._process.wait(timeout=600)
         self._listener.join()
         return code, "".join(self._all)
 

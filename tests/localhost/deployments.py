@@ -109,7 +109,7 @@ class Process:
         """SIGTERM, wait; (exit code, standard error)."""
         if self._process.poll() is None:
             self.terminate()
-        out, err = self._process.communicate(timeout=60)
+        out, err = self._process.communicate(timeout=600)
         if out:
             self.stopped = json.loads(out.splitlines()[-1])
         return self._process.returncode, err

@@ -14,7 +14,7 @@ from cloud_server.shares import fits
 from splitlab.errors import BadInput
 from splitlab.wire import refusals
 
-SECONDS = 20
+SECONDS = 120
 A, B, C, D = (f"ipv4:192.0.2.{number}:1000" for number in (1, 2, 3, 4))
 
 

@@ -24,7 +24,7 @@ from edge_client.client import EdgeClient
 from splitlab.errors import BadInput, ServerUnavailable
 
 Serve = Callable[..., CloudServer]
-SECONDS = 20
+SECONDS = 120
 HERE = "127.0.0.1"
 HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
 

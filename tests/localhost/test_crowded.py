@@ -24,7 +24,7 @@ from splitlab.wire import refusals
 from splitlab.wire.messages import INFER, SERVICE, STREAM_INFER
 
 Serve = Callable[..., CloudServer]
-SECONDS = 20
+SECONDS = 120
 
 
 def frame(kind: int, flags: int, stream: int, body: bytes = b"") -> bytes:

@@ -11,7 +11,7 @@ from cloud_server.server import CloudServer
 from splitlab.wire.messages import SERVICE
 
 Serve = Callable[..., CloudServer]
-SECONDS = 20
+SECONDS = 120
 GARBLED = b"\0" * 7
 
 

@@ -19,7 +19,7 @@ from cloud_server.server import CloudServer
 from splitlab.wire import refusals
 from splitlab.wire.messages import SERVICE, stream_error
 
-SECONDS = 20
+SECONDS = 120
 NEVER = Limits(memory=1000, patience=1e6, seconds=1e6)
 AT_ONCE = Limits(memory=1000, patience=0.0, seconds=0.0)
 

@@ -36,7 +36,7 @@ def test_a_request_is_counted_with_its_values_and_its_reply(
     feature = torch.rand(8, *FEATURE)
     raw = Request("tiny", "0" * 32 + "-0", tuple(encode(feature, wire))).to_bytes()
     with grpc.insecure_channel(server.address) as channel:
-        channel.unary_unary(INFER)(raw, timeout=20)
+        channel.unary_unary(INFER)(raw, timeout=120)
     row, reply = ROWS[wire]
     wanted = 8 * (row + 4 * 144 + reply)
     assert wanted <= held[0] < 1.5 * wanted  # there is an envelope

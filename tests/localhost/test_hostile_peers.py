@@ -22,7 +22,7 @@ from edge_client.client import EdgeClient
 from splitlab.wire.messages import INFER, SERVICE, STREAM_INFER
 
 Serve = Callable[..., CloudServer]
-SECONDS = 20
+SECONDS = 120
 HOST = "ipv4:127.0.0.2"
 
 

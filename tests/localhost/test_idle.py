@@ -14,7 +14,7 @@ from cloud_server.server import CloudServer
 from edge_client.client import EdgeClient
 from splitlab.wire import channels
 
-SECONDS = 20
+SECONDS = 120
 
 
 def test_an_idle_connection_is_closed_and_its_client_opens_another(

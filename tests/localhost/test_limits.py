@@ -26,7 +26,7 @@ from splitlab.errors import ServerRefused, ServerUnavailable
 from splitlab.wire.messages import INFER, SERVICE, STREAM_INFER
 
 Serve = Callable[..., CloudServer]
-SECONDS = 20
+SECONDS = 120
 METADATA = f"/{SERVICE}/ServerMetadata"
 
 

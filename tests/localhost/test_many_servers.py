@@ -48,7 +48,7 @@ class Client:
 
     def go(self) -> tuple[int, str]:
         """Send all; (exit code, standard error)."""
-        _, errors = self._process.communicate("go\n", timeout=120)
+        _, errors = self._process.communicate("go\n", timeout=600)
         return self._process.returncode, errors
 
 

@@ -16,7 +16,7 @@ from cloud_server import metrics_port
 from cloud_server.metrics_port import READERS, MetricsPort
 from splitlab.errors import BadInput
 
-SECONDS = 20
+SECONDS = 120
 
 
 @pytest.fixture

@@ -50,9 +50,9 @@ answers = queue.Queue()
 client.start_stream(lambda result, error: answers.put((result, error)))
 client.async_stream_infer("tiny_cnn", [given], request_id="streamed")
 client.async_stream_infer("other", [given], request_id="refused")
-result, error = answers.get(timeout=30)
+result, error = answers.get(timeout=600)
 assert error is None and np.array_equal(result.as_numpy("output_0"), answer.as_numpy("output_0"))
-result, error = answers.get(timeout=30)
+result, error = answers.get(timeout=600)
 assert "unknown model 'other'" in str(error), error
 client.stop_stream()
 try:
@@ -222,7 +222,7 @@ def test_sigterm_ends_the_server_in_order_and_the_taps_agree(scene: Scene) -> No
     with grpc.insecure_channel(scene.address) as channel:
         call = channel.unary_unary(INFER)
         raws = [Request("tiny_cnn", f"last-{i}", tensors).to_bytes() for i in range(24)]
-        futures = [call.future(raw, timeout=60) for raw in raws]
+        futures = [call.future(raw, timeout=600) for raw in raws]
         futures[0].result()
         scene.server.terminate()
         refused = {future.code() for future in futures} - {grpc.StatusCode.OK}

@@ -22,7 +22,7 @@ from splitlab.wire import Request, encode
 from splitlab.wire.messages import INFER, STREAM_INFER, from_stream
 
 Serve = Callable[..., CloudServer]
-SECONDS = 20
+SECONDS = 120
 
 
 @pytest.fixture

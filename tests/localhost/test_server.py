@@ -27,7 +27,7 @@ from splitlab.wire.messages import INFER, SERVICE, STREAM_INFER, from_stream
 from splitlab.wire.open_inference_pb2_grpc import GRPCInferenceServiceStub
 
 Serve = Callable[..., CloudServer]
-SECONDS = 20
+SECONDS = 120
 
 
 def z(rows: int = 2) -> torch.Tensor:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from foreground import foreground
 from typer.testing import CliRunner
 
 from adversary.cli import app as adversary
@@ -51,7 +52,11 @@ def inside(app, words):
 def begun(out, enough):
     """A run that has come so far that `enough` holds."""
     first = subprocess.Popen(
-        sweep(out), env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        foreground(sweep(out)),
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     while first.poll() is None and not enough():
         pass_time()

@@ -25,7 +25,7 @@ from splitlab.wire.messages import INFER
 from splitlab.wire.token import read_token
 
 Serve = Callable[..., CloudServer]
-SECONDS = 20
+SECONDS = 120
 TOKEN = "0123456789abcdef"
 
 
