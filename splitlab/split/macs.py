@@ -27,7 +27,7 @@ def vector_product(left: Tensor, right: Tensor, *_: Any, **__: Any) -> int:
     return left.numel() if left.dim() >= right.dim() else right.numel()
 
 
-def trilinear(left: Tensor, weight: Tensor, right: Tensor, *_: Any, **__: Any) -> int:
+def trilinear(left: Tensor, weight: Tensor, *_: Any, **__: Any) -> int:
     """MACs of `nn.Bilinear`: left [B, I] by weight [O, I, J], then by right [B, J]."""
     outputs, _inner, width = weight.shape
     return left.shape[0] * (weight.numel() + outputs * width)
