@@ -14,7 +14,6 @@ from torch import nn
 from splitlab.contracts import ArchSpec
 from splitlab.errors import BadInput, foreign
 
-
 _OURS = ("weights", "pretrained", "num_classes", "in_chans", "classes", "spec")
 
 
