@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bench.options import file_hash
 from bench.recipe import SweepConfig
 from splitlab.console import errors
 from splitlab.contracts import ArchSpec, InputSpec
 from splitlab.data import Splits, places, read_label_map, read_output_names
 from splitlab.errors import BadInput
 from splitlab.models import Normalised, build, checkpoint_outputs, classifier_keys, load_checkpoint
-from splitlab.storage import sha256
+from splitlab.storage import canonical_json, sha256
 
 TRANSFER_RATE = 0.01
 """Learning rate where trained weights are trained further: a fifth of the rate from scratch."""
@@ -39,8 +40,6 @@ def weights_fields(
     Raises:
         BadInput: a flag without the one that it belongs to, or a file that cannot be read.
     """
-    from bench.options import file_hash
-
     for flag, given in (
         ("--weights-key", key),
         ("--classes", labels.classes),
@@ -149,8 +148,6 @@ def _classifier(net: Normalised, arch: ArchSpec) -> list[str]:
 
 def basis(config: SweepConfig, splits: Splits) -> str:
     """Hex SHA-256 of all that a trained victim depends on, so that a stale one is not taken."""
-    from splitlab.storage import canonical_json
-
     names = ("model", "size", "seed", "victim", "weights_hash", "weights_key", "new_classifier")
     settings: Mapping[str, Any] = config.model_dump(mode="json")
     mine = {name: settings[name] for name in (*names, "freeze")}
