@@ -10,22 +10,27 @@ import typer
 from adversary.options import ATTACK_HELP
 from bench.cli_options import (
     NETWORK,
+    Classes,
     DataRoot,
     Dataset,
     Defense,
     Device,
     Download,
     Epochs,
+    Freeze,
+    LabelMap,
     Model,
+    NewClassifier,
     SecretSeed,
     Seed,
     Size,
     Weights,
-    Wire,
+    WeightsKey,
     Wires,
 )
 from bench.cli_perf import perf
 from bench.cli_soak import soak
+from bench.cli_train import train
 from bench.reproduce.cli import reproduce, search
 from splitlab.console import console, guarded
 
@@ -39,6 +44,7 @@ app.add_typer(perf, name="perf")
 app.command()(reproduce)
 app.command()(search)
 app.command()(soak)
+app.command()(train)
 
 
 @app.command("sweep-split-points")
@@ -90,6 +96,11 @@ def sweep_split_points(
     ] = None,
     epochs: Epochs = None,
     weights: Weights = None,
+    weights_key: WeightsKey = None,
+    classes: Classes = None,
+    label_map: LabelMap = None,
+    new_classifier: NewClassifier = False,
+    freeze: Freeze = None,
     lpips_weights: Annotated[Path | None, typer.Option(help="Folder of LPIPS backbones.")] = None,
     seed: Seed = 0,
     secret_seed: SecretSeed = None,
@@ -105,11 +116,12 @@ def sweep_split_points(
     synthetic images alone: `bench reproduce dci-table2`, or `adversary attack --images`.
     """
     from bench import recipe
-    from bench.options import attack_options, counts, file_hash
+    from bench.options import attack_options, counts
     from bench.recommend import recommend
     from bench.report import all_doubts, write_report
     from bench.sweep import Sweep
     from bench.table import rich_table
+    from bench.weights import LabelFiles, weights_fields
     from splitlab.record import RecordStore
     from splitlab.training import showing
 
@@ -129,8 +141,14 @@ def sweep_split_points(
         "victims": victims,
         "repeats": repeats,
         "links": tuple(dict.fromkeys(link or ())),
-        "victim": {} if epochs is None else {"epochs": epochs},
-        "weights_hash": file_hash(weights),
+        **weights_fields(
+            weights,
+            labels := LabelFiles(classes, label_map),
+            key=weights_key,
+            new_classifier=new_classifier,
+            freeze=freeze,
+            epochs=epochs,
+        ),
         "seed": seed,
         "device": device,
     }
@@ -144,6 +162,7 @@ def sweep_split_points(
             out,
             config,
             weights=weights,
+            labels=labels,
             data_root=data_root,
             download=download,
             lpips_weights=lpips_weights,
@@ -161,70 +180,6 @@ def sweep_split_points(
         console.print(f"[yellow]{advice.warning}.[/]", soft_wrap=True)
     console.print(f"{len(all_doubts(records))} doubts are listed in the report.")
     console.print(f"Report: {page}", soft_wrap=True, markup=False)
-
-
-@app.command()
-@guarded
-def train(
-    out: Annotated[Path, typer.Option(help="Deployment folder: gets client/ and server/.")],
-    split: Annotated[str, typer.Option(help="Split point at which the head ends.")],
-    model: Model = "resnet20",
-    dataset: Dataset = "photo-patches",
-    size: Size = 32,
-    tail_start: Annotated[
-        str | None, typer.Option(help="Split point at which the server's body ends.")
-    ] = None,
-    defense: Defense = "none",
-    train_with_defense: Annotated[
-        bool, typer.Option(help="Let the network learn with the defence.")
-    ] = False,
-    wire: Wire = "FP32",
-    train_images: Annotated[int, typer.Option(help="Training images.")] = 4000,
-    epochs: Epochs = None,
-    weights: Weights = None,
-    seed: Seed = 0,
-    secret_seed: SecretSeed = None,
-    device: Device = "auto",
-    data_root: DataRoot = None,
-    download: Download = False,
-) -> None:
-    """Train a network, cut it, and write the two halves of a deployment."""
-    from bench import recipe
-    from bench.options import file_hash
-    from bench.train import train_and_deploy
-    from splitlab.training import showing
-
-    config = recipe.validated(
-        model=model,
-        dataset=dataset,
-        size=size,
-        splits=split,
-        tail_start=tail_start,
-        defense=defense,
-        train_with_defense=train_with_defense,
-        wire=wire,
-        train_images=train_images,
-        victim={} if epochs is None else {"epochs": epochs},
-        weights_hash=file_hash(weights),
-        seed=seed,
-        device=device,
-    )
-    with showing(console) as progress:
-        facts = train_and_deploy(
-            out,
-            config,
-            weights=weights,
-            data_root=data_root,
-            download=download,
-            secret_seed=secret_seed,
-            progress=progress,
-        )
-    console.print(
-        f"validation accuracy {facts['validation_accuracy']:.1f} %, split point "
-        f"{facts['split']}, digest {facts['digest'][:16]}"
-    )
-    console.print(f"client half (keep it): {out / 'client'}", soft_wrap=True, markup=False)
-    console.print(f"server half (give it away): {out / 'server'}", soft_wrap=True, markup=False)
 
 
 @app.command()

@@ -53,3 +53,25 @@ Epochs = Annotated[
 Weights = Annotated[
     Path | None, typer.Option(help="Trained weights (.pth, .safetensors) instead of training.")
 ]
+WeightsKey = Annotated[
+    str | None,
+    typer.Option(help="Which weights of the file, e.g. model_ema, where it has several."),
+]
+Classes = Annotated[
+    Path | None,
+    typer.Option(
+        help="Names of the outputs of --weights in order (a line each, or JSON), where they are "
+        "not the data set's classes."
+    ),
+]
+LabelMap = Annotated[
+    Path | None,
+    typer.Option(help="CSV or JSON: class folder -> name or number of the output it stands for."),
+]
+NewClassifier = Annotated[
+    bool, typer.Option("--new-classifier", help="Keep all of --weights but the last layer; train.")
+]
+Freeze = Annotated[
+    str | None,
+    typer.Option(help="With --new-classifier: split point up to which nothing is trained."),
+]

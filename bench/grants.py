@@ -147,6 +147,8 @@ def adversary_images(
     """
     client = ClientHalf.load(deployment / "client", defenses.parse)
     splits = load_splits(dataset, size=client.input.size, seed=seed, root=root, download=download)
+    if client.manifest.folders:
+        splits = client.labelled(splits, dataset)
     if client.manifest.victims_hash not in ("", splits.victims.hash):
         raise Mismatch(
             f"--dataset {dataset} --seed {seed} has other victims than the deployment was "

@@ -55,6 +55,10 @@ class SweepConfig(BaseModel):
     links: tuple[str, ...] = Field(default=(), description="simulated, for the latency")
     victim: TrainRecipe = TrainRecipe()
     weights_hash: str | None = Field(default=None, description="SHA-256 of given weights")
+    weights_key: str | None = Field(default=None, description="which weights of the file")
+    labels_hash: str | None = Field(default=None, description="SHA-256 of --classes, --label-map")
+    new_classifier: bool = Field(default=False, description="train a new last layer on weights")
+    freeze: str | None = Field(default=None, description="split point up to which nothing learns")
     seed: Seed = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
@@ -81,8 +85,9 @@ class SweepConfig(BaseModel):
         mine["attack_options"] = mine["attack_options"].get(attack, {})
         mine["attacked"] = mine["attacked"].get(attack)
         mine["dataset"] = self.dataset_kind
-        if not self.links:  # as before there were any
-            del mine["links"]
+        for later in ("links", "weights_key", "labels_hash", "new_classifier", "freeze"):
+            if not mine[later]:  # as before there were any
+                del mine[later]
         return {**mine, "split": split, "attack": attack, "knowledge": knowledge}
 
 

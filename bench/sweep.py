@@ -16,19 +16,20 @@ from bench.point import Plan, Scene, make_attack, plans, run_point
 from bench.recipe import SweepConfig, WireName
 from bench.victim import (
     Victim,
-    arch_of,
+    head_tensors,
     kept_secret,
     learns,
     prepare_halves,
     prepare_victim,
     require_no_weights,
 )
+from bench.weights import LabelFiles, arch_of, first_weights, with_outputs
 from splitlab.contracts import ArchSpec
 from splitlab.data import Splits, load_splits
 from splitlab.deployment import write_deployment
 from splitlab.errors import BadInput, UnknownName
 from splitlab.machine import commit
-from splitlab.models import Normalised, build
+from splitlab.models import Normalised
 from splitlab.record import Record, RecordStore, point_hash
 from splitlab.split import SplitPoint, find_point, split_points, spread
 from splitlab.training import Progress, Silent
@@ -41,6 +42,7 @@ class Sweep:
         run: the run's folder; continued if it holds a run of the same config.
         config: what to measure.
         weights: trained weights for the victim, else it is trained.
+        labels: which outputs of the weights the data's classes are.
         data_root: where torchvision's data sets lie.
         download: whether they may be fetched.
         lpips_weights: folder with LPIPS backbones.
@@ -53,6 +55,7 @@ class Sweep:
         config: SweepConfig,
         *,
         weights: Path | None = None,
+        labels: LabelFiles = LabelFiles(),
         data_root: Path | None = None,
         download: bool = False,
         lpips_weights: Path | None = None,
@@ -87,9 +90,13 @@ class Sweep:
             download=download,
             limits={"train": config.train_images},
         )
+        self.splits = with_outputs(config, self.splits, weights, labels)
         _check_counts(config, self.splits)
         self.arch = arch_of(config, len(self.splits.classes))
-        self.chosen = choose(config, build(self.arch, seed=0), self.arch)
+        net = first_weights(config, self.arch, weights)  # nothing is kept of a start that fails
+        self.chosen = choose(config, net, self.arch)
+        if config.freeze is not None:
+            head_tensors(net, config.freeze, self.arch)
         recipe.save(config, settings)
         self.secret = kept_secret(run / "client-secret.json", secret_seed)
 
@@ -174,6 +181,7 @@ class Sweep:
             defended=self.stack,
             wire=wire,
             classes=self.splits.classes,
+            folders=self.splits.folders,
             secret=self.secret,
             victims_hash=self.splits.victims.hash,
         )

@@ -8,13 +8,13 @@ from typing import Any
 import defenses
 from bench.recipe import SweepConfig
 from bench.victim import (
-    arch_of,
     kept_secret,
     learns,
     prepare_halves,
     prepare_victim,
     require_no_weights,
 )
+from bench.weights import LabelFiles, arch_of, first_weights, with_outputs
 from splitlab.data import load_splits
 from splitlab.deployment import write_deployment
 from splitlab.errors import BadInput
@@ -29,6 +29,7 @@ def train_and_deploy(
     config: SweepConfig,
     *,
     weights: Path | None,
+    labels: LabelFiles = LabelFiles(),
     data_root: Path | None,
     download: bool,
     secret_seed: int | None,
@@ -60,6 +61,7 @@ def train_and_deploy(
         download=download,
         limits={"train": config.train_images},
     )
+    splits = with_outputs(config, splits, weights, labels)
     arch = arch_of(config, len(splits.classes))
     points = split_points(build(arch, seed=0), arch.input.shape, "operation")
     point = find_point(points, config.splits)
@@ -67,6 +69,10 @@ def train_and_deploy(
         end = find_point(points, config.tail_start)
         if end.index <= point.index:
             raise BadInput(f"--tail-start {end.name} is not behind --split {point.name}")
+    if config.freeze is not None:
+        find_point(points, config.freeze)
+    if weights is not None:  # nothing is kept of a start whose weights are not the network's
+        first_weights(config, arch, weights)
     require_writable(out)
     secret = kept_secret(out / "training" / "client-secret.json", secret_seed)
     victim = None
@@ -90,6 +96,7 @@ def train_and_deploy(
         defended=stack,
         wire=config.wire,
         classes=splits.classes,
+        folders=splits.folders,
         secret=secret,
         victims_hash=splits.victims.hash,
     )

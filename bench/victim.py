@@ -9,14 +9,16 @@ from typing import Any
 import torch
 
 from bench.recipe import SweepConfig
+from bench.weights import arch_of, basis, first_weights
 from defenses import Stack
 from defenses.prepare import Order, prepare
-from splitlab.contracts import ArchSpec, InputSpec
+from splitlab.contracts import ArchSpec
 from splitlab.data import ImageSet, Splits
 from splitlab.deployment import Halves
 from splitlab.errors import BadInput, Corrupt
-from splitlab.models import Normalised, build, load_checkpoint
+from splitlab.models import Normalised, build
 from splitlab.randomness import FreeDraw, Secret, generator
+from splitlab.split import cut, part_state
 from splitlab.storage import hash_tensors, read_json, read_tensors, write_json, write_tensors
 from splitlab.training import Progress, accuracy, train_classifier
 
@@ -36,11 +38,6 @@ class Victim:
     facts: dict[str, Any]
 
 
-def arch_of(config: SweepConfig, classes: int) -> ArchSpec:
-    """The configured network for this many classes and this image size."""
-    return ArchSpec.named(config.model, classes=classes, input=InputSpec(size=config.size))
-
-
 def prepare_victim(
     folder: Path,
     config: SweepConfig,
@@ -53,33 +50,38 @@ def prepare_victim(
 
     Args:
         folder: gets `weights.safetensors` and `victim.json`; while training, a checkpoint.
-        weights: a checkpoint to use instead of training.
+        weights: a checkpoint to use instead of training, or to begin it where the config asks
+            for a new classifier.
 
     Raises:
         Corrupt: a file in `folder`, or `weights`, is damaged.
+        Mismatch: `weights` are of another network.
         UnknownName: the network is not known.
     """
     arch = arch_of(config, len(splits.classes))
-    net = build(arch, seed=config.seed)
     finished, kept = folder / "victim.json", folder / "weights.safetensors"
+    of = basis(config, splits)
     if finished.exists():
         facts = read_json(finished, f"remove {folder} to train again")
-        net.net.load_state_dict(read_tensors(kept, f"remove {folder} to train again"))
-        return Victim(arch, net.eval(), facts)
-    facts = {"epochs": 0, "seconds": 0.0, "images_per_second": 0.0}
-    if weights is not None:
-        load_checkpoint(net, weights)
-    else:
+        if facts.get("basis", of) == of:
+            net = build(arch, seed=config.seed)
+            net.net.load_state_dict(read_tensors(kept, f"remove {folder} to train again"))
+            return Victim(arch, net.eval(), facts)
+    net = first_weights(config, arch, weights, quiet=False)
+    facts = {"epochs": 0, "seconds": 0.0, "images_per_second": 0.0, "basis": of}
+    checkpoint = folder / ("checkpoint.pt" if weights is None else f"checkpoint-{of[:16]}.pt")
+    if weights is None or config.new_classifier:
         history = train_classifier(
             net,
             splits,
             config.victim,
             seed=config.seed,
             device=config.device,
-            checkpoint=folder / "checkpoint.pt",
+            checkpoint=checkpoint,
             progress=progress,
+            frozen=head_tensors(net, config.freeze, arch) if config.freeze else (),
         )
-        facts = {
+        facts |= {
             "epochs": history.epochs,
             "seconds": round(history.seconds, 2),
             "images_per_second": round(history.images_per_second, 1),
@@ -90,8 +92,17 @@ def prepare_victim(
     facts["weights"] = hash_tensors(net.net.state_dict())
     write_tensors(kept, net.net.state_dict(), private=True)  # it holds the head
     write_json(finished, facts)
-    (folder / "checkpoint.pt").unlink(missing_ok=True)
+    checkpoint.unlink(missing_ok=True)
     return Victim(arch, net, facts)
+
+
+def head_tensors(net: Normalised, head_end: str, arch: ArchSpec) -> list[str]:
+    """Names in `net`'s state dict of all tensors up to a split point, buffers too.
+
+    Raises:
+        UnknownName, NotCuttable: it is no split point.
+    """
+    return [f"net.{name}" for name in part_state(cut(net, head_end, None, arch.input.shape).head)]
 
 
 def learns(config: SweepConfig, stack: Stack) -> bool:

@@ -15,7 +15,6 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from splitlab.console import console, errors, guarded
-from splitlab.errors import Mismatch
 
 if TYPE_CHECKING:
     from edge_client.client import EdgeClient
@@ -235,12 +234,7 @@ def evaluate(
             root=data_root,
             download=download,
         )
-        if splits.classes != half.classes:
-            raise Mismatch(
-                f"--dataset {dataset} has {len(splits.classes)} classes "
-                f"({', '.join(splits.classes[:3])}, ...), the deployment was trained on "
-                f"{len(half.classes)} ({', '.join(half.classes[:3])}, ...)"
-            )
+        splits = half.labelled(splits, dataset)
         images = splits.partitions[partition]
         if limit is not None:
             images = images.take(limit, seed)

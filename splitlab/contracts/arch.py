@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from splitlab.contracts.named import named_fields, value_of
+from splitlab.errors import BadInput
 
 Size = Annotated[int, Field(ge=1, le=2048, description="side of a square image, in pixels")]
 Classes = Annotated[int, Field(ge=1, le=1_000_000, description="number of classes")]
@@ -50,8 +52,16 @@ class ArchSpec(BaseModel):
         """ "repvgg_a0:form=deploy" -> its name and arguments, for so many classes and this input.
 
         Raises:
-            BadInput: an argument is no field=value, or stands there twice.
+            BadInput: an argument is no field=value, stands there twice, or is no value of JSON.
         """
         name, fields = named_fields(text)
         arguments = {key: value_of(value) for key, value in fields.items()}
+        for key, value in arguments.items():
+            try:  # the deployment's manifest is JSON
+                json.dumps(value, allow_nan=False)
+            except (TypeError, ValueError, RecursionError) as error:
+                raise BadInput(
+                    f"{key}={fields[key]} in {text.strip()!r}: wanted a finite number, True, False "
+                    "or a word"
+                ) from error
         return cls(name=name, classes=classes, arguments=arguments, input=input or InputSpec())

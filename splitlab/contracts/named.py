@@ -18,7 +18,7 @@ def named_fields(text: str) -> tuple[str, dict[str, str]]:
     fields: dict[str, str] = {}
     for item in filter(None, (piece.strip() for piece in rest.split(","))):
         key, equals, value = item.partition("=")
-        if not equals or not value.strip():
+        if not equals or not key.strip() or not value.strip():
             raise BadInput(f"{item!r} in {text.strip()!r}: wanted field=value")
         if key.strip() in fields:
             raise BadInput(f"{key.strip()!r} is given twice in {text.strip()!r}; keep one")
@@ -30,5 +30,5 @@ def value_of(text: str) -> Any:
     """A Python literal (numbers, booleans, lists), else the text itself."""
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return text

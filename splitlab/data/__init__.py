@@ -4,6 +4,7 @@ from splitlab.data.decode import read_image
 from splitlab.data.image_set import ImageSet
 from splitlab.data.load import DATASETS, load_splits
 from splitlab.data.options import LoadOptions
+from splitlab.data.output_names import aliases, places, read_label_map, read_output_names
 from splitlab.data.splits import PARTITIONS, Splits
 
 __all__ = [
@@ -12,6 +13,10 @@ __all__ = [
     "ImageSet",
     "LoadOptions",
     "Splits",
+    "aliases",
     "load_splits",
+    "places",
     "read_image",
+    "read_label_map",
+    "read_output_names",
 ]

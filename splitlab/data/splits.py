@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from itertools import combinations
 
@@ -28,6 +28,7 @@ class Splits:
         victims: what crosses the wire and is attacked.
         name: the data set's kind; never a path.
         notes: what a reader should know, e.g. how many copies were left out.
+        folders: the data's own class -> label, where the labels are a network's outputs.
     """
 
     train: ImageSet
@@ -36,6 +37,7 @@ class Splits:
     victims: ImageSet
     name: str = ""
     notes: tuple[str, ...] = ()
+    folders: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -78,6 +80,20 @@ class Splits:
                 )
         kept = {n: p.take(limits.get(n, len(p)), seed) for n, p in self.partitions.items()}
         return Splits.of(kept, self.name, self.notes)
+
+    def relabelled(self, names: Sequence[str], folders: Mapping[str, int]) -> Splits:
+        """The same images, labelled with a network's outputs instead of the data's own classes.
+
+        Args:
+            names: of all outputs, in their order; these become the classes.
+            folders: class of the data -> number of the output that it stands for.
+        """
+        table = torch.tensor([folders[name] for name in self.classes], dtype=torch.int64)
+        parts = {
+            name: replace(part, labels=table[part.labels], classes=tuple(names))
+            for name, part in self.partitions.items()
+        }
+        return replace(self, **parts, folders=dict(folders))
 
     def check_disjoint(self) -> None:
         """Compare all pairs of partitions: source rectangles where both have them, else pixels.

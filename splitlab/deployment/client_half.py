@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from splitlab.contracts import Defended, FeatureSpec, InputSpec
+from splitlab.data import Splits, aliases, places
 from splitlab.deployment.manifest import REMEDY, ClientManifest, read_checked, read_manifest
 from splitlab.deployment.selector import Selector
 from splitlab.errors import BadInput, Corrupt, Mismatch
@@ -61,6 +62,37 @@ class ClientHalf:
     @property
     def classes(self) -> tuple[str, ...]:
         return self.manifest.classes
+
+    def labelled(self, splits: Splits, named: str) -> Splits:
+        """`splits` with labels that are this network's outputs.
+
+        Args:
+            named: how the data set was given, for the error.
+
+        Raises:
+            Mismatch: classes that the network does not tell apart.
+        """
+        known = self.manifest.folders
+        if not known:
+            if splits.classes == self.classes:
+                return splits
+            raise Mismatch(
+                f"--dataset {named} has {len(splits.classes)} classes "
+                f"({_few(splits.classes)}), the deployment was trained on "
+                f"{len(self.classes)} ({_few(self.classes)})"
+            )
+        if splits.folders:
+            return splits
+        further = [name for name in splits.classes if name not in known]
+        try:
+            found = places(further, [aliases((name,)) for name in self.classes])
+        except BadInput as error:
+            raise Mismatch(
+                f"--dataset {named} has classes that the deployment was not told of "
+                f"({_few(further)}), and none of its {len(self.classes)} outputs is called so; it "
+                f"was told of {_few(list(known))}"
+            ) from error
+        return splits.relabelled(self.classes, {**found, **known})
 
     def protect(self, feature: Tensor, draw: Draw) -> Tensor:
         """z [B, *feature_shape] -> z', same shape."""
@@ -135,6 +167,10 @@ def _tail(
         why = f"its selector chooses {len(selector.chosen)} of {bodies} bodies, and the tail was "
         raise Corrupt(hidden, f"{why}trained for another number ({error})", REMEDY) from error
     return wide
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

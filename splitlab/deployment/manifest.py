@@ -69,6 +69,9 @@ class ClientManifest(BaseModel):
     max_rows: int
     defense: str
     classes: tuple[str, ...]
+    folders: dict[str, int] = Field(
+        default={}, description="class of the data -> output, where these are not the same"
+    )
     victims_hash: str = Field(default="", description="hash of the images kept for attacks")
     file: str
     sha256: Hex256

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from splitlab.contracts import Defended, FeatureSpec
@@ -26,6 +26,7 @@ def write_deployment(
     defended: Defended,
     secret: Secret,
     classes: tuple[str, ...],
+    folders: Mapping[str, int] | None = None,
     wire: WireType = "FP32",
     model_name: str = "",
     victims_hash: str = "",
@@ -38,6 +39,7 @@ def write_deployment(
         defended: the stack of defences that the protectors belong to.
         secret: the client's key; keys the noise.
         classes: names of the classes, in the order of the logits.
+        folders: class of the data -> number of the logit, where the data's own classes are others.
         victims_hash: hash of the images that are kept for attacks, so that nobody else's
             auxiliary images can be among them by mistake.
 
@@ -76,6 +78,7 @@ def write_deployment(
         **common,
         defense=defended.spec,
         classes=classes,
+        folders=dict(folders or {}),
         victims_hash=victims_hash,
         file="weights.safetensors",
         sha256=sha256((client / "weights.safetensors").read_bytes()),

@@ -1,13 +1,21 @@
 """Every network the lab can build from data: its own, torchvision's classifiers, timm's."""
 
 from splitlab.models.build import MODELS, build, model_names
-from splitlab.models.checkpoint import load_checkpoint, load_exactly, read_checkpoint
+from splitlab.models.checkpoint import (
+    checkpoint_outputs,
+    load_checkpoint,
+    load_exactly,
+    read_checkpoint,
+)
 from splitlab.models.normalised import Normalised
+from splitlab.models.weights import classifier_keys
 
 __all__ = [
     "MODELS",
     "Normalised",
     "build",
+    "checkpoint_outputs",
+    "classifier_keys",
     "load_checkpoint",
     "load_exactly",
     "model_names",

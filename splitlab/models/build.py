@@ -13,6 +13,7 @@ from torch import nn
 from splitlab.contracts import ArchSpec, Registry
 from splitlab.errors import BadInput, UnknownName
 from splitlab.models import library
+from splitlab.models.arguments import refuse_reserved
 from splitlab.models.normalised import Normalised
 
 MODELS = Registry(
@@ -64,6 +65,7 @@ def build(arch: ArchSpec, seed: int | None = None) -> Normalised:
                 f"input.{name} has {len(values)} values for {arch.input.channels} channels; "
                 "give one a channel"
             )
+    refuse_reserved(arch)
     make = _maker(arch)
     with _own_weights(seed):
         net = make()
@@ -77,7 +79,9 @@ def _maker(arch: ArchSpec) -> Callable[[], nn.Module]:
         function = MODELS.load(bare)
         given = {**arch.arguments, **arch.variants}
         _check_accepted(function, given, arch.name)
-        return lambda: function(classes=arch.classes, spec=arch.input, **given)
+        return lambda: library.called(
+            arch.name, function, classes=arch.classes, spec=arch.input, **given
+        )
     if arch.variants:
         raise BadInput(
             f"variants {sorted(arch.variants)} of {arch.name!r}: only the lab's own networks have "

@@ -6,12 +6,15 @@ import functools
 import inspect
 import sys
 import warnings
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import nn
 
 from splitlab.contracts import ArchSpec
-from splitlab.errors import BadInput
+from splitlab.errors import BadInput, foreign
+
+_OURS = ("weights", "pretrained", "num_classes", "in_chans", "classes", "spec")
 
 
 @functools.cache
@@ -44,7 +47,7 @@ def build_torchvision(name: str, arch: ArchSpec) -> nn.Module:
     with warnings.catch_warnings():
         # GoogLeNet and Inception announce a later default of their initialisation.
         warnings.simplefilter("ignore", FutureWarning)
-        return _call(name, builder, weights=None, num_classes=arch.classes, **arguments)
+        return called(name, builder, weights=None, num_classes=arch.classes, **arguments)
 
 
 def _size_argument(builder: Any, size: int) -> dict[str, Any]:
@@ -65,32 +68,45 @@ def build_timm(name: str, arch: ArchSpec) -> nn.Module:
     """timm's `name` with random weights; told the image size where it wants to know."""
     import timm
 
-    make = functools.partial(
-        timm.create_model,
-        name,
-        pretrained=False,
-        num_classes=arch.classes,
-        in_chans=arch.input.channels,
+    given = {
+        "pretrained": False,
+        "num_classes": arch.classes,
+        "in_chans": arch.input.channels,
         **arch.arguments,
-    )
+    }
     if "img_size" not in arch.arguments:
         try:
-            return make(img_size=arch.input.size)
+            return timm.create_model(name, img_size=arch.input.size, **given)
         except TypeError as error:
             if "img_size" not in str(error):
-                raise BadInput(_refusal(name, error)) from error
-        except (ValueError, AssertionError, RuntimeError) as error:
-            raise BadInput(_refusal(name, error)) from error
-    return _call(name, make)
+                raise BadInput(refusal(name, error, given)) from error
+        except Exception as error:
+            raise BadInput(refusal(name, error, given)) from error
+    return called(name, timm.create_model, name, **given)
 
 
-def _call(name: str, builder: Any, **arguments: Any) -> nn.Module:
+def called(name: str, builder: Callable[..., nn.Module], *values: Any, **given: Any) -> nn.Module:
+    """What `builder` makes.
+
+    Raises:
+        BadInput: whatever it raises, since a wrong argument may surface as anything.
+    """
     try:
-        return builder(**arguments)
-    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
-        raise BadInput(_refusal(name, error)) from error
+        return builder(*values, **given)
+    except BadInput:
+        raise
+    except Exception as error:
+        raise BadInput(refusal(name, error, given)) from error
 
 
-def _refusal(name: str, error: Exception) -> str:
-    why = str(error) or type(error).__name__
-    return f"{name} cannot be built so: {why}; change arch.arguments or arch.input.size"
+def refusal(name: str, error: Exception, given: Mapping[str, Any]) -> str:
+    """One line on why `name` was not built with what it was given; never without a reason."""
+    words = " ".join(str(error).split())
+    kind = type(error).__name__
+    why = f"{kind}: {foreign(words, 300)}" if words else kind
+    shown = [f"{key}={value}" for key, value in given.items() if key not in _OURS]
+    told = f" ({foreign(', '.join(shown), 200)})" if shown else ""
+    return (
+        f"{name} cannot be built so{told}: {why}; change its arguments or the image size "
+        "(--size, arch.input.size)"
+    )

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from splitlab.contracts import InputSpec
 from splitlab.errors import BadInput
 from splitlab.models.checkpoint import load_exactly
+from splitlab.models.weights.fitting import with_counters
 
 Form = Literal["train", "deploy"]
 
@@ -127,6 +128,7 @@ class RepVGG(nn.Module):
         if self.form == "train" or not any(".rbr_dense." in key for key in state):
             return state
         trained = RepVGG(*self._like, "train").eval()
+        state = with_counters(state, trained.state_dict())
         load_exactly(trained, state, source)
         return deployed(state, trained)
 

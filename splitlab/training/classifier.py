@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -54,6 +54,7 @@ def train_classifier(
     watches: Sequence[str] = (),
     penalty: Penalty | None = None,
     phases: Sequence[Phase] | None = None,
+    frozen: Collection[str] = (),
     name: str = "victim",
     amp: bool = True,
 ) -> History:
@@ -69,6 +70,8 @@ def train_classifier(
         penalty: {"images", "labels", "logits" and each of `watches`: tensor} -> a term added to
             the loss, or None.
         phases: a defence's own schedule, one optimizer each, in place of the recipe's.
+        frozen: names in `net.state_dict()` of what is not trained; a batch norm whose statistics
+            are among them stays in eval mode.
         checkpoint: continued from when it is there; phases after the first add their number.
 
     Returns:
@@ -82,6 +85,7 @@ def train_classifier(
     images = data.train if isinstance(data, Splits) else data
     device = choose_device(device)
     net.to(device).train()
+    _freeze(net, frozen)
     rng = torch.Generator()
     modules: dict[str, nn.Module] = {"net": net}
     seen: dict[str, Tensor] = {}
@@ -179,6 +183,15 @@ def _prepare(
         parameter.requires_grad_(phase.trainable(parameter_name))
     optimizer = phase.optimizer([(n, p) for n, p in named if p.requires_grad])
     return State(modules, {"net": optimizer}, {}, {}, {"draw": rng}), phase.epochs
+
+
+def _freeze(net: nn.Module, frozen: Collection[str]) -> None:
+    for name, parameter in net.named_parameters(remove_duplicate=False):
+        if name in frozen:
+            parameter.requires_grad_(False)
+    for name, _ in net.named_buffers():
+        if name in frozen:
+            net.get_submodule(name.rpartition(".")[0]).eval()
 
 
 def _module(net: nn.Module, name: str) -> nn.Module:

@@ -1,0 +1,104 @@
+"""`bench train`: one network, one deployment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.cli_options import (
+    Classes,
+    DataRoot,
+    Dataset,
+    Defense,
+    Device,
+    Download,
+    Epochs,
+    Freeze,
+    LabelMap,
+    Model,
+    NewClassifier,
+    SecretSeed,
+    Seed,
+    Size,
+    Weights,
+    WeightsKey,
+    Wire,
+)
+from splitlab.console import console, guarded
+
+
+@guarded
+def train(
+    out: Annotated[Path, typer.Option(help="Deployment folder: gets client/ and server/.")],
+    split: Annotated[str, typer.Option(help="Split point at which the head ends.")],
+    model: Model = "resnet20",
+    dataset: Dataset = "photo-patches",
+    size: Size = 32,
+    tail_start: Annotated[
+        str | None, typer.Option(help="Split point at which the server's body ends.")
+    ] = None,
+    defense: Defense = "none",
+    train_with_defense: Annotated[
+        bool, typer.Option(help="Let the network learn with the defence.")
+    ] = False,
+    wire: Wire = "FP32",
+    train_images: Annotated[int, typer.Option(help="Training images.")] = 4000,
+    epochs: Epochs = None,
+    weights: Weights = None,
+    weights_key: WeightsKey = None,
+    classes: Classes = None,
+    label_map: LabelMap = None,
+    new_classifier: NewClassifier = False,
+    freeze: Freeze = None,
+    seed: Seed = 0,
+    secret_seed: SecretSeed = None,
+    device: Device = "auto",
+    data_root: DataRoot = None,
+    download: Download = False,
+) -> None:
+    """Train a network, cut it, and write the two halves of a deployment."""
+    from bench import recipe
+    from bench.train import train_and_deploy
+    from bench.weights import LabelFiles, weights_fields
+    from splitlab.training import showing
+
+    config = recipe.validated(
+        model=model,
+        dataset=dataset,
+        size=size,
+        splits=split,
+        tail_start=tail_start,
+        defense=defense,
+        train_with_defense=train_with_defense,
+        wire=wire,
+        train_images=train_images,
+        **weights_fields(
+            weights,
+            labels := LabelFiles(classes, label_map),
+            key=weights_key,
+            new_classifier=new_classifier,
+            freeze=freeze,
+            epochs=epochs,
+        ),
+        seed=seed,
+        device=device,
+    )
+    with showing(console) as progress:
+        facts = train_and_deploy(
+            out,
+            config,
+            weights=weights,
+            labels=labels,
+            data_root=data_root,
+            download=download,
+            secret_seed=secret_seed,
+            progress=progress,
+        )
+    console.print(
+        f"validation accuracy {facts['validation_accuracy']:.1f} %, split point "
+        f"{facts['split']}, digest {facts['digest'][:16]}"
+    )
+    console.print(f"client half (keep it): {out / 'client'}", soft_wrap=True, markup=False)
+    console.print(f"server half (give it away): {out / 'server'}", soft_wrap=True, markup=False)

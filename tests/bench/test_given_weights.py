@@ -1,0 +1,182 @@
+"""`--weights` in use: other outputs than the data's classes, a new last layer, failed starts."""
+
+import re
+
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+import defenses
+from bench.cli import app
+from bench.grants import adversary_images
+from splitlab.contracts import ArchSpec
+from splitlab.data import load_splits
+from splitlab.deployment import ClientHalf
+from splitlab.errors import Mismatch
+from splitlab.models import build
+from splitlab.storage import read_json, read_tensors
+
+OUTPUTS = [f"n{number:08d} thing{number}" for number in range(20)]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Images of two classes, and a network of 20 outputs that sees thing 7 in every image."""
+    folder = tmp_path_factory.mktemp("world")
+    for name, count in (("thing7", 30), ("thing3", 10)):
+        (folder / "images" / name).mkdir(parents=True)
+        for number in range(count):
+            colour = (number * 8, 255 - number * 8, 90 if name == "thing7" else 180)
+            Image.new("RGB", (32, 32), colour).save(folder / "images" / name / f"{number}.png")
+    state = build(ArchSpec(name="tiny_cnn", classes=20), seed=3).net.state_dict()
+    state["fc.weight"].zero_()
+    state["fc.bias"].copy_(torch.eye(20)[7])
+    torch.save(state, folder / "twenty.pth")
+    torch.save({**state, "fc.bias": state["fc.bias"] / 0}, folder / "nan.pth")
+    other = build(ArchSpec(name="resnet8", classes=20), seed=0).net.state_dict()
+    torch.save(other, folder / "resnet8.pth")
+    (folder / "names.txt").write_text("\n".join(OUTPUTS))
+    (folder / "few.txt").write_text("thing7\nthing3")
+    (folder / "crossed.csv").write_text("thing7,3\nthing3,thing7\n")
+    (folder / "numbers.csv").write_text("thing7,7\nthing3,3\n")
+    return folder
+
+
+def train(world, out, *words, weights="twenty.pth", ok=True):
+    words = ["train", "--model=tiny_cnn", "--split=block2", f"--out={out}", "--device=cpu", *words]
+    words += [f"--dataset=imagefolder:{world / 'images'}", f"--weights={world / weights}"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == (0 if ok else 2), done.output
+    assert "Traceback" not in done.output
+    return " ".join(done.output.split())
+
+
+def share_of_seven(world):
+    splits = load_splits(f"imagefolder:{world / 'images'}", size=32)
+    return 100 * (splits.validation.labels == splits.classes.index("thing7")).double().mean()
+
+
+@pytest.mark.parametrize(
+    ("words", "crossed"),
+    [
+        (["--classes=names.txt"], False),
+        (["--classes=names.txt", "--label-map=crossed.csv"], True),
+        (["--label-map=numbers.csv"], False),
+    ],
+)
+def test_accuracy_is_measured_among_all_outputs(world, tmp_path, words, crossed):
+    words = [word.replace("=", f"={world}/") for word in words]
+    said = train(world, tmp_path, *words)
+    share = share_of_seven(world)
+    assert 0 < share < 100
+    assert f"validation accuracy {100 - share if crossed else share:.1f} %" in said
+    half = ClientHalf.load(tmp_path / "client", defenses.parse)
+    assert len(half.classes) == half.manifest.arch.classes == 20
+    data = f"imagefolder:{world / 'images'}"
+    told = half.labelled(load_splits(data, size=32), data)
+    assert told.victims.labels.unique().tolist() == [3, 7]
+    again = adversary_images(tmp_path, data, 0, None, False)
+    assert again.victims.hash == told.victims.hash == half.manifest.victims_hash
+
+
+def test_a_deployment_knows_its_outputs_by_name_too(world, tmp_path):
+    train(world, tmp_path / "d", f"--classes={world / 'names.txt'}")
+    half = ClientHalf.load(tmp_path / "d" / "client", defenses.parse)
+    for name in ("thing7", "thing9", "n00000004"):
+        (tmp_path / "more" / name).mkdir(parents=True)
+        for number in range(12):
+            image = Image.new("RGB", (32, 32), (number * 20, len(name), ord(name[-1])))
+            image.save(tmp_path / "more" / name / f"{number}.png")
+    splits = load_splits(f"imagefolder:{tmp_path / 'more'}", size=32)
+    found = half.labelled(splits, "more").folders
+    assert {name: found[name] for name in splits.classes} == {
+        "n00000004": 4,
+        "thing7": 7,
+        "thing9": 9,
+    }
+    (tmp_path / "more" / "thing9").rename(tmp_path / "more" / "stranger")
+    with pytest.raises(Mismatch, match=r"stranger.*none of its 20 outputs"):
+        half.labelled(load_splits(f"imagefolder:{tmp_path / 'more'}", size=32), "more")
+
+
+def test_a_new_classifier_keeps_the_rest_and_a_frozen_head_stays_bit_by_bit(world, tmp_path):
+    first = torch.load(world / "twenty.pth", weights_only=True)
+    words = ["--new-classifier", "--epochs=1", "--train-images=16"]
+    train(world, tmp_path / "whole", *words)
+    train(world, tmp_path / "frozen", *words, "--freeze=block2")
+    train(world, tmp_path / "none", *words[:1], "--epochs=0")
+    for name in ("whole", "frozen", "none"):
+        kept = read_tensors(tmp_path / name / "training" / "weights.safetensors")
+        assert kept["fc.weight"].shape == (2, 32)
+        same = {k for k in first if k in kept and torch.equal(first[k], kept[k])}
+        head = {k for k in first if k.startswith(("block1", "block2"))}
+        rest = {k for k in first if k.startswith("block3")}
+        assert (head <= same) == (name != "whole")
+        assert (rest <= same) == (name == "none")
+        assert not same & {"block1.0.weight", "block3.0.weight"} or name != "whole"
+
+
+REFUSED = [
+    (["--classes={}/few.txt"], "names 2 outputs, .*has 20"),
+    ([], "tells 20 classes apart and 2 are wanted.*--classes FILE.*--new-classifier"),
+    (["--new-classifier", "--classes={}/names.txt"], "leave out --classes"),
+    (["--freeze=block1"], "give --new-classifier"),
+    (["--new-classifier", "--freeze=blok1"], "unknown split point 'blok1'"),
+    (["--weights-key=ema"], "--weights-key ema"),
+    (["--classes={}/none.txt"], "--classes .*No such file"),
+]
+
+
+@pytest.mark.parametrize(("words", "says"), REFUSED)
+def test_what_does_not_go_together_is_refused_before_anything_is_kept(world, tmp_path, words, says):
+    said = train(world, tmp_path / "d", *(word.format(world) for word in words), ok=False)
+    assert re.search(says, said), said
+    assert not (tmp_path / "d").exists()
+
+
+@pytest.mark.parametrize(
+    "word", ["--classes=x", "--label-map=x", "--new-classifier", "--freeze=x", "--weights-key=x"]
+)
+def test_how_weights_are_used_without_weights(tmp_path, word):
+    done = CliRunner().invoke(app, ["sweep-split-points", f"--out={tmp_path / 'r'}", word])
+    assert done.exit_code == 2
+    assert "give --weights FILE too" in " ".join(done.output.split())
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize("weights", ["nan.pth", "resnet8.pth", "names.txt"])
+def test_a_start_that_failed_on_its_weights_leaves_nothing_behind(world, tmp_path, weights):
+    out = tmp_path / "run"
+    words = [f"--out={out}", f"--dataset=imagefolder:{world / 'images'}", "--model=tiny_cnn"]
+    words += ["--train-images=8", "--queries=4", "--victims=4", f"--weights={world / weights}"]
+    words += [f"--classes={world / 'names.txt'}"]
+    done = CliRunner().invoke(app, ["sweep-split-points", *words])
+    assert done.exit_code == 2, done.output
+    assert weights in done.output.replace("\n", "")
+    assert not out.exists()
+    train(world, out, f"--classes={world / 'names.txt'}", weights=weights, ok=False)
+    assert not out.exists()
+
+
+def test_other_weights_in_the_same_folder_are_taken_and_not_the_old_ones(world, tmp_path):
+    train(world, tmp_path, f"--classes={world / 'names.txt'}")
+    for half in ("client", "server"):  # as if killed before the deployment was written
+        (tmp_path / half / "deployment.json").unlink()
+    state = torch.load(world / "twenty.pth", weights_only=True)
+    state["fc.bias"] = torch.eye(20)[3]
+    torch.save(state, tmp_path / "three.pth")
+    train(world, tmp_path, f"--classes={world / 'names.txt'}", weights=tmp_path / "three.pth")
+    kept = read_tensors(tmp_path / "training" / "weights.safetensors")
+    assert kept["fc.bias"].argmax() == 3
+    share = read_json(tmp_path / "training" / "victim.json")["validation_accuracy"]
+    assert share == pytest.approx(100 - float(share_of_seven(world)))
+
+
+def test_points_without_the_new_settings_keep_their_identity():
+    from bench.recipe import validated
+
+    point = validated().point("layer1.0", "decoder", "undefended")
+    assert not {"weights_key", "labels_hash", "new_classifier", "freeze"} & point.keys()
+    told = validated(labels_hash="0" * 64, new_classifier=True).point("a", "decoder", "undefended")
+    assert {"labels_hash", "new_classifier"} <= told.keys()
