@@ -39,7 +39,9 @@ class Rescaled(Tensor):
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return func(*args, **(kwargs or {}))
+        with torch._C._DisableTorchDispatch():
+            made = func(*args, **(kwargs or {}))
+        return made.as_subclass(cls) if isinstance(made, Tensor) else made
 
 
 def with_weight(change: Callable[[Tensor], Tensor]) -> nn.Module:
@@ -104,7 +106,10 @@ def exported() -> nn.Module:
         (script, r"^1 \(RecursiveScriptModule\) is scripted .*script it later$"),
         (trace, r"^1 \(TopLevelTracedModule\) is scripted"),
         (lambda: torch.jit.script(network(Inner())), "^the network .* is scripted"),
-        (compiled, r"^1 \(OptimizedModule\) is compiled .*_orig_mod"),
+        # The first use of torch.compile in a process takes 15 s.
+        pytest.param(
+            *(compiled, r"^1 \(OptimizedModule\) is compiled .*_orig_mod"), marks=pytest.mark.slow
+        ),
         pytest.param(exported, "an exported program", marks=pytest.mark.slow),
         (quantised, r"^3 \(Linear\) is quantised"),
         (lambda: network(nn.LazyConv2d(3, 1)), r"^1 \(LazyConv2d\) is lazy"),
@@ -114,7 +119,7 @@ def exported() -> nn.Module:
             "^3.weight is a Rescaled, a tensor with rules of its own",
         ),
         (lambda: network(Stubborn(nn.Dropout(0.5))), "^1 stays in train mode after eval"),
-        (lambda: network(Counting(3)), "^1.running_.* is written to in eval mode"),
+        (lambda: network(Counting(3)), r"^1\.running_mean changes from call to call"),
         (borrowing, "^2: reads 1.weight of another module"),
     ],
 )
@@ -123,6 +128,7 @@ def test_is_refused_for_its_own_reason(make: Callable[[], nn.Module], says: str)
         split_points(make(), SHAPE)
 
 
+@pytest.mark.slow
 def test_what_is_compiled_in_place_is_cut_as_it_was() -> None:
     net = network(Inner()).eval()
     plain = network(Inner()).eval()

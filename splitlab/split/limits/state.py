@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from splitlab.errors import NotCuttable
 
-_OWN = frozenset(vars(nn.Module())) - {"_buffers", "_parameters"}
+_OWN = frozenset(vars(nn.Module()))
 # No class of these keeps what a user wrote.
 _LIBRARIES = ("torch.", "torchvision.", "timm.", "builtins", "collections", "splitlab.")
 # What hooks collect in lists; that a tensor of an earlier call is used is seen where it is used.
@@ -39,7 +39,7 @@ def kept_state(net: nn.Module) -> dict[str, Any]:
                 found[f"{path}.{name}".removeprefix("net.").lstrip(".")] = _plain(hooks, _DEEP)
         if type(module).__module__.startswith("torch.nn.modules."):
             continue
-        for name, value in vars(module).items():
+        for name, value in (*vars(module).items(), *module._buffers.items()):
             if name not in _OWN:
                 found[f"{path}.{name}".removeprefix("net.").lstrip(".")] = _plain(value, _DEEP)
     for kind in kinds:
