@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from splitlab.contracts import Defended, FeatureSpec
+from splitlab.deployment.equality import check_equality
 from splitlab.deployment.halves import Halves
 from splitlab.deployment.manifest import ClientManifest, ServerManifest, Shard, WireType
 from splitlab.errors import BadInput
@@ -45,11 +46,13 @@ def write_deployment(
 
     Raises:
         BadInput: there is a deployment already, or the parts do not fit each other.
+        Mismatch: they do not answer as the whole network does; nothing is written.
     """
     for half in ("client", "server"):
         if (folder / half / "deployment.json").exists():
             raise BadInput(f"{folder / half}: a deployment is there already; choose another --out")
     halves.check()
+    check_equality(halves)
     shape = halves.head.output_shape
     feature = FeatureSpec(shape=shape)
     max_rows = micro_batch_rows(shape, "FP32", MAX_ROWS)

@@ -88,11 +88,16 @@ def _branch(part: GraphModule, node: Any) -> Branch | None:
     if len(node.args) != 1 or node.kwargs or len(node.users) != 1:
         return None
     source, layer = node.args[0], part.get_submodule(str(node.target))
-    if not isinstance(source, Node) or layer.training:
+    if not isinstance(source, Node) or layer.training or hooked(layer):
         return None
     if type(layer) is nn.BatchNorm2d and layer.running_var is not None:
         return _of_norm(source, layer)
     return _of_convolution(source, layer) if type(layer) is nn.Conv2d else None
+
+
+def hooked(layer: nn.Module) -> bool:
+    """Whether a hook may change what it is given, its answer or, as a weight norm, its weights."""
+    return bool(layer._forward_pre_hooks or layer._forward_hooks)
 
 
 def _of_norm(source: Node, norm: nn.BatchNorm2d) -> Branch:

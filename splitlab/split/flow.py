@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,8 +12,11 @@ from torch import Tensor, nn
 
 from splitlab.errors import BadInput, NotCuttable
 from splitlab.models import Normalised
-from splitlab.split.recorder import Step, Tape, record
+from splitlab.split.limits.modules import refuse_modules
+from splitlab.split.limits.state import UntouchedDraws, first_change, kept_state
+from splitlab.split.recorder import record
 from splitlab.split.shadow import images, is_cheap, shadow
+from splitlab.split.tape import Step, Tape
 from splitlab.split.tree import Batch, Ref, Shape, leaves, map_leaves, refs
 
 # Two batch sizes: large where only shapes are followed, so that no layer has them as a dimension of
@@ -48,7 +51,7 @@ class Flow:
     prefix: what stands before module paths of the network itself ("net." or "").
     ends: (module path, number of the call, step), as in `Tape`.
     output: the step whose tensor the network returns.
-    constants: as in `Tape`.
+    constants, kept: as in `Tape`.
     """
 
     steps: list[Merged]
@@ -56,6 +59,7 @@ class Flow:
     ends: list[tuple[str, int, int]]
     output: int
     constants: dict[str, Tensor]
+    kept: set[str]
 
     @functools.cached_property
     def order(self) -> list[int]:
@@ -112,27 +116,76 @@ def follow(net: nn.Module, input_shape: tuple[int, ...], numbers: bool | None = 
         BadInput: the network does not run on images of that shape.
         NotCuttable: it does something that cannot be followed or that depends on the batch size.
     """
+    refuse_modules(net)
     if numbers is None:
         numbers = is_cheap(net, input_shape)
     batches = _SMALL if numbers else _LARGE
-    tapes = []
+    tapes: list[Tape] = []
     for batch in batches:
         # A fresh copy each time: some networks keep index tables that they made on the way.
         copy = shadow(net, numbers=numbers)
         with torch.inference_mode(False):
             example = images(net, (batch, *input_shape), numbers=numbers)
-        tapes.append(_run(copy, example))
+        untouched = kept_state(copy)
+        earlier = (tapes[0], batches[0]) if tapes else None
+        tapes.append(_run(copy, example, earlier, original=net))
+    if not numbers and any(step.autocast for step in tapes[0].steps):
+        # Autocast of a CPU or GPU does nothing to tensors without numbers.
+        return follow(net, input_shape, numbers=True)
+    _refuse_memory(copy, example, tapes[1], untouched)
     steps = _merge(tapes[0], tapes[1], batches)
     output = tapes[0].output
     if not isinstance(output, Ref):
         raise NotCuttable(f"the network returns {type(output).__name__}, wanted one tensor")
     prefix = "net." if isinstance(net, Normalised) else ""
-    return Flow(steps, prefix, tapes[0].ends, output.step, tapes[0].constants)
+    return Flow(steps, prefix, tapes[0].ends, output.step, tapes[0].constants, tapes[0].kept)
 
 
-def _run(copy: nn.Module, example: Tensor) -> Tape:
+def _refuse_memory(
+    copy: nn.Module, example: Tensor, first: Tape, untouched: dict[str, Any]
+) -> None:
+    """Ask the copy of the second tape again for the same images, if it has kept anything.
+
+    Raises:
+        NotCuttable: it does something else now, or is not left as the call before left it.
+    """
+    once = kept_state(copy)
+    if first_change(untouched, once) is None:
+        return
+    again = _run(copy, example, before=first)
+    changing = first_change(once, kept_state(copy))
+    if changing is None and _course(first) != _course(again):
+        changing = first_change(untouched, once)
+    if changing is not None:
+        raise NotCuttable(
+            f"{changing} changes from call to call, and what the network does may follow it; such "
+            "a network cannot be cut"
+        )
+
+
+def _course(tape: Tape) -> list[Any]:
+    """What is done to the image, in order, without the steps that it is done with."""
+    depends: set[int] = {0}
+    found: list[Any] = []
+    for index, step in enumerate(tape.steps):
+        given = (step.call.args, step.call.kwargs)
+        if depends.intersection(refs(given)):
+            depends.add(index)
+            bare = map_leaves(given, lambda leaf: None if isinstance(leaf, Ref) else leaf)
+            found.append((step.call.op, step.call.target, bare))
+    return found
+
+
+def _run(
+    copy: nn.Module,
+    example: Tensor,
+    earlier: tuple[Tape, int] | None = None,
+    before: Tape | None = None,
+    original: nn.Module | None = None,
+) -> Tape:
     try:
-        return record(copy, example)
+        with torch.random.fork_rng(devices=[]), UntouchedDraws():
+            return record(copy, example, earlier, before, original)
     except NotCuttable:
         raise
     except NotImplementedError as error:
@@ -168,19 +221,23 @@ def _merge(first: Tape, second: Tape, batches: tuple[int, int]) -> list[Merged]:
     depends: list[bool] = []
     merged: list[Merged] = []
     for index, (one, two) in enumerate(zip(first.steps, second.steps, strict=True)):
-        if one.name != two.name or one.call.target != two.call.target:
+        if _differ(one, two):
             raise NotCuttable(f"{one.name}: another operation ({two.name}) at another batch size")
         given = (one.call.args, one.call.kwargs)
         depends.append(index == 0 or any(depends[source] for source in refs(given)))
         if index in live:
             args, kwargs = merge_batches(given, (two.call.args, two.call.kwargs), batches, one.name)
             call = type(one.call)(one.call.op, one.call.target, args, kwargs, one.call.label)
-            one = type(one)(one.name, call, one.value, one.macs)
+            one = replace(one, call=call)
         slope = (two.macs - one.macs) // (batches[1] - batches[0])
         macs = one.macs - (batches[0] - 1) * slope
         value = _per_image(one.value, two.value, batches)
         merged.append(Merged(one, value, depends[-1], index in live, macs))
     return merged
+
+
+def _differ(one: Step, two: Step) -> bool:
+    return (one.name, one.call.target, one.autocast) != (two.name, two.call.target, two.autocast)
 
 
 def _live(tape: Tape) -> set[int]:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from splitlab.split.branches import merge_branches
+from splitlab.split.branches import hooked, merge_branches
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -58,6 +58,8 @@ def _foldable(
     if not isinstance(before, torch.fx.Node) or before.op != "call_module":
         return None
     conv, norm = part.get_submodule(str(before.target)), part.get_submodule(str(node.target))
+    if hooked(conv) or hooked(norm):
+        return None
     kinds = type(conv) in CONVOLUTIONS and type(norm) in NORMS
     if not kinds or conv.training or norm.training or getattr(norm, "running_var", None) is None:
         return None

@@ -116,8 +116,12 @@ def _refusal(flow: Flow, step: int, crossing: set[int]) -> str | None:
     if crossing != {step}:
         shown = ", ".join(repr(flow.name(other)) for other in sorted(crossing))
         return f"{len(crossing)} tensors cross there ({shown})"
-    if flow.steps[step].value is None:
+    value, image = flow.steps[step].value, flow.steps[0].value
+    if value is None:
         return "what crosses there is no float tensor whose dimension 0 is the batch"
+    if image is not None and value.dtype != image.dtype:
+        kinds = [str(one.dtype).removeprefix("torch.") for one in (value, image)]
+        return f"what crosses there is {kinds[0]}, and {kinds[1]} is what is sent"
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
@@ -63,11 +64,16 @@ class MacCounter(TorchDispatchMode):
 
     One multiply-accumulate is two of the operations of PyTorch's own formulas. Element-wise
     operations, normalisation, softmax, pooling, interpolation and copies count as nothing.
+
+    It counts as well how often random numbers were drawn (`draws`), and how often the shape of a
+    result hung on numbers (`ragged`).
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.macs = 0
+        self.draws = 0
+        self.ragged = 0
 
 
 def _count(
@@ -76,6 +82,8 @@ def _count(
     del types
     kwargs = kwargs or {}
     out = func(*args, **kwargs)
+    self.draws += torch.Tag.nondeterministic_seeded in func.tags
+    self.ragged += _is_ragged(func, args)
     own = _OWN.get(str(func._overloadpacket))
     if own is not None:
         self.macs += own(*args, **kwargs)
@@ -84,6 +92,16 @@ def _count(
     if formula is not None:
         self.macs += formula(*args, **kwargs, out_val=out) // 2
     return out
+
+
+def _is_ragged(func: Any, args: tuple[Any, ...]) -> bool:
+    """Whether the shape of the result depends on numbers; of an index only where it is a mask."""
+    if torch.Tag.dynamic_output_shape not in func.tags:
+        return False
+    if func is not torch.ops.aten.index.Tensor:
+        return True
+    masks = (torch.bool, torch.uint8)
+    return any(index is not None and index.dtype in masks for index in args[1])
 
 
 # Attached after the class is made: PyTorch wraps a method that stands in the class body so that

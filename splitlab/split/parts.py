@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import operator
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -12,9 +13,12 @@ from torch import Tensor, fx, nn
 
 from splitlab.errors import BadInput, Mismatch
 from splitlab.models import Normalised
+from splitlab.split.calls import Call
 from splitlab.split.flow import Flow, follow
+from splitlab.split.limits.contexts import Autocast, Within
 from splitlab.split.listing import cuttable, points_of
 from splitlab.split.points import find_point
+from splitlab.split.shadow import made_weights
 from splitlab.split.tree import Batch, Device, Ref, map_leaves
 
 
@@ -43,6 +47,13 @@ class Part(nn.Module):
     def forward(self, tensor: Tensor) -> Tensor:
         """[B, *input_shape] -> [B, *output_shape]."""
         return self.graph(tensor)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Part:
+        """Also where a weight norm holds a weight with its history, which Python cannot copy."""
+        memo |= made_weights(self)
+        new = memo[id(self)] = type(self).__new__(type(self))
+        new.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return new
 
 
 class Parts(NamedTuple):
@@ -122,13 +133,17 @@ def load_part_state(part: Part, tensors: Mapping[str, Tensor]) -> None:
 
 def _part(flow: Flow, net: nn.Module, start: int, end: int, input_shape: tuple[int, ...]) -> Part:
     """The steps after `start` up to and with `end`."""
-    graph = _GraphBuilder(flow, start).build(end)
+    builder = _GraphBuilder(flow, start)
+    graph = builder.build(end)
     attributes: dict[str, Any] = {}
+    memo: dict[int, Any] = made_weights(net)
     for node in graph.nodes:
         if node.op in ("get_attr", "call_module"):
-            constant = flow.constants.get(str(node.target))
-            found = constant if constant is not None else operator.attrgetter(node.target)(net)
+            found = _found(str(node.target), flow, net, builder)
             attributes[str(node.target)] = found
+            target = found.run if isinstance(found, Within) else found
+            if isinstance(target, nn.Module):
+                memo |= _without_hooks(target, keep=builder.called[str(node.target)] in flow.kept)
     original = fx.GraphModule(attributes, graph)
     whole = (net.net if isinstance(net, Normalised) else net).state_dict(keep_vars=True)
     names: dict[int, list[str]] = {}
@@ -137,12 +152,34 @@ def _part(flow: Flow, net: nn.Module, start: int, end: int, input_shape: tuple[i
     own = original.state_dict(keep_vars=True)
     keys = {key: tuple(names[id(tensor)]) for key, tensor in own.items() if id(tensor) in names}
     with torch.inference_mode(False):
-        module = copy.deepcopy(original).eval()
+        module = copy.deepcopy(original, memo).eval()
     for child in module.modules():
         if getattr(child, "inplace", False) is True:
             setattr(child, "inplace", False)  # noqa: B010 - modules declare no such attribute
     value = flow.steps[end].value
     return Part(module, keys, input_shape, value.shape if value is not None else ())
+
+
+def _found(target: str, flow: Flow, net: nn.Module, builder: _GraphBuilder) -> Any:
+    """What a node of that target uses."""
+    if target in flow.constants:
+        return flow.constants[target]
+    if target not in builder.within:
+        return operator.attrgetter(target)(net)
+    autocast, call = builder.within[target]
+    run = operator.attrgetter(call.target)(net) if call.op == "call_module" else call.target
+    return Within(autocast, run)
+
+
+def _without_hooks(module: nn.Module, *, keep: bool) -> dict[int, Any]:
+    """What the hooks of a module become in a copy: its own steps are in the graph.
+
+    Args:
+        keep: its forward pre-hooks, which make its weights.
+    """
+    dropped = ["_forward_hooks", "_backward_hooks", "_backward_pre_hooks"]
+    dropped += [] if keep else ["_forward_pre_hooks"]
+    return {id(getattr(module, name)): OrderedDict() for name in dropped}
 
 
 class _GraphBuilder:
@@ -153,6 +190,9 @@ class _GraphBuilder:
         self.input = self.graph.placeholder("tensor")
         self.nodes = {start: self.input}
         self.extra: dict[Any, fx.Node] = {}
+        # Path of the module that a node calls, by its target; what runs under autocast, by target.
+        self.called: dict[str, str] = {}
+        self.within: dict[str, tuple[Autocast, Call]] = {}
 
     def build(self, end: int) -> fx.Graph:
         for step in self.flow.order:
@@ -166,7 +206,12 @@ class _GraphBuilder:
         if step not in self.nodes:
             call = self.flow.steps[step].step.call
             args, kwargs = map_leaves((call.args, call.kwargs), self._argument)
-            self.nodes[step] = self.graph.create_node(call.op, call.target, args, kwargs)
+            op, target = call.op, call.target
+            if self.flow.steps[step].step.autocast and op.startswith("call_"):
+                op, target = "call_module", f"_within_{step}"
+                self.within[target] = self.flow.steps[step].step.autocast, call
+            self.called[str(target)] = str(call.target)
+            self.nodes[step] = self.graph.create_node(op, target, args, kwargs)
         return self.nodes[step]
 
     def _argument(self, leaf: Any) -> Any:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import operator
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,50 +12,17 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from splitlab.errors import NotCuttable
-from splitlab.split.calls import Call, pure_call, writing_call, writing_through
-from splitlab.split.macs import MacCounter
-from splitlab.split.tensor_book import TensorBook, Versions, changed, moved, versions
-from splitlab.split.tree import Device, Ref, map_leaves, refs, shapes, tensors
+from splitlab.split.calls import Call
+from splitlab.split.limits.batch_size import has_batch, plain_number, watched_builtins
+from splitlab.split.limits.contexts import autocast_now, autocast_off
+from splitlab.split.limits.leaf import OpenCall, open_call
+from splitlab.split.limits.sizes import Sizes, reads_shape
+from splitlab.split.tape import Tape
+from splitlab.split.tensor_book import changed, versions
+from splitlab.split.tree import map_leaves, refs, tensors
+from splitlab.split.writer import Writer
 
-# How numbers leave a tensor for Python.
-_READS = frozenset(
-    {"item", "tolist", "numpy", "equal", "allclose", "is_nonzero", "__array__", "__contains__"}
-    | {"__bool__", "__int__", "__float__", "__index__", "__complex__"}
-)
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
-
-
-@dataclass(frozen=True)
-class Step:
-    """One operation of a tape.
-
-    Args:
-        name: unique; path of the module it happened in, and what it is.
-        call: arguments are plain data with a `Ref` for every tensor; "get_attr" and "input" have
-            none.
-        value: the result, with a `Shape` for every tensor.
-        macs: multiply-accumulates for the whole batch.
-    """
-
-    name: str
-    call: Call
-    value: Any
-    macs: int
-
-
-@dataclass
-class Tape:
-    """Args:
-    steps: in the order of execution; the first is the input.
-    ends: (module path, number of the call, step of the one tensor that it returned), in order.
-    output: what the network returned.
-    constants: tensors that are neither parameters nor buffers, by the name a step gives them.
-    """
-
-    steps: list[Step] = field(default_factory=list)
-    ends: list[tuple[str, int, int]] = field(default_factory=list)
-    output: Any = None
-    constants: dict[str, Tensor] = field(default_factory=dict)
 
 
 def is_leaf(module: nn.Module) -> bool:
@@ -71,213 +38,229 @@ def is_leaf(module: nn.Module) -> bool:
     )
 
 
-def record(shadow: nn.Module, images: Tensor) -> Tape:
+def record(
+    shadow: nn.Module,
+    images: Tensor,
+    earlier: tuple[Tape, int] | None = None,
+    before: Tape | None = None,
+    original: nn.Module | None = None,
+) -> Tape:
     """Run `shadow` on `images` [B, C, H, W] and write down every operation.
 
     Args:
         shadow: as `splitlab.split.shadow.shadow` makes it; hooks are set on it and removed.
         images: on the shadow's device.
+        earlier: the tape of another batch size, and that size: what follows the batch is seen.
+        before: the tape of the call before, of this very shadow: what was kept of it is seen.
+        original: what the shadow was made from; a hook or closure may still hold it.
 
     Raises:
         NotCuttable: the network does something that cannot be repeated from a tape.
     """
-    recorder = _Recorder(shadow)
+    batches = (earlier[1] if earlier else 0, len(images))
+    recorder = _Recorder(shadow, Sizes(earlier[0] if earlier else None, batches), before)
+    recorder.write.refuse_original(original)
     hooks = recorder.watch()
+    held = versions((*shadow.parameters(), *shadow.buffers()))
     # The fused attention of PyTorch hides its matrix products from the counter.
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        # Under inference mode tensors do not count the writes to them.
-        with torch.inference_mode(False), torch.no_grad(), recorder.counter, recorder:
+        with ExitStack() as stack:
+            # Under inference mode tensors do not count the writes to them.
+            for one in (torch.inference_mode(False), torch.no_grad(), autocast_off()):
+                stack.enter_context(one)
+            stack.enter_context(recorder.counter)
+            if earlier is not None:
+                stack.enter_context(watched_builtins())
+            stack.enter_context(recorder)
             recorder.begin(images)
             output = shadow(images)
-        recorder.tape.output = recorder._plain(output)
+        recorder.refuse_kept(changed(held))
+        recorder.tape.output = recorder.write.plain(output)
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
         for hook in hooks:
             hook.remove()
+    recorder.tape.left = recorder.book.left(recorder.numbers.depends)
     return recorder.tape
 
 
 class _Recorder(TorchFunctionMode):
     """Sees every call of torch's Python interface; hooks tell it which module it is in."""
 
-    def __init__(self, root: nn.Module) -> None:
+    def __init__(self, root: nn.Module, sizes: Sizes, before: Tape | None) -> None:
         super().__init__()
-        self.tape, self.counter = Tape(), MacCounter()
-        self.book = TensorBook(root, self._call_of, self._again)
-        self.device = torch.device("meta")
+        self.write, self.sizes = Writer(root, before), sizes
+        self.tape, self.counter, self.book = self.write.tape, self.write.counter, self.write.book
+        self.numbers = self.write.numbers
         self.paths = {module: path for path, module in root.named_modules()}
-        self.modules, self.taken = set(self.paths.values()), set[str]()
         self.calls: Counter[str] = Counter()
-        self.stack: list[str] = []
-        # Of each step: whether its numbers depend on the image.
-        self.depends: list[bool] = []
-        # One entry for each open module that is a leaf or inside one: versions, macs at its start.
-        self.leaves: list[tuple[Versions, int]] = []
+        self.stack: list[OpenCall] = []
+        # The open call of a module that counts as one operation, and how many are inside it.
+        self.leaf: OpenCall | None = None
+        self.modes = 0
 
     def watch(self) -> list[Any]:
-        """Hooks on every module; the list is for their removal."""
+        """Hooks on every module, around its own ones; the list is for their removal."""
         hooks: list[Any] = []
         for module in self.paths:
-            hooks.append(module.register_forward_pre_hook(self._enter, with_kwargs=True))
-            hooks.append(module.register_forward_hook(self._leave, with_kwargs=True))
+            before = module.register_forward_pre_hook
+            after = module.register_forward_hook
+            hooks.append(before(self._enter, with_kwargs=True, prepend=True))
+            hooks.append(after(self._leave, with_kwargs=True))
+            if is_leaf(module):
+                hooks.append(before(self._start, with_kwargs=True))
+                hooks.append(after(self._done, with_kwargs=True, prepend=True))
         return hooks
 
     def begin(self, images: Tensor) -> None:
         """The input is step 0."""
-        self.device = images.device
-        self._add("input", Call("input", "images", (), {}, ""), images, 0, [])
+        self.modes = torch._C._len_torch_dispatch_stack()
+        self.write.device = images.device
+        self.write.add(Call("input", "images", (), {}, ""), images, 0, [], (), "input")
 
     def _enter(self, module: nn.Module, args: Any, kwargs: Any) -> None:
-        self.stack.append(self.paths[module])
-        if self.leaves:
-            self.leaves.append(([], 0))
-        elif is_leaf(module):
-            self.leaves.append((versions((args, kwargs)), self.counter.macs))
+        path, macs, first = self.paths[module], self.counter.macs, len(self.tape.steps)
+        self.stack.append(open_call(module, path, args, kwargs, macs, first, autocast_now()))
+        self.write.where = path
+
+    def _start(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        """The module's own pre-hooks have run: they are on the tape, or make its weights."""
+        if self.leaf is not None:
+            return
+        call = self.leaf = self.stack[-1]
+        if not call.sets_attributes():
+            call.args, call.kwargs = args, kwargs
+            call.before, call.macs = versions((args, kwargs)), self.counter.macs
+            return
+        self.tape.kept.add(call.path)
+        if any(self.numbers.depends[call.first :]) or changed(call.before):
+            raise NotCuttable(
+                f"{call.path}: a forward pre-hook sets attributes of the module and reads its "
+                "input; such a network cannot be cut"
+            )
+
+    def _done(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        """What the module itself answers, before its own hooks see it."""
+        del args, kwargs
+        call = self.stack[-1]
+        if self.leaf is not call:
+            return
+        self.leaf = None
+        given, written = call.args, changed(call.before)
+        nothing = isinstance(module, (nn.Identity, nn.modules.dropout._DropoutNd))
+        if nothing and not written and given and output is given[0]:
+            return
+        if written and not (getattr(module, "inplace", False) and output is written[0]):
+            raise NotCuttable(f"{call.path} writes into its input and has no flag against it")
+        done = Call("call_module", call.path, given, call.kwargs, "")
+        macs = self.counter.macs - call.macs
+        call.step = self.write.add(done, output, macs, written, call.autocast, call.path)
 
     def _leave(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        path = self.stack.pop()
-        if self.leaves:
-            before, macs = self.leaves.pop()
-            if self.leaves:
-                return
-            nothing = isinstance(module, (nn.Identity, nn.modules.dropout._DropoutNd))
-            if not (nothing and output is args[0]):
-                written = changed(before)
-                if written and not (getattr(module, "inplace", False) and output is written[0]):
-                    raise NotCuttable(f"{path} writes into its input and has no flag against it")
-                call = Call("call_module", path, args, kwargs, "")
-                self._add(path, call, output, self.counter.macs - macs, written)
+        del args, kwargs
+        call, path = self.stack.pop(), self.paths[module]
+        self.write.where = self.stack[-1].path if self.stack else ""
+        if self.leaf is not None:
+            return
         number, self.calls[path] = self.calls[path], self.calls[path] + 1
         found = tensors(output)
         step = self.book.known(found[0], path) if len(found) == 1 else None
         if step is not None:
+            self._tell_apart(call.step, step)
             self.tape.ends.append((path, number, step))
+
+    def _tell_apart(self, own: int | None, end: int) -> None:
+        """Where a module's hooks change its answer, the module's name is that of the change."""
+        if own is None or own == end or self.tape.steps[own].call.label:
+            return
+        if any(own in refs(step.call.args) for step in self.tape.steps[own + 1 : end + 1]):
+            step = self.tape.steps[own]
+            self.tape.steps[own] = replace(step, name=f"{step.name}.forward")
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         del types
         kwargs = kwargs or {}
-        if func is Tensor.__iter__ and not self.leaves:
+        if func is Tensor.__iter__ and self.leaf is None:
             return iter(self.__torch_function__(Tensor.unbind, (), (args[0], 0)))
-        before, macs = versions((args, kwargs)), self.counter.macs
+        if has_batch((args, kwargs)):
+            args, kwargs = map_leaves((args, kwargs), plain_number)
+        read = tensors((args, kwargs))
+        if self.leaf is None:
+            self.numbers.refuse_reading(func, self._steps(read), self.write.where)
+        else:
+            self.write.inside.check(read, self.leaf, (self.leaf.args, self.leaf.kwargs))
+        macs, autocast = self.counter.macs, autocast_now()
         movable_args, movable_kwargs = self.book.movable((args, kwargs))
-        result = func(*movable_args, **movable_kwargs)
-        if self.leaves:
+        used = tensors((movable_args, movable_kwargs))
+        before = versions((read, used))
+        with self.numbers.watched(self.write.where):
+            result = self._run(func, movable_args, movable_kwargs)
+        if self.leaf is not None:
+            self.write.inside.made(result, self.leaf)
             return result
-        written = changed(before)
-        where = self.stack[-1] if self.stack else ""
+        # What was written to without its numbers was written to.
+        touched = {id(tensor) for tensor in changed(before)}
+        pairs = zip(read, used, strict=True)
+        written = list({id(a): a for a, b in pairs if touched & {id(a), id(b)}}.values())
+        self.refuse_kept(written)
         if len(written) > 1:
-            raise NotCuttable(f"{where or 'the network'}: {func.__name__} writes into two tensors")
+            raise NotCuttable(
+                f"{self.write.where or 'the network'}: {func.__name__} writes into two tensors"
+            )
+        macs = self.counter.macs - macs
         if written:
-            self._write(func, args, kwargs, written[0], where, self.counter.macs - macs)
+            self.write.add_writing(func, args, kwargs, written[0], macs, autocast)
         elif tensors(result):
-            call = pure_call(func, args, kwargs)
-            self._add(_inside(where, call.label), call, result, self.counter.macs - macs, [])
-        elif func.__name__ in _READS:
-            self._refuse_reading(tensors((args, kwargs)), where or "the network")
+            self._refuse_dividing(func, args, kwargs)
+            self.write.add_pure(func, args, kwargs, result, macs, autocast)
+        elif reads_shape(func) and read:
+            return self._sized(func, args, kwargs, result)
         return result
 
-    def _refuse_reading(self, read: list[Tensor], where: str) -> None:
-        """What Python learns from the image cannot be on a tape."""
-        for tensor in read:
-            step = self.book.known(tensor, where)
-            if step is not None and self.depends[step]:
-                raise NotCuttable(f"{where}: its course depends on numbers, not only on shapes")
+    def _run(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """
+        Raises:
+            NotCuttable: the network has entered a mode that changes what operations do.
+        """
+        if torch._C._len_torch_dispatch_stack() > self.modes:
+            raise NotCuttable(
+                f"{self.write.where or 'the network'}: it enters a TorchDispatchMode, which a part would "
+                "not enter; such a network cannot be cut"
+            )
+        if not torch.is_inference_mode_enabled():
+            return func(*args, **kwargs)
+        with torch.inference_mode(False), torch.no_grad():
+            return func(*args, **kwargs)
 
-    def _write(
-        self, func: Any, args: Any, kwargs: Any, written: Tensor, where: str, macs: int
-    ) -> None:
-        """`func` wrote into a tensor: the tape gets a step that makes a new one."""
-        chain, root = self.book.views(self._step_of(written))
-        call: Call | None = None
-        if chain and args and args[0] is written:
-            views = [self.tape.steps[step].call for step in chain]
-            call = writing_through(Ref(root), views, func, args, kwargs)
-        if call is None:
-            call = writing_call(func, args, kwargs, written, where or "the network")
-            self._add(_inside(where, call.label), call, written, macs, [written])
-            return
-        plain = replace(call, args=self._plain(call.args), kwargs=self._plain(call.kwargs))
-        name = _inside(where, call.label)
-        step = self._append(name, plain, self.tape.steps[root].value, macs)
-        self.book.overwritten(written, step, name, root)
+    def _steps(self, read: list[Tensor]) -> list[int]:
+        found = [self.book.step_of(tensor) for tensor in read]
+        return [step for step in found if step is not None]
 
-    def _add(self, name: str, call: Call, value: Any, macs: int, written: list[Tensor]) -> None:
-        """Write a step down; its arguments are looked up before its results are entered."""
-        plain = replace(call, args=self._plain(call.args), kwargs=self._plain(call.kwargs))
-        before = [self.book.views(self._step_of(tensor)) for tensor in written]
-        step = self._append(name, plain, value, macs)
-        for tensor, (chain, root) in zip(written, before, strict=True):
-            self.book.overwritten(tensor, step, name, None if chain else root)
-        if not written:
-            self._enter_results(value, step, name)
+    def _sized(self, func: Any, args: Any, kwargs: Any, result: Any) -> Any:
+        step = self.book.step_of(args[0])
+        if step is not None:
+            self.numbers.refuse_ragged(step, self.write.where)
+        factors = self.sizes.factors(step, args[0])
+        if factors is None:
+            return result
+        return self.sizes.answer(func, args, kwargs, result, factors, self.write.where)
 
-    def _enter_results(self, value: Any, step: int, name: str) -> None:
-        """Tensors inside a tuple, list or dict get a step of their own that takes them out."""
-        if isinstance(value, Tensor):
-            self.book.enter(value, step)
-            return
-        self.book.enter_parts(value, step)
-        pairs = value.items() if isinstance(value, dict) else enumerate(value)
-        prefix = name if self.tape.steps[step].call.op == "call_module" else name.rpartition(".")[0]
-        for key, item in pairs:
-            if tensors(item):
-                call = Call("call_function", operator.getitem, (Ref(step), key), {}, "getitem")
-                inner = _inside(prefix, "getitem")
-                self._enter_results(item, self._append(inner, call, item, 0), inner)
+    def _refuse_dividing(self, func: Any, args: Any, kwargs: Any) -> None:
+        if args and isinstance(args[0], Tensor):
+            factors = self.sizes.factors(self.book.step_of(args[0]), args[0])
+            if factors is not None:
+                self.sizes.refuse_dividing(func, args, kwargs, factors, self.write.where)
 
-    def _call_of(self, step: int) -> Call:
-        return self.tape.steps[step].call
-
-    def _again(self, step: int, source: int) -> int:
-        """A view taken again, from another step."""
-        old = self.tape.steps[step]
-        return self._append(old.name, moved(old.call, source), old.value, 0)
-
-    def _append(self, name: str, call: Call, value: Any, macs: int) -> int:
-        unique, number = name, 0
-        ours = call.op == "call_module"
-        # The path of a module is kept for its own first call.
-        while unique in self.taken or (unique in self.modules and not (ours and number == 0)):
-            number += 1
-            unique = f"{name}_{number}"
-        self.taken.add(unique)
-        self.tape.steps.append(Step(unique, call, shapes(value), macs))
-        sources = refs((call.args, call.kwargs))
-        self.depends.append(call.op == "input" or any(self.depends[i] for i in sources))
-        return len(self.tape.steps) - 1
-
-    def _plain(self, value: Any) -> Any:
-        return map_leaves(value, self._plain_leaf)
-
-    def _plain_leaf(self, leaf: Any) -> Any:
-        if isinstance(leaf, torch.device) and leaf == self.device:
-            return Device()
-        if isinstance(leaf, Tensor):
-            return Ref(self._step_of(leaf))
-        return leaf
-
-    def _step_of(self, tensor: Tensor) -> int:
-        """The step that made `tensor`; parameters, buffers and constants get theirs here."""
-        where = self.stack[-1] if self.stack else "the network"
-        step = self.book.known(tensor, where)
-        if step is None:
+    def refuse_kept(self, written: list[Tensor]) -> None:
+        """
+        Raises:
+            NotCuttable: a parameter or buffer is among what was written to.
+        """
+        for tensor in written:
             name = self.book.attribute(tensor)
-            if name is None and tensor.is_meta:
-                raise NotCuttable(
-                    f"{where}: uses a tensor whose making cannot be followed (a scripted or "
-                    "compiled function); such a network cannot be cut"
-                )
-            if name is None:
-                name = f"_constant_{len(self.tape.constants)}"
-                self.tape.constants[name] = tensor
-            step = self._append(name, Call("get_attr", name, (), {}, ""), tensor, 0)
-            self.book.enter(tensor, step)
-        return step
-
-
-def _inside(path: str, label: str) -> str:
-    return f"{path}.{label}" if path else label
+            if name is not None:
+                self.write.refuse_kept(name)

@@ -6,7 +6,7 @@ memory, and the others are views that can be taken again after the root has chan
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -74,6 +74,19 @@ class TensorBook:
     def attribute(self, tensor: Tensor) -> str | None:
         """The name of the parameter or buffer that `tensor` is, if it is one."""
         return self._attributes.get(id(tensor))
+
+    def step_of(self, tensor: Tensor) -> int | None:
+        """The step whose result `tensor` held when it was entered, or None."""
+        entry = self._entries.get(id(tensor))
+        return None if entry is None else entry[0]
+
+    def left(self, depends: Sequence[bool]) -> dict[int, tuple[Tensor, bool]]:
+        """Every tensor that a step made, by id, with whether it depends on the image."""
+        return {
+            number: (self._kept[number], depends[step])
+            for number, (step, _) in self._entries.items()
+            if self._call_of(step).op != "get_attr"
+        }
 
     def enter(self, tensor: Tensor, step: int) -> None:
         """`tensor` now holds the result of `step`."""

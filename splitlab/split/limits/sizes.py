@@ -1,0 +1,79 @@
+"""What a network asks of the shapes of its tensors, answered so that the batch size stays known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Size, Tensor
+
+from splitlab.errors import NotCuttable
+from splitlab.split.limits.batch_size import batch_product, batch_shape, factors_of
+from splitlab.split.tape import Tape
+from splitlab.split.tree import Shape
+
+_NUMBERS = frozenset({"numel", "nelement"})
+_READS = frozenset({"size", "__len__"}) | _NUMBERS
+_DIVIDES = frozenset(
+    {"split", "split_with_sizes", "chunk", "tensor_split", "unbind", "vsplit"}
+    | {"unsafe_split", "unsafe_chunk", "unsafe_split_with_sizes"}
+)
+
+
+def reads_shape(func: Any) -> bool:
+    """Whether `func` tells Python a shape or a part of one."""
+    name = func.__name__
+    return name in _READS or (name == "__get__" and func.__self__ is Tensor.shape)
+
+
+class Sizes:
+    """Shapes of a second tape beside those of the first.
+
+    Args:
+        earlier: the tape of the first run, at another batch size; None is that run itself, whose
+            shapes are plain.
+        batches: of the first run and of this one.
+    """
+
+    def __init__(self, earlier: Tape | None, batches: tuple[int, int]) -> None:
+        self.earlier, self.batches = earlier, batches
+
+    def factors(self, step: int | None, tensor: Tensor) -> list[int | None] | None:
+        """How often the batch each dimension is; None where none is or nothing is known."""
+        if self.earlier is None or step is None or step >= len(self.earlier.steps):
+            return None
+        old = self.earlier.steps[step].value
+        if not isinstance(old, Shape) or len(old.shape) != tensor.dim():
+            return None
+        found = factors_of(old.shape, tuple(tensor.shape), self.batches)
+        return found if any(factor is not None for factor in found) else None
+
+    def answer(
+        self, func: Any, args: Any, kwargs: Any, result: Any, factors: Any, where: str
+    ) -> Any:
+        """What `func` gave, with the batch marked in it."""
+        shape = batch_shape(Size(args[0].shape), factors, where)
+        name = func.__name__
+        if name == "__len__":
+            return shape[0]
+        if name in _NUMBERS:
+            return batch_product(args[0].shape, factors, where)
+        dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
+        return shape if dim is None else shape[dim]
+
+    def refuse_dividing(
+        self, func: Any, args: Any, kwargs: Any, factors: Any, where: str
+    ) -> None:
+        """
+        Raises:
+            NotCuttable: `func` takes the batch apart, into a number of pieces that follows it.
+        """
+        name = func.__name__
+        if name not in _DIVIDES:
+            return
+        place = 1 if name == "unbind" else 2
+        dim = kwargs.get("dim", args[place] if len(args) > place else 0)
+        if factors[dim] is not None:
+            raise NotCuttable(
+                f"{where or 'the network'}: {name} takes the batch apart, and other batches fall "
+                "into other pieces; such a network cannot be cut"
+            )
