@@ -16,6 +16,7 @@ from bench.cli_options import (
     Device,
     Download,
     Epochs,
+    KeepImages,
     Model,
     SecretSeed,
     Seed,
@@ -94,6 +95,7 @@ def sweep_split_points(
     seed: Seed = 0,
     secret_seed: SecretSeed = None,
     device: Device = "auto",
+    keep_images: KeepImages = None,
     data_root: DataRoot = None,
     download: Download = False,
 ) -> None:
@@ -133,6 +135,7 @@ def sweep_split_points(
         "weights_hash": file_hash(weights),
         "seed": seed,
         "device": device,
+        "keep_images": keep_images,
     }
     if attack:
         fields["attacks"] = tuple(attack)
