@@ -6,7 +6,7 @@
 |---|---|---|
 | `truth`, `estimate` | float32 [k, 3, S, S] | in [0, 1], the first k of the n |
 | `floor` | float32 [3, S, S] | the mean auxiliary image, the floor's answer to every victim |
-| `victim`, `group` | int64 [n] | index among the victims; victims of one group are not independent |
+| `victim`, `group` | int64 [n] | row among the victims; those of one group depend on each other |
 | `mse`, `psnr`, `ssim` | float32 [n] | of each estimate; the record's figure is their mean |
 | `floor_mse`, `floor_psnr`, `floor_ssim` | float32 [n] | the same of `floor` |
 
@@ -22,7 +22,7 @@ from pathlib import Path
 from torch import Tensor
 
 from bench.score import Scores
-from splitlab.record import Kept
+from splitlab.record import Kept, Record
 from splitlab.storage import write_tensors
 
 FORMAT = "splitlab/reconstructions/1"
@@ -36,6 +36,22 @@ FEWEST = 8
 def kept_by_default(size: int) -> int:
     """How many victims of `size` pixels a record keeps as images where nobody says."""
     return max(FEWEST, BUDGET // (2 * 3 * 4 * size * size))
+
+
+def kept_told(records: Sequence[Record]) -> str:
+    """What a page says of the pictures and of the tensors behind them."""
+    text = (
+        "Pictures are of eight bits a colour and for looking. What was scored is float32: each "
+        "record's file under images/ holds truth and reconstruction, from which docs/recompute.py "
+        "computes MSE, PSNR and SSIM again. "
+    )
+    amounts = sorted({(r.kept.of, r.kept.victims) for r in records if r.kept})
+    without = sum(r.kept is None for r in records)
+    if not amounts:
+        return "Pictures are of eight bits a colour; no tensors are kept of these records."
+    told = [f"{'all' if kept == of else kept} of {of} scored victims" for of, kept in amounts]
+    text += f"Kept as images: {', '.join(told)}; numbers of all."
+    return text + (f" {without} older records have pictures alone." if without else "")
 
 
 def keep(
