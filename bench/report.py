@@ -72,6 +72,8 @@ def render(run: Path, records: Sequence[Record]) -> str:
     """The page. Images are embedded, nothing is loaded from elsewhere."""
     from bench.plots import sweep_figure
 
+    # A split point's datatypes one after another, each with its attacks.
+    records = sorted(records, key=lambda r: (r.split["index"], r.split["name"]))
     first, advice = records[0], recommend(records)
     config, table = first.config, sweep_table(records, advice.split)
     settings = {k: v for k, v in sorted(config.items()) if k not in HIDDEN_SETTINGS}

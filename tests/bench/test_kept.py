@@ -1,18 +1,14 @@
 """Kept reconstructions let a stranger recompute what a record says, and notice a false tensor."""
 
 import ast
-import contextlib
-import io
 import json
-import runpy
 import sys
-from pathlib import Path
 
 import pytest
 import torch
+from recomputed import SCRIPT, falsify, recompute
 from records import record
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from bench.kept import BUDGET, keep, kept_by_default
 from bench.recipe import SweepConfig, validated
@@ -21,7 +17,6 @@ from splitlab.data import ImageSet
 from splitlab.errors import BadInput
 from splitlab.record import RecordStore
 
-SCRIPT = Path(__file__).parents[2] / "docs" / "recompute.py"
 VICTIMS = 6
 
 
@@ -46,23 +41,6 @@ def run_of(folder, limit=100, size=16):
     one = one.model_copy(update=made)
     RecordStore(folder).write(one)
     return one
-
-
-def recompute(folder):
-    """The script's exit status and words."""
-    words = io.StringIO()
-    with contextlib.redirect_stdout(words), contextlib.redirect_stderr(words):
-        code = runpy.run_path(str(SCRIPT))["main"]([str(folder)])
-    return code, words.getvalue()
-
-
-def falsify(folder, change):
-    (path,) = (folder / "images").glob("*.safetensors")
-    with safe_open(path, framework="pt") as file:
-        header = file.metadata()
-    tensors = load_file(path)
-    change(tensors)
-    save_file(tensors, path, header)
 
 
 def test_every_figure_is_met_from_the_folder_alone(tmp_path):
