@@ -18,6 +18,7 @@ from bench.cli_options import (
     Download,
     Epochs,
     Freeze,
+    KeepImages,
     LabelMap,
     Model,
     NewClassifier,
@@ -105,6 +106,7 @@ def sweep_split_points(
     seed: Seed = 0,
     secret_seed: SecretSeed = None,
     device: Device = "auto",
+    keep_images: KeepImages = None,
     data_root: DataRoot = None,
     download: Download = False,
 ) -> None:
@@ -151,6 +153,7 @@ def sweep_split_points(
         ),
         "seed": seed,
         "device": device,
+        "keep_images": keep_images,
     }
     if attack:
         fields["attacks"] = tuple(attack)

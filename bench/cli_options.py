@@ -47,6 +47,13 @@ Wires = Annotated[
     typer.Option(help="FP32 (default), FP16, BF16 or INT8; repeat it to compare others with it."),
 ]
 Wire = Annotated[str, typer.Option(help="FP32, FP16, BF16 or INT8.")]
+KeepImages = Annotated[
+    int | None,
+    typer.Option(
+        help="Victims whose reconstruction each record keeps as float32 tensors; default as many "
+        "as 32 MiB hold (all at 32 pixels, 27 at 224)."
+    ),
+]
 Epochs = Annotated[
     int | None, typer.Option(help="Passes over the victim's training images; default the recipe's.")
 ]

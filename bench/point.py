@@ -19,6 +19,7 @@ from bench.capture_run import Captured, CaptureRun, utility
 from bench.doubtful import own_doubts
 from bench.grants import GrantRequest, make_threat
 from bench.grids import save_grid
+from bench.kept import keep, kept_by_default
 from bench.recipe import Knowledge, SweepConfig
 from bench.score import score
 from splitlab.capture import Capture
@@ -174,18 +175,24 @@ def measure(
     )
     captured = scene.capture.result()
     victims = scene.splits.victims.take(settings.victims, settings.seed)
+    # A floor is a real image even to an adversary who has none.
+    own = scene.splits.auxiliary if made is not None else threat.need("aux").images
+    floor = mean_image(own)
     scores = score(
         outcome.ids,
         outcome.estimate.images,
         captured.join,
         victims,
-        # A floor is a real image even to an adversary who has none.
-        mean_image(scene.splits.auxiliary if made is not None else threat.need("aux").images),
+        floor,
         {"embed": scene.embed, "lpips_weights": scene.lpips_weights},
         settings.seed,
     )
-    picture = f"{point}.png"
-    save_grid(scene.images / picture, scores.truth, outcome.estimate.images)
+    picture, images = f"{point}.png", outcome.estimate.images.cpu()
+    save_grid(scene.images / picture, scores.truth, images)
+    limit_kept = settings.keep_images
+    if limit_kept is None:
+        limit_kept = kept_by_default(settings.size)
+    kept = keep(scene.images, point, outcome.ids, images, floor, scores, limit_kept)
     return Record(
         hash=point,
         method_version=METHOD_VERSION,
@@ -209,6 +216,7 @@ def measure(
             attack_doubts=tuple(outcome.estimate.doubts),
         ),
         images=picture,
+        kept=kept,
         environment=environment(),
     )
 

@@ -19,8 +19,8 @@ Knowledge = Literal["undefended", "adaptive", "unaware"]
 WireName = Literal["FP32", "FP16", "BF16", "INT8"]
 
 
-NOT_OF_A_POINT = {"splits", "attacks", "device", "granularity", "wires"}
-MAY_CHANGE = ("splits", "attacks", "device", "wires")
+NOT_OF_A_POINT = {"splits", "attacks", "device", "granularity", "wires", "keep_images"}
+MAY_CHANGE = ("splits", "attacks", "device", "wires", "keep_images")
 """Fields in which two sittings of one run may differ."""
 
 
@@ -61,6 +61,9 @@ class SweepConfig(BaseModel):
     freeze: str | None = Field(default=None, description="split point up to which nothing learns")
     seed: Seed = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    keep_images: Annotated[
+        int | None, Field(ge=0, description="victims a record keeps as tensors; None by their size")
+    ] = None
 
     @property
     def dataset_kind(self) -> str:

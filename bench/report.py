@@ -10,7 +10,10 @@ from typing import Any
 
 from bench.depth import depth_correlations
 from bench.grids import data_uri
+from bench.kept import kept_told
+from bench.page_table import page_tables
 from bench.recommend import recommend
+from bench.settings_table import setting_groups
 from bench.table import sweep_table
 from splitlab import __version__
 from splitlab.errors import BadInput
@@ -69,22 +72,27 @@ def render(run: Path, records: Sequence[Record]) -> str:
     """The page. Images are embedded, nothing is loaded from elsewhere."""
     from bench.plots import sweep_figure
 
+    # A split point's datatypes one after another, each with its attacks.
+    records = sorted(records, key=lambda r: (r.split["index"], r.split["name"]))
     first, advice = records[0], recommend(records)
-    config = first.config
+    config, table = first.config, sweep_table(records, advice.split)
+    settings = {k: v for k, v in sorted(config.items()) if k not in HIDDEN_SETTINGS}
     return filled(
         "report.html.j2",
         title=f"{config['model']} on {config['dataset']}: what leaks at each split point",
         lead=_lead(records),
         recommendation=advice,
-        table=sweep_table(records, advice.split),
+        tables=page_tables(table),
+        note=table.note,
         figure=sweep_figure(records),
         depth=depth_correlations(records),
         threats=_threats(records),
         grids=_grids(run, records),
+        kept=kept_told(records),
         doubts=all_doubts(records),
         missing=missing_columns(records),
-        settings=[(k, v) for k, v in sorted(config.items()) if k not in HIDDEN_SETTINGS],
-        environment=[("measured", first.created), *environment_lines(first.environment)],
+        settings=setting_groups(settings),
+        environment=setting_groups({"measured": first.created, **first.environment}),
         count=len(records),
     )
 
@@ -106,8 +114,9 @@ def _threats(records: Sequence[Record]) -> list[dict[str, Any]]:
     for record in records:
         name = f"{record.config['attack']}, {record.config['knowledge']}"
         granted = ((k, v) for k, v in record.threat.items() if v not in (None, False, ""))
-        entries = [(k, "yes" if v is True else v) for k, v in granted]
-        cards.setdefault(name, {"name": name, "entries": entries})
+        own = {"settings": record.config.get("attack_options")}
+        given = {**dict(granted), **{k: v for k, v in own.items() if v}}
+        cards.setdefault(name, {"name": name, "groups": setting_groups(given)})
     return list(cards.values())
 
 
@@ -131,18 +140,12 @@ def missing_columns(records: Sequence[Record]) -> list[str]:
     return sorted({f"{n}: {v.why}" for r in records for n, v in r.leakage.items() if v.why})
 
 
-def environment_lines(environment: dict[str, Any]) -> list[tuple[str, Any]]:
-    """A record's environment, versions among it, line by line."""
-    entries = {k: v for k, v in environment.items() if k != "versions"}
-    return [*entries.items(), *environment.get("versions", {}).items()]
-
-
 def filled(template: str, **content: Any) -> str:
     """A page of `bench/templates` with its content, in the house's style; nothing is loaded."""
     import jinja2
 
     folder = files("bench") / "templates"
-    pages = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    style = (folder / "style.css").read_text("utf-8")
-    page = pages.from_string((folder / template).read_text("utf-8"))
-    return page.render(style=style, version=__version__, **content)
+    loader = jinja2.FunctionLoader(lambda name: (folder / name).read_text("utf-8"))
+    pages = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, loader=loader)
+    style = jinja2.Environment(loader=loader).get_template("style.css").render()
+    return pages.get_template(template).render(style=style, version=__version__, **content)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from splitlab.data import ImageSet
 from splitlab.errors import Corrupt, Mismatch
-from splitlab.image_quality import evaluate, mean_interval
+from splitlab.image_quality import Column, evaluate, mean_interval
 from splitlab.record import Interval
 
 METRICS = (
@@ -30,12 +30,22 @@ METRICS = (
 
 @dataclass(frozen=True)
 class Scores:
-    """Leakage of the attack and of the mean image, on the same victims."""
+    """Leakage of the attack and of the mean image, on the same victims.
+
+    Args:
+        truth: float [n, 3, S, S] in [0, 1].
+        index, groups: int64 [n], row among the victims, and which of them belong together.
+        values, floor_values: metric -> float32 [n], where it could be computed.
+    """
 
     leakage: dict[str, Interval]
     floor: dict[str, Interval]
     truth: Tensor
     items: int
+    index: Tensor
+    groups: Tensor
+    values: dict[str, Tensor]
+    floor_values: dict[str, Tensor]
 
 
 def read_join(path: Path) -> dict[str, int]:
@@ -86,19 +96,23 @@ def score(
     context = {**context, "gallery": gallery, "truth_index": index}
     groups = victims.groups[index]
     constant = mean_image.expand_as(truth).contiguous()
+    own = evaluate(METRICS, truth, reconstructions.cpu(), context)
+    base = evaluate(METRICS, truth, constant, context)
     return Scores(
-        leakage=_intervals(truth, reconstructions.cpu(), context, groups, seed),
-        floor=_intervals(truth, constant, context, groups, seed),
+        leakage=_intervals(own, groups, seed),
+        floor=_intervals(base, groups, seed),
         truth=truth,
         items=len(index),
+        index=index,
+        groups=groups,
+        values={k: c.values for k, c in own.items() if c.values is not None},
+        floor_values={k: c.values for k, c in base.items() if c.values is not None},
     )
 
 
-def _intervals(
-    truth: Tensor, estimate: Tensor, context: dict[str, Any], groups: Tensor, seed: int
-) -> dict[str, Interval]:
+def _intervals(columns: Mapping[str, Column], groups: Tensor, seed: int) -> dict[str, Interval]:
     found = {}
-    for name, column in evaluate(METRICS, truth, estimate, context).items():
+    for name, column in columns.items():
         base = {"unit": column.metric.unit, "leakage": column.metric.leakage}
         if column.values is None:
             found[name] = Interval(**base, mean=None, why=column.why)
@@ -109,7 +123,7 @@ def _intervals(
             mean=value.mean,
             low=value.low,
             high=value.high,
-            items=len(truth),
+            items=len(groups),
             groups=len(groups.unique()),
         )
     return found

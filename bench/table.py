@@ -30,6 +30,15 @@ SHOWN = (
     "reidentified_by_pixels",
     "reidentified_by_features",
 )
+FLOOR = "floor [dB]"
+DECODER = "decoder with queries [dB]"
+LEAKAGE_COLUMNS = frozenset(
+    {
+        *("attack", "knowledge", "images", "victims", FLOOR, DECODER, "PSNR [dB, change]"),
+        *TITLES.values(),
+    }
+)
+"""What differs between attacks on one split point; the other columns are the split point's."""
 FULL = 9
 """Columns beside the split point from which on a terminal has no room between them."""
 DIGITS = {"psnr": 1, "reidentified_by_pixels": 0, "reidentified_by_features": 0}
@@ -68,8 +77,8 @@ def sweep_table(records: Sequence[Record], recommended: str | None) -> SweepTabl
         "images",
         "victims",
         *(TITLES[m] for m in metrics),
-        "floor [dB]",
-        "ceiling [dB]",
+        FLOOR,
+        DECODER,
         "accuracy [%]",
         "KiB up",
         "client MACs",
@@ -79,12 +88,12 @@ def sweep_table(records: Sequence[Record], recommended: str | None) -> SweepTabl
         *(("Pareto front",) if links or several else ()),
     )
     front = pareto_front(records) if links or several else frozenset()
-    ceilings = ceiling(records)
+    queried = decoder_with_queries(records)
     rows = []
     for record in records:
         name = record.split["name"]
         macs = record.split["head_macs"] + record.split["rest_macs"]
-        top = ceilings.get(name)
+        top = queried.get(name)
         floor = record.floor.get("psnr")
         cells = [
             Cell(name),
@@ -106,8 +115,9 @@ def sweep_table(records: Sequence[Record], recommended: str | None) -> SweepTabl
         rows.append(Row(tuple(cells), best=name == recommended))
     note = (
         "Mean and 95 % bootstrap interval over independent groups of victims. Floor: answering "
-        "with the mean auxiliary image, on the same victims. Ceiling: the decoder with "
-        "chosen-input queries on the same split point, on all victims. Latency is of a whole "
+        "with the mean auxiliary image, on the victims of that row. Decoder with queries: one that "
+        "learned from chosen inputs at the same split point, on all victims; a reference and no "
+        "bound, as an attack that knows the head may read more. Latency is of a whole "
         "request of the client, over loopback. Images: what the adversary was given or made to "
         "learn from and to choose settings by; a row on synthetic ones saw no real image."
     )
@@ -137,8 +147,8 @@ def images_of(record: Record) -> str:
     return "real images" if given else "none"
 
 
-def ceiling(records: Sequence[Record]) -> dict[str, float]:
-    """PSNR in dB of the decoder with queries at each split point."""
+def decoder_with_queries(records: Sequence[Record]) -> dict[str, float]:
+    """PSNR in dB of the decoder with queries at each split point; no bound to white boxes."""
     found: dict[str, float] = {}
     for record in records:
         value = record.leakage.get("psnr")
@@ -179,6 +189,7 @@ def rich_table(records: Sequence[Record], recommended: str | None, title: str) -
         costs += ["p50\nms"]
     titles = ["floor", "acc.\n%", "KiB\nup", *costs, *(["front"] if weighed else [])]
     caption = "attacks: PSNR in dB" + (", SSIM" if similar else "") + "; floor: mean image"
+    caption += _floor_of(records)
     caption += "\nfront: not clearly beaten by a place on it, but in a circle" if weighed else ""
     drawn = Table(
         title=title,
@@ -225,6 +236,20 @@ def rich_table(records: Sequence[Record], recommended: str | None, title: str) -
             cells.append("yes" if name in front else "")
         drawn.add_row(*cells, style="bold cyan" if name == recommended else None)
     return drawn
+
+
+def _floor_of(records: Sequence[Record]) -> str:
+    """Whose floor a line shows, where attacks were run on other victims and so have their own."""
+    counts: dict[str, int] = {}
+    for record in records:
+        if floor := record.floor.get("psnr"):
+            name = str(record.config["attack"])
+            counts[name] = max(floor.items, counts.get(name, 0))
+    most = max(counts.values(), default=0)
+    if all(count == most for count in counts.values()):
+        return ""
+    names = ", ".join(sorted(name for name, count in counts.items() if count == most))
+    return f" on the {most} victims of {names}"
 
 
 def _link_title(link: str, record: Record) -> str:

@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
+from bench.cli_options import KeepImages
 from bench.reproduce.registry import EXPERIMENTS, MOVABLE
 from splitlab.console import console, guarded
+from splitlab.errors import BadInput
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help=f"One of: {', '.join(EXPERIMENTS)}.")]
 ScaleName = Annotated[
@@ -68,6 +70,7 @@ def reproduce(
         ),
     ] = 0,
     lpips_weights: Annotated[Path | None, typer.Option(help="Folder of LPIPS backbones.")] = None,
+    keep_images: KeepImages = None,
     secret_seed: SecretSeed = None,
 ) -> None:
     """Measure a table or figure of a paper again, with its numbers beside ours."""
@@ -92,12 +95,23 @@ def reproduce(
             target=Target(model, split, tail),
             text_root=text_root,
             workers=workers,
+            keep_images=_counted(keep_images),
             progress=progress,
         )
         shown: Shown = run(request)
     for part in shown.parts:
         console.print(part, soft_wrap=isinstance(part, str))
     console.print(f"Report: {shown.page}", soft_wrap=True, markup=False)
+
+
+def _counted(keep_images: int | None) -> int | None:
+    """
+    Raises:
+        BadInput: a number below 0.
+    """
+    if keep_images is not None and keep_images < 0:
+        raise BadInput(f"--keep-images {keep_images}: wanted 0 or more")
+    return keep_images
 
 
 @guarded
@@ -134,7 +148,6 @@ def search(
     from bench.reproduce.search import search as search_settings
     from bench.reproduce.trials import table
     from splitlab.contracts.registry import Registry
-    from splitlab.errors import BadInput
     from splitlab.training import showing
 
     run = Registry("experiment", EXPERIMENTS).load(name)

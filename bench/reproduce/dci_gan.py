@@ -101,7 +101,7 @@ def reproduce(request: Request) -> Shown:
         BadInput: `request.out` holds another run, or an option that has no meaning here.
         Unavailable: the scale has no data of its own and none were named.
     """
-    request.refuse(NAME, "text_root", "lpips_weights", "secret_seed", "target")
+    request.refuse(NAME, "text_root", "lpips_weights", "secret_seed", "target", "keep_images")
     config = CONFIGS[request.scale]
     require_writable(request.out)
     about = {"experiment": NAME, "scale": request.scale, **config.as_dict()}

@@ -9,7 +9,8 @@ from typing import Any
 from rich.table import Table
 
 from bench.grids import data_uri
-from bench.report import environment_lines, filled
+from bench.report import filled
+from bench.settings_table import setting_groups
 from splitlab.storage import write_bytes
 
 SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -90,7 +91,7 @@ def write_page(out: Path, summary: dict[str, Any]) -> Path:
         second=data_uri(first / "second-generation.png") or "",
         interpolation=data_uri(first / "interpolation.png") or "",
         shares=", ".join(f"{share:g}" for share in SHARES),
-        environment=environment_lines(summary["environment"]),
+        environment=setting_groups(summary["environment"]),
     )
     write_bytes(out / "report.html", text.encode())
     return out / "report.html"

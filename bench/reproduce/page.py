@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.grids import strips
-from bench.report import environment_lines, filled, missing_columns
+from bench.kept import kept_told
+from bench.report import filled, missing_columns
 from bench.reproduce.claims import ABOVE_FLOOR, TOO_SMALL
 from bench.reproduce.experiment import Experiment
 from bench.reproduce.summary import METRICS, RowSummary, Summary
-from bench.reproduce.table import TITLES, has_paper, printed, ranged, shown
+from bench.reproduce.table import TITLES, floor_lines, has_paper, printed, ranged, shown
+from bench.settings_table import setting_groups
 from splitlab.record import Record
 from splitlab.storage import write_bytes
 
@@ -26,8 +28,6 @@ def write_page(
     seconds: Mapping[str, float],
 ) -> Path:
     """Write `run/report.html` and return its path."""
-    setup = summary.as_dict()["setup"]
-    recipe = setup.pop("recipe")
     text = filled(
         "reproduce.html.j2",
         title=experiment.title,
@@ -41,15 +41,16 @@ def write_page(
         paper=has_paper(summary),
         titles=[TITLES[metric] for metric in METRICS],
         rows=[_line(row) for row in summary.rows],
-        floor=_floor(summary),
+        floors=_floors(summary),
         figure=summary.figure,
         tables=summary.tables,
         pictures=_pictures(run / "images", summary),
         matrices=_matrices(run / "images", summary),
         doubts=_doubts(summary),
         missing=missing_columns(records),
-        settings=[*sorted(setup.items()), *sorted(recipe.items())],
-        environment=environment_lines(summary.environment),
+        kept=kept_told(records),
+        settings=setting_groups(sorted(summary.as_dict()["setup"].items())),
+        environment=setting_groups(summary.environment),
         count=len(records),
     )
     if summary.figure:
@@ -79,18 +80,26 @@ def _line(row: RowSummary) -> dict[str, Any]:
     return {
         "label": row.row.label,
         "attack": row.row.attack,
+        "floor": False,
         "why": row.why,
         "cells": [(shown(m, row.metrics[m]), ranged(m, row.metrics[m])) for m in METRICS],
         "paper": [printed(row.row.paper.get(m)) for m in METRICS],
     }
 
 
-def _floor(summary: Summary) -> list[tuple[str, str]] | None:
-    """The mean image's line: every row has the same victims."""
-    for row in summary.rows:
-        if row.floor["psnr"] is not None:
-            return [(shown(m, row.floor[m]), ranged(m, row.floor[m])) for m in METRICS]
-    return None
+def _floors(summary: Summary) -> list[dict[str, Any]]:
+    """A line of the table for each floor, as text."""
+    return [
+        {
+            "label": "Floor",
+            "attack": told,
+            "floor": True,
+            "why": "",
+            "cells": [(shown(m, floor[m]), ranged(m, floor[m])) for m in METRICS],
+            "paper": [""] * len(METRICS),
+        }
+        for told, floor in floor_lines(summary)
+    ]
 
 
 def _figure(row: RowSummary) -> str:

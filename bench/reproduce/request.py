@@ -46,6 +46,7 @@ class Request:
         weights: a checkpoint of the experiment's network, taken in place of training.
         target: network and split points in place of the scale's own.
         text_root: folder of parallel text, for the experiment on text.
+        keep_images: victims that each record keeps as tensors; None for as many as pay by size.
         workers: processes that deploy and attack side by side; 0 for as many as pay.
     """
 
@@ -62,6 +63,7 @@ class Request:
     target: Target = field(default_factory=Target)
     text_root: Path | None = None
     workers: int = 1
+    keep_images: int | None = None
     progress: Progress = field(default_factory=Silent)
 
     def refuse(self, experiment: str, *fields: str) -> None:

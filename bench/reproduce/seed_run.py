@@ -76,6 +76,7 @@ class SeedRun:
             victim=setup.recipe,
             seed=self.seed,
             device=self.request.device,
+            keep_images=self.request.keep_images,
         )
 
     def point(self, measurement: Measurement) -> tuple[dict[str, Any], str]:

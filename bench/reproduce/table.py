@@ -68,9 +68,10 @@ def rich_parts(summary: Summary) -> list[RenderableType]:
     width = len(drawn.columns)
     for row in summary.rows:
         drawn.add_row(*map(escape, _cells(row)[:width]))
-    if (floor := _floor(summary)) is not None:
-        drawn.add_section()
-        drawn.add_row(*floor[:width])
+    drawn.add_section()
+    for told, floor in floor_lines(summary):
+        numbers = [shown(metric, floor[metric]) for metric in METRICS]
+        drawn.add_row(*["Floor", escape(told), *numbers, "", "", ""][:width])
     parts: list[RenderableType] = [drawn]
     for judged in summary.judged:
         colour = STYLES.get(judged.verdict, "yellow")
@@ -94,13 +95,22 @@ def _paper(row: RowSummary) -> list[str]:
     return [printed(row.row.paper.get(metric)) for metric in METRICS]
 
 
-def _floor(summary: Summary) -> list[str] | None:
-    """The mean image's line: the same victims in every row, so that any row's floor is all's."""
+def floor_lines(summary: Summary) -> list[tuple[str, Mapping[Metric, Spread | None]]]:
+    """(whose floor it is, its numbers): one for all rows that show the same, most rows first.
+
+    Rows whose attack was run on other victims have a floor of their own.
+    """
+    groups: dict[tuple[str, ...], list[RowSummary]] = {}
     for row in summary.rows:
         if row.floor["psnr"] is not None:
-            numbers = [shown(metric, row.floor[metric]) for metric in METRICS]
-            return ["Floor", "mean image", *numbers, "", "", ""]
-    return None
+            same = tuple(shown(m, row.floor[m]) + ranged(m, row.floor[m]) for m in METRICS)
+            groups.setdefault(same, []).append(row)
+    found = sorted(groups.values(), key=len, reverse=True)
+    names = ["; ".join(f"{one.row.label}, {one.row.attack}" for one in rows) for rows in found]
+    told = ["mean image", *(f"mean image, for {name}" for name in names[1:])]
+    if len(found) > 1:
+        told[0] = "mean image, for all other rows"
+    return [(text, rows[0].floor) for text, rows in zip(told, found, strict=False)]
 
 
 def _extra(table: ExtraTable) -> Table:

@@ -40,7 +40,10 @@ def reproduce(request: Request) -> Shown:
         BadInput: `request.out` holds another run, a corpus that does not fit together, or an
             option for images was given.
     """
-    request.refuse(NAME, "dataset", "data_root", "download", "lpips_weights", "weights", "target")
+    request.refuse(
+        NAME,
+        *("dataset", "data_root", "download", "lpips_weights", "weights", "target", "keep_images"),
+    )
     every: list[dict[str, Any]] = []
     examples: list[dict[str, str]] = []
     for seed in request.seeds:

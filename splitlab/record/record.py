@@ -29,6 +29,21 @@ class Interval(BaseModel):
     why: str = ""
 
 
+class Kept(BaseModel):
+    """Which of a record's reconstructions are kept as tensors.
+
+    Args:
+        file: under images/.
+        victims: kept as images, of `of` that were scored; per-victim numbers are kept of all.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: str
+    victims: int
+    of: int
+
+
 class Record(BaseModel):
     """One file under `records/`. Data is named by kind and hash, never by path."""
 
@@ -54,6 +69,7 @@ class Record(BaseModel):
     )
     doubts: tuple[str, ...] = ()
     images: str | None = Field(default=None, description="file under images/ with the grid's data")
+    kept: Kept | None = Field(default=None, description="tensors under images/; None before")
     environment: dict[str, Any]
 
 

@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
+from recomputed import require_noticed
 from reproductions import SETUP, small
 from typer.testing import CliRunner
 
@@ -121,6 +122,20 @@ def test_summary_has_rows_claims_costs_and_where_it_was_measured(finished):
     assert summary["environment"]["commit"]
     assert summary["seconds"]["0"] > 0
     assert str(finished[0]) not in json.dumps(summary)
+
+
+def test_every_figure_can_be_recomputed_from_what_is_kept(finished, tmp_path):
+    assert {r.kept.victims for r in RecordStore(finished[0]).all()} == {12}
+    require_noticed(finished[0], tmp_path)
+
+
+def test_keep_images_below_none_is_refused(tmp_path):
+    words = ["reproduce", "ensembler-table1", "--keep-images=-1", "--out", str(tmp_path / "run")]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 2
+    assert "--keep-images -1" in done.output
+    with pytest.raises(BadInput, match="--keep-images"):
+        request(tmp_path, keep_images=3).refuse("ensembler-text", "keep_images")
 
 
 def test_another_setup_does_not_continue_in_the_same_folder(finished):

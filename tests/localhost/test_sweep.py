@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from foreground import foreground
+from recomputed import require_noticed
 from typer.testing import CliRunner
 
 from adversary.cli import app as adversary
@@ -185,6 +186,13 @@ def test_a_secret_seed_repeats_a_defended_run(tmp_path):
     assert {r.config["knowledge"] for r in records} == {"adaptive", "unaware"}
 
 
+def test_every_figure_can_be_recomputed_from_what_is_kept(finished, tmp_path):
+    for record in RecordStore(finished[0]).all():
+        count = 24 if record.config["attack"] == "decoder" else 2
+        assert (record.kept.victims, record.kept.of) == (count, count)
+    require_noticed(finished[0], tmp_path)
+
+
 def test_another_config_in_the_folder_is_refused(finished):
     done = inside(bench, sweep(finished[0], "--seed=9")[3:])
     assert done.exit_code == 2
@@ -236,7 +244,7 @@ def test_links_and_wires_are_columns_of_their_own(finished, tmp_path):
         if (record.split["name"], record.config["attack"]) == ("block3.2", "decoder")
     )
     out = tmp_path / "run"
-    words = sweep(out, "--splits=block3", "--attack=decoder", "--wire=INT8")
+    words = sweep(out, "--splits=block3", "--attack=decoder", "--wire=INT8", "--keep-images=3")
     for rmle in ("--set=rmle.steps=5", "--attacked=rmle=2"):
         words.remove(rmle)
     done = run([*words, "--link=rtt=40ms,up=50mbps,down=50mbps"])
@@ -248,6 +256,8 @@ def test_links_and_wires_are_columns_of_their_own(finished, tmp_path):
     assert plain.utility["relative_error"] < 1e-5 < narrow.utility["relative_error"]
     (link,) = [key for key in narrow.latency if key.startswith("link ")]
     assert narrow.latency[link]["p50"] > 40.0
+    assert (narrow.kept.victims, narrow.kept.of) == (3, 24)
     page = (out / "report.html").read_text()
+    assert "3 of 24 scored victims" in page
     for words in (link.removeprefix("link "), "INT8", "Pareto front"):
         assert words in page

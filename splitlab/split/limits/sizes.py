@@ -60,9 +60,7 @@ class Sizes:
         dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
         return shape if dim is None else shape[dim]
 
-    def refuse_dividing(
-        self, func: Any, args: Any, kwargs: Any, factors: Any, where: str
-    ) -> None:
+    def refuse_dividing(self, func: Any, args: Any, kwargs: Any, factors: Any, where: str) -> None:
         """
         Raises:
             NotCuttable: `func` takes the batch apart, into a number of pieces that follows it.
