@@ -5,15 +5,16 @@ from __future__ import annotations
 import io
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
-from bench.link_runs import PREFIX
+from bench.latency.chart import latency_panel
 from splitlab.record import Record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOURS = ("#1f5fa8", "#c2502e", "#3d8b54", "#8457a3", "#a8812a", "#4a9aa3")
+COLOURS = ("#1f5fa8", "#c2502e", "#3d8b54", "#8457a3", "#a8812a", "#4a9aa3", "#882255", "#332288")
 
 
 def sweep_figure(records: Sequence[Record]) -> str:
@@ -38,7 +39,7 @@ def sweep_figure(records: Sequence[Record]) -> str:
         _leakage(axes[0][0], records, names, "psnr", "PSNR of the reconstruction [dB]")
         _leakage(axes[0][1], records, names, "ssim", "SSIM of the reconstruction")
         _utility_and_rate(axes[1][0], records, names)
-        _latency(axes[1][1], records, names)
+        latency_panel(axes[1][1], _one_a_place(records, names))
         for axis in axes.flat:
             axis.set_xticks(range(len(names)), names, rotation=25, ha="right")
         buffer = io.StringIO()
@@ -61,7 +62,7 @@ def _leakage(
             lines[name].append((place, value))
         if base is not None and base.mean is not None:
             floor[place] = max(base.mean, floor.get(place, base.mean))
-    for colour, (name, points) in zip(COLOURS, sorted(lines.items()), strict=False):
+    for colour, (name, points) in zip(cycle(COLOURS), sorted(lines.items()), strict=False):
         points.sort(key=lambda p: p[0])
         where = [p for p, _ in points]
         means = [v.mean for _, v in points]
@@ -95,16 +96,3 @@ def _utility_and_rate(axis: Axes, records: Sequence[Record], names: list[str]) -
     other.plot(where, [r.utility["accuracy"] for r in found], "o-", ms=4, color="#3d8b54")
     other.set_ylabel("accuracy [%]", color="#3d8b54")
     other.set_ylim(0, 100)
-
-
-def _latency(axis: Axes, records: Sequence[Record], names: list[str]) -> None:
-    found = _one_a_place(records, names)
-    bottom = [0.0] * len(found)
-    first = found[0].latency if found else {}
-    stages = [s for s in first if s != "total" and not s.startswith(PREFIX)]
-    for colour, stage in zip(COLOURS, stages, strict=False):
-        heights = [r.latency.get(stage, {}).get("p50", 0.0) for r in found]
-        axis.bar(range(len(found)), heights, bottom=bottom, color=colour, label=stage, width=0.6)
-        bottom = [b + h for b, h in zip(bottom, heights, strict=True)]
-    axis.set_ylabel("latency per request, p50 [ms]")
-    axis.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))

@@ -139,6 +139,7 @@ def measure(
     checkpoint: Path,
     progress: Progress | None,
     made: Made | None = None,
+    with_latency: bool = False,
 ) -> Record:
     """Fit while the capture is under way, attack what was captured, score, make the record.
 
@@ -148,6 +149,8 @@ def measure(
         config: what the record keeps as the point's config; `point` is its hash.
         limit: victims that the attack is run on; None for all.
         made: synthetic images, where they are granted in place of real ones.
+        with_latency: whether the record keeps what the capture took; a run that measures the
+            latency of all its deployments together does without.
     """
     settings = scene.config
 
@@ -196,7 +199,7 @@ def measure(
         threat=grant.card(),
         utility=utility(captured, scene.whole, victims),
         rate=captured.evaluation["rate"],
-        latency=captured.latency,
+        latency=captured.latency if with_latency else {},
         leakage=scores.leakage,
         floor=scores.floor,
         effort=outcome.effort,

@@ -204,6 +204,7 @@ class SeedRun:
                 checkpoint=checkpoint,
                 progress=self.request.progress,
                 made=self.made(measurement),
+                with_latency=True,
             )
         except Unavailable as error:
             return Skipped(str(error))
