@@ -17,6 +17,7 @@ from bench.score import read_join
 from splitlab.capture import Capture
 from splitlab.data import ImageSet
 from splitlab.errors import SplitLabError
+from splitlab.record.binomial import majority
 from splitlab.storage import read_json, read_tensors
 
 
@@ -140,8 +141,8 @@ def utility(captured: Captured, whole: Tensor, victims: ImageSet) -> dict[str, f
     """Accuracy through the wire and of the undefended network, and how far their answers differ.
 
     Returns:
-        accuracy, accuracy_whole, agreement (same argmax), all in %; relative_error = max|delta| /
-        max|y| over all logits.
+        accuracy, accuracy_whole, agreement (same argmax), majority (the largest class's share, what
+        a constant answer gets), all in %; relative_error = max|delta| / max|y| over all logits.
     """
     through = captured.logits
     right = (whole.argmax(1) == victims.labels).double().mean()
@@ -151,5 +152,6 @@ def utility(captured: Captured, whole: Tensor, victims: ImageSet) -> dict[str, f
         "accuracy": float(captured.evaluation["accuracy"]),
         "accuracy_whole": 100.0 * float(right),
         "agreement": 100.0 * float(same),
+        "majority": majority(victims.labels.tolist()),
         "relative_error": float(error),
     }

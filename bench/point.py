@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,10 +15,12 @@ from adversary.attack import Attack, Observation, run_attack
 from adversary.floor import mean_image
 from adversary.registry import ATTACKS
 from adversary.synthetic_images import Made
+from adversary.threat import ThreatModel
 from bench.capture_run import Captured, CaptureRun, utility
-from bench.doubtful import own_doubts
+from bench.doubtful import own_doubts, repeated, shared
 from bench.grants import GrantRequest, make_threat
 from bench.grids import save_grid
+from bench.judge import Judge
 from bench.recipe import Knowledge, SweepConfig
 from bench.score import score
 from splitlab.capture import Capture
@@ -38,7 +40,7 @@ class Scene:
         place: folder of this split point, with `deployment/`, `capture/` and `evaluation/`.
         capture: the captured run, finished or under way.
         whole: logits of the undefended network on the victims.
-        embed: the judge's features, for re-identification.
+        judge: its features are for re-identification.
         name: of the place in tables, "" for the split point's own; another wire's has its own.
     """
 
@@ -48,7 +50,7 @@ class Scene:
     place: Path
     capture: CaptureRun
     whole: Tensor
-    embed: Callable[[Tensor], Tensor]
+    judge: Judge
     images: Path
     lpips_weights: Path | None
     name: str = ""
@@ -184,7 +186,7 @@ def measure(
         victims,
         # A floor is a real image even to an adversary who has none.
         mean_image(scene.splits.auxiliary if made is not None else threat.need("aux").images),
-        {"embed": scene.embed, "lpips_weights": scene.lpips_weights},
+        {**scene.judge.context, "lpips_weights": scene.lpips_weights},
         settings.seed,
     )
     picture = f"{point}.png"
@@ -209,11 +211,18 @@ def measure(
             scores.floor,
             scored=scores.items,
             victims=len(victims),
+            repeated=repeated(victims.images),
+            shared=shared(victims.images, _granted(threat)),
             attack_doubts=tuple(outcome.estimate.doubts),
         ),
         images=picture,
         environment=environment(),
     )
+
+
+def _granted(threat: ThreatModel) -> Tensor | None:
+    """The adversary's own images, uint8 [n, 3, S, S]; None without any."""
+    return threat.aux.images.images if threat.aux is not None else None
 
 
 def make_attack(name: str, options: Mapping[str, Any]) -> Attack:

@@ -130,7 +130,7 @@ class Sweep:
                     place=place,
                     capture=capture,
                     whole=undefended(place / "deployment", victims, victim),
-                    embed=judge,
+                    judge=judge,
                     images=self.run / "images",
                     lpips_weights=self.lpips_weights,
                     name=place.name,

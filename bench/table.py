@@ -12,6 +12,7 @@ from bench.latency.chart import told
 from bench.link_runs import links_of, over, shown_over
 from bench.wires import WIRE_COLUMNS, against_first
 from splitlab.record import Interval, Record
+from splitlab.record.evidence_doubts import JUDGE_AT_CHANCE
 
 TITLES = {
     "mse": "MSE",
@@ -57,9 +58,7 @@ class SweepTable:
 
 def sweep_table(records: Sequence[Record], recommended: str | None) -> SweepTable:
     """A row for each split point and attack; metrics that no record could compute are left out."""
-    metrics = [
-        m for m in SHOWN if any(m in r.leakage and r.leakage[m].mean is not None for r in records)
-    ]
+    metrics = [m for m in SHOWN if any(m in r.leakage and _shown(r.leakage[m]) for r in records)]
     links = links_of(records)
     several = len({record.config.get("wire") for record in records}) > 1
     columns = (
@@ -151,9 +150,15 @@ def ceiling(records: Sequence[Record]) -> dict[str, float]:
     return found
 
 
+def _shown(value: Interval) -> bool:
+    """Whether its column says anything: a number, or why a number would say nothing."""
+    return value.mean is not None or value.why.startswith(JUDGE_AT_CHANCE)
+
+
 def _metric(name: str, value: Interval | None) -> Cell:
     if value is None or value.mean is None:
-        return Cell("n/a")
+        judged = value is not None and value.why.startswith(JUDGE_AT_CHANCE)
+        return Cell(JUDGE_AT_CHANCE if judged else "n/a")
     digits = DIGITS.get(name, 3)
     interval = ""
     if value.low is not None and value.high is not None:

@@ -179,7 +179,7 @@ class SeedRun:
                 place=folder,
                 capture=capture,
                 whole=undefended(folder / "deployment", victims),
-                embed=self._judge,
+                judge=self._judge,
                 images=self.request.out / "images",
                 lpips_weights=self.request.lpips_weights,
             )
