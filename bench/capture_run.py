@@ -5,48 +5,42 @@ from __future__ import annotations
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from bench.launch import Gate, ServerProcess, run_edge_client
-from bench.link_runs import link_latency
 from bench.recipe import SweepConfig
 from bench.score import read_join
 from splitlab.capture import Capture
 from splitlab.data import ImageSet
 from splitlab.errors import SplitLabError
+from splitlab.record.binomial import majority
 from splitlab.storage import read_json, read_tensors
 
 
 @dataclass(frozen=True)
 class Captured:
-    """What came of it: the client's own account, its join table, and the tap's capture.
-
-    Args:
-        links: `link NAME` -> p50, p95 and count in ms; and the mean where it loses packets.
-    """
+    """What came of it: the client's own account, its join table, and the tap's capture."""
 
     evaluation: dict[str, Any]
     join: dict[str, int]
     capture: Path
     logits: Tensor
-    links: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @property
     def latency(self) -> dict[str, dict[str, float]]:
-        """By stage, of the evaluation; and `link NAME`, of a request under each simulated link."""
+        """By stage, of this evaluation alone: others were not measured beside it."""
         found: dict[str, dict[str, float]] = self.evaluation["latency"]
-        return {**found, **self.links}
+        return found
 
 
 class CaptureRun:
     """One split point over real processes, in a thread of its own; a context manager.
 
-    The processes start at once; the images are sent when the first one asks for the result, so
-    that the latency is not measured against an adversary that trains on the same cores. An
+    The processes start at once; the images are sent when the first one asks for the result. An
     earlier, finished run is read back. Leaving the block before that ends them unused.
 
     The thread that starts the processes also waits for them: on Linux a child is told to end with
@@ -95,7 +89,7 @@ def run(
     """
     done = read_back(place)
     if done is not None:
-        return replace(done, links=link_latency(place, config, data_root, secret_seed))
+        return done
     shutil.rmtree(place / "capture", ignore_errors=True)
     shutil.rmtree(place / "evaluation", ignore_errors=True)
     server = place / "deployment" / "server"
@@ -128,7 +122,7 @@ def run(
     found = read_back(place)
     if found is None:
         raise SplitLabError(f"{place}: client and server ended well, yet the capture is not whole")
-    return replace(found, links=link_latency(place, config, data_root, secret_seed))
+    return found
 
 
 def read_back(place: Path) -> Captured | None:
@@ -147,8 +141,8 @@ def utility(captured: Captured, whole: Tensor, victims: ImageSet) -> dict[str, f
     """Accuracy through the wire and of the undefended network, and how far their answers differ.
 
     Returns:
-        accuracy, accuracy_whole, agreement (same argmax), all in %; relative_error = max|delta| /
-        max|y| over all logits.
+        accuracy, accuracy_whole, agreement (same argmax), majority (the largest class's share, what
+        a constant answer gets), all in %; relative_error = max|delta| / max|y| over all logits.
     """
     through = captured.logits
     right = (whole.argmax(1) == victims.labels).double().mean()
@@ -158,5 +152,6 @@ def utility(captured: Captured, whole: Tensor, victims: ImageSet) -> dict[str, f
         "accuracy": float(captured.evaluation["accuracy"]),
         "accuracy_whole": 100.0 * float(right),
         "agreement": 100.0 * float(same),
+        "majority": majority(victims.labels.tolist()),
         "relative_error": float(error),
     }

@@ -11,13 +11,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bench.floors import floors
-from bench.link_runs import PREFIX
+from bench.latency.chart import latency_panel
 from splitlab.record import Record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOURS = ("#1f5fa8", "#c2502e", "#3d8b54", "#8457a3", "#a8812a", "#4a9aa3")
+COLOURS = ("#1f5fa8", "#c2502e", "#3d8b54", "#8457a3", "#a8812a", "#4a9aa3", "#882255", "#332288")
 MARKS = ("o", "s", "^", "D")
 """Of lines, where there are more of them than colours."""
 DASHES: Any = ((0, (5, 3)), (0, (1, 2)), (0, (6, 2, 1, 2)), (0, (10, 3)))
@@ -48,7 +48,7 @@ def sweep_figure(records: Sequence[Record]) -> str:
         ),
         (
             "Latency of a request by stage against the split point",
-            lambda axis: _latency(axis, records, names),
+            lambda axis: latency_panel(axis, _one_a_place(records, names)),
         ),
     ]
     return "\n".join(_panel(title, draw, names) for title, draw in panels)
@@ -136,16 +136,3 @@ def _utility_and_rate(axis: Axes, records: Sequence[Record], names: list[str]) -
     other.plot(where, [r.utility["accuracy"] for r in found], "o-", ms=4, color="#2c6e41")
     other.set_ylabel("accuracy [%]", color="#2c6e41")
     other.set_ylim(0, 100)
-
-
-def _latency(axis: Axes, records: Sequence[Record], names: list[str]) -> None:
-    found = _one_a_place(records, names)
-    bottom = [0.0] * len(found)
-    first = found[0].latency if found else {}
-    stages = [s for s in first if s != "total" and not s.startswith(PREFIX)]
-    for colour, stage in zip(COLOURS, stages, strict=False):
-        heights = [r.latency.get(stage, {}).get("p50", 0.0) for r in found]
-        axis.bar(range(len(found)), heights, bottom=bottom, color=colour, label=stage, width=0.6)
-        bottom = [b + h for b, h in zip(bottom, heights, strict=True)]
-    axis.set_ylabel("latency per request, p50 [ms]")
-    axis.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))

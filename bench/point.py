@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,10 +15,12 @@ from adversary.attack import Attack, Observation, run_attack
 from adversary.floor import mean_image
 from adversary.registry import ATTACKS
 from adversary.synthetic_images import Made
+from adversary.threat import ThreatModel
 from bench.capture_run import Captured, CaptureRun, utility
-from bench.doubtful import own_doubts
+from bench.doubtful import own_doubts, repeated, shared
 from bench.grants import GrantRequest, make_threat
 from bench.grids import save_grid
+from bench.judge import Judge
 from bench.kept import keep, kept_by_default
 from bench.recipe import Knowledge, SweepConfig
 from bench.score import score
@@ -39,7 +41,7 @@ class Scene:
         place: folder of this split point, with `deployment/`, `capture/` and `evaluation/`.
         capture: the captured run, finished or under way.
         whole: logits of the undefended network on the victims.
-        embed: the judge's features, for re-identification.
+        judge: its features are for re-identification.
         name: of the place in tables, "" for the split point's own; another wire's has its own.
     """
 
@@ -49,7 +51,7 @@ class Scene:
     place: Path
     capture: CaptureRun
     whole: Tensor
-    embed: Callable[[Tensor], Tensor]
+    judge: Judge
     images: Path
     lpips_weights: Path | None
     name: str = ""
@@ -140,6 +142,7 @@ def measure(
     checkpoint: Path,
     progress: Progress | None,
     made: Made | None = None,
+    with_latency: bool = False,
 ) -> Record:
     """Fit while the capture is under way, attack what was captured, score, make the record.
 
@@ -149,6 +152,8 @@ def measure(
         config: what the record keeps as the point's config; `point` is its hash.
         limit: victims that the attack is run on; None for all.
         made: synthetic images, where they are granted in place of real ones.
+        with_latency: whether the record keeps what the capture took; a run that measures the
+            latency of all its deployments together does without.
     """
     settings = scene.config
 
@@ -184,7 +189,7 @@ def measure(
         captured.join,
         victims,
         floor,
-        {"embed": scene.embed, "lpips_weights": scene.lpips_weights},
+        {**scene.judge.context, "lpips_weights": scene.lpips_weights},
         settings.seed,
     )
     picture, images = f"{point}.png", outcome.estimate.images.cpu()
@@ -203,7 +208,7 @@ def measure(
         threat=grant.card(),
         utility=utility(captured, scene.whole, victims),
         rate=captured.evaluation["rate"],
-        latency=captured.latency,
+        latency=captured.latency if with_latency else {},
         leakage=scores.leakage,
         floor=scores.floor,
         effort=outcome.effort,
@@ -213,12 +218,19 @@ def measure(
             scores.floor,
             scored=scores.items,
             victims=len(victims),
+            repeated=repeated(victims.images),
+            shared=shared(victims.images, _granted(threat)),
             attack_doubts=tuple(outcome.estimate.doubts),
         ),
         images=picture,
         kept=kept,
         environment=environment(),
     )
+
+
+def _granted(threat: ThreatModel) -> Tensor | None:
+    """The adversary's own images, uint8 [n, 3, S, S]; None without any."""
+    return threat.aux.images.images if threat.aux is not None else None
 
 
 def make_attack(name: str, options: Mapping[str, Any]) -> Attack:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.doubtful import FLOOR_MARGIN_DB
-from bench.link_runs import PREFIX, link_names, typical
+from bench.link_runs import link_names, typical
 from splitlab.record import Record
+from splitlab.record.latency import LINK_PREFIX
 
 CLIENT_SHARE = 0.75  # a client that runs more than this share of the network gains little
 ACCURACY_LOSS = 1.0  # points of accuracy that a better hidden feature may cost
@@ -74,7 +75,7 @@ def places(records: Sequence[Record]) -> list[Place]:
                 client_share=best.split["head_macs"] / max(macs, 1),
                 payload=best.rate["payload_up"],
                 links={
-                    link: typical(best.latency[PREFIX + link])[1]
+                    link: typical(best.latency[LINK_PREFIX + link])[1]
                     for link in link_names(best.latency)
                 },
                 interval=None if leak.low is None or leak.high is None else (leak.low, leak.high),

@@ -1,4 +1,7 @@
-"""The sweep over split points: cut, deploy, capture, attack, score; continues after a kill."""
+"""The sweep over split points: cut, deploy, capture, attack, score; continues after a kill.
+
+Last of all, with nothing else at work, the latency of all deployments is measured together.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from bench import recipe
 from bench.capture_run import CaptureRun
 from bench.deploy import undefended, whole
 from bench.judge import prepare_judge
+from bench.latency.measure import measure_run
 from bench.point import Plan, Scene, make_attack, plans, run_point
 from bench.recipe import SweepConfig, WireName
 from bench.victim import (
@@ -101,7 +105,10 @@ class Sweep:
         self.secret = kept_secret(run / "client-secret.json", secret_seed)
 
     def execute(self) -> list[Record]:
-        """Every point that is not finished yet, split point after split point; all its records."""
+        """Every point that is not finished yet, split point after split point; all its records.
+
+        Then the latency, of every deployment that the run holds.
+        """
         victim = self._victim()
         judge = prepare_judge(self.run / "judge", self.config, self.splits, self.progress)
         victims = self.splits.victims.take(self.config.victims, self.config.seed)
@@ -130,7 +137,7 @@ class Sweep:
                     place=place,
                     capture=capture,
                     whole=undefended(place / "deployment", victims, victim),
-                    embed=judge,
+                    judge=judge,
                     images=self.run / "images",
                     lpips_weights=self.lpips_weights,
                     name=place.name,
@@ -141,6 +148,7 @@ class Sweep:
                     done.append(record)
                     points.advance(1)
         points.close()
+        measure_run(self.run, self.store.all(), self.config.links, self.progress)
         return done
 
     def _hash(self, config: SweepConfig, split: SplitPoint, plan: Plan) -> str:

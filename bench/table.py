@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from rich.table import Table
 
 from bench.front import FRONT_RULE, pareto_front
-from bench.link_runs import PREFIX, link_names, typical
+from bench.latency.chart import told
+from bench.link_runs import links_of, over, shown_over
 from bench.wires import WIRE_COLUMNS, against_first
 from splitlab.record import Interval, Record
+from splitlab.record.evidence_doubts import JUDGE_AT_CHANCE
 
 TITLES = {
     "mse": "MSE",
@@ -65,10 +67,8 @@ class SweepTable:
 
 def sweep_table(records: Sequence[Record], recommended: str | None) -> SweepTable:
     """A row for each split point and attack; metrics that no record could compute are left out."""
-    metrics = [
-        m for m in SHOWN if any(m in r.leakage and r.leakage[m].mean is not None for r in records)
-    ]
-    links = link_names(records[0].latency) if records else []
+    metrics = [m for m in SHOWN if any(m in r.leakage and _shown(r.leakage[m]) for r in records)]
+    links = links_of(records)
     several = len({record.config.get("wire") for record in records}) > 1
     columns = (
         "split point",
@@ -83,7 +83,7 @@ def sweep_table(records: Sequence[Record], recommended: str | None) -> SweepTabl
         "KiB up",
         "client MACs",
         "p50 [ms]",
-        *(f"{link}, {typical(records[0].latency[PREFIX + link])[0]} [ms]" for link in links),
+        *(f"{link}, {shown_over(link, records)} [ms]" for link in links),
         *(WIRE_COLUMNS if several else ()),
         *(("Pareto front",) if links or several else ()),
     )
@@ -107,8 +107,8 @@ def sweep_table(records: Sequence[Record], recommended: str | None) -> SweepTabl
             Cell(f"{record.utility['accuracy']:.1f}"),
             Cell(f"{record.rate['payload_up'] / 1024:.1f}"),
             Cell(f"{100 * record.split['head_macs'] / max(macs, 1):.0f} %"),
-            Cell(f"{record.latency.get('total', {}).get('p50', float('nan')):.1f}"),
-            *(Cell(f"{typical(record.latency[PREFIX + link])[1]:.0f}") for link in links),
+            Cell(_p50(record)),
+            *(Cell(over(link, record)) for link in links),
             *(map(Cell, against_first(record, records)) if several else ()),
             *((Cell("yes" if name in front else ""),) if links or several else ()),
         ]
@@ -117,8 +117,9 @@ def sweep_table(records: Sequence[Record], recommended: str | None) -> SweepTabl
         "Mean and 95 % bootstrap interval over independent groups of victims. Floor: answering "
         "with the mean auxiliary image, on the victims of that row. Decoder with queries: one that "
         "learned from chosen inputs at the same split point, on all victims; a reference and no "
-        "bound, as an attack that knows the head may read more. Latency is of a whole "
-        "request of the client, over loopback. Images: what the adversary was given or made to "
+        "bound, as an attack that knows the head may read more. "
+        f"{told(records)} "
+        "Images: what the adversary was given or made to "
         "learn from and to choose settings by; a row on synthetic ones saw no real image."
     )
     if links:
@@ -159,9 +160,15 @@ def decoder_with_queries(records: Sequence[Record]) -> dict[str, float]:
     return found
 
 
+def _shown(value: Interval) -> bool:
+    """Whether its column says anything: a number, or why a number would say nothing."""
+    return value.mean is not None or value.why.startswith(JUDGE_AT_CHANCE)
+
+
 def _metric(name: str, value: Interval | None) -> Cell:
     if value is None or value.mean is None:
-        return Cell("n/a")
+        judged = value is not None and value.why.startswith(JUDGE_AT_CHANCE)
+        return Cell(JUDGE_AT_CHANCE if judged else "n/a")
     digits = DIGITS.get(name, 3)
     interval = ""
     if value.low is not None and value.high is not None:
@@ -177,14 +184,14 @@ def rich_table(records: Sequence[Record], recommended: str | None, title: str) -
     marked. Two attacks take 80 columns, and with four links 100, as four attacks with them do.
     """
     lines = sorted({(str(r.config["attack"]), str(r.config["knowledge"])) for r in records})
-    links = link_names(records[0].latency) if records else []
+    links = links_of(records)
     weighed = bool(links) or len({record.config.get("wire") for record in records}) > 1
     front = pareto_front(records) if weighed else frozenset()
     room = len(lines) <= 2
     similar = room and len(links) <= 2
     costs = ["client\nMACs %"] if room else []
     if links:
-        costs += [_link_title(link, records[0]) for link in links]
+        costs += [_link_title(link, records) for link in links]
     elif room:
         costs += ["p50\nms"]
     titles = ["floor", "acc.\n%", "KiB\nup", *costs, *(["front"] if weighed else [])]
@@ -229,9 +236,9 @@ def rich_table(records: Sequence[Record], recommended: str | None, title: str) -
         if room:
             cells.append(f"{100 * one.split['head_macs'] / max(macs, 1):.0f}")
         if links:
-            cells += [f"{typical(one.latency[PREFIX + link])[1]:.0f}" for link in links]
+            cells += [over(link, one) for link in links]
         elif room:
-            cells.append(f"{one.latency['total']['p50']:.1f}" if "total" in one.latency else "n/a")
+            cells.append(_p50(one))
         if weighed:
             cells.append("yes" if name in front else "")
         drawn.add_row(*cells, style="bold cyan" if name == recommended else None)
@@ -252,10 +259,15 @@ def _floor_of(records: Sequence[Record]) -> str:
     return f" on the {most} victims of {names}"
 
 
-def _link_title(link: str, record: Record) -> str:
+def _p50(record: Record) -> str:
+    total = record.latency.get("total")
+    return f"{total['p50']:.1f}" if total else "n/a"
+
+
+def _link_title(link: str, records: Sequence[Record]) -> str:
     """Its name, a line for each part, and what of it is shown."""
     parts = link.replace(",", "\n")
-    return f"{parts}\n{typical(record.latency[PREFIX + link])[0]}\nms"
+    return f"{parts}\n{shown_over(link, records)}\nms"
 
 
 def _leak(record: Record, with_ssim: bool) -> str:

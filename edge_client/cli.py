@@ -270,7 +270,9 @@ def _show(done: Evaluation) -> None:
         f"bytes per image: {rate['payload_up']:.0f} up and {rate['payload_down']:.0f} down, "
         f"framed {rate['framed_up']:.0f} and {rate['framed_down']:.0f}"
     )
-    table = Table("stage", "p50, ms", "p95, ms", title=f"latency, {account['batch']} images")
+    title = f"latency of a request of {account['batch']} images"
+    table = Table("stage", "p50, ms", "p95, ms", "of the total's p50, ms", title=title)
     for stage, values in account["latency"].items():
-        table.add_row(stage, f"{values['p50']:.2f}", f"{values['p95']:.2f}")
+        part = f"{values['part']:.2f}" if "part" in values else ""
+        table.add_row(stage, f"{values['p50']:.2f}", f"{values['p95']:.2f}", part)
     console.print(table)

@@ -17,6 +17,7 @@ from edge_client.holders import Holders, distinct, group
 from edge_client.ledger import Ledger
 from edge_client.micro_batch import MicroBatch
 from edge_client.simulated_link import AccessLink
+from edge_client.stages import whole
 from edge_client.transport import Transport
 from splitlab.contracts.link import Link
 from splitlab.errors import BadInput, ServerUnavailable
@@ -33,7 +34,8 @@ class InferResult:
     Args:
         logits: [B, classes], float32.
         request_id: 32 hex digits; row i of the images went as row i of this request.
-        latency: milliseconds by stage, one value for each micro-batch; see `Ledger`.
+        latency: milliseconds by stage, one value for each micro-batch; see `Ledger`. They overlap.
+        stages: stage -> milliseconds of the request, which they add up to; see `stages`.
         seconds: wall time of the whole request.
         bytes_up, bytes_down: whole messages with gRPC's header, without HTTP/2 and TCP.
         payload_up, payload_down: raw contents of the tensors alone.
@@ -46,6 +48,7 @@ class InferResult:
     logits: Tensor = field(repr=False)
     request_id: str
     latency: dict[str, list[float]] = field(repr=False)
+    stages: dict[str, float] = field(repr=False)
     seconds: float
     bytes_up: int
     bytes_down: int
@@ -192,11 +195,14 @@ class EdgeClient:
         finally:
             for left in window:
                 left.cancel()
+        answer = torch.cat(logits)
+        spent = time.perf_counter() - started
         return InferResult(
-            logits=torch.cat(logits),
+            logits=answer,
             request_id=request_id,
             latency=dict(ledger.ms),
-            seconds=time.perf_counter() - started,
+            stages={stage: 1000 * own for stage, own in whole(ledger.own, spent).items()},
+            seconds=spent,
             bytes_up=ledger.bytes_up,
             bytes_down=ledger.bytes_down,
             payload_up=ledger.payload_up,

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from edge_client.client import EdgeClient, InferResult
-from edge_client.ledger import percentiles
+from edge_client.ledger import by_stage
+from edge_client.stages import TOTAL
 from splitlab.data import ImageSet
 from splitlab.errors import BadInput
 from splitlab.randomness import Secret
@@ -106,11 +107,7 @@ def _account(
 ) -> dict[str, Any]:
     sent = len(images) * len(logits)
     right = sum(int((answer.argmax(1) == images.labels).sum()) for answer in logits)
-    stages: dict[str, list[float]] = {}
-    for result in results:
-        for stage, values in result.latency.items():
-            stages.setdefault(stage, []).append(sum(values))
-        stages.setdefault("total", []).append(result.seconds * 1000)
+    requests = [{**result.stages, TOTAL: result.seconds * 1000} for result in results]
     bytes_of = {
         "payload_up": sum(result.payload_up for result in results),
         "payload_down": sum(result.payload_down for result in results),
@@ -125,7 +122,7 @@ def _account(
         "data_hash": images.hash,
         "accuracy": 100.0 * right / sent,
         "rate": {name: total / sent for name, total in bytes_of.items()},
-        "latency": percentiles(stages),
+        "latency": by_stage(requests),
         "requests": len(results),
         "messages": sum(result.messages for result in results),
         "retries": sum(result.retries for result in results),

@@ -71,6 +71,7 @@ class Call:
         attempts: to have them answered.
         failed: addresses of those that did not answer, one for each failed attempt.
         transport: who was asked last.
+        started: when it was last sent, on `time.perf_counter`'s clock.
         seconds: from the last sending to its answer, once `result` returned.
         lost_seconds: from the first sending to the last, 0 where one was enough.
     """
@@ -103,9 +104,9 @@ class Call:
             self.transport.works()
             self._count_further()
             # gRPC may wake the caller before it calls back
-            self.seconds = (self._ended or time.perf_counter()) - self._started
+            self.seconds = (self._ended or time.perf_counter()) - self.started
             if self.failed:
-                self.lost_seconds = self._started - self._first
+                self.lost_seconds = self.started - self._first
             return reply
 
     @property
@@ -143,7 +144,7 @@ class Call:
     def _send(self) -> None:
         self.attempts += 1
         self.transport = self._left.pop(0)
-        self._started, self._ended = time.perf_counter(), 0.0
+        self.started, self._ended = time.perf_counter(), 0.0
         self._future = self.transport.send(self.raw)
         self._future.add_done_callback(self._note_end)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from edge_client.stages import TOTAL, parts
 from splitlab.wire.framing import Buffer
 
 GRPC_PREFIX_BYTES = 5  # gRPC's own header before each message
@@ -24,6 +25,8 @@ class Ledger:
             "decode", "tail" are the client's; "queue" (waiting for the bodies' turn), "codec" and
             "bodies" are the slowest server's own figures; "network" is what is left of its round
             trip; "retry" is what went by before the attempt that was answered, where one failed.
+            Micro-batches overlap, so that these times may exceed the request's.
+        own: stage -> seconds of the request's own thread, each moment in one stage; see `stages`.
         bytes_up, bytes_down: whole messages with gRPC's header, without HTTP/2 and TCP.
         payload_up, payload_down: raw contents of the tensors alone.
         messages: messages sent, one for each micro-batch and server.
@@ -33,6 +36,7 @@ class Ledger:
     """
 
     ms: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    own: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     bytes_up: int = 0
     bytes_down: int = 0
     payload_up: int = 0
@@ -48,7 +52,14 @@ class Ledger:
         """Time what stands inside."""
         started = time.perf_counter()
         yield
-        self.add_seconds(name, time.perf_counter() - started)
+        spent = time.perf_counter() - started
+        self.add_seconds(name, spent)
+        self.own[name] += spent
+
+    def waited(self, seconds: Mapping[str, float]) -> None:
+        """Seconds in which the request's thread waited, by stage."""
+        for stage, spent in seconds.items():
+            self.own[stage] += spent
 
     def add_seconds(self, stage: str, seconds: float) -> None:
         self.ms[stage].append(max(0.0, seconds) * 1000)
@@ -78,3 +89,21 @@ def percentiles(ms: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]
         for stage, values in ms.items()
         if values
     }
+
+
+def by_stage(requests: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """p50, p95, count and `part` in ms of each stage of some requests, and of their total.
+
+    A stage that a request did not have took no time there. The parts add up to the total's p50.
+
+    Args:
+        requests: stage -> ms, and the "total", of each request.
+    """
+    share = parts(requests)
+    names = [*share, TOTAL] if requests else []
+    found = percentiles({name: [ms.get(name, 0.0) for ms in requests] for name in names})
+    return {name: {**own, **_part(share, name)} for name, own in found.items()}
+
+
+def _part(share: Mapping[str, float], name: str) -> dict[str, float]:
+    return {"part": share[name]} if name in share else {}

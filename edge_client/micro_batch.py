@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -10,14 +11,15 @@ from torch import Tensor
 from edge_client.half import Half
 from edge_client.holders import Call, Holders
 from edge_client.ledger import Ledger
+from edge_client.stages import Span, journey, waited
 from splitlab.errors import BadInput, ServerRefused, foreign
 from splitlab.randomness import KeyedDraw
 from splitlab.wire import Reply, Request, WireTensor, decode, encode, reply_datatype
 from splitlab.wire.messages import DIGEST, Parameter
 from splitlab.wire.request_ids import message_id
 
-STAGES = {"queue": "queue", "decode": "codec", "encode": "codec", "bodies": "bodies"}
-"""What a server times -> where the ledger puts it."""
+STAGES = {"decode": "codec", "queue": "queue", "bodies": "bodies", "encode": "codec"}
+"""What a server times, in the order in which it does it -> where the ledger puts it."""
 
 
 class MicroBatch:
@@ -57,7 +59,9 @@ class MicroBatch:
         self._calls: list[tuple[Holders, Call]] = []
         for holders, raw in zip(groups, raws, strict=True):
             ledger.sent(payload, raw)
+            handed = time.perf_counter()
             self._calls.append((holders, holders.start(raw)))
+            ledger.waited({"network": time.perf_counter() - handed})
 
     def finish(self) -> Tensor:
         """Logits [b, classes].
@@ -68,7 +72,9 @@ class MicroBatch:
         outputs: dict[str, Tensor] = {}
         slowest: tuple[Call, Reply] | None = None
         for holders, call in self._calls:
+            since = time.perf_counter()
             raw = call.result()
+            until = time.perf_counter()
             self._ledger.resent(call.resent, call.raw)
             self._ledger.failed.update(call.failed)
             self._ledger.answered[call.transport.address] += 1
@@ -81,6 +87,7 @@ class MicroBatch:
                     f"{call.transport.address} answered with something else than was asked for: "
                     f"{error}; use the two halves of one deployment"
                 ) from error
+            self._ledger.waited(waited(since, until, _journey(call, reply)))
             self._ledger.received(sum(len(tensor.data) for tensor in reply.tensors), raw)
             if slowest is None or call.total_seconds > slowest[0].total_seconds:
                 slowest = call, reply
@@ -128,17 +135,35 @@ class MicroBatch:
             self._ledger.add_seconds(stage, spent)
 
 
+def _journey(call: Call, reply: Reply) -> list[Span]:
+    started = call.started
+    told = server_times(reply.parameters, call.seconds)
+    return journey(started - call.lost_seconds, started, started + call.seconds, told)
+
+
 def server_seconds(told: Mapping[str, Parameter], longest: float) -> dict[str, float]:
-    """What a server says of its own time: seconds in queue, codec and bodies.
+    """What a server says of its own time: seconds in queue, codec and bodies, as far as it can be.
+
+    Empty where nothing is there that is true of a round trip of `longest` seconds.
+    """
+    times = server_times(told, longest)
+    if not times:
+        return {}
+    names = ("queue", "codec", "bodies")
+    return {name: sum(spent for stage, spent in times if stage == name) for name in names}
+
+
+def server_times(told: Mapping[str, Parameter], longest: float) -> list[tuple[str, float]]:
+    """Stage and seconds of what a server did, one after another.
 
     Nothing that it says is taken on trust: whatever is not a number of microseconds between 0 and
-    `longest` seconds, the round trip's, is left out. Empty where nothing else is there.
+    `longest` seconds, the round trip's, is left out.
     """
-    found: dict[str, float] = {}
+    found = []
     for name, stage in STAGES.items():
         value = told.get(f"splitlab_{name}_us")
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
         if 0 <= value <= longest * 1e6:  # neither NaN nor Inf
-            found[stage] = found.get(stage, 0.0) + value / 1e6
-    return {stage: found.get(stage, 0.0) for stage in STAGES.values()} if found else {}
+            found.append((stage, value / 1e6))
+    return found

@@ -180,7 +180,7 @@ class SeedRun:
                 place=folder,
                 capture=capture,
                 whole=undefended(folder / "deployment", victims),
-                embed=self._judge,
+                judge=self._judge,
                 images=self.request.out / "images",
                 lpips_weights=self.request.lpips_weights,
             )
@@ -205,6 +205,7 @@ class SeedRun:
                 checkpoint=checkpoint,
                 progress=self.request.progress,
                 made=self.made(measurement),
+                with_latency=True,
             )
         except Unavailable as error:
             return Skipped(str(error))

@@ -38,8 +38,8 @@ def evaluate(
         truths: float [B, 3, H, W] in [0, 1], in the order of `estimates`.
         estimates: the same shape.
         context: what the metrics over sets may use: `gallery` [N, 3, H, W] and `truth_index` [B]
-            (re-identification), `embed` (an independent network, images [B, 3, H, W] -> [B, ...]),
-            `lpips_weights` (folder).
+            (re-identification), `embed` (an independent network, images [B, 3, H, W] -> [B, ...])
+            or `no_embed` (why there is none), `lpips_weights` (folder).
 
     Returns:
         name -> column, in the order of `names`.

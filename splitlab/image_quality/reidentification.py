@@ -62,7 +62,8 @@ def _by_pixels(truths: Tensor, estimates: Tensor, context: dict[str, Any]) -> Te
 def _by_features(truths: Tensor, estimates: Tensor, context: dict[str, Any]) -> Tensor:
     embed: Callable[[Tensor], Tensor] | None = context.get("embed")
     if embed is None:
-        raise Unavailable("no independent network was given to compare features in")
+        default = "no independent network was given to compare features in"
+        raise Unavailable(str(context.get("no_embed") or default))
     gallery, index = _gallery(truths, context)
     with torch.no_grad():
         own = torch.cat([embed(part).flatten(1) for part in estimates.clamp(0, 1).split(ROWS)])

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
+from splitlab.record.evidence_doubts import evidence_doubts
+from splitlab.record.latency_doubts import latency_doubts
 from splitlab.record.record import Record
 
 MARGIN_DB = 0.5  # differences below this are not worth a doubt
@@ -14,7 +16,8 @@ def doubts(records: Sequence[Record]) -> list[str]:
     """What a careful reader would question about these records together.
 
     Mixed commits, machines or data; a black box that beats a white box; an unaware attack that
-    beats the adaptive one; a split whose answer differs from the whole network's.
+    beats the adaptive one; a split whose answer differs from the whole network's; networks at
+    chance and numbers of images that tell little; latencies that do not compare.
     """
     if not records:
         return ["the run has no records yet"]
@@ -32,7 +35,7 @@ def doubts(records: Sequence[Record]) -> list[str]:
                     "from the whole network's"
                 )
                 break
-    return found
+    return [*found, *evidence_doubts(records), *latency_doubts(records)]
 
 
 def _mixed(records: Sequence[Record]) -> list[str]:

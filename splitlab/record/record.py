@@ -59,7 +59,14 @@ class Record(BaseModel):
     threat: dict[str, Any] = Field(description="what was granted, by field")
     utility: dict[str, float] = Field(description="accuracy in %, of the split and of the whole")
     rate: dict[str, float] = Field(description="bytes per image: payload and framed, up and down")
-    latency: dict[str, dict[str, float]] = Field(description="stage -> p50 and p95 in ms")
+    latency: dict[str, dict[str, float]] = Field(
+        default_factory=dict,
+        description="stage -> p50 and p95 in ms, where it was measured with the point or joined",
+    )
+    latency_facts: dict[str, Any] = Field(
+        default_factory=dict,
+        description="of the run's record of latency, once joined; a file under records/ has none",
+    )
     leakage: dict[str, Interval]
     floor: dict[str, Interval]
     effort: dict[str, float] = Field(description="seconds and counts of the attack")

@@ -10,10 +10,12 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from splitlab.errors import Corrupt
+from splitlab.record.latency import Latency, joined
 from splitlab.record.record import Record
 from splitlab.storage import read_json, write_bytes, write_json
 
 REMEDY = "remove that file and start the run again; it repeats only this point"
+LATENCY_REMEDY = "remove that file and start the run again; it measures only the latency"
 
 
 class RecordStore:
@@ -22,6 +24,7 @@ class RecordStore:
     def __init__(self, run: Path) -> None:
         self.run = run
         self.folder = run / "records"
+        self.latency_folder = run / "latency"
 
     def path(self, point: str) -> Path:
         return self.folder / f"{point}.json"
@@ -53,13 +56,40 @@ class RecordStore:
     def write(self, record: Record) -> None:
         """Write by fsync and rename; an existing record is left as it is."""
         if not self.path(record.hash).exists():
-            write_json(self.path(record.hash), record.model_dump(mode="json"))
+            content = record.model_dump(mode="json", exclude={"latency_facts"})
+            write_json(self.path(record.hash), content)
+
+    def write_latency(self, latency: Latency) -> None:
+        """Write by fsync and rename; one that exists is left as it is."""
+        path = self.latency_folder / f"{latency.hash}.json"
+        if not path.exists():
+            write_json(path, latency.model_dump(mode="json"))
+
+    def latencies(self) -> list[Latency]:
+        """Every measurement of latency, in order of name.
+
+        Raises:
+            Corrupt: one is damaged.
+        """
+        found = []
+        for path in sorted(self.latency_folder.glob("*.json")):
+            try:
+                latency = Latency.model_validate(read_json(path, LATENCY_REMEDY))
+            except ValidationError as error:
+                first = error.errors()[0]
+                where = ".".join(map(str, first["loc"]))
+                raise Corrupt(path, f"field {where!r}: {first['msg']}", LATENCY_REMEDY) from error
+            if latency.hash != path.stem:
+                what = f"is the measurement {latency.hash[:12]}"
+                raise Corrupt(path, what, LATENCY_REMEDY)
+            found.append(latency)
+        return found
 
     def all(self) -> list[Record]:
-        """Every record, in order of split point, then attack, then hash."""
+        """Every record, in order of split point, then attack, then hash; latency is joined."""
         found = [self.read(p.stem) for p in sorted(self.folder.glob("*.json"))]
         return sorted(
-            found,
+            joined(found, self.latencies()),
             key=lambda r: (r.split.get("index", 0), str(r.config.get("attack", "")), r.hash),
         )
 
@@ -88,6 +118,9 @@ def flat(record: Record) -> dict[str, object]:
     row |= {f"rate.{k}": v for k, v in record.rate.items()}
     for stage, values in record.latency.items():
         row |= {f"latency.{stage}.{k}_ms": v for k, v in values.items()}
+    if record.latency_facts:
+        names = ("record", "created", "images", "load.others")
+        row |= {f"latency.{name}": record.latency_facts.get(name) for name in names}
     for kind, metrics in (("leakage", record.leakage), ("floor", record.floor)):
         for name, value in metrics.items():
             row |= {f"{kind}.{name}": value.mean, f"{kind}.{name}.low": value.low}

@@ -32,6 +32,7 @@ def record(
         "attack": attack,
         "knowledge": knowledge,
         "seed": 0,
+        "victims": 128,
     }
     return Record(
         hash=point_hash(config, "d" * 64),

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from records import record
 
-from bench import link_runs
-from bench.link_runs import DRAWS, _folder, link_latency, typical, with_losses
-from bench.recipe import SweepConfig
+from bench.link_runs import DRAWS, lossless, times_of, typical, with_losses
 from bench.recommend import places
 from bench.table import sweep_table
 from splitlab.contracts.link import LINKS, parse_link
-from splitlab.storage import write_json
 
 LOSSY = "rtt=50ms,up=10mbps,down=40mbps,loss=1%"
 UP, DOWN = 16 << 10, 1000
@@ -39,28 +35,24 @@ def test_what_losses_cost_is_in_the_mean_and_not_in_the_median() -> None:
     assert again == lossy
 
 
-def test_a_links_losses_need_no_measuring_again(tmp_path: Path) -> None:
-    """The lossless requests are kept; any loss is modelled on top of them."""
-    rate = {"framed_up": float(UP), "framed_down": float(DOWN)}
-    total = {"p50": 70.0, "p95": 80.0, "count": 8}
-    write_json(
-        _folder(tmp_path, "lte") / "evaluation.json", {"latency": {"total": total}, "rate": rate}
-    )
-    links = ("lte", LOSSY)
-    config = SweepConfig.model_construct(links=links)
-    found = link_latency(tmp_path, config, None, None)
-    assert found["link lte"] == total
-    assert found[f"link {LOSSY}"] == with_losses(parse_link(LOSSY), UP, DOWN, 70.0)
-    assert typical(found["link lte"]) == ("p50", 70.0)
-    assert typical(found[f"link {LOSSY}"])[0] == "mean"
+def test_losses_are_modelled_on_top_of_what_was_measured_without() -> None:
+    measured = [60.0, 70.0, 75.0]
+    assert times_of("lte", measured, UP, DOWN)["p50"] == 70.0
+    assert times_of(LOSSY, measured, UP, DOWN) == with_losses(parse_link(LOSSY), UP, DOWN, 70.0)
+    assert lossless(LOSSY) == LOSSY.removesuffix(",loss=1%")
+    assert typical(times_of("lte", measured, UP, DOWN)) == ("p50", 70.0)
+    assert typical(times_of(LOSSY, measured, UP, DOWN))[0] == "mean"
 
 
-def test_a_change_of_the_model_is_measured_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = _folder(tmp_path, "lte")
-    monkeypatch.setattr(link_runs, "MODEL", link_runs.MODEL + 1)
-    assert _folder(tmp_path, "lte") != before
+def test_a_place_that_was_not_measured_leaves_its_cell_empty() -> None:
+    """And hides no other's link, even where it comes first."""
+    made = record(split="layer1", psnr=20)
+    times = {"link lte": {"p50": 70.0, "p95": 80.0, "count": 8}}
+    made = made.model_copy(update={"latency": times})
+    table = sweep_table([record("conv1").model_copy(update={"latency": {}}), made], None)
+    link, total = (table.columns.index(name) for name in ("lte, p50 [ms]", "p50 [ms]"))
+    assert [row.cells[link].text for row in table.rows] == ["n/a", "70"]
+    assert [row.cells[total].text for row in table.rows] == ["n/a", "n/a"]
 
 
 def test_the_report_judges_by_the_mean_where_packets_are_lost() -> None:

@@ -3,10 +3,11 @@
 import csv
 
 import pytest
+from latencies import latency
 from records import record
 
 from splitlab.errors import Corrupt
-from splitlab.record import RecordStore, doubts
+from splitlab.record import RecordStore, doubts, joined
 
 
 def test_a_record_is_written_once_and_read_back(tmp_path):
@@ -49,8 +50,14 @@ def test_csv_has_a_row_a_point_and_says_the_interval(tmp_path):
     assert rows[0]["leakage.lpips_alex"] == ""
 
 
+def together(*records):
+    """With the latencies of their places measured in turns."""
+    places = {one.split["name"]: [3.0, 3.1, 3.0] for one in records}
+    return joined(records, [latency(places)])
+
+
 def test_a_clean_run_raises_no_doubt():
-    assert doubts([record("conv1"), record("layer1", psnr=20)]) == []
+    assert doubts(together(record("conv1"), record("layer1", psnr=20))) == []
 
 
 @pytest.mark.parametrize(
@@ -80,10 +87,10 @@ def test_doubts(records, words):
 
 
 def test_a_better_informed_attack_that_wins_raises_no_doubt():
-    together = [
+    found = together(
         record(psnr=20),
         record(psnr=30, attack="rmle", box="white"),
         record("layer1", psnr=25, knowledge="adaptive", defense="gaussian"),
         record("layer1", psnr=20, knowledge="unaware", defense="gaussian"),
-    ]
-    assert doubts(together) == []
+    )
+    assert doubts(found) == []

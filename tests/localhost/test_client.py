@@ -306,6 +306,8 @@ def test_every_stage_has_one_value_for_each_micro_batch(serve: Serve) -> None:
     assert set(result.latency) == stages
     assert {len(values) for values in result.latency.values()} == {3}
     assert all(value >= 0 for values in result.latency.values() for value in values)
+    assert sum(result.stages.values()) == pytest.approx(1000 * result.seconds, rel=1e-9)
+    assert set(result.stages) <= {*stages, "other"}
     assert result.payload_up == 19 * 4 * 6 * 6 * 4
     assert result.payload_down == 19 * 5 * 4
     assert result.payload_up < result.bytes_up < result.payload_up + 3 * 400

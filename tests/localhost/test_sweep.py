@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from adversary.cli import app as adversary
 from bench.cli import app as bench
+from bench.latency.turns import REQUESTS, ROUNDS
 from splitlab.capture import Capture
 from splitlab.record import RecordStore
 from splitlab.storage import read_json, read_tensors
@@ -128,6 +129,23 @@ def test_every_record_says_what_it_was_measured_on(finished):
         assert str(finished[0]) not in record.model_dump_json()
 
 
+def test_one_measurement_of_latency_is_joined_to_every_record(finished):
+    """A record says nothing of it; all deployments stand in one file, whose stages add up."""
+    store = RecordStore(finished[0])
+    (latency,) = store.latencies()
+    assert set(latency.places) == {"block1.2", "block3.2"}
+    assert latency.load.seconds > 0
+    for path in store.folder.glob("*.json"):
+        assert json.loads(path.read_text())["latency"] == {}
+    for record in store.all():
+        place = latency.places[record.split["name"]]
+        assert len(place.rounds) == ROUNDS
+        assert record.latency["total"]["count"] == ROUNDS * REQUESTS
+        assert record.latency_facts["record"] == latency.hash
+        parts = sum(ms["part"] for ms in record.latency.values() if "part" in ms)
+        assert parts == pytest.approx(record.latency["total"]["p50"])
+
+
 def test_the_wire_answers_as_the_whole_network(finished):
     for record in RecordStore(finished[0]).all():
         assert record.utility["agreement"] == 100.0
@@ -227,7 +245,7 @@ def test_the_adversary_works_from_capture_and_grant_alone(finished, tmp_path):
 def test_report_is_rebuilt_from_records_alone(finished, tmp_path):
     source = finished[0]
     bare = tmp_path / "bare"
-    for folder in ("records", "images"):
+    for folder in ("records", "images", "latency"):
         (bare / folder).mkdir(parents=True)
         for path in (source / folder).iterdir():
             (bare / folder / path.name).write_bytes(path.read_bytes())
