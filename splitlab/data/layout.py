@@ -54,9 +54,7 @@ def arrange(names: Sequence[str], tables: Mapping[str, str], column: str | None 
 
 
 class _Arranger:
-    def __init__(
-        self, names: Sequence[str], tables: Mapping[str, str], column: str | None
-    ) -> None:
+    def __init__(self, names: Sequence[str], tables: Mapping[str, str], column: str | None) -> None:
         self.names, self.tables, self.column = names, tables, column
         self.places = [PurePosixPath(name).parts for name in names]
         self.tally = Tally()
@@ -113,7 +111,9 @@ class _Arranger:
                     break
                 depth += 1
             if tops:
-                return {n: self.places[n][depth] for n in members if len(self.places[n]) > depth + 1}
+                return {
+                    n: self.places[n][depth] for n in members if len(self.places[n]) > depth + 1
+                }
         return self._from_tables(members, side)
 
     def _one_set(self, members: Members) -> Layout:

@@ -1,5 +1,4 @@
-"""A CSV that names the class of each image: `labels.csv`, or Tiny ImageNet's `val_annotations.txt`.
-"""
+"""A CSV that names the class of each image: `labels.csv`, or Tiny ImageNet's `val_annotations.txt`."""
 
 from __future__ import annotations
 
@@ -48,7 +47,9 @@ def labels_of(
         BadInput: `column` is in no table.
     """
     wanted = list(names)
-    order = sorted(tables, key=lambda t: (PurePosixPath(t).stem.lower() != "labels", t.count("/"), t))
+    order = sorted(
+        tables, key=lambda t: (PurePosixPath(t).stem.lower() != "labels", t.count("/"), t)
+    )
     seen: list[str] = []
     for table in order:
         header, rows = _rows(table, tables[table])

@@ -12,7 +12,9 @@ class Tally:
     """Reason -> how many files, and the first names of them."""
 
     def __init__(self, kept: Mapping[str, tuple[int, list[str]]] | None = None) -> None:
-        self.kept = {reason: (count, list(names)) for reason, (count, names) in (kept or {}).items()}
+        self.kept = {
+            reason: (count, list(names)) for reason, (count, names) in (kept or {}).items()
+        }
 
     def add(self, reason: str, *names: str) -> None:
         """`names` stand under `reason`."""
