@@ -16,10 +16,16 @@ from bench.cli_options import (
     Device,
     Download,
     Epochs,
+    Links,
     Model,
+    Queries,
     SecretSeed,
     Seed,
     Size,
+    TailStart,
+    TrainImages,
+    Validation,
+    Victims,
     Weights,
     Wire,
     Wires,
@@ -56,9 +62,7 @@ def sweep_split_points(
     granularity: Annotated[
         str, typer.Option(help="block or operation: where cuts are offered.")
     ] = "block",
-    tail_start: Annotated[
-        str | None, typer.Option(help="Split point at which the server's body ends.")
-    ] = None,
+    tail_start: TailStart = None,
     defense: Defense = "none",
     train_with_defense: Annotated[
         bool, typer.Option(help="Let the network learn with the defence, once a split point.")
@@ -75,19 +79,14 @@ def sweep_split_points(
     attacked: Annotated[
         list[str] | None, typer.Option(help="ATTACK=N: run it on N victims; default rmle=8.")
     ] = None,
-    train_images: Annotated[int, typer.Option(help="The victim's training images.")] = 4000,
-    queries: Annotated[int, typer.Option(help="The adversary's images, a query each.")] = 2000,
-    victims: Annotated[int, typer.Option(help="Images that cross the wire.")] = 128,
+    train_images: TrainImages = None,
+    queries: Queries = None,
+    validation: Validation = None,
+    victims: Victims = None,
     repeats: Annotated[
         int, typer.Option(help="Captures of each victim, linked and averaged by the adversary.")
     ] = 1,
-    link: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Latency under a simulated link too: wifi, lte, 5g, fiber or "
-            "rtt=40ms,up=10mbps,down=50mbps,loss=1%; repeatable."
-        ),
-    ] = None,
+    link: Links = None,
     epochs: Epochs = None,
     weights: Weights = None,
     lpips_weights: Annotated[Path | None, typer.Option(help="Folder of LPIPS backbones.")] = None,
@@ -105,7 +104,8 @@ def sweep_split_points(
     synthetic images alone: `bench reproduce dci-table2`, or `adversary attack --images`.
     """
     from bench import recipe
-    from bench.options import attack_options, counts, file_hash
+    from bench.data_notes import show
+    from bench.options import attack_options, counts, file_hash, given
     from bench.recommend import recommend
     from bench.report import all_doubts, write_report
     from bench.sweep import Sweep
@@ -124,9 +124,8 @@ def sweep_split_points(
         "train_with_defense": train_with_defense,
         **recipe.wires_of(wire),
         "attack_options": attack_options(set_option or []),
-        "train_images": train_images,
-        "queries": queries,
-        "victims": victims,
+        **given(train_images=train_images, queries=queries, validation_images=validation),
+        **given(victims=victims),
         "repeats": repeats,
         "links": tuple(dict.fromkeys(link or ())),
         "victim": {} if epochs is None else {"epochs": epochs},
@@ -140,7 +139,7 @@ def sweep_split_points(
         fields["attacked"] = counts(attacked)
     config = recipe.validated(**fields)
     with showing(console) as progress:
-        Sweep(
+        sweep = Sweep(
             out,
             config,
             weights=weights,
@@ -149,7 +148,9 @@ def sweep_split_points(
             lpips_weights=lpips_weights,
             secret_seed=secret_seed,
             progress=progress,
-        ).execute()
+        )
+        show(sweep.notes)
+        sweep.execute()
     page = write_report(out)
     records = RecordStore(out).all()
     advice = recommend(records)
@@ -171,15 +172,13 @@ def train(
     model: Model = "resnet20",
     dataset: Dataset = "photo-patches",
     size: Size = 32,
-    tail_start: Annotated[
-        str | None, typer.Option(help="Split point at which the server's body ends.")
-    ] = None,
+    tail_start: TailStart = None,
     defense: Defense = "none",
     train_with_defense: Annotated[
         bool, typer.Option(help="Let the network learn with the defence.")
     ] = False,
     wire: Wire = "FP32",
-    train_images: Annotated[int, typer.Option(help="Training images.")] = 4000,
+    train_images: TrainImages = None,
     epochs: Epochs = None,
     weights: Weights = None,
     seed: Seed = 0,
@@ -190,7 +189,8 @@ def train(
 ) -> None:
     """Train a network, cut it, and write the two halves of a deployment."""
     from bench import recipe
-    from bench.options import file_hash
+    from bench.data_notes import show
+    from bench.options import file_hash, given
     from bench.train import train_and_deploy
     from splitlab.training import showing
 
@@ -203,7 +203,7 @@ def train(
         defense=defense,
         train_with_defense=train_with_defense,
         wire=wire,
-        train_images=train_images,
+        **given(train_images=train_images),
         victim={} if epochs is None else {"epochs": epochs},
         weights_hash=file_hash(weights),
         seed=seed,
@@ -218,6 +218,7 @@ def train(
             download=download,
             secret_seed=secret_seed,
             progress=progress,
+            say=show,
         )
     console.print(
         f"validation accuracy {facts['validation_accuracy']:.1f} %, split point "
@@ -255,6 +256,7 @@ def grant(
 ) -> None:
     """Write what an adversary is granted, and nothing else, into a folder for it."""
     from adversary.grant import write_grant
+    from bench.data_notes import show
     from bench.grants import GrantRequest, adversary_images, make_threat
     from splitlab.capture import Capture
 
@@ -265,6 +267,7 @@ def grant(
     )
     seen = Capture.open(capture).features()[1] if capture is not None else None
     splits = adversary_images(deployment, dataset, seed, data_root, download)
+    show(splits.notes)
     write_grant(out, make_threat(deployment, request, splits, seed, "granted", seen))
     told = ", ".join(f"{k} {v}" if v is not True else k for k, v in request.card().items())
     console.print(f"granted to the adversary: {told}")

@@ -47,6 +47,30 @@ Wires = Annotated[
     typer.Option(help="FP32 (default), FP16, BF16 or INT8; repeat it to compare others with it."),
 ]
 Wire = Annotated[str, typer.Option(help="FP32, FP16, BF16 or INT8.")]
+TailStart = Annotated[str | None, typer.Option(help="Split point at which the server's body ends.")]
+Links = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Latency under a simulated link too: wifi, lte, 5g, fiber or "
+        "rtt=40ms,up=10mbps,down=50mbps,loss=1%; repeatable."
+    ),
+]
+TrainImages = Annotated[
+    int | None,
+    typer.Option(help="The victim's training images; default 4000, or all where there are fewer."),
+]
+Queries = Annotated[
+    int | None,
+    typer.Option(help="The adversary's images, a query each; default 2000, or all there are."),
+]
+Validation = Annotated[
+    int | None,
+    typer.Option(help="Images by which attacks choose settings; default 128, or all there are."),
+]
+Victims = Annotated[
+    int | None,
+    typer.Option(help="Images that cross the wire; default 128, or all where there are fewer."),
+]
 Epochs = Annotated[
     int | None, typer.Option(help="Passes over the victim's training images; default the recipe's.")
 ]

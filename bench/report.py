@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from bench import data_notes
 from bench.depth import depth_correlations
 from bench.grids import data_uri
 from bench.recommend import recommend
@@ -38,7 +39,8 @@ def write_report(run: Path) -> Path:
     if not records:
         raise BadInput(f"{run}: it holds no records yet; run the sweep first")
     store.derive(records)
-    write_json(run / "report.json", report_data(records))
+    known = data_notes.kept(run)
+    write_json(run / "report.json", {**report_data(records), **({"data": known} if known else {})})
     write_bytes(run / "report.html", render(run, records).encode())
     return run / "report.html"
 
@@ -86,6 +88,7 @@ def render(run: Path, records: Sequence[Record]) -> str:
         settings=[(k, v) for k, v in sorted(config.items()) if k not in HIDDEN_SETTINGS],
         environment=[("measured", first.created), *environment_lines(first.environment)],
         count=len(records),
+        data=data_notes.kept(run),
     )
 
 

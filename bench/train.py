@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import defenses
+from bench import counts, data_notes
 from bench.recipe import SweepConfig
 from bench.victim import (
     arch_of,
@@ -23,6 +25,9 @@ from splitlab.split import find_point, split_points
 from splitlab.storage import require_writable
 from splitlab.training import Progress
 
+NOT_TRAINED = frozenset({"queries", "validation_images", "victims"})
+"""Numbers of images that only a sweep takes."""
+
 
 def train_and_deploy(
     out: Path,
@@ -33,10 +38,13 @@ def train_and_deploy(
     download: bool,
     secret_seed: int | None,
     progress: Progress,
+    say: Callable[[Sequence[str]], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Train (or load) the configured network, cut it at `config.splits`, write both halves.
 
-    Names are checked before anything is trained. A killed training continues from `out/training`.
+    `say` is told what was left out of the data, and which number of images follows from them.
+    Names and numbers are checked before anything is trained. A killed training continues from
+    `out/training`.
 
     Returns:
         how it was trained, its validation accuracy in % with the defence, `split` and `digest`.
@@ -60,6 +68,8 @@ def train_and_deploy(
         download=download,
         limits={"train": config.train_images},
     )
+    config, adapted = counts.fitted(config, splits, NOT_TRAINED)
+    say((*splits.notes, *adapted))
     arch = arch_of(config, len(splits.classes))
     points = split_points(build(arch, seed=0), arch.input.shape, "operation")
     point = find_point(points, config.splits)
@@ -68,6 +78,7 @@ def train_and_deploy(
         if end.index <= point.index:
             raise BadInput(f"--tail-start {end.name} is not behind --split {point.name}")
     require_writable(out)
+    data_notes.keep(out / "training", splits, adapted)
     secret = kept_secret(out / "training" / "client-secret.json", secret_seed)
     victim = None
     if not learns(config, stack):

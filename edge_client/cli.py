@@ -235,6 +235,8 @@ def evaluate(
             root=data_root,
             download=download,
         )
+        for note in splits.notes:
+            errors.print(f"data: {note}", style="yellow", markup=False)
         if splits.classes != half.classes:
             raise Mismatch(
                 f"--dataset {dataset} has {len(splits.classes)} classes "

@@ -150,7 +150,7 @@ def read_tar(path: Path, found: Listing) -> Iterator[tuple[list[str], bytes]]:
 def tar_tables(path: Path, found: Listing) -> dict[str, str]:
     """Name -> text of every table that is small enough."""
     wanted = {int(str(offset)): name for name, offset in found.tables.items()}
-    texts = {}
+    texts: dict[str, str] = {}
     if not wanted:
         return texts
     with opened(path) as archive:

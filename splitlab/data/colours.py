@@ -52,7 +52,7 @@ def _scaled(values: NDArray[np.float64], floats: bool) -> tuple[NDArray[np.uint8
         raise NotAnImage("values that are not finite (NaN or infinity); replace them")
     low, high = float(values.min(initial=0)), float(values.max(initial=0))
     told = f"values from {low:g} to {high:g}"
-    if floats and -UNIT_SLACK <= low and high <= 1 + UNIT_SLACK:
+    if floats and low >= -UNIT_SLACK and high <= 1 + UNIT_SLACK:
         return _bytes(values * 255), "floats in [0, 1]"
     if low < 0:
         raise NotAnImage(f"{told}; scale them to 0 to 255, or floats to [0, 1]")

@@ -74,7 +74,7 @@ def read_folder(found: Listing) -> Iterator[tuple[str, bytes]]:
 
 def folder_tables(found: Listing) -> dict[str, str]:
     """Name -> text of every table that is small enough."""
-    texts = {}
+    texts: dict[str, str] = {}
     for name, path in found.tables.items():
         file = Path(str(path))
         try:

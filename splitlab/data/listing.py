@@ -12,12 +12,55 @@ from splitlab.data.tally import Tally
 Kind = Literal["picture", "table", "unread", "system", "other"]
 
 SUFFIXES = frozenset(
-    ".apng .avif .bmp .dib .gif .j2k .jfif .jp2 .jpe .jpeg .jpg .jpf .jpx .pbm .pgm .png .pnm "
-    ".ppm .tga .tif .tiff .webp".split()  # noqa: SIM905
+    [
+        ".apng",
+        ".avif",
+        ".bmp",
+        ".dib",
+        ".gif",
+        ".j2k",
+        ".jfif",
+        ".jp2",
+        ".jpe",
+        ".jpeg",
+        ".jpg",
+        ".jpf",
+        ".jpx",
+        ".pbm",
+        ".pgm",
+        ".png",
+        ".pnm",
+        ".ppm",
+        ".tga",
+        ".tif",
+        ".tiff",
+        ".webp",
+    ]
 )
 UNREAD = frozenset(
-    ".arw .cr2 .cr3 .dcm .dng .eps .exr .hdr .heic .heif .ico .jxl .nef .orf .pcx .pfm .psd .raf "
-    ".raw .rw2 .svg".split()  # noqa: SIM905
+    [
+        ".arw",
+        ".cr2",
+        ".cr3",
+        ".dcm",
+        ".dng",
+        ".eps",
+        ".exr",
+        ".hdr",
+        ".heic",
+        ".heif",
+        ".ico",
+        ".jxl",
+        ".nef",
+        ".orf",
+        ".pcx",
+        ".pfm",
+        ".psd",
+        ".raf",
+        ".raw",
+        ".rw2",
+        ".svg",
+    ]
 )
 """Endings of pictures that are not read here."""
 SYSTEM = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "icon\r"})

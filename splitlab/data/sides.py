@@ -24,13 +24,42 @@ SIDES: dict[str, Side] = {
     "dev": "validation",
 }
 FILLERS = frozenset(
-    "data dataset files folder folders image images img imgs photos pics pictures sample samples "
-    "seg set split".split()  # noqa: SIM905
+    [
+        "data",
+        "dataset",
+        "files",
+        "folder",
+        "folders",
+        "image",
+        "images",
+        "img",
+        "imgs",
+        "photos",
+        "pics",
+        "pictures",
+        "sample",
+        "samples",
+        "seg",
+        "set",
+        "split",
+    ]
 )
 """Words that stand beside a side's or around everything, and say nothing."""
 UNLABELLED = frozenset(
-    "extra infer inference pred predict prediction predictions unlabel unlabeled unlabelled unsup "
-    "unsupervised".split()  # noqa: SIM905
+    [
+        "extra",
+        "infer",
+        "inference",
+        "pred",
+        "predict",
+        "prediction",
+        "predictions",
+        "unlabel",
+        "unlabeled",
+        "unlabelled",
+        "unsup",
+        "unsupervised",
+    ]
 )
 _GLUED = re.compile(r"(?:set|data|images|imgs|img)$")
 

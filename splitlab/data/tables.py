@@ -1,4 +1,4 @@
-"""A CSV that names the class of each image: `labels.csv`, or Tiny ImageNet's `val_annotations.txt`."""
+"""A table that names the class of each image: `labels.csv`, or `val_annotations.txt`."""
 
 from __future__ import annotations
 

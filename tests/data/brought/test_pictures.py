@@ -79,7 +79,8 @@ def test_a_broken_exif_never_costs_the_picture(tmp_path, kind, ending):
     assert found.pixels.shape == (8, 8, 3)
     turned = "turned upright" in found.done
     # What says "turned" was turned, and the other way round.
-    assert ("8x8" in found.done) and found.done.startswith("12x8 RGB")
+    assert "8x8" in found.done
+    assert found.done.startswith("12x8 RGB")
     if ending != "jpg":
         upright = np.rot90(clean, -1)[2:10] if turned else clean[:, 2:10]
         assert np.array_equal(found.pixels, upright)
@@ -200,7 +201,25 @@ def test_of_several_frames_the_first_is_used_and_that_is_said(tmp_path, ending):
 
 
 @pytest.mark.parametrize(
-    "ending", "jpg jfif jpe JPEG JPG webp avif bmp ppm pgm png gif tif tiff tga jp2".split()
+    "ending",
+    [
+        "jpg",
+        "jfif",
+        "jpe",
+        "JPEG",
+        "JPG",
+        "webp",
+        "avif",
+        "bmp",
+        "ppm",
+        "pgm",
+        "png",
+        "gif",
+        "tif",
+        "tiff",
+        "tga",
+        "jp2",
+    ],
 )
 def test_every_ending_is_found(tmp_path, ending):
     fill(tmp_path / "set", ["a"], ending=ending)
