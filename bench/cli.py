@@ -20,11 +20,17 @@ from bench.cli_options import (
     Freeze,
     KeepImages,
     LabelMap,
+    Links,
     Model,
     NewClassifier,
+    Queries,
     SecretSeed,
     Seed,
     Size,
+    TailStart,
+    TrainImages,
+    Validation,
+    Victims,
     Weights,
     WeightsKey,
     Wires,
@@ -63,9 +69,7 @@ def sweep_split_points(
     granularity: Annotated[
         str, typer.Option(help="block or operation: where cuts are offered.")
     ] = "block",
-    tail_start: Annotated[
-        str | None, typer.Option(help="Split point at which the server's body ends.")
-    ] = None,
+    tail_start: TailStart = None,
     defense: Defense = "none",
     train_with_defense: Annotated[
         bool, typer.Option(help="Let the network learn with the defence, once a split point.")
@@ -82,19 +86,14 @@ def sweep_split_points(
     attacked: Annotated[
         list[str] | None, typer.Option(help="ATTACK=N: run it on N victims; default rmle=8.")
     ] = None,
-    train_images: Annotated[int, typer.Option(help="The victim's training images.")] = 4000,
-    queries: Annotated[int, typer.Option(help="The adversary's images, a query each.")] = 2000,
-    victims: Annotated[int, typer.Option(help="Images that cross the wire.")] = 128,
+    train_images: TrainImages = None,
+    queries: Queries = None,
+    validation: Validation = None,
+    victims: Victims = None,
     repeats: Annotated[
         int, typer.Option(help="Captures of each victim, linked and averaged by the adversary.")
     ] = 1,
-    link: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Latency under a simulated link too: wifi, lte, 5g, fiber or "
-            "rtt=40ms,up=10mbps,down=50mbps,loss=1%; repeatable."
-        ),
-    ] = None,
+    link: Links = None,
     epochs: Epochs = None,
     weights: Weights = None,
     weights_key: WeightsKey = None,
@@ -118,7 +117,8 @@ def sweep_split_points(
     synthetic images alone: `bench reproduce dci-table2`, or `adversary attack --images`.
     """
     from bench import recipe
-    from bench.options import attack_options, counts
+    from bench.data_notes import show
+    from bench.options import attack_options, counts, given
     from bench.recommend import recommend
     from bench.report import all_doubts, write_report
     from bench.sweep import Sweep
@@ -138,9 +138,8 @@ def sweep_split_points(
         "train_with_defense": train_with_defense,
         **recipe.wires_of(wire),
         "attack_options": attack_options(set_option or []),
-        "train_images": train_images,
-        "queries": queries,
-        "victims": victims,
+        **given(train_images=train_images, queries=queries, validation_images=validation),
+        **given(victims=victims),
         "repeats": repeats,
         "links": tuple(dict.fromkeys(link or ())),
         **weights_fields(
@@ -161,7 +160,7 @@ def sweep_split_points(
         fields["attacked"] = counts(attacked)
     config = recipe.validated(**fields)
     with showing(console) as progress:
-        Sweep(
+        sweep = Sweep(
             out,
             config,
             weights=weights,
@@ -171,7 +170,9 @@ def sweep_split_points(
             lpips_weights=lpips_weights,
             secret_seed=secret_seed,
             progress=progress,
-        ).execute()
+        )
+        show(sweep.notes)
+        sweep.execute()
     page = write_report(out)
     records = RecordStore(out).all()
     advice = recommend(records)
@@ -213,6 +214,7 @@ def grant(
 ) -> None:
     """Write what an adversary is granted, and nothing else, into a folder for it."""
     from adversary.grant import write_grant
+    from bench.data_notes import show
     from bench.grants import GrantRequest, adversary_images, make_threat
     from splitlab.capture import Capture
 
@@ -223,6 +225,7 @@ def grant(
     )
     seen = Capture.open(capture).features()[1] if capture is not None else None
     splits = adversary_images(deployment, dataset, seed, data_root, download)
+    show(splits.notes)
     write_grant(out, make_threat(deployment, request, splits, seed, "granted", seen))
     told = ", ".join(f"{k} {v}" if v is not True else k for k, v in request.card().items())
     console.print(f"granted to the adversary: {told}")

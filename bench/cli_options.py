@@ -54,6 +54,30 @@ KeepImages = Annotated[
         "as 32 MiB hold (all at 32 pixels, 27 at 224)."
     ),
 ]
+TailStart = Annotated[str | None, typer.Option(help="Split point at which the server's body ends.")]
+Links = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Latency under a simulated link too: wifi, lte, 5g, fiber or "
+        "rtt=40ms,up=10mbps,down=50mbps,loss=1%; repeatable."
+    ),
+]
+TrainImages = Annotated[
+    int | None,
+    typer.Option(help="The victim's training images; default 4000, or all where there are fewer."),
+]
+Queries = Annotated[
+    int | None,
+    typer.Option(help="The adversary's images, a query each; default 2000, or all there are."),
+]
+Validation = Annotated[
+    int | None,
+    typer.Option(help="Images by which attacks choose settings; default 128, or all there are."),
+]
+Victims = Annotated[
+    int | None,
+    typer.Option(help="Images that cross the wire; default 128, or all where there are fewer."),
+]
 Epochs = Annotated[
     int | None, typer.Option(help="Passes over the victim's training images; default the recipe's.")
 ]

@@ -22,6 +22,8 @@ from bench.cli_options import (
     SecretSeed,
     Seed,
     Size,
+    TailStart,
+    TrainImages,
     Weights,
     WeightsKey,
     Wire,
@@ -36,15 +38,13 @@ def train(
     model: Model = "resnet20",
     dataset: Dataset = "photo-patches",
     size: Size = 32,
-    tail_start: Annotated[
-        str | None, typer.Option(help="Split point at which the server's body ends.")
-    ] = None,
+    tail_start: TailStart = None,
     defense: Defense = "none",
     train_with_defense: Annotated[
         bool, typer.Option(help="Let the network learn with the defence.")
     ] = False,
     wire: Wire = "FP32",
-    train_images: Annotated[int, typer.Option(help="Training images.")] = 4000,
+    train_images: TrainImages = None,
     epochs: Epochs = None,
     weights: Weights = None,
     weights_key: WeightsKey = None,
@@ -60,6 +60,8 @@ def train(
 ) -> None:
     """Train a network, cut it, and write the two halves of a deployment."""
     from bench import recipe
+    from bench.data_notes import show
+    from bench.options import given
     from bench.train import train_and_deploy
     from bench.weights import LabelFiles, weights_fields
     from splitlab.training import showing
@@ -73,7 +75,7 @@ def train(
         defense=defense,
         train_with_defense=train_with_defense,
         wire=wire,
-        train_images=train_images,
+        **given(train_images=train_images),
         **weights_fields(
             weights,
             labels := LabelFiles(classes, label_map),
@@ -95,6 +97,7 @@ def train(
             download=download,
             secret_seed=secret_seed,
             progress=progress,
+            say=show,
         )
     console.print(
         f"validation accuracy {facts['validation_accuracy']:.1f} %, split point "

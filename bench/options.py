@@ -43,6 +43,11 @@ def grid(items: Sequence[str]) -> dict[str, list[Any]]:
     return found
 
 
+def given(**fields: Any) -> dict[str, Any]:
+    """The fields that were given; the others follow defaults."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
 def counts(items: Sequence[str]) -> dict[str, int]:
     """["rmle=8"] -> {"rmle": 8}.
 

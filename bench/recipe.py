@@ -118,6 +118,7 @@ def validated(**fields: Any) -> SweepConfig:
 def _told(error: ValidationError) -> str:
     first = error.errors()[0]
     flag = "--" + "-".join(str(part) for part in first["loc"]).replace("_", "-")
+    flag = flag.replace("--validation-images", "--validation")
     return f"{flag} {first['input']!r}: {plain(first['msg'])}"
 
 
@@ -142,14 +143,19 @@ def load(path: Path) -> SweepConfig:
         raise Corrupt(path, _told(error), remedy) from error
 
 
-def require_same(old: SweepConfig, new: SweepConfig, run: Path) -> None:
+def require_same(
+    old: SweepConfig, new: SweepConfig, run: Path, but: frozenset[str] = frozenset()
+) -> None:
     """
+    Args:
+        but: fields that are not known yet, as they follow the data.
+
     Raises:
         BadInput: the folder holds a run of another config; names the first field that differs.
     """
     was, now = old.model_dump(mode="json"), new.model_dump(mode="json")
     for field in was:
-        if was[field] != now[field] and field not in MAY_CHANGE:
+        if was[field] != now[field] and field not in {*MAY_CHANGE, *but}:
             raise BadInput(
                 f"{run} holds a run with {field} = {was[field]!r}, given was {now[field]!r}; "
                 "choose another --out or the same settings"

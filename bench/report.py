@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from bench import data_notes
 from bench.depth import depth_correlations
 from bench.grids import data_uri
 from bench.kept import kept_told
@@ -41,7 +42,8 @@ def write_report(run: Path) -> Path:
     if not records:
         raise BadInput(f"{run}: it holds no records yet; run the sweep first")
     store.derive(records)
-    write_json(run / "report.json", report_data(records))
+    known = data_notes.kept(run)
+    write_json(run / "report.json", {**report_data(records), **({"data": known} if known else {})})
     write_bytes(run / "report.html", render(run, records).encode())
     return run / "report.html"
 
@@ -94,6 +96,7 @@ def render(run: Path, records: Sequence[Record]) -> str:
         settings=setting_groups(settings),
         environment=setting_groups({"measured": first.created, **first.environment}),
         count=len(records),
+        data=data_notes.kept(run),
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import defenses
 from adversary.registry import ATTACKS
-from bench import recipe
+from bench import counts, data_notes, recipe
 from bench.capture_run import CaptureRun
 from bench.deploy import undefended, whole
 from bench.judge import prepare_judge
@@ -51,6 +51,8 @@ class Sweep:
         download: whether they may be fetched.
         lpips_weights: folder with LPIPS backbones.
         secret_seed: for reproduction only; else secrets come from the operating system.
+
+    `notes` says what was left out of the data, and which numbers of images follow from them.
     """
 
     def __init__(
@@ -73,7 +75,7 @@ class Sweep:
         self.store = RecordStore(run)
         settings = run / "config.toml"
         if settings.exists():
-            recipe.require_same(recipe.load(settings), config, run)
+            recipe.require_same(recipe.load(settings), config, run, counts.ungiven(config))
         # Names and settings are checked before anything is loaded or trained.
         self.stack = defenses.parse(config.defense)
         self.stack.check(config.tail_start)
@@ -95,13 +97,19 @@ class Sweep:
             limits={"train": config.train_images},
         )
         self.splits = with_outputs(config, self.splits, weights, labels)
-        _check_counts(config, self.splits)
+        given, (config, adapted) = config, counts.fitted(config, self.splits)
+        if given != config:  # the numbers are true now, and so is what depends on them
+            self.config, self.plans = config, plans(config)
+        if settings.exists():
+            recipe.require_same(recipe.load(settings), config, run)
+        self.notes = (*self.splits.notes, *adapted)
         self.arch = arch_of(config, len(self.splits.classes))
         net = first_weights(config, self.arch, weights)  # nothing is kept of a start that fails
         self.chosen = choose(config, net, self.arch)
         if config.freeze is not None:
             head_tensors(net, config.freeze, self.arch)
         recipe.save(config, settings)
+        data_notes.keep(run, self.splits, adapted)
         self.secret = kept_secret(run / "client-secret.json", secret_seed)
 
     def execute(self) -> list[Record]:
@@ -193,20 +201,6 @@ class Sweep:
             secret=self.secret,
             victims_hash=self.splits.victims.hash,
         )
-
-
-def _check_counts(config: SweepConfig, splits: Splits) -> None:
-    """
-    Raises:
-        BadInput: more images are asked for than there are; a record would state a false number.
-    """
-    for flag, asked, there in (
-        ("--train-images", config.train_images, len(splits.train)),
-        ("--queries", config.queries, len(splits.auxiliary)),
-        ("--victims", config.victims, len(splits.victims)),
-    ):
-        if asked > there:
-            raise BadInput(f"{flag} {asked}: {config.dataset_kind} has {there}; ask for fewer")
 
 
 def choose(config: SweepConfig, net: Normalised, arch: ArchSpec) -> Sequence[SplitPoint]:

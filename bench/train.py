@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import defenses
+from bench import counts, data_notes
 from bench.recipe import SweepConfig
 from bench.victim import (
     kept_secret,
@@ -23,6 +25,9 @@ from splitlab.split import find_point, split_points
 from splitlab.storage import require_writable
 from splitlab.training import Progress
 
+NOT_TRAINED = frozenset({"queries", "validation_images", "victims"})
+"""Numbers of images that only a sweep takes."""
+
 
 def train_and_deploy(
     out: Path,
@@ -34,10 +39,13 @@ def train_and_deploy(
     download: bool,
     secret_seed: int | None,
     progress: Progress,
+    say: Callable[[Sequence[str]], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Train (or load) the configured network, cut it at `config.splits`, write both halves.
 
-    Names are checked before anything is trained. A killed training continues from `out/training`.
+    `say` is told what was left out of the data, and which number of images follows from them.
+    Names and numbers are checked before anything is trained. A killed training continues from
+    `out/training`.
 
     Returns:
         how it was trained, its validation accuracy in % with the defence, `split` and `digest`.
@@ -62,6 +70,8 @@ def train_and_deploy(
         limits={"train": config.train_images},
     )
     splits = with_outputs(config, splits, weights, labels)
+    config, adapted = counts.fitted(config, splits, NOT_TRAINED)
+    say((*splits.notes, *adapted))
     arch = arch_of(config, len(splits.classes))
     points = split_points(build(arch, seed=0), arch.input.shape, "operation")
     point = find_point(points, config.splits)
@@ -74,6 +84,7 @@ def train_and_deploy(
     if weights is not None:  # nothing is kept of a start whose weights are not the network's
         first_weights(config, arch, weights)
     require_writable(out)
+    data_notes.keep(out / "training", splits, adapted)
     secret = kept_secret(out / "training" / "client-secret.json", secret_seed)
     victim = None
     if not learns(config, stack):

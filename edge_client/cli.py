@@ -235,6 +235,8 @@ def evaluate(
             download=download,
         )
         splits = half.labelled(splits, dataset)
+        for note in splits.notes:
+            errors.print(f"data: {note}", style="yellow", markup=False)
         images = splits.partitions[partition]
         if limit is not None:
             images = images.take(limit, seed)

@@ -56,8 +56,12 @@ class Setup(BaseModel):
         named = ArchSpec.named(self.model, classes=classes, input=InputSpec(size=self.size))
         return named.model_copy(update={"arguments": {**named.arguments, **self.arguments}})
 
-    def counted(self, splits: Splits) -> Setup:
+    def counted(self, splits: Splits, adapt: bool = False) -> Setup:
         """The same setup with every number of images filled in from what there is.
+
+        Args:
+            adapt: numbers above what there is become it; for data that the user named, where
+                nobody gave the numbers.
 
         Raises:
             BadInput: more images are asked for than there are; a record would state a false number.
@@ -65,12 +69,12 @@ class Setup(BaseModel):
         found: dict[str, int] = {}
         for part, images in splits.partitions.items():
             asked = getattr(self, part)
-            if asked is not None and asked > len(images):
+            if asked is not None and asked > len(images) and not adapt:
                 raise BadInput(
                     f"{asked} {part} images are wanted, {splits.name or self.dataset} has "
                     f"{len(images)}; give a larger data set"
                 )
-            found[part] = asked or len(images)
+            found[part] = min(asked or len(images), len(images))
         found["queries"] = min(self.queries, found["auxiliary"])
         return self.model_copy(update=found)
 

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import defenses
+from bench import data_notes
 from bench.point import make_attack
-from bench.reproduce.experiment import Experiment, Found, Scale, Skipped
+from bench.reproduce.experiment import Experiment, Found, Scale, Setup, Skipped
 from bench.reproduce.page import write_page
 from bench.reproduce.request import Request, Shown, Target
 from bench.reproduce.seed_run import SeedRun
 from bench.reproduce.summary import summarise
 from bench.reproduce.table import rich_parts, write_csv
-from splitlab.data import Splits, load_splits
+from splitlab.data import PARTITIONS, Splits, load_splits
 from splitlab.errors import BadInput
 from splitlab.machine import commit
 from splitlab.models import read_checkpoint
@@ -85,8 +86,12 @@ class Begun:
         if isinstance(splits, Skipped):
             return splits
         write_json(request.out / "experiment.json", self.settings)
-        setup, store = experiment.setup.counted(splits), RecordStore(request.out)
-        return SeedRun(experiment, setup, request, seed, splits, store)
+        setup = experiment.setup.counted(splits, adapt=request.dataset is not None)
+        run = SeedRun(experiment, setup, request, seed, splits, RecordStore(request.out))
+        adapted = _adapted(experiment.setup, setup)
+        data_notes.show((*splits.notes, *adapted))
+        data_notes.keep(run.folder, splits, adapted)
+        return run
 
 
 def begin(experiment: Experiment, request: Request) -> Begun:
@@ -212,6 +217,15 @@ def _splits(experiment: Experiment, request: Request, seed: int) -> Splits | Ski
             f"({splits.classes[0]}), there is no task to learn; give a folder for each class"
         )
     return splits
+
+
+def _adapted(asked: Setup, there: Setup) -> list[str]:
+    """In words, which numbers of images the data were too small for."""
+    return [
+        f"{getattr(there, part)} {part} images are all there are (this scale's own are {wanted})"
+        for part in PARTITIONS
+        if (wanted := getattr(asked, part)) is not None and wanted > getattr(there, part)
+    ]
 
 
 def check(experiment: Experiment) -> None:

@@ -3,27 +3,58 @@
 from __future__ import annotations
 
 import io
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from splitlab.data.colours import to_rgb
+from splitlab.data.not_an_image import NotAnImage
+from splitlab.data.upright import BROKEN, load
+from splitlab.data.without_exif import without_exif
 from splitlab.errors import BadInput
 
 READABLE = ("PNG", "JPEG")
 """What `infer` accepts; a folder of images may also hold those of `IN_FOLDERS`."""
-IN_FOLDERS = (*READABLE, "BMP", "GIF", "PPM", "TIFF", "WEBP")
+IN_FOLDERS = (*READABLE, "AVIF", "BMP", "GIF", "JPEG2000", "PPM", "TGA", "TIFF", "WEBP")
+MAGIC = {
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"II+\0": "TIFF",
+    b"MM\0+": "TIFF",
+    b"\x89PNG": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    b"GIF8": "GIF",
+    b"BM": "BMP",
+    b"RIFF": "WEBP",
+}
+"""First bytes of what Pillow may know and yet not read, e.g. a TIFF of 32-bit colours."""
+
+# Pillow logs what it cannot read, and Python writes to stderr what nobody handles.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
-class NotAnImage(Exception):
-    """Bytes that cannot be decoded; the message says why, the caller knows the file's name."""
+class Decoded(NamedTuple):
+    """One image.
+
+    Args:
+        pixels: uint8 [size, size, 3].
+        done: what was done, in words.
+        remarks: what a reader of a whole data set should know, e.g. "the first frame alone".
+    """
+
+    pixels: NDArray[np.uint8]
+    done: str
+    remarks: tuple[str, ...]
 
 
 def read_image(path: Path | str, size: int) -> tuple[Tensor, str]:
@@ -43,54 +74,99 @@ def read_image(path: Path | str, size: int) -> tuple[Tensor, str]:
     path = Path(path)
     try:
         with strict_about_size():
-            pixels, done = decode(path.read_bytes(), size, READABLE)
+            found = decode(path.read_bytes(), size, READABLE)
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({error.strerror}); give a PNG or JPEG") from error
     except NotAnImage as error:
         raise BadInput(f"{path}: not an image ({error}); give a PNG or JPEG") from error
-    return torch.from_numpy(pixels.transpose(2, 0, 1).copy()), done
+    return torch.from_numpy(found.pixels.transpose(2, 0, 1).copy()), found.done
 
 
 @contextmanager
 def strict_about_size() -> Iterator[None]:
-    """Inside, Pillow's warning of too many pixels is an error. Enter in one thread, not in many."""
+    """Inside, Pillow's warning of too many pixels is an error, and its others are not shown.
+
+    What they warn of (EXIF, palettes, metadata of a TIFF) does not change the pixels. Enter in one
+    thread, not in many.
+    """
     with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        warnings.filterwarnings("ignore", message="Palette images with Transparency")
         yield
 
 
-def decode(
-    data: bytes | BinaryIO, size: int, formats: tuple[str, ...] = IN_FOLDERS
-) -> tuple[NDArray[np.uint8], str]:
+def decode(data: bytes, size: int, formats: tuple[str, ...] = IN_FOLDERS) -> Decoded:
     """Bytes of an image file -> uint8 [size, size, 3], and what was done.
 
     Call inside `strict_about_size`, which is not part of this as filters are shared by threads.
 
     Raises:
-        NotAnImage: unknown format, damaged, or more pixels than Pillow takes for harmless.
+        NotAnImage: unknown format, damaged, of numbers without a known range, or more pixels than
+            Pillow takes for harmless.
     """
-    stream = io.BytesIO(data) if isinstance(data, bytes) else data
     try:
-        with Image.open(stream, formats=formats) as image:
-            image.load()
+        return _decode(data, size, formats)
+    except NotAnImage:
+        bare = without_exif(data)
+        if len(bare) == len(data):
+            raise
+    found = _decode(bare, size, formats)
+    return Decoded(found.pixels, f"{found.done}, its EXIF cannot be read", (BROKEN, *found.remarks))
+
+
+def _decode(data: bytes, size: int, formats: tuple[str, ...]) -> Decoded:
+    try:
+        with Image.open(io.BytesIO(data), formats=_supported(formats)) as image:
             return to_square(image, size)
     except UnidentifiedImageError as error:
-        raise NotAnImage(f"neither of {', '.join(formats)}") from error
+        raise NotAnImage(_unread(data[:64], formats)) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise NotAnImage("more pixels than an image should have") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        raise NotAnImage(f"damaged: {error}") from error
+        most = f"{Image.MAX_IMAGE_PIXELS:,}"
+        raise NotAnImage(
+            f"more pixels than an image should have, at most {most} are read; scale it down"
+        ) from error
+    except (NotAnImage, MemoryError):
+        raise
+    except Exception as error:  # by the kind of damage Pillow raises nearly everything
+        told = str(error) or type(error).__name__
+        raise NotAnImage(f"damaged: {told.splitlines()[0]}") from error
 
 
-def to_square(image: Image.Image, size: int) -> tuple[NDArray[np.uint8], str]:
+def _unread(first: bytes, formats: tuple[str, ...]) -> str:
+    """Why nothing opens it: another format, or one of these of a kind that is not read."""
+    kind = next((name for magic, name in MAGIC.items() if first.startswith(magic)), None)
+    if not first:
+        return "it is empty"
+    if kind in formats:
+        return f"a {kind} that is damaged or of a kind that is not read; save it as 8-bit PNG"
+    if first.startswith(b"version https://git-lfs"):
+        return "a git-lfs pointer, not the file itself; fetch it with `git lfs pull`"
+    return f"neither of {', '.join(formats)}"
+
+
+@cache
+def _supported(formats: tuple[str, ...]) -> tuple[str, ...]:
+    """Those that this Pillow was built with."""
+    Image.init()
+    return tuple(name for name in formats if name in Image.OPEN)
+
+
+def to_square(image: Image.Image, size: int) -> Decoded:
     """Turn upright, make RGB, crop the central square, resize (bicubic, antialiased)."""
-    steps = [f"{image.width}x{image.height} {image.mode}"]
-    upright = ImageOps.exif_transpose(image)
-    if upright.size != image.size or image.getexif().get(0x0112, 1) != 1:
+    frames = _frames(image)
+    mode, width, height = image.mode, image.width, image.height
+    upright, turned, broken = load(image)
+    steps = [f"{width}x{height} {mode}"]
+    remarks = [BROKEN] if broken else []
+    if frames > 1:
+        steps[0] += f" first of {frames} frames"
+        remarks.append("several frames or pages (the first alone is used)")
+    if turned:
         steps[0] += " turned upright"
-    colours, how = _to_rgb(upright)
+    colours, how = to_rgb(upright)
     steps[0] += how
+    if " from " in how:
+        remarks.append(f"greys scaled from {how.split(' from ')[1]}")
     side = min(colours.size)
     if colours.width != colours.height:
         left, top = (colours.width - side) // 2, (colours.height - side) // 2
@@ -99,18 +175,16 @@ def to_square(image: Image.Image, size: int) -> tuple[NDArray[np.uint8], str]:
     if side != size:
         colours = colours.resize((size, size), Image.Resampling.BICUBIC)
         steps.append(f"resized to {size}x{size}")
-    return np.asarray(colours, dtype=np.uint8), ", ".join(steps)
+    if broken:
+        steps.append("its EXIF cannot be read")
+    return Decoded(np.asarray(colours, dtype=np.uint8), ", ".join(steps), tuple(remarks))
 
 
-def _to_rgb(image: Image.Image) -> tuple[Image.Image, str]:
-    """RGB of any mode: transparency over white, 16-bit greys by their upper byte."""
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image, ""
-    if image.mode.startswith("I"):
-        upper = np.asarray(image).astype(np.int64).clip(0, 65_535) // 257
-        return Image.fromarray(upper.astype(np.uint8)).convert("RGB"), " -> RGB from 16 bits"
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        clear = image.convert("RGBA")
-        white = Image.new("RGBA", clear.size, "white")
-        return Image.alpha_composite(white, clear).convert("RGB"), " -> RGB over white"
-    return image.convert("RGB"), " -> RGB"
+def _frames(image: Image.Image) -> int:
+    """Frames of an animation, pages of a TIFF; a phone's JPEG with a preview behind it has one."""
+    if image.format in ("JPEG", "MPO"):
+        return 1
+    try:
+        return int(getattr(image, "n_frames", 1))
+    except Exception:  # damage behind the first frame
+        return 1

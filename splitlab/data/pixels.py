@@ -5,31 +5,32 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tarfile
-import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from splitlab.data.decode import NotAnImage, decode, strict_about_size
+from splitlab.data.archive import list_tar, read_tar, tar_tables
+from splitlab.data.decode import decode, strict_about_size
+from splitlab.data.folder import folder_tables, list_folder, read_folder
+from splitlab.data.listing import BROKEN, NOT_PICTURES, Listing, without_pictures
+from splitlab.data.not_an_image import NotAnImage
+from splitlab.data.tally import Tally
 from splitlab.errors import BadInput, Corrupt, StorageFull
 from splitlab.storage import read_tensors, sha256, write_tensors
 
-SUFFIXES = frozenset(
-    ".bmp .gif .jpe .jpeg .jpg .pgm .png .pnm .ppm .tif .tiff .webp".split()  # noqa: SIM905
-)
-FORMAT = "pixels-1"
+FORMAT = "pixels-2"
 """Part of the cache's key; changes whenever decoding does."""
 CHUNK = 256
 """Files that one thread decodes at a time."""
+EMPTY = "folders without an image"
 
 
 @dataclass(frozen=True)
@@ -39,26 +40,31 @@ class Pixels:
     Args:
         names: paths below the root with "/" between the parts.
         values: uint8 [N, 3, S, S].
-        ignored: files that do not look like images and were left alone.
+        tally: what was left out, and what was done to some of the images.
+        tables: name -> text of every CSV file and the like.
     """
 
     names: list[str]
     values: Tensor
-    ignored: int
+    tally: Tally
+    tables: dict[str, str]
 
 
 def read_pixels(path: Path, size: int) -> Pixels:
     """Decode every image of a folder or tar to `size`, or take it from the cache.
 
+    A file that is no image is left out and counted; so is a link that leads nowhere.
+
     Raises:
-        BadInput: no images, or files that should be images and are not (how many, and the first).
+        BadInput: no images, or most of the files that should be images are not.
         Corrupt: a tar that is damaged or cut short.
     """
-    cached = cache_folder() / "pixels" / f"{_key(path, size)}.safetensors"
+    listing = list_folder(path) if path.is_dir() else None
+    cached = cache_folder() / "pixels" / f"{_key(path, size, listing)}.safetensors"
     with suppress(Corrupt, KeyError, ValueError):
         if cached.exists():
             return _unpack(read_tensors(cached))
-    pixels = _decode_all(path, size)
+    pixels = _decode_all(path, size, listing)
     # A cache that cannot be written costs time at the next start, nothing else.
     with suppress(BadInput, StorageFull):
         write_tensors(cached, _pack(pixels))
@@ -71,12 +77,12 @@ def cache_folder() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "splitlab"
 
 
-def _key(path: Path, size: int) -> str:
+def _key(path: Path, size: int, listing: Listing | None) -> str:
     """Changes with a tar's bytes, or with the names, sizes and times of a folder's files."""
-    if path.is_dir():
-        stats = [(name, (path / name).stat()) for name in _walk(path)]
-        listing = [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
-        content = json.dumps([str(path.resolve()), listing])
+    if listing is not None:
+        left_out = listing.tally.kept
+        parts = [str(path.resolve()), listing.stats, sorted(listing.folders), left_out]
+        content = json.dumps(parts)
     else:
         with path.open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
@@ -84,76 +90,73 @@ def _key(path: Path, size: int) -> str:
 
 
 def _pack(pixels: Pixels) -> dict[str, Tensor]:
-    words = json.dumps({"names": pixels.names, "ignored": pixels.ignored}).encode()
-    return {"values": pixels.values, "words": torch.frombuffer(bytearray(words), dtype=torch.uint8)}
+    words = {"names": pixels.names, "tally": pixels.tally.kept, "tables": pixels.tables}
+    text = bytearray(json.dumps(words).encode())
+    return {"values": pixels.values, "words": torch.frombuffer(text, dtype=torch.uint8)}
 
 
 def _unpack(tensors: dict[str, Tensor]) -> Pixels:
     words = json.loads(tensors["words"].numpy().tobytes())
-    return Pixels(words["names"], tensors["values"], words["ignored"])
+    return Pixels(words["names"], tensors["values"], Tally(words["tally"]), words["tables"])
 
 
-def _walk(folder: Path) -> list[str]:
-    """Every visible file below `folder`, as relative posix paths in order."""
-    files = (file.relative_to(folder) for file in folder.rglob("*") if file.is_file())
-    return sorted(file.as_posix() for file in files if _visible(file.parts))
-
-
-def _visible(parts: tuple[str, ...]) -> bool:
-    return not any(part.startswith(".") or part == "__MACOSX" for part in parts)
-
-
-def _files(path: Path) -> Iterator[tuple[str, bytes | None]]:
-    """Name and bytes of every visible file; None for one that does not look like an image."""
+def _files(path: Path, listing: Listing) -> Iterator[tuple[list[str], bytes]]:
     if path.is_dir():
-        for name in _walk(path):
-            yield name, (path / name).read_bytes() if _looks_like_image(name) else None
-        return
-    try:
-        with tarfile.open(path) as archive:
-            for member in archive:
-                place = PurePosixPath(member.name).parts
-                parts = tuple(part for part in place if part not in (".", "..", "/"))
-                if not member.isfile() or not _visible(parts):
-                    continue
-                file = archive.extractfile(member) if _looks_like_image(member.name) else None
-                yield "/".join(parts), file.read() if file else None
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-        raise Corrupt(path, f"not a whole tar ({error})", "give a folder, tar or tar.gz") from error
+        return (([name], data) for name, data in read_folder(listing))
+    return read_tar(path, listing)
 
 
-def _looks_like_image(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in SUFFIXES
-
-
-def _decode_all(path: Path, size: int) -> Pixels:
+def _decode_all(path: Path, size: int, listing: Listing | None) -> Pixels:
     found: dict[str, NDArray[np.uint8]] = {}
     broken: dict[str, str] = {}
-    ignored = 0
+    remarks: dict[str, tuple[str, ...]] = {}
+    listing = list_tar(path) if listing is None else listing
 
-    def work(chunk: list[tuple[str, bytes]]) -> None:
-        for name, data in chunk:
+    def work(chunk: list[tuple[list[str], bytes]]) -> None:
+        for names, data in chunk:
             try:
-                found[name] = decode(data, size)[0]
+                done = decode(data, size)
             except NotAnImage as error:
-                broken[name] = str(error)
+                broken.update(dict.fromkeys(names, str(error)))
+            else:
+                found.update(dict.fromkeys(names, done.pixels))
+                remarks.update(dict.fromkeys(names, done.remarks))
 
-    files = _files(path)
+    files = _files(path, listing)
     with strict_about_size(), ThreadPoolExecutor() as pool:
         # A window of chunks at a time, so that a large archive is never in memory as a whole.
         while window := list(islice(files, CHUNK * 16)):
-            images = [(name, data) for name, data in window if data is not None]
-            ignored += len(window) - len(images)
-            chunks = [images[at : at + CHUNK] for at in range(0, len(images), CHUNK)]
+            chunks = [window[at : at + CHUNK] for at in range(0, len(window), CHUNK)]
             list(pool.map(work, chunks))
-    if broken:
+    tally = listing.tally
+    for name in sorted(broken):
+        tally.add(f"{BROKEN} ({broken[name]})", name)
+    for name in sorted(remarks):
+        for remark in remarks[name]:
+            tally.add(remark, name)
+    _require_images(path, found, broken, tally)
+    if empty := without_pictures(listing.folders, dict.fromkeys(found, 0)):
+        tally.add(EMPTY, *empty)
+    names = sorted(found)
+    values = np.stack([found.pop(name) for name in names]).transpose(0, 3, 1, 2)
+    tables = folder_tables(listing) if path.is_dir() else tar_tables(path, listing)
+    return Pixels(names, torch.from_numpy(np.ascontiguousarray(values)), tally, tables)
+
+
+def _require_images(
+    path: Path, found: dict[str, NDArray[np.uint8]], broken: dict[str, str], tally: Tally
+) -> None:
+    """
+    Raises:
+        BadInput: nothing to go on with: no file, or fewer images than files that are none.
+    """
+    if len(broken) > len(found):
         first = min(broken)
         raise BadInput(
             f"{path}: {len(broken)} of {len(found) + len(broken)} files are not images, the first "
             f"is {first} ({broken[first]}); repair or remove them"
         )
     if not found:
-        raise BadInput(f"{path}: no images there ({ignored} other files); wanted PNG, JPEG, ...")
-    names = sorted(found)
-    values = np.stack([found.pop(name) for name in names]).transpose(0, 3, 1, 2)
-    return Pixels(names, torch.from_numpy(np.ascontiguousarray(values)), ignored)
+        others = tally.kept.get(NOT_PICTURES, (0, []))[0]
+        told = "; ".join(tally.notes()) or f"{others} other files"
+        raise BadInput(f"{path}: no images there ({told}); wanted PNG, JPEG, ...")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from itertools import combinations
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -89,7 +90,7 @@ class Splits:
             folders: class of the data -> number of the output that it stands for.
         """
         table = torch.tensor([folders[name] for name in self.classes], dtype=torch.int64)
-        parts = {
+        parts: dict[str, Any] = {
             name: replace(part, labels=table[part.labels], classes=tuple(names))
             for name, part in self.partitions.items()
         }

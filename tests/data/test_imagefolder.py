@@ -43,7 +43,10 @@ def test_classes_are_the_top_folders(tmp_path):
     splits = load_splits(f"imagefolder:{tmp_path / 'set'}", size=8)
     assert splits.classes == ("cat", "dog")
     assert total(splits) == 36
-    assert splits.notes == ("1 files that are no images left alone",)
+    assert splits.notes == (
+        "left out, files that are no images: 1 (labels.csv)",
+        "left out, hidden or of the system: 1 (.hidden.png)",
+    )
     assert splits.name == "imagefolder"
     assert str(tmp_path) not in splits.train.name
     pixels = np.asarray(Image.open(tmp_path / "set" / "cat" / "00.png")).transpose(2, 0, 1)
@@ -104,15 +107,26 @@ def test_a_tar_equals_its_folder(tmp_path, suffix, wrapped):
     assert packed.hash == load_splits(f"imagefolder:{tmp_path / 'set'}", size=8).hash
 
 
-def test_files_that_are_not_images_are_counted_and_the_first_named(tmp_path, cache):
+def test_files_that_are_not_images_are_left_out_and_named(tmp_path):
     fill(tmp_path / "set", ["a"])
     (tmp_path / "set" / "a" / "05.png").write_text("not a picture")
     whole = (tmp_path / "set" / "a" / "07.png").read_bytes()
     (tmp_path / "set" / "a" / "07.png").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(BadInput, match=r"2 of 12 files are not images, the first is a/05\.png"):
+    splits = load_splits(f"imagefolder:{tmp_path / 'set'}", size=8)
+    assert total(splits) == 10
+    told = [note for note in splits.notes if note.startswith("left out, not an image")]
+    assert [note.rpartition(": ")[2] for note in told] == ["1 (a/07.png)", "1 (a/05.png)"]
+    assert "damaged" in told[0]
+    assert "neither of PNG" in told[1]
+
+
+def test_mostly_broken_files_are_refused(tmp_path, cache):
+    fill(tmp_path / "set", ["a"])
+    for row in range(7):
+        (tmp_path / "set" / "a" / f"{row:02d}.png").write_text("not a picture")
+    with pytest.raises(BadInput, match=r"7 of 12 files are not images, the first is a/00\.png"):
         load_splits(f"imagefolder:{tmp_path / 'set'}", size=8)
     assert not cache.exists()
-    assert len(list((tmp_path / "set" / "a").iterdir())) == 12
 
 
 def test_paths_that_lead_nowhere(tmp_path):
@@ -122,7 +136,7 @@ def test_paths_that_lead_nowhere(tmp_path):
         load_splits(f"imagefolder:{tmp_path / 'absent'}")
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "notes.txt").write_text("nothing here")
-    with pytest.raises(BadInput, match=r"no images there \(1 other files\)"):
+    with pytest.raises(BadInput, match=r"no images there \(.*no images: 1 \(notes\.txt\)\)"):
         load_splits(f"imagefolder:{tmp_path / 'empty'}")
 
 

@@ -1,0 +1,46 @@
+"""What is known of a run's images: how many, which classes, what was left out and adapted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from splitlab.console import errors
+from splitlab.data import Splits
+from splitlab.errors import SplitLabError
+from splitlab.storage import read_json, write_json
+
+NAME = "data.json"
+
+
+def facts(splits: Splits, adapted: Sequence[str] = ()) -> dict[str, Any]:
+    """Counts, classes and notes; the path of the data is not among them."""
+    return {
+        "format": "splitlab/data/1",
+        "dataset": splits.name,
+        "hash": splits.hash,
+        "classes": len(splits.classes),
+        "images": {name: len(part) for name, part in splits.partitions.items()},
+        "notes": [*splits.notes, *adapted],
+    }
+
+
+def keep(folder: Path, splits: Splits, adapted: Sequence[str] = ()) -> None:
+    """Write them as `data.json` into a run's folder."""
+    write_json(folder / NAME, facts(splits, adapted))
+
+
+def kept(folder: Path) -> dict[str, Any] | None:
+    """What `keep` wrote; None where nothing was, as in runs of older versions."""
+    try:
+        found = read_json(folder / NAME)
+    except SplitLabError:
+        return None
+    return found if isinstance(found, dict) and "notes" in found else None
+
+
+def show(notes: Sequence[str]) -> None:
+    """One line each on stderr, so that what a command prints stays what it is."""
+    for note in notes:
+        errors.print(f"data: {note}", style="yellow", markup=False)
