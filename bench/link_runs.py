@@ -14,8 +14,9 @@ from edge_client.ledger import percentiles
 from edge_client.one_way import OneWay
 from splitlab.contracts.link import Link, parse_link
 from splitlab.record import Record
-from splitlab.record.latency import LINK_PREFIX as PREFIX
+from splitlab.record.latency import LINK_PREFIX
 
+PREFIX = LINK_PREFIX
 DRAWS = 4000
 """Requests modelled on a link with losses; the mean's standard error is a few percent then."""
 

@@ -11,6 +11,7 @@ import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ def _taken(
                 servers |= _served(new, links, asker, until)
                 with meter.watch([asker.pid, *(one.pid for one in servers.values())]):
                     for name in group:
-                        visit(name, links, lambda *words: _ask(asker, *words), taken[name])
+                        visit(name, links, partial(_ask, asker), taken[name])
                         work.advance(asked)
             if apart:
                 servers.clear()

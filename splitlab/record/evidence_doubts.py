@@ -53,27 +53,28 @@ def victims_of(record: Record) -> int:
 
 def victim_at_chance(records: Sequence[Record]) -> list[str]:
     """A network that may be no better than always answering with the largest class."""
-    whole, through = [], {}
-    for record in records:
-        count, chance = victims_of(record), record.utility.get("majority")
-        if chance is None:  # an older record
-            continue
-        for name, found in (("accuracy_whole", whole), ("accuracy", None)):
-            accuracy = record.utility.get(name)
-            if accuracy is None or not no_better(accuracy, count, chance):
-                continue
-            told = f"{accuracy:.1f} % of {count} victims' images, {_interval(accuracy, count)}; "
-            told += f"the largest class alone is {chance:.1f} %"
-            if found is not None:
-                found.append(f"the network under attack is at chance ({told}): train it longer")
-            else:
-                through.setdefault(record.split["name"], told)
+    whole = {told: "" for r in records if (told := _chance(r, "accuracy_whole"))}
     if whole:
-        return list(dict.fromkeys(whole))
+        return [
+            f"the network under attack is at chance ({told}): train it longer" for told in whole
+        ]
+    places = {r.split["name"]: told for r in records if (told := _chance(r, "accuracy"))}
     return [
         f"{name}: through the wire the network is at chance ({told})"
-        for name, told in through.items()
+        for name, told in places.items()
     ]
+
+
+def _chance(record: Record, name: str) -> str:
+    """What this accuracy and chance are, "" where it is better or an older record tells neither."""
+    accuracy, chance = record.utility.get(name), record.utility.get("majority")
+    count = victims_of(record)
+    if accuracy is None or chance is None or not no_better(accuracy, count, chance):
+        return ""
+    return (
+        f"{accuracy:.1f} % of {count} victims' images, {_interval(accuracy, count)}; the largest "
+        f"class alone is {chance:.1f} %"
+    )
 
 
 def judge_at_chance(records: Sequence[Record]) -> list[str]:
