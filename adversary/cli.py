@@ -10,14 +10,11 @@ import typer
 from adversary.cli_synthesise import synthesise
 from adversary.cli_tap import tap
 from adversary.options import ATTACK_HELP, read_options
-from splitlab.console import console, guarded
+from splitlab.console import CommandLine, console, guarded
 from splitlab.errors import BadInput
 
-app = typer.Typer(
-    help="Listen to a split network's wire, and attack a capture with what is granted.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
+app = CommandLine(
+    help="Listen to a split network's wire, and attack a capture with what is granted."
 )
 app.command()(tap)
 app.command()(synthesise)

@@ -27,13 +27,10 @@ from bench.cli_options import (
 from bench.cli_perf import perf
 from bench.cli_soak import soak
 from bench.reproduce.cli import reproduce, search
-from splitlab.console import console, guarded
+from splitlab.console import CommandLine, console, guarded
 
-app = typer.Typer(
-    help="Train and deploy a split network, attack what crosses the wire, report what leaks.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
+app = CommandLine(
+    help="Train and deploy a split network, attack what crosses the wire, report what leaks."
 )
 app.add_typer(perf, name="perf")
 app.command()(reproduce)
@@ -155,10 +152,10 @@ def sweep_split_points(
     advice = recommend(records)
     title = f"{model} on {config.dataset_kind}, defence {defense}"
     console.print(rich_table(records, advice.split, title))
-    console.print(f"[bold]Recommended split point: {advice.split or 'none'}[/]")
+    console.print(f"Recommended split point: {advice.split or 'none'}", style="bold")
     console.print(advice.reason + ".", soft_wrap=True)
     if advice.warning:
-        console.print(f"[yellow]{advice.warning}.[/]", soft_wrap=True)
+        console.print(f"{advice.warning}.", style="yellow", soft_wrap=True)
     console.print(f"{len(all_doubts(records))} doubts are listed in the report.")
     console.print(f"Report: {page}", soft_wrap=True, markup=False)
 

@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from bench.cli_options import Measured
-from splitlab.console import guarded
+from splitlab.console import CommandLine, guarded
 from splitlab.errors import BadInput
 
-perf = typer.Typer(help="Speed, each time against a rival and a limit.", no_args_is_help=True)
+perf = CommandLine(help="Speed, each time against a rival and a limit.")
 
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 

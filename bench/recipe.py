@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -104,6 +105,10 @@ def validated(**fields: Any) -> SweepConfig:
         raise BadInput(_told(error)) from error
     for link in config.links:
         parse_link(link)
+    try:
+        _toml(config.model_dump(mode="json")).encode()
+    except ValueError as error:  # bytes of a path that are no text come as lone surrogates
+        raise BadInput("a name holds bytes that are no UTF-8; rename it") from error
     return config
 
 
@@ -125,10 +130,10 @@ def load(path: Path) -> SweepConfig:
     """
     remedy = "start the sweep in a new folder, or restore the file"
     try:
-        return SweepConfig.model_validate(tomllib.loads(path.read_text()))
+        return SweepConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError as error:
         raise Corrupt(path, "there is no such file", remedy) from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Corrupt(path, f"not TOML ({error})", remedy) from error
     except ValidationError as error:
         raise Corrupt(path, _told(error), remedy) from error
@@ -164,8 +169,8 @@ def _toml_value(item: Any) -> str:
     if isinstance(item, bool):
         return "true" if item else "false"
     if isinstance(item, str):
-        escaped = item.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}"'
+        # JSON's escapes are TOML's, but for DEL, which JSON leaves as it is
+        return json.dumps(item, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(item, list | tuple):
         return "[" + ", ".join(map(_toml_value, item)) + "]"
     return repr(item)

@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
-from typer.core import TyperGroup
 
-from splitlab.console import console, errors, guarded
+from splitlab.console import CommandLine, WholeSentences, console, errors, guarded
 from splitlab.errors import Mismatch
 
 if TYPE_CHECKING:
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
     from splitlab.deployment import ClientHalf
 
 
-class HalfFirst(TyperGroup):
+class HalfFirst(WholeSentences):
     """Lets options follow HALF, as in `edge-client HALF --server HOST:PORT infer IMAGE`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -35,9 +33,7 @@ class HalfFirst(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-app = typer.Typer(
-    add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, cls=HalfFirst
-)
+app = CommandLine(cls=HalfFirst)
 
 
 @dataclass(frozen=True)
@@ -177,7 +173,7 @@ def infer(
     table = Table("image", "class", "probability", "prepared")
     for row in found:
         words = (row["image"], row["class"], f"{row['probability']:.3f}", row["prepared"])
-        table.add_row(*map(escape, words))
+        table.add_row(*words)
     console.print(table)
     console.print(
         f"{len(found)} images in {result.seconds * 1000:.1f} ms, "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from splitlab.data.partition import assemble, of_arrays
 from splitlab.data.pixels import Pixels, read_pixels
 from splitlab.data.splits import Splits
 from splitlab.errors import BadInput
+from splitlab.surroundings import expanded
 
 NAME = "imagefolder"
 SIDES = {
@@ -41,7 +42,7 @@ def load(argument: str, options: LoadOptions) -> Splits:
     """
     if not argument:
         raise BadInput("imagefolder needs a path; write imagefolder:PATH (folder, tar or tar.gz)")
-    path = Path(argument).expanduser()
+    path = expanded(argument)
     if not path.exists():
         raise BadInput(f"imagefolder:{argument}: there is no such folder or file")
     pixels = read_pixels(path, options.size)

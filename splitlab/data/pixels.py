@@ -22,6 +22,7 @@ from torch import Tensor
 from splitlab.data.decode import NotAnImage, decode, strict_about_size
 from splitlab.errors import BadInput, Corrupt, StorageFull
 from splitlab.storage import read_tensors, sha256, write_tensors
+from splitlab.surroundings import cache_home
 
 SUFFIXES = frozenset(
     ".bmp .gif .jpe .jpeg .jpg .pgm .png .pnm .ppm .tif .tiff .webp".split()  # noqa: SIM905
@@ -55,7 +56,7 @@ def read_pixels(path: Path, size: int) -> Pixels:
         Corrupt: a tar that is damaged or cut short.
     """
     cached = cache_folder() / "pixels" / f"{_key(path, size)}.safetensors"
-    with suppress(Corrupt, KeyError, ValueError):
+    with suppress(Corrupt, KeyError, ValueError, OSError):
         if cached.exists():
             return _unpack(read_tensors(cached))
     pixels = _decode_all(path, size)
@@ -66,9 +67,8 @@ def read_pixels(path: Path, size: int) -> Pixels:
 
 
 def cache_folder() -> Path:
-    """`$XDG_CACHE_HOME/splitlab`, or `~/.cache/splitlab`."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "splitlab"
+    """`$XDG_CACHE_HOME/splitlab`, `~/.cache/splitlab`, or where a user without a home has one."""
+    return (cache_home() or Path(os.devnull)) / "splitlab"
 
 
 def _key(path: Path, size: int) -> str:
