@@ -10,6 +10,7 @@ import typer
 from adversary.options import ATTACK_HELP
 from bench.cli_options import (
     NETWORK,
+    Aux,
     DataRoot,
     Dataset,
     Defense,
@@ -17,9 +18,11 @@ from bench.cli_options import (
     Download,
     Epochs,
     Model,
+    Observe,
     SecretSeed,
     Seed,
     Size,
+    Validation,
     Weights,
     Wire,
     Wires,
@@ -132,9 +135,9 @@ def sweep_split_points(
         "device": device,
     }
     if attack:
-        fields["attacks"] = tuple(attack)
+        fields["attacks"] = tuple(dict.fromkeys(attack))
     if attacked:
-        fields["attacked"] = counts(attacked)
+        fields["attacked"] = counts(attacked, victims)
     config = recipe.validated(**fields)
     with showing(console) as progress:
         Sweep(
@@ -242,9 +245,9 @@ def grant(
         Path | None,
         typer.Option(help="Folder that a tap wrote; `adversary attack` adds its own by itself."),
     ] = None,
-    aux: Annotated[int, typer.Option(help="Number of the adversary's own images.")] = 0,
-    validation: Annotated[int, typer.Option(help="Images to choose its settings by.")] = 0,
-    observe: Annotated[int, typer.Option(help="Number of chosen-input queries.")] = 0,
+    aux: Aux = 0,
+    validation: Validation = 0,
+    observe: Observe = 0,
     dataset: Dataset = "photo-patches",
     seed: Seed = 0,
     data_root: DataRoot = None,

@@ -32,9 +32,10 @@ Dataset = Annotated[
     str, typer.Option(help="photo-patches, cifar10, cifar100 or imagefolder:PATH (folder or tar).")
 ]
 Size = Annotated[int, typer.Option(help="Side of the images in pixels.")]
-Seed = Annotated[int, typer.Option(help="Public seed.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Public seed.")]
 SecretSeed = Annotated[
-    int | None, typer.Option(help="For reproduction only: draw the client's secrets from this.")
+    int | None,
+    typer.Option(min=0, help="For reproduction only: draw the client's secrets from this."),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 DataRoot = Annotated[Path | None, typer.Option(help="Where torchvision's data sets lie.")]
@@ -48,8 +49,14 @@ Wires = Annotated[
 ]
 Wire = Annotated[str, typer.Option(help="FP32, FP16, BF16 or INT8.")]
 Epochs = Annotated[
-    int | None, typer.Option(help="Passes over the victim's training images; default the recipe's.")
+    int | None,
+    typer.Option(
+        min=0, max=10_000, help="Passes over the victim's training images; default the recipe's."
+    ),
 ]
 Weights = Annotated[
     Path | None, typer.Option(help="Trained weights (.pth, .safetensors) instead of training.")
 ]
+Aux = Annotated[int, typer.Option(min=0, help="Number of the adversary's own images.")]
+Validation = Annotated[int, typer.Option(min=0, help="Images to choose its settings by.")]
+Observe = Annotated[int, typer.Option(min=0, help="Number of chosen-input queries.")]

@@ -114,7 +114,9 @@ def validated(**fields: Any) -> SweepConfig:
 
 def _told(error: ValidationError) -> str:
     first = error.errors()[0]
-    flag = "--" + "-".join(str(part) for part in first["loc"]).replace("_", "-")
+    # what the victim's recipe holds has flags of its own, such as --epochs
+    place = first["loc"][1:] if first["loc"][:1] == ("victim",) else first["loc"]
+    flag = "--" + "-".join(map(str, place or first["loc"])).replace("_", "-")
     return f"{flag} {first['input']!r}: {plain(first['msg'])}"
 
 

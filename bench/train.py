@@ -20,7 +20,7 @@ from splitlab.deployment import write_deployment
 from splitlab.errors import BadInput
 from splitlab.models import build
 from splitlab.split import find_point, split_points
-from splitlab.storage import require_writable
+from splitlab.storage import require_writable, sole
 from splitlab.training import Progress
 
 
@@ -68,30 +68,34 @@ def train_and_deploy(
         if end.index <= point.index:
             raise BadInput(f"--tail-start {end.name} is not behind --split {point.name}")
     require_writable(out)
-    secret = kept_secret(out / "training" / "client-secret.json", secret_seed)
-    victim = None
-    if not learns(config, stack):
-        victim = prepare_victim(
-            out / "training", config, splits, weights=weights, progress=progress
+    held = sole(out / "training")
+    try:
+        secret = kept_secret(out / "training" / "client-secret.json", secret_seed)
+        victim = None
+        if not learns(config, stack):
+            victim = prepare_victim(
+                out / "training", config, splits, weights=weights, progress=progress
+            )
+        halves = prepare_halves(
+            out / "training",
+            config,
+            splits,
+            stack,
+            config.splits,
+            secret,
+            victim=victim,
+            progress=progress,
         )
-    halves = prepare_halves(
-        out / "training",
-        config,
-        splits,
-        stack,
-        config.splits,
-        secret,
-        victim=victim,
-        progress=progress,
-    )
-    digest = write_deployment(
-        out,
-        halves,
-        defended=stack,
-        wire=config.wire,
-        classes=splits.classes,
-        secret=secret,
-        victims_hash=splits.victims.hash,
-    )
+        digest = write_deployment(
+            out,
+            halves,
+            defended=stack,
+            wire=config.wire,
+            classes=splits.classes,
+            secret=secret,
+            victims_hash=splits.victims.hash,
+        )
+    finally:
+        held.release()
     facts = victim.facts if victim is not None else {}
     return {**facts, **halves.facts, "split": point.name, "digest": digest}

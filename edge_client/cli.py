@@ -192,7 +192,7 @@ def evaluate(
         str, typer.Option(help="train, auxiliary, validation or victims")
     ] = "victims",
     limit: Annotated[int | None, typer.Option(min=1, help="at most so many images")] = None,
-    repeat: Annotated[int, typer.Option(min=1, help="how often each image is sent")] = 1,
+    repeats: Annotated[int, typer.Option(min=1, help="how often each image is sent")] = 1,
     batch: Annotated[int, typer.Option(min=1, help="images of one request")] = 8,
     size: Annotated[
         int | None, typer.Option(min=1, help="side of the images, px; default: the head's")
@@ -244,12 +244,12 @@ def evaluate(
             print(json.dumps({"event": "ready", "images": len(images)}), flush=True)
             sys.stdin.readline()
         with Progress(console=errors, transient=True, disable=not errors.is_terminal) as bar:
-            task = bar.add_task("sending", total=len(images) * repeat)
+            task = bar.add_task("sending", total=len(images) * repeats)
             done = evaluate(
                 client,
                 images,
                 batch=batch,
-                repeat=repeat,
+                repeat=repeats,
                 secret_seed=secret_seed,
                 advance=lambda count: bar.advance(task, count),
             )

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
+import math
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any, ParamSpec, TypeVar
@@ -17,7 +19,7 @@ from pydantic import ValidationError
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from splitlab.errors import SplitLabError, plain, visible
 from splitlab.surroundings import drop_output, encodable, prepare
@@ -91,8 +93,70 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
     return run
 
 
+ALIASES = {"--repeat": "--repeats"}
+"""Names that options had, which still do and are in no help."""
+
+
+def _checked(command: Any, words: list[str]) -> list[str]:
+    """A command's words with today's names; an empty one would be the folder that one stands in.
+
+    Raises:
+        BadParameter: an empty word.
+    """
+    known = {name for option in command.params for name in option.opts}
+    made = []
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not word or (equals and name in known and not value):
+            flag = name or (made[-1] if made else "the first word")
+            raise typer.BadParameter(f"{flag} is given an empty value; name one or leave it out")
+        today = ALIASES.get(name, name)
+        made.append(f"{today}{equals}{value}" if today in known else word)
+    return made
+
+
+def _tell_given(error: typer.BadParameter, words: list[str]) -> None:
+    """Put what was given in front of what was wanted, where the latter stands alone."""
+    for name in getattr(error.param, "opts", ()):
+        given = [word.partition("=")[2] for word in words if word.startswith(f"{name}=")]
+        given += [after for word, after in itertools.pairwise(words) if word == name]
+        if len(given) == 1 and given[0] not in error.message:
+            error.message = f"{given[0]}: {error.message}"
+
+
+def _require_finite(ctx: Any) -> None:
+    """
+    Raises:
+        BadParameter: a number that is none, or has no end, which fits into every range.
+    """
+    for option in ctx.command.params:
+        value = ctx.params.get(option.name)
+        if isinstance(value, float) and not math.isfinite(value):
+            told = f"{option.opts[0]} {value}: give a finite number"
+            raise typer.BadParameter(told, ctx=ctx)
+
+
+class CheckedWords(TyperCommand):
+    """A command whose words are looked at before it runs."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        words = _checked(self, args)
+        try:
+            rest = super().parse_args(ctx, list(words))
+        except typer.BadParameter as error:
+            _tell_given(error, words)
+            raise
+        _require_finite(ctx)
+        return rest
+
+
 class WholeSentences(TyperGroup):
     """Lists commands with the whole first paragraph of their help."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        rest = super().parse_args(ctx, args)
+        _require_finite(ctx)
+        return rest
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         rows = []
@@ -116,6 +180,9 @@ class CommandLine(typer.Typer):
             no_args_is_help=True,
             **{"cls": WholeSentences, **options},
         )
+
+    def command(self, name: str | None = None, **options: Any) -> Any:
+        return super().command(name, **{"cls": CheckedWords, **options})
 
     def __call__(self, *words: Any, **options: Any) -> Any:
         prepare()

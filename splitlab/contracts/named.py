@@ -30,5 +30,5 @@ def value_of(text: str) -> Any:
     """A Python literal (numbers, booleans, lists), else the text itself."""
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         return text

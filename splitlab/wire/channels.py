@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Literal
 import grpc
 
 from splitlab.errors import BadInput
+from splitlab.wire.addresses import is_loopback as is_loopback
+from splitlab.wire.addresses import split_address as split_address
 from splitlab.wire.certificates import check_authority, check_own
 from splitlab.wire.pem import certificates_pem, check_pair, key_pem
 
@@ -69,31 +70,6 @@ class Tls:
             raise BadInput("a certificate needs its key: give both --tls-cert and --tls-key")
         check_pair(self.cert, self.key)
         check_own(self.cert, "--tls-cert")
-
-
-def split_address(address: str, flag: str) -> tuple[str, int]:
-    """HOST:PORT -> (host, port). An IPv6 host stands in brackets.
-
-    Raises:
-        BadInput: no port, or one outside 0..65535.
-    """
-    host, colon, port = address.rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise BadInput(f"{flag} {address!r} is not HOST:PORT with a port of 0 to 65535")
-    if ":" in host and not (host.startswith("[") and host.endswith("]")):
-        raise BadInput(f"{flag} {address!r}: put an IPv6 address in brackets, [::1]:50051")
-    return host, int(port)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` is this machine by its spelling; names other than localhost are not asked."""
-    bare = host.strip("[]")
-    if bare == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(bare).is_loopback
-    except ValueError:
-        return False
 
 
 def require_privacy(
