@@ -104,7 +104,7 @@ def _checked(command: Any, words: list[str]) -> list[str]:
         BadParameter: an empty word.
     """
     known = {name for option in command.params for name in option.opts}
-    made = []
+    made: list[str] = []
     for word in words:
         name, equals, value = word.partition("=")
         if not word or (equals and name in known and not value):
