@@ -10,14 +10,11 @@ import typer
 from adversary.cli_synthesise import synthesise
 from adversary.cli_tap import tap
 from adversary.options import ATTACK_HELP, read_options
-from splitlab.console import console, guarded
+from splitlab.console import CommandLine, console, guarded
 from splitlab.errors import BadInput
 
-app = typer.Typer(
-    help="Listen to a split network's wire, and attack a capture with what is granted.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
+app = CommandLine(
+    help="Listen to a split network's wire, and attack a capture with what is granted."
 )
 app.command()(tap)
 app.command()(synthesise)
@@ -76,7 +73,7 @@ def attack(
 
     from adversary.attack import run_attack
     from adversary.estimate_files import attacked, write_estimate
-    from adversary.fitted import Fitting, forget_fits
+    from adversary.fitted import Fitting, forget_fits, shelf
     from adversary.synthetic_images import own_images
     from splitlab.randomness import generator
     from splitlab.storage import require_writable
@@ -89,6 +86,7 @@ def attack(
         threat = own_images(images, threat)
         count = len(threat.need("aux").images)
         chosen = kind.configured(kind.learning_from(options, count))
+    before = shelf(fitted)
     fitting = Fitting.of(out, fitted, chosen, threat, seed)
     with showing(console) as progress, fitting.heard(progress) as heard:
         outcome = run_attack(
@@ -108,5 +106,10 @@ def attack(
     if taken is not None:
         found = ", ".join(taken) or "nothing that fits"
         console.print(f"taken from {fitted}: {found}", soft_wrap=True, markup=False)
+    if fitted is not None:
+        there = shelf(fitted).items()
+        new = sorted(str(path) for path, state in there if before.get(path) != state)
+        told = ", ".join(new) or "nothing new, all was there"
+        console.print(f"kept in {fitted}: {told}", soft_wrap=True, markup=False)
     for doubt in outcome.estimate.doubts:
         console.print(f"doubt: {doubt}", style="yellow", markup=False)

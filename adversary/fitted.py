@@ -131,3 +131,12 @@ def forget_fits(out: Path) -> None:
     """Remove what unfinished fits kept in `out`, whatever their settings; the estimate is there."""
     for folder in out.glob(f"{FIT}*"):
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def shelf(folder: Path | None) -> dict[Path, tuple[int, int]]:
+    """What a folder of `--fitted` keeps: each file or checkpoint below it, its size and time."""
+    if folder is None or not folder.is_dir():
+        return {}
+    files = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock"]
+    seen = {path: path.stat() for path in files}
+    return {path.relative_to(folder): (s.st_size, s.st_mtime_ns) for path, s in seen.items()}

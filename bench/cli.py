@@ -10,6 +10,7 @@ import typer
 from adversary.options import ATTACK_HELP
 from bench.cli_options import (
     NETWORK,
+    Aux,
     Classes,
     DataRoot,
     Dataset,
@@ -23,9 +24,11 @@ from bench.cli_options import (
     Links,
     Model,
     NewClassifier,
+    Observe,
     Queries,
     SecretSeed,
     Seed,
+    SettingImages,
     Size,
     TailStart,
     TrainImages,
@@ -39,13 +42,10 @@ from bench.cli_perf import perf
 from bench.cli_soak import soak
 from bench.cli_train import train
 from bench.reproduce.cli import reproduce, search
-from splitlab.console import console, guarded
+from splitlab.console import CommandLine, console, guarded
 
-app = typer.Typer(
-    help="Train and deploy a split network, attack what crosses the wire, report what leaks.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
+app = CommandLine(
+    help="Train and deploy a split network, attack what crosses the wire, report what leaks."
 )
 app.add_typer(perf, name="perf")
 app.command()(reproduce)
@@ -155,9 +155,9 @@ def sweep_split_points(
         "keep_images": keep_images,
     }
     if attack:
-        fields["attacks"] = tuple(attack)
+        fields["attacks"] = tuple(dict.fromkeys(attack))
     if attacked:
-        fields["attacked"] = counts(attacked)
+        fields["attacked"] = counts(attacked, victims or recipe.VICTIMS)
     config = recipe.validated(**fields)
     with showing(console) as progress:
         sweep = Sweep(
@@ -178,10 +178,10 @@ def sweep_split_points(
     advice = recommend(records)
     title = f"{model} on {config.dataset_kind}, defence {defense}"
     console.print(rich_table(records, advice.split, title))
-    console.print(f"[bold]Recommended split point: {advice.split or 'none'}[/]")
+    console.print(f"Recommended split point: {advice.split or 'none'}", style="bold")
     console.print(advice.reason + ".", soft_wrap=True)
     if advice.warning:
-        console.print(f"[yellow]{advice.warning}.[/]", soft_wrap=True)
+        console.print(f"{advice.warning}.", style="yellow", soft_wrap=True)
     console.print(f"{len(all_doubts(records))} doubts are listed in the report.")
     console.print(f"Report: {page}", soft_wrap=True, markup=False)
 
@@ -204,9 +204,9 @@ def grant(
         Path | None,
         typer.Option(help="Folder that a tap wrote; `adversary attack` adds its own by itself."),
     ] = None,
-    aux: Annotated[int, typer.Option(help="Number of the adversary's own images.")] = 0,
-    validation: Annotated[int, typer.Option(help="Images to choose its settings by.")] = 0,
-    observe: Annotated[int, typer.Option(help="Number of chosen-input queries.")] = 0,
+    aux: Aux = 0,
+    validation: SettingImages = 0,
+    observe: Observe = 0,
     dataset: Dataset = "photo-patches",
     seed: Seed = 0,
     data_root: DataRoot = None,

@@ -32,9 +32,10 @@ Dataset = Annotated[
     str, typer.Option(help="photo-patches, cifar10, cifar100 or imagefolder:PATH (folder or tar).")
 ]
 Size = Annotated[int, typer.Option(help="Side of the images in pixels.")]
-Seed = Annotated[int, typer.Option(help="Public seed.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Public seed.")]
 SecretSeed = Annotated[
-    int | None, typer.Option(help="For reproduction only: draw the client's secrets from this.")
+    int | None,
+    typer.Option(min=0, help="For reproduction only: draw the client's secrets from this."),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 DataRoot = Annotated[Path | None, typer.Option(help="Where torchvision's data sets lie.")]
@@ -79,7 +80,10 @@ Victims = Annotated[
     typer.Option(help="Images that cross the wire; default 128, or all where there are fewer."),
 ]
 Epochs = Annotated[
-    int | None, typer.Option(help="Passes over the victim's training images; default the recipe's.")
+    int | None,
+    typer.Option(
+        min=0, max=10_000, help="Passes over the victim's training images; default the recipe's."
+    ),
 ]
 Weights = Annotated[
     Path | None, typer.Option(help="Trained weights (.pth, .safetensors) instead of training.")
@@ -106,3 +110,6 @@ Freeze = Annotated[
     str | None,
     typer.Option(help="With --new-classifier: split point up to which nothing is trained."),
 ]
+Aux = Annotated[int, typer.Option(min=0, help="Number of the adversary's own images.")]
+SettingImages = Annotated[int, typer.Option(min=0, help="Images to choose its settings by.")]
+Observe = Annotated[int, typer.Option(min=0, help="Number of chosen-input queries.")]

@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from bench.cli_options import Measured
-from splitlab.console import guarded
+from splitlab.console import CommandLine, guarded
 from splitlab.errors import BadInput
 
-perf = typer.Typer(help="Speed, each time against a rival and a limit.", no_args_is_help=True)
+perf = CommandLine(help="Speed, each time against a rival and a limit.")
 
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
@@ -158,7 +158,12 @@ def numbers(text: str, flag: str) -> tuple[int, ...]:
     Raises:
         BadInput: something else than numbers from 1 on.
     """
+    from bench.options import whole_number
+
     words = [word.strip() for word in text.split(",")]
-    if not all(word.isascii() and word.isdigit() and int(word) > 0 for word in words):
-        raise BadInput(f"{flag} {text!r}: give numbers from 1 on, with commas, such as 1,4,10")
-    return tuple(int(word) for word in words)
+    found = tuple(whole_number(word) or 0 for word in words)
+    if not all(found) or len(set(found)) != len(found):
+        raise BadInput(
+            f"{flag} {text!r}: give numbers from 1 on, each once, with commas, such as 1,4,10"
+        )
+    return found

@@ -50,6 +50,12 @@ def fitted(config: SweepConfig, splits: Splits, unused: frozenset[str] = frozens
     attacked = config.attacked
     if "attacked" not in config.model_fields_set:
         attacked = {name: min(count, victims) for name, count in attacked.items()}
+    for name, count in attacked.items():
+        if count > victims:
+            raise BadInput(
+                f"--attacked {name}={count}: {victims} images cross the wire; ask for at most as "
+                "many"
+            )
     if not changed and attacked == config.attacked:
         return Fitted(config, ())
     update = {**changed, "attacked": attacked}

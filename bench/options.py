@@ -16,7 +16,7 @@ def attack_options(items: Sequence[str]) -> dict[str, dict[str, Any]]:
     """["decoder.epochs=5"] -> {"decoder": {"epochs": 5}}.
 
     Raises:
-        BadInput: not ATTACK.FIELD=VALUE.
+        BadInput: not ATTACK.FIELD=VALUE, or one field twice.
     """
     found: dict[str, dict[str, Any]] = {}
     for item in items:
@@ -24,7 +24,10 @@ def attack_options(items: Sequence[str]) -> dict[str, dict[str, Any]]:
         attack, dot, field = name.partition(".")
         if not (equals and dot and attack and field and value):
             raise BadInput(f"--set {item!r}: wanted ATTACK.FIELD=VALUE, e.g. decoder.epochs=5")
-        found.setdefault(attack.strip(), {})[field.strip()] = value_of(value.strip())
+        fields = found.setdefault(attack.strip(), {})
+        if field.strip() in fields:
+            raise BadInput(f"--set {name.strip()} is given twice; keep one")
+        fields[field.strip()] = value_of(value.strip())
     return found
 
 
@@ -48,19 +51,34 @@ def given(**fields: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def counts(items: Sequence[str]) -> dict[str, int]:
+def counts(items: Sequence[str], victims: int) -> dict[str, int]:
     """["rmle=8"] -> {"rmle": 8}.
 
+    Args:
+        victims: how many there are.
+
     Raises:
-        BadInput: not ATTACK=N with N at least 1.
+        BadInput: not ATTACK=N with N from 1 to `victims`, or one attack twice.
     """
     found: dict[str, int] = {}
     for item in items:
         name, _, number = item.partition("=")
-        if not name or not number.isdigit() or int(number) < 1:
+        if not name or not (asked := whole_number(number)):
             raise BadInput(f"--attacked {item!r}: wanted ATTACK=N with N at least 1, e.g. rmle=8")
-        found[name] = int(number)
+        if name in found:
+            raise BadInput(f"--attacked {name} is given twice; keep one")
+        if asked > victims:
+            raise BadInput(
+                f"--attacked {item!r}: {victims} images cross the wire; ask for at most as many, "
+                "or give more with --victims"
+            )
+        found[name] = asked
     return found
+
+
+def whole_number(text: str) -> int | None:
+    """The number that ASCII digits stand for, None for other text or more than 9 digits."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else None
 
 
 def file_hash(path: Path | None) -> str | None:

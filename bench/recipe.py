@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,9 @@ from splitlab.training import TrainRecipe
 Knowledge = Literal["undefended", "adaptive", "unaware"]
 WireName = Literal["FP32", "FP16", "BF16", "INT8"]
 
+
+VICTIMS = 128
+"""Images that cross the wire where nobody says how many."""
 
 NOT_OF_A_POINT = {"splits", "attacks", "device", "granularity", "wires", "keep_images"}
 MAY_CHANGE = ("splits", "attacks", "device", "wires", "keep_images")
@@ -48,7 +52,7 @@ class SweepConfig(BaseModel):
     train_images: Count = 4000
     queries: Count = Field(default=2000, description="auxiliary images, each one query")
     validation_images: Count = 128
-    victims: Count = 128
+    victims: Count = VICTIMS
     repeats: Annotated[
         int, Field(ge=1, le=64, description="linked captures of each victim, averaged")
     ] = 1
@@ -112,12 +116,18 @@ def validated(**fields: Any) -> SweepConfig:
         raise BadInput(_told(error)) from error
     for link in config.links:
         parse_link(link)
+    try:
+        _toml(config.model_dump(mode="json")).encode()
+    except ValueError as error:  # bytes of a path that are no text come as lone surrogates
+        raise BadInput("a name holds bytes that are no UTF-8; rename it") from error
     return config
 
 
 def _told(error: ValidationError) -> str:
     first = error.errors()[0]
-    flag = "--" + "-".join(str(part) for part in first["loc"]).replace("_", "-")
+    # what the victim's recipe holds has flags of its own, such as --epochs
+    place = first["loc"][1:] if first["loc"][:1] == ("victim",) else first["loc"]
+    flag = "--" + "-".join(map(str, place or first["loc"])).replace("_", "-")
     flag = flag.replace("--validation-images", "--validation")
     return f"{flag} {first['input']!r}: {plain(first['msg'])}"
 
@@ -134,10 +144,10 @@ def load(path: Path) -> SweepConfig:
     """
     remedy = "start the sweep in a new folder, or restore the file"
     try:
-        return SweepConfig.model_validate(tomllib.loads(path.read_text()))
+        return SweepConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError as error:
         raise Corrupt(path, "there is no such file", remedy) from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Corrupt(path, f"not TOML ({error})", remedy) from error
     except ValidationError as error:
         raise Corrupt(path, _told(error), remedy) from error
@@ -178,8 +188,8 @@ def _toml_value(item: Any) -> str:
     if isinstance(item, bool):
         return "true" if item else "false"
     if isinstance(item, str):
-        escaped = item.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}"'
+        # JSON's escapes are TOML's, but for DEL, which JSON leaves as it is
+        return json.dumps(item, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(item, list | tuple):
         return "[" + ", ".join(map(_toml_value, item)) + "]"
     return repr(item)

@@ -16,6 +16,7 @@ from bench.capture_run import CaptureRun
 from bench.deploy import undefended, whole
 from bench.judge import prepare_judge
 from bench.latency.measure import measure_run
+from bench.options import whole_number
 from bench.point import Plan, Scene, make_attack, plans, run_point
 from bench.recipe import SweepConfig, WireName
 from bench.victim import (
@@ -36,6 +37,7 @@ from splitlab.machine import commit
 from splitlab.models import Normalised
 from splitlab.record import Record, RecordStore, point_hash
 from splitlab.split import SplitPoint, find_point, split_points, spread
+from splitlab.storage import require_writable, sole
 from splitlab.training import Progress, Silent
 
 
@@ -88,6 +90,8 @@ class Sweep:
                 raise UnknownName("attack of this sweep", name, config.attacks)
         for name in config.attacked:
             ATTACKS[name]
+            if name not in config.attacks and config.attacked != SweepConfig().attacked:
+                raise UnknownName("attack of this sweep", name, config.attacks)
         self.splits: Splits = load_splits(
             config.dataset,
             size=config.size,
@@ -108,6 +112,10 @@ class Sweep:
         self.chosen = choose(config, net, self.arch)
         if config.freeze is not None:
             head_tensors(net, config.freeze, self.arch)
+        require_writable(run)
+        self._sole = sole(run)  # until the process ends, or all points are there
+        if settings.exists():  # by whoever was there until just now
+            recipe.require_same(recipe.load(settings), config, run)
         recipe.save(config, settings)
         data_notes.keep(run, self.splits, adapted)
         self.secret = kept_secret(run / "client-secret.json", secret_seed)
@@ -117,6 +125,16 @@ class Sweep:
 
         Then the latency, of every deployment that the run holds.
         """
+        try:
+            return self._execute()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Let others write into the folder."""
+        self._sole.release()
+
+    def _execute(self) -> list[Record]:
         victim = self._victim()
         judge = prepare_judge(self.run / "judge", self.config, self.splits, self.progress)
         victims = self.splits.victims.take(self.config.victims, self.config.seed)
@@ -208,19 +226,27 @@ def choose(config: SweepConfig, net: Normalised, arch: ArchSpec) -> Sequence[Spl
 
     Raises:
         UnknownName, NotCuttable: a name that is no split point.
-        BadInput: a number below 1.
+        BadInput: a number below 1, no name, or none in front of the tail.
     """
     points = split_points(net, arch.input.shape, config.granularity)
     found = list(points)
     if config.tail_start is not None:
         end = find_point(points, config.tail_start)
         found = [p for p in found if p.index < end.index]
+    if not found:
+        raise BadInput(f"--tail-start {config.tail_start}: no split point lies in front of it")
     if config.splits == "all":
         return found
     if config.splits.isdigit():
-        if int(config.splits) < 1:
-            raise BadInput(f"--splits {config.splits}: at least one split point is wanted")
-        return spread(found, int(config.splits))
+        wanted = whole_number(config.splits)
+        if not wanted:
+            raise BadInput(
+                f"--splits {config.splits}: at least one split point is wanted, and a number of at "
+                "most nine digits"
+            )
+        return spread(found, wanted)
     names = [name.strip() for name in config.splits.split(",") if name.strip()]
+    if not names:
+        raise BadInput(f"--splits {config.splits!r} names none; give a number, 'all', or names")
     picked = {p.index: p for p in (find_point(points, name) for name in names)}
     return [picked[index] for index in sorted(picked)]

@@ -22,7 +22,7 @@ from splitlab.deployment import write_deployment
 from splitlab.errors import BadInput
 from splitlab.models import build
 from splitlab.split import find_point, split_points
-from splitlab.storage import require_writable
+from splitlab.storage import require_writable, sole
 from splitlab.training import Progress
 
 NOT_TRAINED = frozenset({"queries", "validation_images", "victims"})
@@ -84,32 +84,36 @@ def train_and_deploy(
     if weights is not None:  # nothing is kept of a start whose weights are not the network's
         first_weights(config, arch, weights)
     require_writable(out)
-    data_notes.keep(out / "training", splits, adapted)
-    secret = kept_secret(out / "training" / "client-secret.json", secret_seed)
-    victim = None
-    if not learns(config, stack):
-        victim = prepare_victim(
-            out / "training", config, splits, weights=weights, progress=progress
+    held = sole(out / "training")
+    try:
+        data_notes.keep(out / "training", splits, adapted)
+        secret = kept_secret(out / "training" / "client-secret.json", secret_seed)
+        victim = None
+        if not learns(config, stack):
+            victim = prepare_victim(
+                out / "training", config, splits, weights=weights, progress=progress
+            )
+        halves = prepare_halves(
+            out / "training",
+            config,
+            splits,
+            stack,
+            config.splits,
+            secret,
+            victim=victim,
+            progress=progress,
         )
-    halves = prepare_halves(
-        out / "training",
-        config,
-        splits,
-        stack,
-        config.splits,
-        secret,
-        victim=victim,
-        progress=progress,
-    )
-    digest = write_deployment(
-        out,
-        halves,
-        defended=stack,
-        wire=config.wire,
-        classes=splits.classes,
-        folders=splits.folders,
-        secret=secret,
-        victims_hash=splits.victims.hash,
-    )
+        digest = write_deployment(
+            out,
+            halves,
+            defended=stack,
+            wire=config.wire,
+            classes=splits.classes,
+            folders=splits.folders,
+            secret=secret,
+            victims_hash=splits.victims.hash,
+        )
+    finally:
+        held.release()
     facts = victim.facts if victim is not None else {}
     return {**facts, **halves.facts, "split": point.name, "digest": digest}

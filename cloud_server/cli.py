@@ -11,14 +11,13 @@ from types import FrameType
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from cloud_server.offline import body_ids, export_triton, make_certificates, say, split
-from splitlab.console import guarded
+from splitlab.console import CommandLine, WholeSentences, guarded
 from splitlab.errors import SplitLabError
 
 
-class ServeUnlessTold(TyperGroup):
+class ServeUnlessTold(WholeSentences):
     """`cloud-server HALF ...` is `cloud-server serve HALF ...`; other words name a command."""
 
     unless_told = "serve"
@@ -29,10 +28,7 @@ class ServeUnlessTold(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-app = typer.Typer(
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    no_args_is_help=True,
+app = CommandLine(
     cls=ServeUnlessTold,
     help="Serve the bodies of a deployment: `cloud-server HALF` is `cloud-server serve HALF`.",
 )

@@ -14,9 +14,8 @@ from cloud_server.limits import Limits, host_of
 from cloud_server.telemetry import Telemetry
 from splitlab.capture import CaptureWriter
 from splitlab.errors import BadInput, Mismatch, TooLarge, UnknownName
-from splitlab.wire import Request
 from splitlab.wire import open_inference_pb2 as pb
-from splitlab.wire.messages import INFER, SERVICE, STREAM_INFER, stream_error
+from splitlab.wire.messages import INFER, SERVICE, STREAM_INFER, id_of, stream_error
 
 # The first that fits counts: TooLarge is a BadInput.
 CODES: tuple[tuple[type[Exception], grpc.StatusCode], ...] = (
@@ -145,7 +144,7 @@ class Servicer:
                 if isinstance(error, kind):
                     self._telemetry.refused(reason, context.peer())
             self._telemetry.request(
-                peer=context.peer(), message_id=_message_id(raw), code=code.name, up=len(raw)
+                peer=context.peer(), message_id=id_of(raw), code=code.name, up=len(raw)
             )
             raise
         self._telemetry.request(
@@ -167,7 +166,7 @@ class Servicer:
         except Exception as error:
             code, words = status_of(error)
             self._note(error, context)
-            return stream_error(words, _message_id(raw), code.name)
+            return stream_error(words, id_of(raw), code.name)
 
     def _or_abort(self, context: grpc.ServicerContext, work: Callable[[], Any]) -> Any:
         try:
@@ -190,10 +189,3 @@ class Servicer:
         number = self._tap.new_call() if call is None else call
         self._tap.record(number, direction, raw, method=method, peer=context.peer())
         return number
-
-
-def _message_id(raw: bytes) -> str:
-    try:
-        return Request.from_bytes(raw).message_id
-    except BadInput:
-        return ""

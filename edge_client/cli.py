@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
-from typer.core import TyperGroup
 
-from splitlab.console import console, errors, guarded
+from splitlab.console import CommandLine, WholeSentences, console, errors, guarded
 
 if TYPE_CHECKING:
     from edge_client.client import EdgeClient
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
     from splitlab.deployment import ClientHalf
 
 
-class HalfFirst(TyperGroup):
+class HalfFirst(WholeSentences):
     """Lets options follow HALF, as in `edge-client HALF --server HOST:PORT infer IMAGE`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -34,9 +32,7 @@ class HalfFirst(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-app = typer.Typer(
-    add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, cls=HalfFirst
-)
+app = CommandLine(cls=HalfFirst)
 
 
 @dataclass(frozen=True)
@@ -176,7 +172,7 @@ def infer(
     table = Table("image", "class", "probability", "prepared")
     for row in found:
         words = (row["image"], row["class"], f"{row['probability']:.3f}", row["prepared"])
-        table.add_row(*map(escape, words))
+        table.add_row(*words)
     console.print(table)
     console.print(
         f"{len(found)} images in {result.seconds * 1000:.1f} ms, "
@@ -195,7 +191,7 @@ def evaluate(
         str, typer.Option(help="train, auxiliary, validation or victims")
     ] = "victims",
     limit: Annotated[int | None, typer.Option(min=1, help="at most so many images")] = None,
-    repeat: Annotated[int, typer.Option(min=1, help="how often each image is sent")] = 1,
+    repeats: Annotated[int, typer.Option(min=1, help="how often each image is sent")] = 1,
     batch: Annotated[int, typer.Option(min=1, help="images of one request")] = 8,
     size: Annotated[
         int | None, typer.Option(min=1, help="side of the images, px; default: the head's")
@@ -244,12 +240,12 @@ def evaluate(
             print(json.dumps({"event": "ready", "images": len(images)}), flush=True)
             sys.stdin.readline()
         with Progress(console=errors, transient=True, disable=not errors.is_terminal) as bar:
-            task = bar.add_task("sending", total=len(images) * repeat)
+            task = bar.add_task("sending", total=len(images) * repeats)
             done = evaluate(
                 client,
                 images,
                 batch=batch,
-                repeat=repeat,
+                repeat=repeats,
                 secret_seed=secret_seed,
                 advance=lambda count: bar.advance(task, count),
             )

@@ -46,7 +46,12 @@ class CallFailed(grpc.RpcError):
 
 
 def explain(
-    error: grpc.RpcError, address: str, *, deadline_s: float, attempts: int = 1
+    error: grpc.RpcError,
+    address: str,
+    *,
+    deadline_s: float,
+    attempts: int = 1,
+    why: str | None = None,
 ) -> SplitLabError:
     """The lab's error for a failed call.
 
@@ -55,10 +60,13 @@ def explain(
         address: HOST:PORT of the peer.
         deadline_s: seconds that an attempt was given.
         attempts: how often it was tried.
+        why: it does not answer, where more is known than gRPC says.
     """
     code = error.code()
     words = foreign((error.details() or "no reason given").strip().rstrip("."))
     tried = f" after {attempts} attempts" if attempts > 1 else ""
+    if code is grpc.StatusCode.UNAVAILABLE and why is not None:
+        return ServerUnavailable(f"{address} does not answer{tried}: {why}")
     if code is grpc.StatusCode.UNAVAILABLE:
         return ServerUnavailable(
             f"{address} does not answer{tried} ({words}); is cloud-server running there, and do "

@@ -13,6 +13,7 @@ from edge_client.failures import explain
 from edge_client.half import Half
 from edge_client.lanes import Lanes
 from edge_client.simulated_link import AccessLink, SimulatedLink
+from edge_client.tls_probe import diagnose
 from splitlab.errors import Mismatch, ServerRefused, foreign
 from splitlab.wire import open_inference_pb2 as pb
 from splitlab.wire import payload_bytes, reply_datatype
@@ -59,7 +60,7 @@ class Transport:
         link: AccessLink | None = None,
     ) -> None:
         self.address, self._half = address, half
-        self._deadline_s, self.retries = deadline_s, retries
+        self._deadline_s, self.retries, self._tls = deadline_s, retries, tls
         self._rests_until, self._well, self._notice = 0.0, True, notice
         datatype = reply_datatype(half.wire)
         row = sum(payload_bytes(shape, datatype) for shape in half.outputs)
@@ -156,7 +157,10 @@ class Transport:
         name = self.address
         if 0 < len(self.outputs) < len(self._half.outputs):
             name = f"{name} (which holds {', '.join(self.outputs)})"
-        return explain(error, name, deadline_s=self._deadline_s, attempts=attempts)
+        why = None
+        if error.code() is grpc.StatusCode.UNAVAILABLE:
+            why = diagnose(self.address, self._tls)
+        return explain(error, name, deadline_s=self._deadline_s, attempts=attempts, why=why)
 
     def close(self) -> None:
         if self._link is not None:

@@ -1,18 +1,28 @@
-"""What every command line shares: one console, and errors shown without a traceback."""
+"""What every command line shares: one console, and errors shown without a traceback.
+
+Nothing that is printed is markup: file names, peers' words and `splitlab[onnxruntime]` have
+brackets of their own. Styles are given beside the text.
+"""
 
 from __future__ import annotations
 
 import functools
+import inspect
+import itertools
+import math
 import sys
 from collections.abc import Callable, Iterable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import typer
 from pydantic import ValidationError
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.text import Text
+from typer.core import TyperCommand, TyperGroup
 
 from splitlab.errors import SplitLabError, plain, visible
+from splitlab.surroundings import drop_output, encodable, prepare
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -20,14 +30,30 @@ R = TypeVar("R")
 
 class VisibleConsole(Console):
     """Shows control characters of whatever is printed, and lets none of them steer the terminal;
-    colours and moves that rich makes itself are no text and pass.
+    colours and moves that rich makes itself are no text and pass. Brackets and colons stay as they
+    are, and what the terminal has no letters for is written out.
     """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"markup": False, "emoji": False, **options})
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
         for part in super().render(renderable, options):
-            yield part if part.control else Segment(visible(part.text), part.style)
+            yield part if part.control else Segment(self._shown(part.text), part.style)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Written out before a table measures it."""
+        return super().render_str(self._shown(text), **options)
+
+    def _shown(self, text: str) -> str:
+        return encodable(visible(text), getattr(self.file, "encoding", None))
+
+    def on_broken_pipe(self) -> None:
+        """Whoever read has enough (`| head -1`); the work goes on."""
+        self.quiet = True
+        drop_output()
 
 
 console = VisibleConsole(highlight=False)
@@ -51,14 +77,137 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             errors.print(told, style="bold red", markup=False)
             raise typer.Exit(2) from error
         except BrokenPipeError:
-            sys.stderr.close()
+            drop_output()
             raise typer.Exit(0) from None
         except OSError as error:
             told = f"error: {error.filename or 'the system'}: {error.strerror or error}"
             errors.print(told, style="bold red", markup=False)
+            raise typer.Exit(2) from error
+        except MemoryError as error:
+            errors.print(f"error: {_no_memory(error)}", style="bold red")
             raise typer.Exit(2) from error
         except KeyboardInterrupt as error:
             errors.print("interrupted; what is finished is kept, start again to continue")
             raise typer.Exit(130) from error
 
     return run
+
+
+ALIASES = {"--repeat": "--repeats"}
+"""Names that options had, which still do and are in no help."""
+
+
+def _checked(command: Any, words: list[str]) -> list[str]:
+    """A command's words with today's names; an empty one would be the folder that one stands in.
+
+    Raises:
+        BadParameter: an empty word.
+    """
+    known = {name for option in command.params for name in option.opts}
+    made: list[str] = []
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not word or (equals and name in known and not value):
+            flag = name or (made[-1] if made else "the first word")
+            raise typer.BadParameter(f"{flag} is given an empty value; name one or leave it out")
+        today = ALIASES.get(name, name)
+        made.append(f"{today}{equals}{value}" if today in known else word)
+    return made
+
+
+def _tell_given(error: typer.BadParameter, words: list[str]) -> None:
+    """Put what was given in front of what was wanted, where the latter stands alone."""
+    for name in getattr(error.param, "opts", ()):
+        given = [word.partition("=")[2] for word in words if word.startswith(f"{name}=")]
+        given += [after for word, after in itertools.pairwise(words) if word == name]
+        if len(given) == 1 and given[0] not in error.message:
+            error.message = f"{given[0]}: {error.message}"
+
+
+def _require_finite(ctx: Any) -> None:
+    """
+    Raises:
+        BadParameter: a number that is none, or has no end, which fits into every range.
+    """
+    for option in ctx.command.params:
+        value = ctx.params.get(option.name)
+        if isinstance(value, float) and not math.isfinite(value):
+            told = f"{option.opts[0]} {value}: give a finite number"
+            raise typer.BadParameter(told, ctx=ctx)
+
+
+class CheckedWords(TyperCommand):
+    """A command whose words are looked at before it runs."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        words = _checked(self, args)
+        try:
+            rest = super().parse_args(ctx, list(words))
+        except typer.BadParameter as error:
+            _tell_given(error, words)
+            raise
+        _require_finite(ctx)
+        return rest
+
+
+class WholeSentences(TyperGroup):
+    """Lists commands with the whole first paragraph of their help."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        rest = super().parse_args(ctx, args)
+        _require_finite(ctx)
+        return rest
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        rows = []
+        for name in self.list_commands(ctx):
+            command = self.get_command(ctx, name)
+            if command is not None and not command.hidden:
+                told = inspect.cleandoc(command.help or "").partition("\n\n")[0]
+                rows.append((name, " ".join(told.split())))
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+class CommandLine(typer.Typer):
+    """A command of the lab: help is plain text, and what its surroundings lack is made up for."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            rich_markup_mode=None,
+            add_completion=False,
+            pretty_exceptions_enable=False,
+            no_args_is_help=True,
+            **{"cls": WholeSentences, **options},
+        )
+
+    def command(self, name: str | None = None, **options: Any) -> Any:
+        return super().command(name, **{"cls": CheckedWords, **options})
+
+    def __call__(self, *words: Any, **options: Any) -> Any:
+        prepare()
+        try:
+            return super().__call__(*words, **options)
+        except OSError as error:  # of help, which is printed before a command is guarded
+            _give_up_output(error)
+        finally:
+            try:  # what is left in the buffer; Python itself would end with words and code 120
+                sys.stdout.flush()
+            except OSError as error:
+                _give_up_output(error)
+
+
+def _give_up_output(error: OSError) -> None:
+    """
+    Raises:
+        SystemExit: it could not be written; where nobody reads any more all is well.
+    """
+    drop_output()
+    if not isinstance(error, BrokenPipeError):
+        errors.print(f"error: standard output: {error.strerror}; what is in files is kept")
+        raise SystemExit(2) from None
+
+
+def _no_memory(error: MemoryError) -> str:
+    why = f" ({error})" if str(error) else ""
+    return f"out of memory{why}; take smaller images, fewer at once, or a smaller network"

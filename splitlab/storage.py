@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -86,6 +86,24 @@ def lock(what: Path) -> FileLock:
     """
     what.parent.mkdir(parents=True, exist_ok=True)
     return FileLock(what.with_name(f"{what.name}.lock"))
+
+
+def sole(folder: Path) -> FileLock:
+    """The lock of whoever writes into a folder, held: until it is released, or its process ends.
+
+    Raises:
+        BadInput: another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    held = FileLock(folder / ".writer.lock")
+    try:
+        held.acquire(timeout=0)
+    except Timeout as error:
+        raise BadInput(
+            f"{folder}: another process is writing there at this moment; wait for its end, or "
+            "choose another --out"
+        ) from error
+    return held
 
 
 def canonical_json(value: Any) -> bytes:

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import RenderableType
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from bench.reproduce.claims import DIGITS
 from bench.reproduce.experiment import ExtraTable, Metric
@@ -58,25 +58,25 @@ def rich_parts(summary: Summary) -> list[RenderableType]:
     """The table, the verdicts and the extra tables, for a terminal."""
     seeds = ", ".join(map(str, summary.seeds))
     title = f"{summary.experiment.title} ({summary.experiment.scale} scale, seeds {seeds})"
-    drawn = Table(title=escape(title), header_style="bold", pad_edge=False)
+    drawn = Table(title=title, header_style="bold", pad_edge=False)
     drawn.add_column("row", overflow="fold")
     drawn.add_column("attack", overflow="fold")
     for metric in METRICS:
-        drawn.add_column(escape(SHORT[metric]), justify="right")
+        drawn.add_column(SHORT[metric], justify="right")
     for metric in METRICS if has_paper(summary) else ():
-        drawn.add_column(escape(f"paper\n{SHORT[metric]}"), justify="right", style="dim")
+        drawn.add_column(f"paper\n{SHORT[metric]}", justify="right", style="dim")
     width = len(drawn.columns)
     for row in summary.rows:
-        drawn.add_row(*map(escape, _cells(row)[:width]))
+        drawn.add_row(*_cells(row)[:width])
     drawn.add_section()
     for told, floor in floor_lines(summary):
         numbers = [shown(metric, floor[metric]) for metric in METRICS]
-        drawn.add_row(*["Floor", escape(told), *numbers, "", "", ""][:width])
+        drawn.add_row(*["Floor", told, *numbers, "", "", ""][:width])
     parts: list[RenderableType] = [drawn]
     for judged in summary.judged:
         colour = STYLES.get(judged.verdict, "yellow")
         why = f": {judged.reason}" if judged.reason else ""
-        told = f"[{colour}]{judged.verdict}[/]  {escape(judged.claim.text + why)}"
+        told = Text.assemble((judged.verdict, colour), f"  {judged.claim.text}{why}")
         parts.append(told)
     return [*parts, *map(_extra, summary.tables)]
 
@@ -115,7 +115,7 @@ def floor_lines(summary: Summary) -> list[tuple[str, Mapping[Metric, Spread | No
 
 def _extra(table: ExtraTable) -> Table:
     """Without columns of long words, which the page has room for."""
-    drawn = Table(title=escape(table.title), header_style="bold", pad_edge=False)
+    drawn = Table(title=table.title, header_style="bold", pad_edge=False)
     left_out = []
     columns = []
     for number, name in enumerate(table.columns):
@@ -126,16 +126,16 @@ def _extra(table: ExtraTable) -> Table:
             continue
         numeric = bool(number) and longest <= LONGEST_NUMBER
         drawn.add_column(
-            escape(name.replace(" ", "\n") if numeric else name),
+            name.replace(" ", "\n") if numeric else name,
             justify="right" if numeric else "left",
             no_wrap=numeric,
             overflow="fold",
         )
         columns.append(values)
     for row in zip(*columns, strict=True):
-        drawn.add_row(*map(escape, row))
+        drawn.add_row(*row)
     more = f"The page also has: {', '.join(left_out)}." if left_out else ""
-    drawn.caption = escape(" ".join(filter(None, (table.note, more))))
+    drawn.caption = " ".join(filter(None, (table.note, more)))
     return drawn
 
 

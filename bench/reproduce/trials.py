@@ -8,7 +8,6 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
 Settings = Mapping[str, Any]
@@ -64,19 +63,19 @@ def table(found: Searched) -> Table:
     """For a terminal: means over seeds, the best first."""
     drawn = Table(header_style="bold", pad_edge=False)
     for name in found.tried[0].settings:
-        drawn.add_column(escape(name))
+        drawn.add_column(name)
     for name in ("PSNR [dB]", "by seed", "SSIM", "floor [dB]", "seconds", "doubts"):
-        drawn.add_column(escape(name), justify="left" if name == "doubts" else "right")
+        drawn.add_column(name, justify="left" if name == "doubts" else "right")
     for one in found.tried:
         said = [words for t in one.trials for words in (*t.doubts, t.failed) if words]
         drawn.add_row(
-            *(escape(str(value)) for value in one.settings.values()),
+            *map(str, one.settings.values()),
             _text(one.mean("psnr"), 2),
             ", ".join(_text(trial.psnr, 2) for trial in one.trials),
             _text(one.mean("ssim"), 3),
             _text(one.mean("floor_psnr"), 2),
             _text(one.mean("seconds"), 1),
-            escape("; ".join(dict.fromkeys(said))),
+            "; ".join(dict.fromkeys(said)),
         )
     return drawn
 

@@ -11,7 +11,9 @@ Epochs = Annotated[int, Field(ge=0, le=10_000, description="passes over the imag
 Steps = Annotated[int, Field(ge=1, le=1_000_000, description="optimiser steps")]
 BatchSize = Annotated[int, Field(ge=1, le=65_536, description="images a step")]
 LearningRate = Annotated[float, Field(gt=0, le=10.0, description="step size of the optimiser")]
-Weight = Annotated[float, Field(ge=0, description="weight of a term of a loss")]
+Weight = Annotated[
+    float, Field(ge=0, allow_inf_nan=False, description="weight of a term of a loss")
+]
 Level = Annotated[float, Field(ge=0, le=1_000.0, description="standard deviation of noise")]
 Probability = Annotated[float, Field(ge=0, le=1, description="probability")]
 Count = Annotated[int, Field(ge=1, le=10_000_000, description="number of images")]

@@ -16,6 +16,7 @@ from splitlab.data.sides import Side
 from splitlab.data.splits import Splits
 from splitlab.data.tally import listed
 from splitlab.errors import BadInput
+from splitlab.surroundings import expanded
 
 NAME = "imagefolder"
 COLUMN = "?label="
@@ -56,10 +57,10 @@ def load(argument: str, options: LoadOptions) -> Splits:
 
 def _parsed(argument: str) -> tuple[Path, str | None]:
     """The path, and the column that `?label=` names behind it."""
-    path = Path(argument).expanduser()
+    path = expanded(argument)
     before, mark, column = argument.rpartition(COLUMN)
     if mark and column and not path.exists():
-        return Path(before).expanduser(), column
+        return expanded(before), column
     return path, None
 
 

@@ -25,6 +25,7 @@ from splitlab.data.not_an_image import NotAnImage
 from splitlab.data.tally import Tally
 from splitlab.errors import BadInput, Corrupt, StorageFull
 from splitlab.storage import read_tensors, sha256, write_tensors
+from splitlab.surroundings import cache_home
 
 FORMAT = "pixels-2"
 """Part of the cache's key; changes whenever decoding does."""
@@ -61,7 +62,7 @@ def read_pixels(path: Path, size: int) -> Pixels:
     """
     listing = list_folder(path) if path.is_dir() else None
     cached = cache_folder() / "pixels" / f"{_key(path, size, listing)}.safetensors"
-    with suppress(Corrupt, KeyError, ValueError):
+    with suppress(Corrupt, KeyError, ValueError, OSError):
         if cached.exists():
             return _unpack(read_tensors(cached))
     pixels = _decode_all(path, size, listing)
@@ -72,9 +73,8 @@ def read_pixels(path: Path, size: int) -> Pixels:
 
 
 def cache_folder() -> Path:
-    """`$XDG_CACHE_HOME/splitlab`, or `~/.cache/splitlab`."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "splitlab"
+    """`$XDG_CACHE_HOME/splitlab`, `~/.cache/splitlab`, or where a user without a home has one."""
+    return (cache_home() or Path(os.devnull)) / "splitlab"
 
 
 def _key(path: Path, size: int, listing: Listing | None) -> str:

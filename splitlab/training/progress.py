@@ -91,10 +91,10 @@ class RichProgress:
 def showing(console: Console | None = None, transient: bool = False) -> Iterator[RichProgress]:
     """Bars that live as long as the block; `transient` wipes them at its end."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f} %"),
-        TextColumn("{task.fields[loss]}"),
+        TextColumn("{task.fields[loss]}", markup=False),
         _Rate(),
         TimeRemainingColumn(),
     )

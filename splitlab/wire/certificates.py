@@ -9,6 +9,7 @@ from pathlib import Path
 from cryptography import x509
 
 from splitlab.errors import BadInput
+from splitlab.wire.pem import certificates, certificates_pem
 
 REMEDY = "`cloud-server make-certificates` makes new ones"
 
@@ -24,17 +25,14 @@ def check_authority(path: Path, flag: str, now: datetime | None = None) -> None:
     Raises:
         BadInput: a key, no certificate, a damaged one, or none that is valid.
     """
-    content = path.read_bytes()
-    if b"-----BEGIN CERTIFICATE-----" not in content:
-        given = "a private key" if b"PRIVATE KEY-----" in content else "no certificate"
-        raise BadInput(
-            f"{flag} {path} holds {given}; give the certificate of the authority, such as ca.pem"
-        )
+    found = certificates(path, flag, "the certificate of the authority, such as ca.pem")
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(
+            cadata=certificates_pem(path, flag).decode("ascii")
+        )
     except ssl.SSLError as error:
         raise _damaged(path, flag, error) from error
-    doubts = [_doubt(certificate, now) for certificate in _load(path, flag)]
+    doubts = [_doubt(certificate, now) for certificate in found]
     if all(doubts):
         raise BadInput(f"{flag} {path} {doubts[0]}")
 
@@ -51,16 +49,9 @@ def check_own(path: Path, flag: str, now: datetime | None = None) -> None:
     Raises:
         BadInput: a damaged certificate, or one that is not valid.
     """
-    doubt = _doubt(_load(path, flag)[0], now)
+    doubt = _doubt(certificates(path, flag)[0], now)
     if doubt is not None:
         raise BadInput(f"{flag} {path} {doubt}")
-
-
-def _load(path: Path, flag: str) -> list[x509.Certificate]:
-    try:
-        return x509.load_pem_x509_certificates(path.read_bytes())
-    except ValueError as error:
-        raise _damaged(path, flag, error) from error
 
 
 def _damaged(path: Path, flag: str, error: Exception) -> BadInput:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
-import ssl
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,10 +10,14 @@ from typing import Literal
 import grpc
 
 from splitlab.errors import BadInput
+from splitlab.wire.addresses import is_loopback as is_loopback
+from splitlab.wire.addresses import split_address as split_address
 from splitlab.wire.certificates import check_authority, check_own
+from splitlab.wire.pem import certificates_pem, check_pair, key_pem
 
 Options = list[tuple[str, int]]
 
+TRIAL = "127.0.0.1:0"
 IDLE_MS = 30_000
 """A connection without a call is closed after this; its client opens another with its next call."""
 
@@ -32,7 +35,7 @@ class Tls:
     ca: Path | None = None
 
     def read(self, which: Literal["cert", "key", "ca"], flag: str = "") -> bytes | None:
-        """The bytes of one of the three files, None where it was not given.
+        """One of the three files for gRPC, read and written anew; None where it was not given.
 
         Args:
             flag: that named it; default `--tls-cert`, `--tls-key` or `--tls-ca`.
@@ -44,13 +47,7 @@ class Tls:
         if path is None:
             return None
         flag = flag or f"--tls-{which}"
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise BadInput(f"{flag} {path}: {error.strerror}; give a PEM file") from error
-        if b"-----BEGIN" not in content:
-            raise BadInput(f"{flag} {path} is not a PEM file")
-        return content
+        return key_pem(path, flag) if which == "key" else certificates_pem(path, flag)
 
     def check(self, ca_flag: str = "--tls-ca") -> None:
         """Look at all three files, so that a wrong one is told by its flag: gRPC would say that
@@ -66,47 +63,13 @@ class Tls:
         if self.cert is not None or self.key is not None:
             self._check_pair()
         if self.ca is not None:
-            self.read("ca", ca_flag)
             check_authority(self.ca, ca_flag)
 
     def _check_pair(self) -> None:
         if self.cert is None or self.key is None:
             raise BadInput("a certificate needs its key: give both --tls-cert and --tls-key")
-        self.read("cert")
-        self.read("key")
-        try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.cert, self.key, "")
-        except ssl.SSLError as error:
-            raise BadInput(
-                f"--tls-cert {self.cert} and --tls-key {self.key} are not a certificate and its "
-                f"key ({error.reason or error})"
-            ) from error
+        check_pair(self.cert, self.key)
         check_own(self.cert, "--tls-cert")
-
-
-def split_address(address: str, flag: str) -> tuple[str, int]:
-    """HOST:PORT -> (host, port). An IPv6 host stands in brackets.
-
-    Raises:
-        BadInput: no port, or one outside 0..65535.
-    """
-    host, colon, port = address.rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise BadInput(f"{flag} {address!r} is not HOST:PORT with a port of 0 to 65535")
-    if ":" in host and not (host.startswith("[") and host.endswith("]")):
-        raise BadInput(f"{flag} {address!r}: put an IPv6 address in brackets, [::1]:50051")
-    return host, int(port)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` is this machine by its spelling; names other than localhost are not asked."""
-    bare = host.strip("[]")
-    if bare == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(bare).is_loopback
-    except ValueError:
-        return False
 
 
 def require_privacy(
@@ -226,7 +189,7 @@ def open_channel(
 def check_listen(
     listen: str, *, insecure: bool, tls: Tls | None, token: str | None = None
 ) -> grpc.ServerCredentials | None:
-    """What a server needs to listen there; opens no port. None for plaintext.
+    """What a server needs to listen there; opens no port there. None for plaintext.
 
     Raises:
         BadInput: not an address, plaintext off loopback, or TLS files that do not do.
@@ -259,10 +222,9 @@ def bind(
         else:
             port = server.add_secure_port(listen, credentials)
     except RuntimeError as error:
-        files = "" if credentials is None else ", or gRPC does not take these TLS files"
         raise BadInput(
             f"--listen {listen}: cannot bind; the port is taken or the address is not this "
-            f"machine's{files}; choose another, port 0 picks a free one"
+            f"machine's; choose another, port 0 picks a free one"
         ) from error
     return int(port)
 
@@ -272,4 +234,30 @@ def _server_credentials(tls: Tls) -> grpc.ServerCredentials:
     cert, key, ca = tls.read("cert"), tls.read("key"), tls.read("ca", "--client-ca")
     if cert is None or key is None:
         raise BadInput("a server with TLS needs both --tls-cert and --tls-key")
-    return grpc.ssl_server_credentials([(key, cert)], ca, require_client_auth=ca is not None)
+    made = grpc.ssl_server_credentials([(key, cert)], ca, require_client_auth=ca is not None)
+    _require_taken(made, tls)
+    return made
+
+
+def _require_taken(credentials: grpc.ServerCredentials, tls: Tls) -> None:
+    """gRPC has the last word on these files, and gives it when a port is opened: here one of its
+    choice on loopback, closed at once.
+
+    Raises:
+        BadInput: a kind of key or signature that it does not know.
+    """
+    trial = grpc.server(ThreadPoolExecutor(1))
+    try:
+        trial.add_insecure_port(TRIAL)
+    except RuntimeError:
+        return  # a machine without that address; what is wrong will be told by `bind`
+    try:
+        trial.add_secure_port(TRIAL, credentials)
+    except RuntimeError as error:
+        files = ", ".join(str(path) for path in (tls.cert, tls.key, tls.ca) if path is not None)
+        raise BadInput(
+            f"gRPC does not take these TLS files ({files}): it knows RSA, Ed25519 and the "
+            "curves P-256, P-384 and P-521; `cloud-server make-certificates` makes some"
+        ) from error
+    finally:
+        trial.stop(None)

@@ -21,6 +21,7 @@ from google.protobuf.message import DecodeError
 from splitlab.errors import BadInput, foreign
 from splitlab.wire import open_inference_pb2 as pb
 from splitlab.wire.codec import WireTensor
+from splitlab.wire.extensions import require_plain
 from splitlab.wire.framing import OF_ONE_KIND, Buffer, cut, join
 
 SERVICE = "inference.GRPCInferenceService"
@@ -82,12 +83,13 @@ class Request:
             outputs: that it may ask for; fewer than `OF_ONE_KIND` are no limit.
 
         Raises:
-            BadInput: not a ModelInferRequest, more tensors, outputs or parameters than may be, or
-                raw contents that do not fit the inputs.
+            BadInput: not a ModelInferRequest, more tensors, outputs or parameters than may be,
+                raw contents that do not fit the inputs, or an extension that is not served.
         """
         message = pb.ModelInferRequest()
         most = {ASKED: max(outputs, OF_ONE_KIND)}
         contents = _parse(message, raw, RAW_INPUTS, most, "a ModelInferRequest")
+        require_plain(message)
         return cls(
             model_name=message.model_name,
             message_id=message.id,
@@ -143,6 +145,16 @@ class Reply:
             parameters=_parameters(message.parameters),
             model_version=message.model_version,
         )
+
+
+def id_of(raw: bytes) -> str:
+    """The id of a ModelInferRequest that may be refused; "" where it is none."""
+    message = pb.ModelInferRequest()
+    try:
+        _parse(message, raw, RAW_INPUTS, {ASKED: OUTPUTS_AT_MOST}, "a ModelInferRequest")
+    except BadInput:
+        return ""
+    return str(message.id)
 
 
 def stream_error(words: str, message_id: str, code: str = "") -> bytes:
@@ -230,7 +242,9 @@ def _require_small(head: bytes, most: Mapping[int, int]) -> None:
 
 
 def _tensors(declared: Sequence[Any], raw: Sequence[Buffer], what: str) -> tuple[WireTensor, ...]:
-    if not raw and any(item.HasField("contents") for item in declared):
+    if any(item.HasField("contents") for item in declared):
+        if raw:
+            raise BadInput(f"{what}s have raw contents and typed ones; give each its own once")
         raw = [_typed_contents(item) for item in declared]
     if len(raw) != len(declared):
         raise BadInput(f"{len(declared)} {what}s have {len(raw)} raw contents; give each its own")
