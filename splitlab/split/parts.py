@@ -53,6 +53,7 @@ class Parts(NamedTuple):
     tail: Part
 
 
+@torch.inference_mode(False)
 def cut(
     net: nn.Module,
     head_end: str,
@@ -136,8 +137,7 @@ def _part(flow: Flow, net: nn.Module, start: int, end: int, input_shape: tuple[i
         names.setdefault(id(tensor), []).append(name)
     own = original.state_dict(keep_vars=True)
     keys = {key: tuple(names[id(tensor)]) for key, tensor in own.items() if id(tensor) in names}
-    with torch.inference_mode(False):
-        module = copy.deepcopy(original).eval()
+    module = copy.deepcopy(original).eval()
     for child in module.modules():
         if getattr(child, "inplace", False) is True:
             setattr(child, "inplace", False)  # noqa: B010 - modules declare no such attribute
