@@ -15,6 +15,7 @@ from bench.cli_options import (
     Defense,
     Device,
     Download,
+    DryRun,
     Epochs,
     Model,
     SecretSeed,
@@ -96,6 +97,7 @@ def sweep_split_points(
     device: Device = "auto",
     data_root: DataRoot = None,
     download: Download = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Attack a network at each split point over a real client and server, and recommend one.
 
@@ -105,7 +107,7 @@ def sweep_split_points(
     synthetic images alone: `bench reproduce dci-table2`, or `adversary attack --images`.
     """
     from bench import recipe
-    from bench.options import attack_options, counts, file_hash
+    from bench.options import attack_options, counts, file_hash, run_folder
     from bench.recommend import recommend
     from bench.report import all_doubts, write_report
     from bench.sweep import Sweep
@@ -139,22 +141,20 @@ def sweep_split_points(
     if attacked:
         fields["attacked"] = counts(attacked)
     config = recipe.validated(**fields)
-    with showing(console) as progress:
-        Sweep(
-            out,
-            config,
-            weights=weights,
-            data_root=data_root,
-            download=download,
-            lpips_weights=lpips_weights,
-            secret_seed=secret_seed,
-            progress=progress,
-        ).execute()
+    with showing(console) as progress, run_folder(out, dry_run) as place:
+        paths = {"weights": weights, "data_root": data_root, "lpips_weights": lpips_weights}
+        sweep = Sweep(
+            place, config, **paths, download=download, secret_seed=secret_seed, progress=progress
+        )
+        console.print(sweep.estimate().told(), soft_wrap=True, markup=False)
+        if dry_run:
+            return
+        sweep.execute()
     page = write_report(out)
     records = RecordStore(out).all()
     advice = recommend(records)
-    title = f"{model} on {config.dataset_kind}, defence {defense}"
-    console.print(rich_table(records, advice.split, title))
+    named = f"{model} on {config.dataset_kind}, defence {defense}"
+    console.print(rich_table(records, advice.split, named))
     console.print(f"[bold]Recommended split point: {advice.split or 'none'}[/]")
     console.print(advice.reason + ".", soft_wrap=True)
     if advice.warning:

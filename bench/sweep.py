@@ -11,6 +11,7 @@ from adversary.registry import ATTACKS
 from bench import recipe
 from bench.capture_run import CaptureRun
 from bench.deploy import undefended, whole
+from bench.estimate import Estimate, estimate
 from bench.judge import prepare_judge
 from bench.point import Plan, Scene, make_attack, plans, run_point
 from bench.recipe import SweepConfig, WireName
@@ -92,6 +93,22 @@ class Sweep:
         self.chosen = choose(config, build(self.arch, seed=0), self.arch)
         recipe.save(config, settings)
         self.secret = kept_secret(run / "client-secret.json", secret_seed)
+
+    def estimate(self) -> Estimate:
+        """What is left to be done, from a few steps at the actual size."""
+        cells = itertools.product(self.chosen, self.config.on_each_wire.values(), self.plans)
+        pending = sum(not self.store.has(self._hash(c, split, plan)) for split, c, plan in cells)
+        return estimate(
+            self.config,
+            self.stack,
+            self.chosen,
+            self.arch,
+            pending=pending,
+            plans=[plan.attack for plan in self.plans],
+            pairs=min(self.config.queries, len(self.splits.auxiliary)),
+            trains=self.weights is None and not (self.run / "victim" / "victim.json").exists(),
+            judges=not (self.run / "judge" / "judge.safetensors").exists(),
+        )
 
     def execute(self) -> list[Record]:
         """Every point that is not finished yet, split point after split point; all its records."""
