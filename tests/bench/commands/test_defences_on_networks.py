@@ -123,7 +123,7 @@ def test_a_sweep_that_ended_after_its_training_continues(tmp_path, monkeypatch):
     ended_well(words)
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     records = RecordStore(tmp_path).all()
-    assert {record.threat["knowledge"] for record in records} == {"adaptive", "unaware"}
+    assert {record.config["knowledge"] for record in records} == {"adaptive", "unaware"}
     assert all(record.utility["accuracy_whole"] >= 0 for record in records)
 
 
