@@ -13,6 +13,7 @@ from pydantic import Field
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 from adversary.attack import Attack, Estimate, Observation, Preset, Reconstruct, seed_of
+from adversary.budget import FULL_SIZE, LEARNED_PIXELS, learned_passes
 from adversary.inverse_network import InverseNetwork
 from adversary.pairs import gather, squared_error
 from adversary.threat import ThreatModel
@@ -36,7 +37,8 @@ class Decoder(Attack):
     "he2019" has the optimiser and schedule of the paper's code, on the same network.
 
     Args:
-        epochs: passes over the pairs; with 0 the linear inverse alone answers.
+        epochs: passes over the pairs; with 0 the linear inverse alone answers. Where not given, on
+            large images no more than `adversary.budget` allows.
         batch_size: pairs a step.
         learning_rate: at its highest; the linear path, once it has started, learns at a twentieth.
         optimizer: Adam as torch has it, or with the paper's settings.
@@ -83,6 +85,7 @@ class Decoder(Attack):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             net = InverseNetwork(pairs.feature, pixels.shape[-1], self.width, self.depth)
+        size = pixels.shape[-1]
         net = net.to(place)
         facts: dict[str, object] = {"learned_from": pairs.how, **pairs.facts}
         if self.linear_start:
@@ -90,11 +93,18 @@ class Decoder(Attack):
         else:
             net.standardise(seen)
         del pixels, seen
+        epochs, rows, doubts = self.epochs, len(pairs.images), list[str]()
+        if "epochs" not in self.model_fields_set:
+            epochs, rows = learned_passes(epochs, rows, size)
+        if (epochs, rows) != (self.epochs, len(pairs.images)):
+            doubts = [_cut(epochs, rows, self.epochs, len(pairs.images), size)]
+            facts["budget"] = {"epochs": epochs, "pairs": rows, "pixels": LEARNED_PIXELS}
+            pairs = pairs.first(rows)
         history = fit(
             squared_error(pairs, draw),
-            self._state(net, len(pairs.images), draw),
+            self._state(net, rows, epochs, draw),
             pairs.source,
-            epochs=self.epochs,
+            epochs=epochs,
             batch_size=self.batch_size,
             seed=seed,
             device=place,
@@ -110,11 +120,11 @@ class Decoder(Attack):
             parts = observed.features.split(250)
             with torch.inference_mode():
                 images = [net(part.to(place)).clamp(0, 1).float().cpu() for part in parts]
-            return Estimate(torch.cat(images).clone(), [], dict(facts))
+            return Estimate(torch.cat(images).clone(), list(doubts), dict(facts))
 
         return reconstruct
 
-    def _state(self, net: InverseNetwork, rows: int, draw: torch.Generator) -> State:
+    def _state(self, net: InverseNetwork, rows: int, epochs: int, draw: torch.Generator) -> State:
         """The network with its optimizer; the linear path is already good and moves slowly."""
         rest = [p for name, p in net.named_parameters() if not name.startswith("linear.")]
         groups = [
@@ -133,7 +143,7 @@ class Decoder(Attack):
             scheduler = OneCycleLR(
                 optimizer,
                 peaks,
-                total_steps=max(2, self.epochs * steps),
+                total_steps=max(2, epochs * steps),
                 pct_start=0.15,
                 div_factor=10,
                 final_div_factor=100,
@@ -141,3 +151,12 @@ class Decoder(Attack):
         else:
             scheduler = LambdaLR(optimizer, lambda step: 0.5 ** (step // (20 * steps)))
         return State({"net": net}, {"net": optimizer}, {"net": scheduler}, {}, {"draw": draw})
+
+
+def _cut(epochs: int, rows: int, all_epochs: int, all_rows: int, size: int) -> str:
+    """The doubt of an inverse network that saw less than its default."""
+    return (
+        f"cut to a budget: images above {FULL_SIZE} px; {epochs} epochs over {rows} of {all_rows} "
+        f"pairs of {size} px in place of {all_epochs} over all; --set decoder.epochs={all_epochs} "
+        "learns in full"
+    )

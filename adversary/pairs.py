@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -49,6 +49,11 @@ class Pairs:
         """Images first, features second where they are kept."""
         kept = (self.features,) if self.features is not None else ()
         return TensorSource((self.images, *kept))
+
+    def first(self, count: int) -> Pairs:
+        """The first `count` of them; they come in random order."""
+        kept = self.features if self.features is None else self.features[:count]
+        return replace(self, images=self.images[:count], features=kept)
 
     def seen(self, images: Tensor, features: Tensor | None, rng: torch.Generator) -> Tensor:
         """z^ for some of the images, float [B, 3, S, S], as the wire would show it."""

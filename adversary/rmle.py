@@ -8,7 +8,7 @@ import copy
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, NamedTuple
 
 import torch
 from pydantic import Field
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from adversary.attack import Attack, Estimate, FittedOn, Observation, Preset, Reconstruct, seed_of
 from adversary.believed import believed, certain, loses_elements
+from adversary.budget import FULL_SIZE, LEAST_STEPS, LEAST_TRIAL_STEPS, descent_steps
 from adversary.matching import Match, Settings, match_features
 from adversary.rmle_choice import LEARNING_RATES, TV_WEIGHTS, Bench, choose
 from adversary.rmle_presets import PRESETS
@@ -32,6 +33,14 @@ UNCHOSEN = (1.0, 0.03)
 STILL_FALLING, CONVERGED = 0.01, 1e-5
 """A descent is cut short if its loss fell by more than this share over its last tenth, unless the
 loss is below this share of the features' variance."""
+
+
+class Effort(NamedTuple):
+    """Steps of a descent; validation images and steps of a trial of settings."""
+
+    steps: int
+    choose_images: int
+    choose_steps: int
 
 
 class RMLE(Attack):
@@ -54,7 +63,8 @@ class RMLE(Attack):
         relative: feature loss in units of the captured features' variance, so that a weight means
             the same at every split point; the papers' presets are absolute.
         choose_images: validation images to choose on; 0 takes `UNCHOSEN`.
-        choose_steps: steps of each trial. Short ones favour small rates and strong TV, which a long
+        choose_steps: steps of each trial; on large images these three, where not given, are cut
+            (`adversary.budget`). Short ones favour small rates and strong TV, which a long
             descent then pays for.
     """
 
@@ -107,7 +117,7 @@ class RMLE(Attack):
 
         def reconstruct(observed: Observation) -> Estimate:
             unit = self._unit(observed.features)
-            work = watch.task(self.name, self.steps * len(observed.ids))
+            work = watch.task(self.name, settings.steps * len(observed.ids))
             matches = [
                 match_features(
                     model, z, [settings] * len(z), given, draw, counts(z), unit, work.advance
@@ -115,9 +125,24 @@ class RMLE(Attack):
                 for z in observed.features.to(place).split(ROWS)
             ]
             work.close()
-            return _estimate(settings, matches, unit / _variance(observed.features))
+            found = _estimate(settings, matches, unit / _variance(observed.features))
+            effort = self.effort(given.size)
+            if effort != (self.steps, self.choose_images, self.choose_steps):
+                found.doubts.append(_cut(effort, self, given.size))
+                found.extra["budget"] = effort._asdict()
+            return found
 
         return reconstruct
+
+    def effort(self, size: int) -> Effort:
+        """What it does on images of `size` pixels a side; what was given is done in full."""
+        given = self.model_fields_set
+        cut = {
+            "steps": descent_steps(self.steps, LEAST_STEPS, size),
+            "choose_images": min(self.choose_images, 1) if size > FULL_SIZE else self.choose_images,
+            "choose_steps": descent_steps(self.choose_steps, LEAST_TRIAL_STEPS, size),
+        }
+        return Effort(**{n: getattr(self, n) if n in given else cut[n] for n in Effort._fields})
 
     def _settings(
         self,
@@ -129,15 +154,16 @@ class RMLE(Attack):
         watch: Progress,
     ) -> Settings:
         rate, tv = self.learning_rate, self.tv
+        effort = self.effort((threat.input or InputSpec()).size)
         held_out = threat.aux.validation if threat.aux is not None else None
-        if self.choose_images and held_out is not None and len(held_out) and None in (rate, tv):
+        if effort.choose_images and held_out is not None and len(held_out) and None in (rate, tv):
             place = next(head.parameters(), torch.empty(0)).device
-            images = held_out.take(self.choose_images).floats(place)
+            images = held_out.take(effort.choose_images).floats(place)
             with torch.no_grad():
                 clean = head(images)
                 seen, truth = believed(threat, tuple(clean.shape[1:]))(clean, draw), model(images)
             trials = (rate is None) * len(LEARNING_RATES) + (tv is None) * len(TV_WEIGHTS)
-            work = watch.task(f"{self.name}: settings", trials * self.choose_steps * len(images))
+            work = watch.task(f"{self.name}: settings", trials * effort.choose_steps * len(images))
             bench = Bench(
                 model,
                 seen,
@@ -148,12 +174,12 @@ class RMLE(Attack):
                 draw,
                 work.advance,
             )
-            base = Settings(self.choose_steps, 1.0, 0.0, self.l2, self.box)
+            base = Settings(effort.choose_steps, 1.0, 0.0, self.l2, self.box)
             found = choose(bench, base, rate, tv)
             work.close()
             rate, tv = found.learning_rate, found.tv
         rate, tv = UNCHOSEN[0] if rate is None else rate, UNCHOSEN[1] if tv is None else tv
-        return Settings(self.steps, rate, tv, self.l2, self.box)
+        return Settings(effort.steps, rate, tv, self.l2, self.box)
 
     def _unit(self, feature: Tensor) -> float:
         return _variance(feature) if self.relative else 1.0
@@ -180,3 +206,13 @@ def _estimate(settings: Settings, matches: list[Match], share: float) -> Estimat
         )
     extra = {**asdict(settings), "feature_loss": float(losses.mean()), "late_fall": fall}
     return Estimate(torch.cat([m.images for m in matches]).cpu(), doubts, extra)
+
+
+def _cut(effort: Effort, full: RMLE, size: int) -> str:
+    """The doubt of a descent that was shorter than its default."""
+    return (
+        f"cut to a budget: images of {size} px, above {FULL_SIZE}; {effort.steps} steps in place "
+        f"of {full.steps}, settings chosen on {effort.choose_images} images in "
+        f"{effort.choose_steps} steps in place of {full.choose_images} and {full.choose_steps}; "
+        f"--set rmle.steps={full.steps} descends in full"
+    )

@@ -17,6 +17,7 @@ from bench.cli_options import (
     Defense,
     Device,
     Download,
+    DryRun,
     Epochs,
     Freeze,
     KeepImages,
@@ -108,6 +109,7 @@ def sweep_split_points(
     keep_images: KeepImages = None,
     data_root: DataRoot = None,
     download: Download = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Attack a network at each split point over a real client and server, and recommend one.
 
@@ -118,7 +120,7 @@ def sweep_split_points(
     """
     from bench import recipe
     from bench.data_notes import show
-    from bench.options import attack_options, counts, given
+    from bench.options import attack_options, counts, given, run_folder
     from bench.recommend import recommend
     from bench.report import all_doubts, write_report
     from bench.sweep import Sweep
@@ -159,25 +161,27 @@ def sweep_split_points(
     if attacked:
         fields["attacked"] = counts(attacked, victims or recipe.VICTIMS)
     config = recipe.validated(**fields)
-    with showing(console) as progress:
+    with showing(console) as progress, run_folder(out, dry_run) as place:
+        paths = {"weights": weights, "data_root": data_root, "lpips_weights": lpips_weights}
         sweep = Sweep(
-            out,
+            place,
             config,
-            weights=weights,
+            **paths,
             labels=labels,
-            data_root=data_root,
             download=download,
-            lpips_weights=lpips_weights,
             secret_seed=secret_seed,
             progress=progress,
         )
         show(sweep.notes)
+        console.print(sweep.estimate().told(), soft_wrap=True, markup=False)
+        if dry_run:
+            return
         sweep.execute()
     page = write_report(out)
     records = RecordStore(out).all()
     advice = recommend(records)
-    title = f"{model} on {config.dataset_kind}, defence {defense}"
-    console.print(rich_table(records, advice.split, title))
+    named = f"{model} on {config.dataset_kind}, defence {defense}"
+    console.print(rich_table(records, advice.split, named))
     console.print(f"Recommended split point: {advice.split or 'none'}", style="bold")
     console.print(advice.reason + ".", soft_wrap=True)
     if advice.warning:

@@ -40,6 +40,9 @@ SecretSeed = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 DataRoot = Annotated[Path | None, typer.Option(help="Where torchvision's data sets lie.")]
 Download = Annotated[bool, typer.Option(help="Let torchvision fetch a data set.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Only say points, time and memory; nothing is written.")
+]
 Defense = Annotated[
     str, typer.Option(help='Such as "gaussian:level=0.1,draw=fixed+dropout:level=0.3".')
 ]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +82,31 @@ def counts(items: Sequence[str], victims: int) -> dict[str, int]:
 def whole_number(text: str) -> int | None:
     """The number that ASCII digits stand for, None for other text or more than 9 digits."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else None
+
+
+@contextmanager
+def run_folder(out: Path, dry: bool) -> Iterator[Path]:
+    """`out`; or for a dry run another folder, with `out`'s records and settings, that goes again.
+
+    What is trained already is trained there too, so that nothing of it is counted.
+    """
+    if not dry:
+        yield out
+        return
+    with tempfile.TemporaryDirectory(prefix="splitlab-dry-") as name:
+        place = Path(name)
+        for kept in ("config.toml", "client-secret.json", "victim/victim.json"):
+            _copied(out, place, kept)
+        _copied(out, place, "judge/judge.safetensors")
+        if (out / "records").is_dir():
+            shutil.copytree(out / "records", place / "records")
+        yield place
+
+
+def _copied(source: Path, target: Path, name: str) -> None:
+    if (source / name).is_file():
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source / name, target / name)
 
 
 def file_hash(path: Path | None) -> str | None:

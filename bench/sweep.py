@@ -14,6 +14,7 @@ from adversary.registry import ATTACKS
 from bench import counts, data_notes, recipe
 from bench.capture_run import CaptureRun
 from bench.deploy import undefended, whole
+from bench.estimate import Estimate, estimate
 from bench.judge import prepare_judge
 from bench.latency.measure import measure_run
 from bench.options import whole_number
@@ -119,6 +120,27 @@ class Sweep:
         recipe.save(config, settings)
         data_notes.keep(run, self.splits, adapted)
         self.secret = kept_secret(run / "client-secret.json", secret_seed)
+
+    def estimate(self) -> Estimate:
+        """What is left to be done, from a few steps at the actual size."""
+        cells = itertools.product(self.chosen, self.config.on_each_wire.values(), self.plans)
+        pending = sum(not self.store.has(self._hash(c, split, plan)) for split, c, plan in cells)
+        return estimate(
+            self.config,
+            self.stack,
+            self.chosen,
+            self.arch,
+            pending=pending,
+            plans=[plan.attack for plan in self.plans],
+            pairs=min(self.config.queries, len(self.splits.auxiliary)),
+            trains=self._trains(),
+            judges=not (self.run / "judge" / "judge.safetensors").exists(),
+        )
+
+    def _trains(self) -> bool:
+        """Whether the undefended network has still to learn."""
+        learned = (self.run / "victim" / "victim.json").exists()
+        return not learned and (self.weights is None or self.config.new_classifier)
 
     def execute(self) -> list[Record]:
         """Every point that is not finished yet, split point after split point; all its records.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from splitlab.contracts import ArchSpec, Defense, Phase, Protector, Task
@@ -84,6 +85,7 @@ class Stack:
         """The protectors in order; each draws from a key of its own under `secret`."""
         return nn.ModuleList(protector for _, protector in self.placed(feature_shape, secret))
 
+    @torch.inference_mode(False)
     def placed(
         self, feature_shape: tuple[int, ...], secret: Secret
     ) -> list[tuple[Defense, Protector]]:

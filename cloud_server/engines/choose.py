@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -21,8 +22,9 @@ from cloud_server.engines.contract import (
     relative_error,
 )
 from cloud_server.engines.cuda_graphs import cuda_graphs
-from cloud_server.engines.timing import Timed, enough, seconds
+from cloud_server.engines.timing import BUDGET_SECONDS, REPEATS, Timed, enough, seconds
 from cloud_server.engines.torch_loop import best, folded, plain
+from splitlab.console import errors
 from splitlab.errors import BadInput
 
 BOTH = ("cpu", "cuda")
@@ -150,6 +152,7 @@ def _fastest(task: Task, wanted: list[Tensor]) -> Chosen:
     took: dict[str, dict[int, float]] = {}
     one: _Measured | None = None
     many: _Measured | None = None
+    _say_what_is_measured(task, large)
     for name, kind in KINDS.items():
         if task.place.type not in kind.devices or (task.bfloat16 and not kind.half):
             continue
@@ -163,6 +166,11 @@ def _fastest(task: Task, wanted: list[Tensor]) -> Chosen:
             continue
         timed = found.timed
         took[name] = {1: timed.alone * 1000, rows: timed.together * 1000}
+        errors.print(
+            f"engine auto: {name}, {took[name][1]:.1f} ms with 1 row, "
+            f"{took[name][rows]:.1f} with {rows}",
+            markup=False,
+        )
         if one is None or timed.alone < one.timed.alone:
             one = found
         if many is None or timed.together < many.timed.together:
@@ -201,6 +209,26 @@ def _either(one: Timed, many: Timed, usual: Tensor) -> Arranged:
 def _how(timed: Timed) -> str:
     own = f" ({timed.run.how})" if isinstance(timed.run, Arranged) else ""
     return f"{timed.how}{own}"
+
+
+def _say_what_is_measured(task: Task, large: Tensor) -> None:
+    """On standard error, before what may take minutes; by the plain loop's time, run once."""
+    able = [
+        name
+        for name, kind in KINDS.items()
+        if task.place.type in kind.devices
+        and (kind.half or not task.bfloat16)
+        and not kind.missing()
+    ]
+    loop = plain(Task(task.bodies, task.example, task.place, task.threads))
+    began = time.perf_counter()
+    loop(large)
+    each = (1 + REPEATS) * (time.perf_counter() - began) + 2 * BUDGET_SECONDS
+    errors.print(
+        f"engine auto: measures {', '.join(able)} with 1 and {len(large)} rows; about "
+        f"{len(able) * each:.0f} seconds, more where an engine tries several ways or makes a graph",
+        markup=False,
+    )
 
 
 def _measured(name: str, kind: Kind, task: Task, wanted: list[Tensor], large: Tensor) -> _Measured:

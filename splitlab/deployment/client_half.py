@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from splitlab.contracts import Defended, FeatureSpec, InputSpec
@@ -105,6 +106,7 @@ class ClientHalf:
         return self.selector(self.defended.recombine(outputs, draw))
 
     @classmethod
+    @torch.inference_mode(False)
     def load(cls, folder: Path, parse: Callable[[str], Defended]) -> ClientHalf:
         """Read `folder`.
 

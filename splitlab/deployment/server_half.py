@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from splitlab.contracts import FeatureSpec
@@ -54,6 +55,7 @@ class ServerHalf:
         return self.manifest.max_rows
 
     @classmethod
+    @torch.inference_mode(False)
     def load(cls, folder: Path, bodies: Sequence[int] | None = None) -> ServerHalf:
         """Read `folder`; shards of bodies that are not wanted may be absent.
 

@@ -43,6 +43,7 @@ def model_names() -> list[str]:
     ]
 
 
+@torch.inference_mode(False)
 def build(arch: ArchSpec, seed: int | None = None) -> Normalised:
     """The network that `arch` describes, in train mode, on the CPU, with random weights.
 

@@ -16,6 +16,7 @@ CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
+@torch.inference_mode(False)
 def fold_batch_norm(module: nn.Module) -> nn.Module:
     """Change `module` (in eval mode) in place and return it; without a graph it stays as it is.
 

@@ -64,6 +64,7 @@ class Parts(NamedTuple):
     tail: Part
 
 
+@torch.inference_mode(False)
 def cut(
     net: nn.Module,
     head_end: str,

@@ -45,6 +45,7 @@ _POOLS = {F.adaptive_avg_pool2d, F.adaptive_max_pool2d, F.avg_pool2d, F.max_pool
 _METHODS = {"relu", "sigmoid", "tanh", "contiguous"}
 
 
+@torch.inference_mode(False)
 def widen(tail: Part, times: int) -> Part:
     """A copy of `tail` that takes `times` inputs, concatenated along their channel axis.
 
@@ -157,10 +158,9 @@ def _wider(layer: nn.Module, times: int) -> nn.Module:
     made = copy.deepcopy(layer)
     weight: Tensor = layer.weight  # type: ignore[assignment]
     repeats = [1, times, *[1] * (weight.ndim - 2)]
-    with torch.inference_mode(False):
-        made.weight = nn.Parameter(
-            weight.detach().clone().repeat(repeats), requires_grad=weight.requires_grad
-        )
+    made.weight = nn.Parameter(
+        weight.detach().clone().repeat(repeats), requires_grad=weight.requires_grad
+    )
     if isinstance(made, nn.Conv2d):
         made.in_channels *= times
     elif isinstance(made, nn.Linear):
@@ -173,14 +173,13 @@ def _put_adapter(part: Part, feature: FeatureSpec, times: int) -> None:
     channels = feature.channels
     square = torch.eye(channels).repeat(1, times)
     adapter: nn.Conv2d | nn.Linear
-    with torch.inference_mode(False):
-        if feature.layout == "map":
-            adapter = nn.utils.skip_init(nn.Conv2d, times * channels, channels, 1, bias=False)
-            weight = square[:, :, None, None].clone()
-        else:
-            adapter = nn.utils.skip_init(nn.Linear, times * channels, channels, bias=False)
-            weight = square
-        adapter.weight = nn.Parameter(weight)
+    if feature.layout == "map":
+        adapter = nn.utils.skip_init(nn.Conv2d, times * channels, channels, 1, bias=False)
+        weight = square[:, :, None, None].clone()
+    else:
+        adapter = nn.utils.skip_init(nn.Linear, times * channels, channels, bias=False)
+        weight = square
+    adapter.weight = nn.Parameter(weight)
     module = part.graph
     module.add_module(ADAPTER, adapter)
     source = next(node for node in module.graph.nodes if node.op == "placeholder")

@@ -88,8 +88,20 @@ class RichProgress:
 
 
 @contextmanager
-def showing(console: Console | None = None, transient: bool = False) -> Iterator[RichProgress]:
-    """Bars that live as long as the block; `transient` wipes them at its end."""
+def showing(console: Console | None = None, transient: bool = False) -> Iterator[Progress]:
+    """Bars that live as long as the block; `transient` wipes them at its end.
+
+    Where the console is no terminal, plain lines in their place.
+    """
+    console = console or Console()
+    if not console.is_terminal:
+        from splitlab.training.plain_progress import PlainProgress
+
+        def say(line: str) -> None:
+            console.print(line, soft_wrap=True, markup=False)
+
+        yield PlainProgress(say)
+        return
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),

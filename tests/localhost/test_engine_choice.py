@@ -128,3 +128,14 @@ def test_auto_keeps_one_for_few_rows_and_one_for_many_where_both_pay(
     engine.close()
     assert engine.name == "wide"
     assert "arranged" not in engine.chosen.as_facts()
+
+
+def test_auto_says_what_it_measures_before_and_what_came_of_it(capsys, monkeypatch):
+    few = {name: KINDS[name] for name in ("plain", "folded")}
+    monkeypatch.setattr(choose, "KINDS", few)
+    bodies = [torch.nn.Sequential(torch.nn.Conv2d(2, 3, 3), torch.nn.Flatten()).eval()]
+    choose.choose("auto", Task(bodies, torch.rand(2, 2, 6, 6), torch.device("cpu"), 1))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("engine auto: measures plain, folded")
+    assert "with 1 and 2 rows; about" in lines[0]
+    assert any(line.startswith("engine auto: folded, ") and "ms" in line for line in lines[1:])

@@ -1,0 +1,59 @@
+"""Budgets on large images: counted, deterministic, told, and nothing to small ones."""
+
+import pytest
+import torch
+
+from adversary.attack import Observation
+from adversary.budget import LEARNED_PIXELS, descent_steps, learned_passes
+from adversary.decoder import Decoder
+from adversary.rmle import RMLE
+from adversary.threat import AuxImages, ThreatModel
+from splitlab.contracts import InputSpec
+from splitlab.data import ImageSet
+
+
+@pytest.mark.parametrize("size", [16, 32, 64])
+def test_small_images_are_attacked_in_full(size):
+    assert descent_steps(300, 40, size) == 300
+    assert learned_passes(3, 2000, size) == (3, 2000)
+    assert RMLE().effort(size) == (300, 2, 100)
+
+
+@pytest.mark.parametrize(("size", "steps", "trial"), [(96, 133, 44), (128, 75, 25), (224, 40, 15)])
+def test_large_ones_by_their_pixels(size, steps, trial):
+    assert RMLE().effort(size) == (steps, 1, trial)
+    given = RMLE(steps=500, choose_steps=60, choose_images=4)
+    assert given.effort(size) == (500, 4, 60)
+
+
+@pytest.mark.parametrize(("rows", "wanted"), [(60, (3, 60)), (90, (2, 90)), (2000, (1, 199))])
+def test_fewer_epochs_and_then_fewer_pairs(rows, wanted):
+    assert learned_passes(3, rows, 224) == wanted
+    epochs, kept = wanted
+    assert epochs * kept * 224**2 <= LEARNED_PIXELS
+    assert learned_passes(0, rows, 224).epochs == 0
+
+
+def images(count, size):
+    pixels = torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8)
+    return ImageSet(pixels, torch.zeros(count, dtype=torch.int64), ("a",), torch.arange(count))
+
+
+@pytest.mark.parametrize(("size", "cut"), [(32, False), (128, True)])
+def test_what_was_cut_is_told(size, cut, monkeypatch):
+    monkeypatch.setattr("adversary.budget.LEARNED_PIXELS", 4 * 128**2)
+    own = images(6, size)
+    head = torch.nn.AvgPool2d(8)
+    threat = ThreatModel(
+        name="undefended",
+        head=head,
+        input=InputSpec(size=size),
+        aux=AuxImages(own, own.take(2), "same distribution"),
+    )
+    seen = Observation(("a", "b"), head(own.floats("cpu")[:2]))
+    quick = {"tv": 0.0, "learning_rate": 1.0}
+    for attack in (RMLE(**quick), Decoder(width=4, depth=0)):
+        estimate = attack.fit(threat, torch.Generator())(seen)
+        told = [doubt for doubt in estimate.doubts if "cut to a budget" in doubt]
+        assert (len(told), "budget" in estimate.extra) == (cut, cut)
+        assert not cut or f"{size} px" in told[0]
