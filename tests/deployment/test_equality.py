@@ -153,6 +153,7 @@ def test_what_differs_is_refused_and_nothing_is_written(
         CALLS.armed = True
         return parts
 
+    CALLS.armed = False
     monkeypatch.setattr(equality, "cut", cut_and_arm)
     with pytest.raises(Mismatch, match=says):
         write(tmp_path, kind)
