@@ -1,4 +1,5 @@
 """Halves that would answer otherwise than the network are not written, whatever made them so."""
+# ruff: noqa: ARG002
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""`torch.autocast` that a network enters by itself: noted at each operation, entered again there."""
+"""`torch.autocast` that a network enters by itself: noted and entered again at each operation."""
 
 from __future__ import annotations
 
@@ -18,9 +18,7 @@ _KINDS = ("cpu", "cuda")
 def autocast_now() -> Autocast:
     """What is on at this moment, in this thread."""
     return tuple(
-        (kind, torch.get_autocast_dtype(kind))
-        for kind in _KINDS
-        if torch.is_autocast_enabled(kind)
+        (kind, torch.get_autocast_dtype(kind)) for kind in _KINDS if torch.is_autocast_enabled(kind)
     )
 
 

@@ -47,9 +47,7 @@ class Sizes:
         found = factors_of(old.shape, tuple(tensor.shape), self.batches)
         return found if any(factor is not None for factor in found) else None
 
-    def answer(
-        self, func: Any, args: Any, kwargs: Any, result: Any, factors: Any, where: str
-    ) -> Any:
+    def answer(self, func: Any, args: Any, kwargs: Any, factors: Any, where: str) -> Any:
         """What `func` gave, with the batch marked in it."""
         shape = batch_shape(Size(args[0].shape), factors, where)
         name = func.__name__
@@ -60,9 +58,7 @@ class Sizes:
         dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
         return shape if dim is None else shape[dim]
 
-    def refuse_dividing(
-        self, func: Any, args: Any, kwargs: Any, factors: Any, where: str
-    ) -> None:
+    def refuse_dividing(self, func: Any, args: Any, kwargs: Any, factors: Any, where: str) -> None:
         """
         Raises:
             NotCuttable: `func` takes the batch apart, into a number of pieces that follows it.
