@@ -24,7 +24,7 @@ _DEEP, _MANY, _SMALL = 5, 1000, 16
 def kept_state(net: nn.Module) -> dict[str, Any]:
     """Every number, text, flag, container and small tensor that a module or its class holds.
 
-    Large tensors count by shape alone, and those without numbers too; tensors and shapes in lists not at all.
+    Large tensors count by shape, and those without numbers too; tensors and shapes in lists do not.
 
     Returns:
         "module path.attribute" -> data that compares with `==`.
