@@ -127,6 +127,7 @@ class _Recorder(TorchFunctionMode):
 
     def _start(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         """The module's own pre-hooks have run: they are on the tape, or make its weights."""
+        del module
         if self.leaf is not None:
             return
         call = self.leaf = self.stack[-1]
@@ -228,8 +229,8 @@ class _Recorder(TorchFunctionMode):
         """
         if torch._C._len_torch_dispatch_stack() > self.modes:
             raise NotCuttable(
-                f"{self.write.where or 'the network'}: it enters a TorchDispatchMode, which a part would "
-                "not enter; such a network cannot be cut"
+                f"{self.write.where or 'the network'}: it enters a TorchDispatchMode, which a part "
+                "would not enter; such a network cannot be cut"
             )
         if not torch.is_inference_mode_enabled():
             return func(*args, **kwargs)
@@ -247,7 +248,7 @@ class _Recorder(TorchFunctionMode):
         factors = self.sizes.factors(step, args[0])
         if factors is None:
             return result
-        return self.sizes.answer(func, args, kwargs, result, factors, self.write.where)
+        return self.sizes.answer(func, args, kwargs, factors, self.write.where)
 
     def _refuse_dividing(self, func: Any, args: Any, kwargs: Any) -> None:
         if args and isinstance(args[0], Tensor):

@@ -1,4 +1,5 @@
 """Halves that would answer otherwise than the network are not written, whatever made them so."""
+# ruff: noqa: ARG002
 
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,7 @@ def test_what_differs_is_refused_and_nothing_is_written(
         CALLS.armed = True
         return parts
 
+    CALLS.armed = False
     monkeypatch.setattr(equality, "cut", cut_and_arm)
     with pytest.raises(Mismatch, match=says):
         write(tmp_path, kind)

@@ -1,4 +1,5 @@
-"""Networks whose course follows batch, images, chance, earlier calls or a mode: right or refused."""
+"""Networks whose course follows batch, images, chance, earlier calls or a mode."""
+# ruff: noqa: ARG001
 
 import itertools
 import random

@@ -1,4 +1,5 @@
 """Hooks of a user's own: what they do is done once, or the network is refused with the reason."""
+# ruff: noqa: ARG001, ARG002, ARG005
 
 import copy
 from typing import Any

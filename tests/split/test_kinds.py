@@ -1,4 +1,5 @@
 """Modules and tensors of kinds that cannot be followed: each is refused for its own reason."""
+# ruff: noqa: ARG002
 
 from collections.abc import Callable
 from typing import Any

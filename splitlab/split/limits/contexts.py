@@ -1,4 +1,4 @@
-"""`torch.autocast` that a network enters by itself: noted at each operation, entered again there."""
+"""`torch.autocast` that a network enters by itself: noted and entered again at each operation."""
 
 from __future__ import annotations
 

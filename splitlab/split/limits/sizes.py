@@ -47,9 +47,7 @@ class Sizes:
         found = factors_of(old.shape, tuple(tensor.shape), self.batches)
         return found if any(factor is not None for factor in found) else None
 
-    def answer(
-        self, func: Any, args: Any, kwargs: Any, result: Any, factors: Any, where: str
-    ) -> Any:
+    def answer(self, func: Any, args: Any, kwargs: Any, factors: Any, where: str) -> Any:
         """What `func` gave, with the batch marked in it."""
         shape = batch_shape(Size(args[0].shape), factors, where)
         name = func.__name__

@@ -16,7 +16,7 @@ from splitlab.errors import NotCuttable
 _OWN = frozenset(vars(nn.Module()))
 # No class of these keeps what a user wrote.
 _LIBRARIES = ("torch.", "torchvision.", "timm.", "builtins", "collections", "splitlab.")
-# What hooks collect in lists; that a tensor of an earlier call is used is seen where it is used.
+# What hooks collect in lists; a tensor of an earlier call is noticed where it is used.
 _LOGGED = (Tensor, torch.Size)
 _DEEP, _MANY, _SMALL = 5, 1000, 16
 
@@ -24,7 +24,7 @@ _DEEP, _MANY, _SMALL = 5, 1000, 16
 def kept_state(net: nn.Module) -> dict[str, Any]:
     """Every number, text, flag, container and small tensor that a module or its class holds.
 
-    Large tensors count by shape alone, and those without numbers too; tensors and shapes in lists not at all.
+    Large tensors count by shape, and those without numbers too; tensors and shapes in lists do not.
 
     Returns:
         "module path.attribute" -> data that compares with `==`.
