@@ -143,9 +143,11 @@ class Given:
 
     def __init__(self, values: Tensor) -> None:
         self.values, self.asked = values, list[str]()
+        self.shapes: list[tuple[int, ...]] = []
 
     def normal(self, like: Tensor, purpose: str) -> Tensor:
         self.asked.append(f"normal {purpose}")
+        self.shapes.append(tuple(like.shape))
         return self.values.expand_as(like)
 
     uniform = normal
@@ -161,6 +163,10 @@ def test_noise_is_level_times_the_draw() -> None:
     assert torch.allclose(protector_of("gaussian:level=0.3")(z, Given(u)), 1 + 0.3 * u)
     lost = protector_of("dropout:level=0.6")(2 * z, Given(u))
     assert lost.tolist() == [[0, 0, 2, 2]]  # an element is kept from its level on
+    for name in ("gaussian", "laplace", "dropout"):
+        draw = Given(u)
+        protector_of(name)(z, draw)
+        assert draw.asked == [f"normal 0:{name}"]
     laplace = protector_of("laplace:level=0.3")(z, Given(u))
     assert torch.allclose(laplace, 1 + 0.3 / math.sqrt(2) * standard_laplace(u))
 
@@ -222,7 +228,41 @@ def test_a_row_takes_the_tensor_that_its_share_points_at() -> None:
     found = made(z, draw)
     assert [int(row[0, 0]) // 4 for row in found] == [0, 0, 1, 2, 2]
     assert draw.asked == ["normal here which"]
+    assert draw.shapes == [(5, 1)]
     assert [int(row[0, 0]) // 4 for row in made(z[:1], Given(torch.tensor([[1.0]])))] == [2]
+    two = learned("collection", draws=2)(z[:2], Given(torch.tensor([[0.4], [0.6]])))
+    assert [int(row[0, 0]) // 4 for row in two] == [0, 1]
+
+
+def test_of_one_tensor_nothing_is_drawn() -> None:
+    for made in (learned("tensor"), learned("collection", draws=1)):
+        draw = Given(torch.tensor([[0.5]]))
+        assert torch.equal(made(torch.zeros(2, 2, 2), draw)[1], made.noise[0])
+        assert draw.asked == []
+
+
+def test_a_distribution_draws_its_elements_under_a_purpose_of_their_own() -> None:
+    made, z = learned("distribution", "both", draws=1), torch.ones(2, 2, 2)
+    u = torch.tensor([0.1, 0.3, 0.6, 0.8]).view(2, 2)
+    draw = Given(u)
+    place = torch.zeros(2, dtype=torch.int64)
+    noise, factor = (
+        resample(tensors, place, u.expand(2, 2, 2)) for tensors in (made.noise, made.factor)
+    )
+    assert torch.allclose(made(z, draw), 1 + factor + noise)
+    assert draw.asked == ["normal here noise", "normal here factor"]
+    assert not torch.allclose(noise[0], made.noise[0])
+
+
+@pytest.mark.parametrize("sampling", ["tensor", "collection", "distribution", "prior"])
+def test_a_half_feature_is_answered_in_halves(sampling: str) -> None:
+    made = learned(sampling)
+    made.unit.fill_(0.5)
+    answer = made(torch.ones(1, 2, 2).half(), FreeDraw(generator(0)))
+    assert answer.dtype == torch.float16
+    tensors = torch.rand(1, 4)
+    drawn = resample(tensors, torch.tensor([0]), torch.rand(1, 4, dtype=torch.float64))
+    assert drawn.dtype == torch.float32
 
 
 def test_the_prior_is_laplace_in_units_of_the_feature() -> None:
@@ -233,6 +273,8 @@ def test_the_prior_is_laplace_in_units_of_the_feature() -> None:
     draw = Given(u)
     assert torch.allclose(made(z, draw), z * (1 + one) + 2 * one)
     assert draw.asked == ["normal here noise", "normal here factor"]
+    made.unit.fill_(0.5)
+    assert torch.allclose(made(z, Given(u)), z * (1 + one) + 0.5 * one)
     made.unit.fill_(0.0)
     assert torch.allclose(made(z, Given(u)), z * (1 + one) + z.std() * one)
     assert sorted(made.state_dict()) == ["unit"]

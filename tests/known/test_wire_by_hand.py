@@ -224,3 +224,15 @@ def test_scales_too_small_for_a_float_are_one() -> None:
     tiny = np.array([[0.0, 1e-44]], dtype=np.float32)
     whole, scale, _ = quantise(tiny)
     assert (scale.tolist(), whole.tolist()) == ([[1]], [[-128, -128]])
+    edge = np.finfo(np.float32).tiny
+    whole, scale, _ = quantise(np.array([[0.0, 255 * edge]], dtype=np.float32))
+    assert (scale.tolist(), whole.tolist()) == ([[edge]], [[-128, 127]])
+
+
+def test_two_channels_at_the_end_have_two_scales() -> None:
+    """Tokens [T, 2]: the channel is the last axis however few there are."""
+    tokens = np.array([[[0.0, 0.0], [255.0, 510.0], [51.0, 102.0]]], dtype=np.float32)
+    whole, scale, zero = quantise(tokens)
+    assert (scale.tolist(), zero.tolist()) == ([[1, 2]], [[-128, -128]])
+    assert whole.tolist() == [[[-128, -128], [127, 127], [-77, -77]]]
+    assert dequantise(whole, scale, zero).tolist() == tokens.tolist()
