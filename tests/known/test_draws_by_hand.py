@@ -89,8 +89,6 @@ def test_numbers_secrets_and_generators_follow_from_their_labels() -> None:
     assert order == sorted(range(5), key=lambda i: values[i])
 
 
-
-
 def test_chosen_vectors_are_scaled_and_stand_in_the_order_of_the_choice() -> None:
     y = [torch.full((2, 3), 6.0 * body) for body in range(4)]
     fed = Selector(4, (3, 0, 1))(y)

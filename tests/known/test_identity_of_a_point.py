@@ -16,7 +16,9 @@ from splitlab.training import TrainRecipe
 DATA = "d" * 64
 
 
-def identity(split: str = "conv1", attack: str = "rmle", knowledge: Any = "undefended", **f: Any) -> str:
+def identity(
+    split: str = "conv1", attack: str = "rmle", knowledge: Any = "undefended", **f: Any
+) -> str:
     return point_hash(validated(**f).point(split, attack, knowledge), DATA)
 
 

@@ -71,7 +71,13 @@ LINE = torch.tensor([[0.0], [1.0], [2.0], [4.0]])
 def test_the_nearest_of_a_line_by_hand() -> None:
     """Places 0, 1, 2 and 4; what is as near to two places shares its hit."""
     asked = torch.tensor([[0.4], [0.6], [1.5], [3.0], [9.0]])
-    assert reidentified(asked, LINE, torch.tensor([0, 1, 1, 3, 3])).tolist() == [100, 100, 50, 50, 100]
+    assert reidentified(asked, LINE, torch.tensor([0, 1, 1, 3, 3])).tolist() == [
+        100,
+        100,
+        50,
+        50,
+        100,
+    ]
     assert reidentified(asked, LINE, torch.tensor([1, 0, 2, 2, 2])).tolist() == [0, 0, 50, 50, 0]
     same = torch.ones(4, 1)
     assert reidentified(same, same, torch.arange(4)).tolist() == [25] * 4

@@ -161,9 +161,7 @@ def test_every_metric_has_its_unit_and_direction_and_says_what_it_lacks(tmp_path
 
 def test_an_id_that_the_client_never_sent_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Mismatch, match=r"1 captured ids .*first: z/0"):
-        score(
-            ("r/3", "z/0"), greys([0, 0]), JOIN, flat(GREYS), greys([0])[0], context(tmp_path), 0
-        )
+        score(("r/3", "z/0"), greys([0, 0]), JOIN, flat(GREYS), greys([0])[0], context(tmp_path), 0)
 
 
 def test_the_join_table_is_read_as_it_was_written(tmp_path: Path) -> None:

@@ -180,5 +180,3 @@ def test_draws_reach_every_protector(tmp_path: Path) -> None:
     """Two layers of one kind draw apart: the variance of their sum is the sum of theirs."""
     noise = added(tmp_path, "gaussian:level=0.3+gaussian:level=0.4")
     assert float(noise.std()) == pytest.approx(0.5, rel=0.03)
-
-

@@ -111,7 +111,9 @@ def test_what_is_sent_need_be_neither_float32_nor_contiguous_nor_free_of_a_graph
     z = torch.arange(12.0).view(3, 4)
     assert torch.equal(decode(encode(z.t(), "FP32")), z.t())
     assert torch.equal(decode(encode(z.double(), "FP32")), z)
-    assert torch.equal(decode(encode(z.clone().requires_grad_(), "INT8")), decode(encode(z, "INT8")))
+    assert torch.equal(
+        decode(encode(z.clone().requires_grad_(), "INT8")), decode(encode(z, "INT8"))
+    )
     assert torch.equal(decode(encode(z.half(), "FP16")), z)
 
 
