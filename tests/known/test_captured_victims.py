@@ -1,4 +1,4 @@
-"""Which victims an attack is handed, what of linked captures, and what the wire cost in accuracy."""
+"""Which victims an attack is handed, what of linked captures, and what accuracy the wire cost."""
 
 from __future__ import annotations
 

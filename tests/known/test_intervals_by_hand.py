@@ -116,13 +116,35 @@ def test_without_a_gallery_the_truths_are_it() -> None:
     assert found.tolist() == [100, 0, 100]
 
 
-def test_answers_outside_the_range_are_taken_as_its_ends() -> None:
-    """-3 is black; to the judge too."""
-    gallery = grey(0.0, 1.0)
-    for names, context in (([PIXELS], {}), ([FEATURES], {"embed": lambda x: (x - 0.4).abs()})):
-        found = evaluate(names, gallery, grey(-3.0, 4.0), context)[names[0]].values
-        assert found is not None
-        assert found.tolist() == [100, 100]
+def halves(*pairs: tuple[float, float]) -> torch.Tensor:
+    """Images of two greys, left and right."""
+    return torch.cat([torch.cat([grey(a), grey(b)], dim=3) for a, b in pairs])
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "answer"),
+    [((0.2, 0.0), (0.4, 0.7), (4.0, 0.0)), ((0.8, 0.0), (0.6, 0.7), (-3.0, 0.0))],
+)
+@pytest.mark.parametrize("name", [PIXELS, FEATURES])
+def test_answers_outside_the_range_are_taken_as_its_ends(
+    own: tuple[float, float], other: tuple[float, float], answer: tuple[float, float], name: str
+) -> None:
+    """At 1 the own image is nearer by 0.49 - 0.28; at 2, and at 4, the other one is."""
+    context = {
+        "embed": lambda x: x,
+        "gallery": halves(own, other),
+        "truth_index": torch.tensor([0]),
+    }
+    found = evaluate([name], halves(own), halves(answer), context)[name].values
+    assert found is not None
+    assert found.tolist() == [100]
+
+
+def test_many_copies_share_the_hit_to_the_last_bit() -> None:
+    """More rows than torch compares one by one unless it is told to."""
+    one = 100 * torch.rand(1, 60, generator=torch.Generator().manual_seed(1))
+    places = one.expand(40, -1)
+    assert reidentified(places, places, torch.arange(40)).tolist() == [2.5] * 40
 
 
 def test_the_judge_is_asked_about_answers_and_gallery_alike() -> None:

@@ -130,6 +130,9 @@ def test_the_seed_is_the_bootstrap_s(tmp_path: Path) -> None:
     def mse(seed: int) -> Any:
         return score(ids, answers, join, victims, mean, context(tmp_path), seed).leakage["mse"]
 
+    answers_of_nothing = victims.floats()[:1].expand_as(victims.floats())
+    nothing = score(ids, answers_of_nothing, join, victims, mean, context(tmp_path), 3)
+    assert nothing.leakage == nothing.floor  # the mean image itself, drawn alike
     assert mse(1) == mse(1)
     assert (mse(1).low, mse(1).high) != (mse(2).low, mse(2).high)
     assert mse(1).mean == mse(2).mean
