@@ -12,7 +12,7 @@ import json
 import os
 import subprocess
 import sys
-from collections import Counter
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,6 +34,9 @@ def main(
 
     from splitlab.machine import environment
 
+    machine = environment()
+    machine["versions"] |= {name: version(name) for name in ("mutmut", "pytest", "hypothesis")}
+
     os.chdir(ROOT)
     if not report:
         names = sorted(survivors(read_verdicts())) if again else []
@@ -43,7 +46,7 @@ def main(
     if not found:
         raise typer.BadParameter("there are no mutants yet; run it without --report or --again")
     left = explained(survivors(found))
-    summary = summarised(found, left, environment())
+    summary = summarised(found, left, machine)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(summary, indent=1, sort_keys=True, ensure_ascii=False)
@@ -73,6 +76,8 @@ def summarised(
     found: dict[str, dict[str, str]], left: list[dict[str, str]], machine: dict[str, Any]
 ) -> dict[str, Any]:
     """Counts by file and in all, the survivors with their reasons, and what it was run on."""
+    from verdicts import counted
+
     files = {file: counted(list(verdicts.values())) for file, verdicts in sorted(found.items())}
     every = [verdict for verdicts in found.values() for verdict in verdicts.values()]
     return {
@@ -81,18 +86,6 @@ def summarised(
         "total": counted(every),
         "survivors": left,
         "environment": machine,
-    }
-
-
-def counted(verdicts: list[str]) -> dict[str, int]:
-    """How many were made, and what became of them; a test that never ends noticed as well."""
-    number = Counter(verdicts)
-    return {
-        "made": len(verdicts),
-        "killed": number["killed"],
-        "killed by time": number["timeout"],
-        "survived": number["survived"] + number["no tests"] + number["suspicious"],
-        "not tried": number["not tried"],
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 FOLDER = Path("mutants")
@@ -84,3 +85,15 @@ def changed_lines(diff: str) -> str:
     """The lines that a mutant takes away and puts in."""
     lines = [line for line in diff.splitlines() if line[:1] in ("-", "+")]
     return "\n".join(line for line in lines if line[:3] not in ("---", "+++"))
+
+
+def counted(verdicts: list[str]) -> dict[str, int]:
+    """How many were made, and what became of them; a test that never ends noticed as well."""
+    number = Counter(verdicts)
+    return {
+        "made": len(verdicts),
+        "killed": number["killed"],
+        "killed by time": number["timeout"],
+        "survived": number["survived"] + number["no tests"] + number["suspicious"],
+        "not tried": number["not tried"],
+    }
