@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
-from splitlab.capture import Exchange, Frame
+from splitlab.capture import Capture, Exchange, Frame
 from splitlab.capture.exchanges import read_exchanges, unique
+from splitlab.capture.index import Index, Session, write_index
+from splitlab.capture.shards import write_shard
+from splitlab.errors import BadInput
 from splitlab.storage import sha256
 from splitlab.wire import Reply, Request, WireTensor, encode
 from splitlab.wire.messages import INFER, STREAM_INFER, stream_error
@@ -108,6 +113,22 @@ def test_what_cannot_be_read_is_left_out_and_the_rest_is_not() -> None:
     bad = down(f"{ID}-7", tensors=(WireTensor("output_0", "FP32", (1, 2), b"\0"),))
     (found,) = read_exchanges([good[0], bad])
     assert (found.outputs, found.bytes_down) == (None, bad.size)
+
+
+def test_maps_of_other_channels_are_of_several_models(tmp_path: Path) -> None:
+    for number, channels in enumerate((2, 4, 2)):
+        feature = tuple(encode(torch.zeros(3, channels, 3, 3), "FP32"))
+        frame = up(f"{ID}-{3 * number}", 0, tensors=feature)
+        write_shard(tmp_path, number, 0, [frame])
+        write_index(
+            tmp_path, Index(vantage="relay", sessions=(Session(first_shard=0, started_ns=0),))
+        )
+        if number == 0:
+            ids, features = Capture.open(tmp_path).features()
+            assert ids == [f"{ID}/{row}" for row in range(3)]
+            assert tuple(features.shape) == (3, 2, 3, 3)
+    with pytest.raises(BadInput, match=r"shapes \[\(2, 3, 3\), \(4, 3, 3\)\]"):
+        Capture.open(tmp_path).features()
 
 
 def exchange(request_id: str, row: int = 0, content: str = "a") -> Exchange:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from splitlab.errors import BadInput
-from splitlab.image_quality import evaluate, mean_interval
+from splitlab.image_quality import evaluate, mean_interval, mse, psnr
 from splitlab.image_quality.reidentification import reidentified
 
 
@@ -161,3 +161,11 @@ def test_the_judge_is_asked_about_answers_and_gallery_alike() -> None:
     assert found is not None
     assert found.tolist() == [100, 0]
     assert seen == [2, 256, 44]
+
+
+def test_values_outside_the_range_are_its_ends_on_both_sides() -> None:
+    truths, guesses = grey(-3.0, 4.0, 0.0, 1.0, 0.25), grey(0.0, 1.0, -3.0, 4.0, 0.75)
+    assert mse(truths, guesses).tolist() == [0, 0, 0, 0, 0.25]
+    wanted = [100, 100, 100, 100, pytest.approx(6.0206)]
+    assert psnr(truths, guesses).tolist() == wanted
+    assert psnr(grey(0.0), grey(1e-4)).tolist() == [pytest.approx(80, abs=1e-3)]
