@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from splitlab.errors import BadInput
 from splitlab.image_quality import evaluate, mean_interval, mse, psnr
 from splitlab.image_quality.reidentification import reidentified
+from splitlab.randomness import generator
 
 
 def test_of_two_groups_the_ends_are_the_groups_themselves() -> None:
@@ -31,6 +33,17 @@ def test_many_groups_give_the_normal_interval() -> None:
     assert found.high is not None
     assert found.mean - found.low == pytest.approx(half, rel=0.1)
     assert found.high - found.mean == pytest.approx(half, rel=0.1)
+
+
+def test_a_recorded_interval_can_be_drawn_again() -> None:
+    """Groups are drawn under the label "bootstrap"; the ends are percentiles of their means."""
+    groups = {0: [1.0, 2.0], 1: [4.0], 2: [0.5, 0.25, 3.0], 3: [9.0]}
+    drawn = torch.randint(4, (50, 4), generator=generator(5, "bootstrap")).tolist()
+    means = [float(np.mean([v for k in row for v in groups[k]])) for row in drawn]
+    values = torch.tensor([v for group in groups.values() for v in group])
+    names = torch.tensor([k for k, group in groups.items() for _ in group])
+    found = mean_interval(values, names, n_boot=50, seed=5)
+    assert found[1:] == pytest.approx(np.percentile(means, [2.5, 97.5]).tolist(), rel=1e-9)
 
 
 def test_order_and_names_of_the_groups_change_nothing_but_the_draw() -> None:
