@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from pathlib import Path
@@ -13,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from splitlab.capture import Capture, CaptureWriter, Frame, check_tap
+from splitlab.capture import Capture, CaptureWriter, Frame, check_tap, writer
 from splitlab.capture.index import Index, Session, read_index, write_index
 from splitlab.capture.shards import FIELDS, REMEDY, read_shard, shard_path, write_shard
 from splitlab.capture.writer import to_stderr
@@ -192,8 +193,11 @@ def test_a_wrong_field_of_the_index_is_named(tmp_path: Path) -> None:
         read_index(tmp_path)
 
 
-def test_a_tap_notes_its_sessions_and_their_shards(tmp_path: Path) -> None:
-    before = time.time_ns()
+def test_a_tap_notes_its_sessions_and_their_shards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Times are those of a clock that counts: a start, its frames, the next start."""
+    monkeypatch.setattr(writer.time, "time_ns", itertools.count(1000).__next__)
     for turn in range(2):
         tap = CaptureWriter(tmp_path, "server", shard_bytes=1)
         for number in range(turn + 2):
@@ -207,13 +211,13 @@ def test_a_tap_notes_its_sessions_and_their_shards(tmp_path: Path) -> None:
     assert (first.closed, first.frames, first.dropped, first.first_shard) == (True, 2, 0, 0)
     assert (second.closed, second.frames, second.first_shard) == (True, 3, first.shards)
     assert len(list(tmp_path.glob("shard-*"))) == first.shards + second.shards
-    assert before <= first.started_ns <= second.started_ns <= time.time_ns()
+    assert (first.started_ns, second.started_ns) == (1000, 1003)
     frames = list(Capture.open(tmp_path).frames())
     assert [frame.session for frame in frames] == [0, 0, 1, 1, 1]
     assert [frame.call for frame in frames] == [0, 1, 0, 1, 2]
     assert [frame.size for frame in frames] == [1, 2, 1, 2, 3]
     assert {(frame.method, frame.peer, frame.direction) for frame in frames} == {("/m", "p", "up")}
-    assert before <= frames[0].arrival_ns <= frames[-1].arrival_ns <= time.time_ns()
+    assert [frame.arrival_ns for frame in frames] == [1001, 1002, 1004, 1005, 1006]
 
 
 def test_frames_after_the_end_are_dropped(tmp_path: Path) -> None:
