@@ -238,3 +238,16 @@ def test_two_channels_at_the_end_have_two_scales() -> None:
     assert (scale.tolist(), zero.tolist()) == ([[1, 2]], [[-128, -128]])
     assert whole.tolist() == [[[-128, -128], [127, 127], [-77, -77]]]
     assert dequantise(whole, scale, zero).tolist() == tokens.tolist()
+
+
+def test_a_refusal_says_what_was_wanted() -> None:
+    flat = WireTensor("feature", "FP32", (), b"")
+    with pytest.raises(BadInput, match=r"shape \[\], \['B', '...'\] was wanted"):
+        decode([flat])
+    with pytest.raises(BadInput, match=r"shape \[2, 3\], \['B', 4, 5\] was wanted"):
+        decode(sent(torch.ones(2, 3)), shape=(4, 5))
+    names = [WireTensor(name, "FP32", (1, 1), bytes(4)) for name in ("b", "a")]
+    with pytest.raises(BadInput, match=r"'feature' is missing; the message holds: a, b$"):
+        decode(names)
+    with pytest.raises(BadInput, match=r"the message holds: none$"):
+        decode([])
