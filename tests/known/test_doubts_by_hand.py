@@ -160,3 +160,7 @@ def test_other_data_and_other_methods_are_a_mixture_too() -> None:
 def test_uncommitted_changes_are_said() -> None:
     dirty = record(commit="c" * 40 + "+changes")
     assert doubts([dirty]) == ["some records were measured with uncommitted changes"]
+
+
+def test_a_run_without_records_says_so() -> None:
+    assert doubts([]) == ["the run has no records yet"]
