@@ -5,7 +5,7 @@ RUN ?= runs/default
 
 INPUTS ?= 100000
 
-.PHONY: sweep test test-slow fuzz check check-lowest format lint types layers stubs-fresh stubs clean
+.PHONY: sweep test test-slow fuzz mutants check check-lowest format lint types layers stubs-fresh stubs clean
 
 sweep: .venv/installed  ## train, split, deploy, attack and report on the embedded photographs
 	$(BIN)/bench sweep-split-points --out $(RUN)
@@ -18,6 +18,9 @@ test-slow: .venv/installed-dev  ## what takes minutes: every torchvision network
 
 fuzz: .venv/installed-fuzz  ## every reader of strangers' bytes on INPUTS inputs, coverage or structure as guide
 	$(BIN)/python tests/fuzz/run.py --inputs $(INPUTS) --out runs/fuzz/summary.json
+
+mutants: .venv/installed-mutants  ## the core broken on purpose, and what the unit tests notice; an hour, goes on where it stopped
+	$(BIN)/python tests/mutants/run.py --out runs/mutants/summary.json
 
 check: format lint types layers stubs-fresh test  ## what a change must pass
 
@@ -43,7 +46,7 @@ stubs: .venv/installed-dev
 	$(BIN)/python scripts/generate_stubs.py
 
 clean:
-	rm -rf .venv .venv-lowest runs .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-lowest runs mutants .mypy_cache .ruff_cache .pytest_cache
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -66,4 +69,8 @@ clean:
 
 .venv/installed-fuzz: .venv/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev,fuzz]'
+	@touch $@ .venv/installed .venv/installed-dev
+
+.venv/installed-mutants: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[dev,mutants]'
 	@touch $@ .venv/installed .venv/installed-dev

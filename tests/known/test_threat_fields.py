@@ -1,0 +1,164 @@
+"""A threat model holds copies of its own, names what it lacks, and notices every change."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+from tables import distinct
+from torch import nn
+
+from adversary.threat import MODULES, AuxImages, Observed, ThreatModel
+from splitlab.contracts import ArchSpec, FeatureSpec, InputSpec
+from splitlab.errors import BadInput, MissingKnowledge
+
+IMAGES, HELD_OUT = distinct(4, 1), distinct(3, 2)
+FIELDS = [f.name for f in dataclasses.fields(ThreatModel)]
+
+
+def layer(value: float = 1.0) -> nn.Module:
+    made = nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2))
+    with torch.no_grad():
+        for tensor in (*made.parameters(), *made.buffers()):
+            tensor.fill_(value)
+    return made
+
+
+class Fixed(nn.Module):
+    """Noise that no state dict shows."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.register_buffer("noise", torch.full((2,), value), persistent=False)
+
+
+def full(**changes: Any) -> ThreatModel:
+    fields: dict[str, Any] = {
+        "name": "all",
+        "feature": FeatureSpec(shape=(2, 4, 4)),
+        "input": InputSpec(size=16),
+        "wire": "FP32",
+        "arch": ArchSpec(name="tiny_cnn"),
+        "head_end": "a",
+        "tail_start": "b",
+        "head": layer(1),
+        "bodies": nn.ModuleList([layer(2), layer(3)]),
+        "tail": layer(4),
+        "defense": "none",
+        "protectors": nn.ModuleList([Fixed(5)]),
+        "selector": (0,),
+        "P": 1,
+        "bn_stats": {"mean": torch.ones(2)},
+        "aux": AuxImages(IMAGES, HELD_OUT, "public"),
+        "observe": Observed(IMAGES, torch.zeros(4, 2, 4, 4)),
+        "outputs": torch.zeros(4, 3),
+        "gradients": {"weight": torch.ones(2)},
+        "capture": torch.zeros(5, 2, 4, 4),
+    }
+    return ThreatModel(**{**fields, **changes})
+
+
+def test_nothing_is_granted_by_itself() -> None:
+    assert ThreatModel().granted() == ()
+    assert full().granted() == tuple(FIELDS)
+
+
+@pytest.mark.parametrize("field", [name for name in FIELDS if name != "name"])
+def test_what_is_missing_is_named_and_what_is_there_is_given(field: str) -> None:
+    threat = full()
+    assert threat.need(field) is getattr(threat, field)
+    without = full(**{field: None})
+    assert field not in without.granted()
+    with pytest.raises(MissingKnowledge, match=f"the attack needs '{field}'") as raised:
+        without.need(field)
+    assert raised.value.field == field
+    assert f"--{field.replace('_', '-')}" in str(raised.value)
+    with pytest.raises(MissingKnowledge, match="rmle needs"):
+        without.need(field, "rmle")
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_modules_are_frozen_copies_in_eval_mode(name: str) -> None:
+    given = layer(2).train()
+    threat = ThreatModel(**{name: nn.ModuleList([given])})
+    mine = getattr(threat, name)
+    assert all(not module.training for module in mine.modules())
+    assert all(not p.requires_grad for p in mine.parameters())
+    assert given.training
+    assert all(p.requires_grad for p in given.parameters())
+    with torch.no_grad():
+        for parameter in given.parameters():
+            parameter.fill_(9)
+    assert all(float(p.max()) == 2 for p in mine.parameters())
+
+
+def test_equal_grants_have_one_fingerprint() -> None:
+    assert full().fingerprint() == full().fingerprint()
+    assert ThreatModel().fingerprint() == ThreatModel().fingerprint()
+
+
+def change(tensor: torch.Tensor) -> None:
+    with torch.no_grad():
+        tensor.view(-1)[0] += 1
+
+
+@pytest.mark.parametrize(
+    "tensor_of",
+    [
+        lambda t: t.head[0].weight,
+        lambda t: t.head[1].running_mean,
+        lambda t: t.bodies[1][0].bias,
+        lambda t: t.tail[0].weight,
+        lambda t: t.protectors[0].noise,
+        lambda t: t.outputs,
+        lambda t: t.capture,
+        lambda t: t.gradients["weight"],
+        lambda t: t.bn_stats["mean"],
+        lambda t: t.observe.features,
+        lambda t: t.observe.images.images,
+        lambda t: t.aux.images.images,
+        lambda t: t.aux.validation.images,
+    ],
+)
+def test_a_change_of_anything_granted_changes_the_fingerprint(tensor_of: Any) -> None:
+    own = {"aux": AuxImages(distinct(4, 3), distinct(3, 4), "public")}
+    own["observe"] = Observed(distinct(4, 5), torch.zeros(4, 2, 4, 4))  # type: ignore[assignment]
+    threat = full(**own)
+    before = threat.fingerprint()
+    change(tensor_of(threat))
+    assert threat.fingerprint() != before
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_leaving_eval_mode_changes_the_fingerprint(name: str) -> None:
+    threat = full()
+    before = threat.fingerprint()
+    getattr(threat, name).train()
+    assert threat.fingerprint() != before
+
+
+def test_two_fields_do_not_stand_for_each_other() -> None:
+    """The same tensor granted as another field is another grant."""
+    same = torch.ones(4, 2, 4, 4)
+    one, other = ThreatModel(outputs=same), ThreatModel(capture=same)
+    assert one.fingerprint() != other.fingerprint()
+    assert (
+        ThreatModel(gradients={"w": same}).fingerprint()
+        != ThreatModel(bn_stats={"w": same}).fingerprint()
+    )
+    assert ThreatModel(head=layer()).fingerprint() != ThreatModel(tail=layer()).fingerprint()
+
+
+def test_queries_and_answers_are_as_many() -> None:
+    with pytest.raises(BadInput, match="4 queried images and 3 features"):
+        Observed(IMAGES, torch.zeros(3, 2, 4, 4))
+
+
+def test_images_say_what_they_are() -> None:
+    real = AuxImages(IMAGES, HELD_OUT, "same distribution")
+    assert (real.word, real.facts, real.layers) == ("real", {}, "")
+    made = AuxImages(IMAGES, HELD_OUT, "synthetic", "head", {"seconds": 2.0})
+    assert (made.word, made.facts) == ("synthetic", {"making": {"seconds": 2.0}})
+    assert AuxImages(IMAGES, HELD_OUT, "public").word == "real"
