@@ -122,7 +122,7 @@ def estimate(
 
 def train_seconds(net: nn.Module, batch: int, arch: ArchSpec, place: torch.device) -> float:
     """Seconds an image of training takes: forwards, backwards and a step."""
-    net = net.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = net.train().to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-6)
     pixels = torch.rand(batch, *arch.input.shape, device=place)
     labels = torch.zeros(batch, dtype=torch.int64, device=place)
@@ -174,7 +174,7 @@ def _decoder(attack: Decoder, pixels: torch.Tensor, feature: torch.Tensor, pairs
     spec = FeatureSpec(shape=tuple(feature.shape[1:]))
     net = InverseNetwork(spec, size, attack.width, attack.depth).to(pixels.device)
     net.standardise(feature)
-    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net.to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-6)
     batch = min(attack.batch_size, 4 * ROWS) if size <= 64 else ROWS
     seen, truth = (t.repeat(-(-batch // ROWS), 1, 1, 1)[:batch] for t in (_map(feature), pixels))

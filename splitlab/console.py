@@ -26,6 +26,7 @@ from splitlab.surroundings import drop_output, encodable, prepare
 
 P = ParamSpec("P")
 R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class VisibleConsole(Console):
@@ -181,7 +182,7 @@ class CommandLine(typer.Typer):
             **{"cls": WholeSentences, **options},
         )
 
-    def command(self, name: str | None = None, **options: Any) -> Any:
+    def command(self, name: str | None = None, **options: Any) -> Callable[[F], F]:
         return super().command(name, **{"cls": CheckedWords, **options})
 
     def __call__(self, *words: Any, **options: Any) -> Any:

@@ -76,8 +76,7 @@ def rich_parts(summary: Summary) -> list[RenderableType]:
     for judged in summary.judged:
         colour = STYLES.get(judged.verdict, "yellow")
         why = f": {judged.reason}" if judged.reason else ""
-        told = Text.assemble((judged.verdict, colour), f"  {judged.claim.text}{why}")
-        parts.append(told)
+        parts.append(Text.assemble((judged.verdict, colour), f"  {judged.claim.text}{why}"))
     return [*parts, *map(_extra, summary.tables)]
 
 

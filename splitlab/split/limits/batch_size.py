@@ -202,9 +202,11 @@ for _core in ("add", "sub", "mul", "floordiv", "mod", "truediv", "pow"):
     setattr(_Sized, f"__{_core}__", _computes(f"__{_core}__", getattr(operator, _core)))
     _swapped = _reflected(getattr(operator, _core))
     setattr(_Sized, f"__r{_core}__", _computes(f"__r{_core}__", _swapped))
-for _core, _function in (("neg", operator.neg), ("abs", abs), ("round", round)):
-    setattr(_Sized, f"__{_core}__", _computes(f"__{_core}__", _function))
-for _core, _function in (("ceil", math.ceil), ("floor", math.floor)):
+_ALONE: dict[str, Callable[..., Any]] = {
+    **{"neg": operator.neg, "abs": abs, "round": round},
+    **{"ceil": math.ceil, "floor": math.floor},
+}
+for _core, _function in _ALONE.items():
     setattr(_Sized, f"__{_core}__", _computes(f"__{_core}__", _function))
 for _core, _sign in (
     *(("eq", "=="), ("ne", "!="), ("lt", "<"), ("le", "<=")),

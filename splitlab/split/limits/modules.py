@@ -77,7 +77,7 @@ def _reason(module: nn.Module) -> str | None:
             "an exported program (torch.export), made for the inputs that it was exported with; "
             "give the network that was exported"
         )
-    if isinstance(module, LazyModuleMixin) and module.has_uninitialized_params():  # type: ignore[misc]
+    if isinstance(module, LazyModuleMixin) and module.has_uninitialized_params():
         return "lazy and has no weights yet; run the network once on an image first"
     return None
 
