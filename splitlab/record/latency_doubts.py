@@ -9,11 +9,11 @@ from splitlab.record.latency import spread
 from splitlab.record.record import Record
 
 OTHERS_SHARE = 0.10
-"""Of the cores' time. An idle system's own services take a few percent; from a tenth on, requests
-wait for a core now and then, at one deployment more often than at another."""
+"""Of the cores' time, a choice: from about there on requests wait for a core now and then, at one
+deployment more often than at another."""
 SPREAD = 0.25
-"""Of the median of the rounds. On an idle machine rounds come back within a few percent; where they
-do not within a quarter, differences of that size between deployments say nothing."""
+"""Of the median of the rounds, a choice: where rounds do not come back within a quarter, differences
+of that size between deployments say nothing."""
 LEAST_MS = 1.0
 """Rounds that lie nearer together than the scheduler's own grain are no doubt."""
 
