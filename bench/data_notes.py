@@ -26,9 +26,11 @@ def facts(splits: Splits, adapted: Sequence[str] = ()) -> dict[str, Any]:
     }
 
 
-def keep(folder: Path, splits: Splits, adapted: Sequence[str] = ()) -> None:
-    """Write them as `data.json` into a run's folder."""
-    write_json(folder / NAME, facts(splits, adapted))
+def keep(
+    folder: Path, splits: Splits, adapted: Sequence[str] = (), *, private: bool = False
+) -> None:
+    """Write them as `data.json` into a run's folder, for its owner's eyes where it is private."""
+    write_json(folder / NAME, facts(splits, adapted), private=private)
 
 
 def kept(folder: Path) -> dict[str, Any] | None:

@@ -86,7 +86,7 @@ def train_and_deploy(
     require_writable(out)
     held = sole(out / "training")
     try:
-        data_notes.keep(out / "training", splits, adapted)
+        data_notes.keep(out / "training", splits, adapted, private=True)
         secret = kept_secret(out / "training" / "client-secret.json", secret_seed)
         victim = None
         if not learns(config, stack):

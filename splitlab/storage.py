@@ -95,7 +95,7 @@ def sole(folder: Path) -> FileLock:
         BadInput: another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    held = FileLock(folder / ".writer.lock")
+    held = FileLock(folder / ".writer.lock", mode=0o600)
     try:
         held.acquire(timeout=0)
     except Timeout as error:

@@ -39,7 +39,10 @@ def told(words):
         (["--attacked", "rmle"], "--attacked 'rmle'"),
         (["--attacked", "rmel=3"], "unknown attack 'rmel'; nearest: rmle"),
         (["--set", "decodr.epochs=5"], "'decodr'; nearest: decoder"),
-        (["--victims", "100000"], "--victims 100000: photo-patches has 234; ask for fewer"),
+        (
+            ["--victims", "100000"],
+            "--victims 100000: photo-patches has 234 of them; ask for at most",
+        ),
         (["--queries", "100000"], "--queries 100000"),
         (["--attack", "mean-image", "--tail-start", "block9"], "unknown split point 'block9'"),
         (["--weights", "no-such-file.pth"], "--weights no-such-file.pth"),

@@ -61,7 +61,7 @@ def test_large_data_leave_the_config_as_it_is():
     ],
 )
 def test_what_was_given_is_refused_and_never_adapted(field, flag, there):
-    wanted = rf"{flag} {there + 1}: imagefolder has {there} \w+ images; ask for at most {there}"
+    wanted = rf"{flag} {there + 1}: imagefolder has {there} of them; ask for at most {there}"
     with pytest.raises(BadInput, match=wanted):
         fitted(recipe.validated(dataset="imagefolder:x", **{field: there + 1}), data())
     kept = fitted(recipe.validated(dataset="imagefolder:x", **{field: there}), data()).config
@@ -117,6 +117,7 @@ def test_a_sweep_of_a_small_folder_states_true_numbers(tmp_path):
     given_fields = {"dataset": dataset, "size": 8, "model": "tiny_cnn", "splits": "1"}
     for _ in range(2):  # the second continues the first
         sweep = Sweep(tmp_path / "run", recipe.validated(**given_fields))
+        sweep.close()
     there = {name: len(part) for name, part in sweep.splits.partitions.items()}
     kept = recipe.load(tmp_path / "run" / "config.toml")
     assert kept == sweep.config

@@ -22,7 +22,7 @@ def test_a_config_survives_its_file(tmp_path):
     [
         ({"size": 4}, "--size 4"),
         ({"wire": "FP64"}, "--wire 'FP64'"),
-        ({"victim": {"epochs": -1}}, "--victim-epochs -1"),
+        ({"victim": {"epochs": -1}}, "--epochs -1"),
         ({"device": "tpu"}, "--device 'tpu'"),
     ],
 )

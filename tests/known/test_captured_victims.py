@@ -112,6 +112,7 @@ def test_utility_counts_right_same_and_how_far_answers_are_off() -> None:
         "accuracy_whole": pytest.approx(40),
         "agreement": pytest.approx(80),
         "relative_error": 0.5,
+        "majority": pytest.approx(40),
     }
     flipped = Captured({"accuracy": 1.0}, {}, Path("none"), -whole)
     assert utility(flipped, whole, victims)["relative_error"] == 2.0
@@ -120,9 +121,6 @@ def test_utility_counts_right_same_and_how_far_answers_are_off() -> None:
     assert (found["agreement"], found["relative_error"]) == (100, 0)
 
 
-def test_latencies_of_links_stand_beside_those_of_stages() -> None:
+def test_the_latency_is_the_client_s_own_account() -> None:
     stages = {"head": {"p50": 1.0, "p95": 2.0}}
-    link = {"link lte": {"p50": 70.0, "p95": 80.0}}
-    captured = Captured({"latency": stages}, {}, Path("none"), torch.zeros(0), link)
-    assert captured.latency == {**stages, **link}
     assert Captured({"latency": stages}, {}, Path("none"), torch.zeros(0)).latency == stages

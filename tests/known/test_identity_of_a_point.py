@@ -88,6 +88,10 @@ CHANGES: dict[str, Any] = {
     "links": ("lte",),
     "victim": TrainRecipe(epochs=1),
     "weights_hash": "a" * 64,
+    "weights_key": "model_ema",
+    "labels_hash": "b" * 64,
+    "new_classifier": True,
+    "freeze": "layer1",
     "seed": 1,
 }
 

@@ -249,6 +249,7 @@ def test_report_is_rebuilt_from_records_alone(finished, tmp_path):
         (bare / folder).mkdir(parents=True)
         for path in (source / folder).iterdir():
             (bare / folder / path.name).write_bytes(path.read_bytes())
+    (bare / "data.json").write_bytes((source / "data.json").read_bytes())
     done = inside(bench, ["report", str(bare)])
     assert done.exit_code == 0, done.output
     assert (bare / "report.html").read_bytes() == Path(source / "report.html").read_bytes()

@@ -168,7 +168,7 @@ def test_a_check_looks_at_the_options_too(tmp_path: Path) -> None:
     assert "is not HOST:PORT" in told("--listen", "here")
     assert "accept it with --metrics-open" in told("--metrics", "0.0.0.0:1", "--insecure")
     pem.write_text("-----BEGIN")
-    assert "are not a certificate and its key" in told(*files)
+    assert "holds no certificate" in told(*files)
     write_certificates(tmp_path, ["localhost"], 1)
     own = ("--tls-cert", f"{tmp_path}/server.pem", "--tls-key", f"{tmp_path}/server.key")
     assert "server.key holds a private key" in told(*own, "--client-ca", own[-1])
