@@ -41,8 +41,8 @@ def fitted(config: SweepConfig, splits: Splits, unused: frozenset[str] = frozens
             continue
         if field in config.model_fields_set:
             raise BadInput(
-                f"{flag} {asked}: {config.dataset_kind} has {there} of them; ask for at most {there}, "
-                "or leave the flag out"
+                f"{flag} {asked}: {config.dataset_kind} has {there} of them; ask for at most "
+                f"{there}, or leave the flag out"
             )
         changed[field] = there
         notes.append(f"{there} {part} images are all there are (default {flag} {asked})")

@@ -12,8 +12,8 @@ OTHERS_SHARE = 0.10
 """Of the cores' time, a choice: from about there on requests wait for a core now and then, at one
 deployment more often than at another."""
 SPREAD = 0.25
-"""Of the median of the rounds, a choice: where rounds do not come back within a quarter, differences
-of that size between deployments say nothing."""
+"""Of the median of the rounds, a choice: where rounds do not come back within a quarter, no
+difference of that size between deployments says anything."""
 LEAST_MS = 1.0
 """Rounds that lie nearer together than the scheduler's own grain are no doubt."""
 
