@@ -7,7 +7,6 @@ sigma=1.5, use_sample_covariance=False, data_range=1)`, to 1e-4.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from splitlab.contracts.metric import Metric
@@ -17,6 +16,8 @@ from splitlab.image_quality.mse import checked
 SIGMA = 1.5
 C1, C2 = 0.01**2, 0.03**2
 """(K1 L)^2 and (K2 L)^2 with K1 = 0.01, K2 = 0.03 and data range L = 1."""
+CACHED = 2**18
+"""Values that are compared at a time: what a core's cache holds, several times over."""
 
 
 def window_side(height: int, width: int) -> int:
@@ -44,24 +45,36 @@ def ssim(truth: Tensor, estimate: Tensor) -> Tensor:
     """
     true, guess = checked(truth, estimate)
     side = window_side(true.shape[-2], true.shape[-1])
+    rows = max(1, CACHED // true[0].numel()) if len(true) else 1
+    pieces = zip(true.split(rows), guess.split(rows), strict=True)
+    return torch.cat([_ssim(one, other, side) for one, other in pieces]).float()
+
+
+def _ssim(true: Tensor, guess: Tensor, side: int) -> Tensor:
     mean_t, mean_g = _blur(true, side), _blur(guess, side)
     var_t = _blur(true * true, side) - mean_t * mean_t
     var_g = _blur(guess * guess, side) - mean_g * mean_g
     covariance = _blur(true * guess, side) - mean_t * mean_g
     light = (2 * mean_t * mean_g + C1) / (mean_t**2 + mean_g**2 + C1)
     structure = (2 * covariance + C2) / (var_t + var_g + C2)
-    return (light * structure).flatten(1).mean(1).float()
+    return (light * structure).flatten(1).mean(1)
 
 
 def _blur(images: Tensor, side: int) -> Tensor:
     """Separable Gaussian mean over every window that lies wholly inside the image."""
     offsets = torch.arange(side, dtype=images.dtype, device=images.device) - side // 2
     weights = torch.exp(-0.5 * (offsets / SIGMA) ** 2)
-    weights = weights / weights.sum()
-    flat = images.flatten(0, 1).unsqueeze(1)
-    flat = F.conv2d(flat, weights.view(1, 1, -1, 1))
-    flat = F.conv2d(flat, weights.view(1, 1, 1, -1))
-    return flat.view(*images.shape[:2], *flat.shape[-2:])
+    weights = (weights / weights.sum()).tolist()
+    return _mean_along(_mean_along(images, weights, -2), weights, -1)
+
+
+def _mean_along(images: Tensor, weights: list[float], axis: int) -> Tensor:
+    """Sums of shifted images: in double precision several times faster than a convolution."""
+    length = images.shape[axis] - len(weights) + 1
+    total = images.narrow(axis, 0, length) * weights[0]
+    for start, weight in enumerate(weights[1:], 1):
+        total.add_(images.narrow(axis, start, length), alpha=weight)
+    return total
 
 
 METRIC = Metric(name="ssim", unit="1", leakage="rises", per_item=ssim)
