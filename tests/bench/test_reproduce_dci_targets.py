@@ -49,6 +49,7 @@ def test_figure_4_moves_to_the_blocks_of_another_network(tmp_path):
     assert [place.head_end for place in own.places] == list(BLOCKS["quick"][:3])
 
 
+@pytest.mark.slow  # ResNet-50 is traced several times
 def test_resnet_50_is_inverted_in_the_groups_of_the_paper():
     deep = QUICK.model_copy(update={"model": "resnet50", "head_end": "layer2", "tail_start": None})
     assert blocks_of(deep) == ["maxpool", "layer1.2", "layer2.3"]
@@ -168,7 +169,16 @@ def test_a_head_of_one_block_has_nothing_to_leave_out(experiment, tmp_path):
     assert experiment.experiment(replace(request, target=Target("resnet20", "layer1.0"))).rows
 
 
-@pytest.mark.parametrize("experiment", [table2, figure4, figure9, figure12, ablations])
+@pytest.mark.parametrize(
+    "experiment",
+    [
+        table2,
+        pytest.param(figure4, marks=pytest.mark.slow),
+        figure9,
+        pytest.param(figure12, marks=pytest.mark.slow),
+        pytest.param(ablations, marks=pytest.mark.slow),
+    ],
+)
 def test_where_settings_come_from_is_told_of_every_network(experiment):
     other = Target("resnet20", "layer2.0")
 
