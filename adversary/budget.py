@@ -12,8 +12,12 @@ FULL_SIZE = 64
 """Up to this side every default is done in full."""
 LEARNED_PIXELS = 10_000_000
 """Pixels that an inverse network sees in all its passes together."""
-LEAST_STEPS, LEAST_TRIAL_STEPS = 40, 15
+LEAST_STEPS, LEAST_TRIAL_STEPS = 80, 15
 """Fewer than these a descent is not cut to, however large the image."""
+
+
+ANSWERED_TOGETHER = 250
+"""Features that an inverse network takes at a time, up to `FULL_SIZE`."""
 
 
 class Passes(NamedTuple):
@@ -40,3 +44,10 @@ def learned_passes(epochs: int, rows: int, size: int) -> Passes:
     images = LEARNED_PIXELS // size**2
     fewer = min(epochs, max(1, images // rows)) if epochs else 0
     return Passes(fewer, min(rows, max(2, images // max(1, fewer))))
+
+
+def answered_together(size: int) -> int:
+    """Features to invert at a time: as many pixels as at `FULL_SIZE`, which bounds the memory."""
+    if size <= FULL_SIZE:
+        return ANSWERED_TOGETHER
+    return max(1, ANSWERED_TOGETHER * FULL_SIZE**2 // size**2)

@@ -13,7 +13,7 @@ from pydantic import Field
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 from adversary.attack import Attack, Estimate, Observation, Preset, Reconstruct, seed_of
-from adversary.budget import FULL_SIZE, LEARNED_PIXELS, learned_passes
+from adversary.budget import FULL_SIZE, LEARNED_PIXELS, answered_together, learned_passes
 from adversary.inverse_network import InverseNetwork
 from adversary.pairs import gather, squared_error
 from adversary.threat import ThreatModel
@@ -117,7 +117,7 @@ class Decoder(Attack):
         net.requires_grad_(False).eval()
 
         def reconstruct(observed: Observation) -> Estimate:
-            parts = observed.features.split(250)
+            parts = observed.features.split(answered_together(size))
             with torch.inference_mode():
                 images = [net(part.to(place)).clamp(0, 1).float().cpu() for part in parts]
             return Estimate(torch.cat(images).clone(), list(doubts), dict(facts))

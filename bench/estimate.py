@@ -38,6 +38,8 @@ from splitlab.training import choose_device
 
 COUNTED = ("decoder", "rmle", "mean-image")
 """Attacks whose time is known here; the last takes none."""
+UNCOUNTED = ("loading", "the capture", "scoring", "the latency at the end")
+"""Of every sweep; together more than half of the time where images are large."""
 ROWS, MEASURED_POINTS = 8, 3
 
 
@@ -117,6 +119,7 @@ def estimate(
     missing = [f"attack {name}" for name in dict.fromkeys(plans) if name not in COUNTED]
     if learns(config, stack):
         missing.insert(0, f"training with {config.defense}")
+    missing += UNCOUNTED if pending else ()
     return Estimate(pending, seconds, int(peak + kept), tuple(missing))
 
 

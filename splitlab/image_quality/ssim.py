@@ -63,8 +63,8 @@ def _ssim(true: Tensor, guess: Tensor, side: int) -> Tensor:
 def _blur(images: Tensor, side: int) -> Tensor:
     """Separable Gaussian mean over every window that lies wholly inside the image."""
     offsets = torch.arange(side, dtype=images.dtype, device=images.device) - side // 2
-    weights = torch.exp(-0.5 * (offsets / SIGMA) ** 2)
-    weights = (weights / weights.sum()).tolist()
+    bell = torch.exp(-0.5 * (offsets / SIGMA) ** 2)
+    weights: list[float] = (bell / bell.sum()).tolist()
     return _mean_along(_mean_along(images, weights, -2), weights, -1)
 
 

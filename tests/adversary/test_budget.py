@@ -19,7 +19,7 @@ def test_small_images_are_attacked_in_full(size):
     assert RMLE().effort(size) == (300, 2, 100)
 
 
-@pytest.mark.parametrize(("size", "steps", "trial"), [(96, 133, 44), (128, 75, 25), (224, 40, 15)])
+@pytest.mark.parametrize(("size", "steps", "trial"), [(96, 133, 44), (128, 80, 25), (224, 80, 15)])
 def test_large_ones_by_their_pixels(size, steps, trial):
     assert RMLE().effort(size) == (steps, 1, trial)
     given = RMLE(steps=500, choose_steps=60, choose_images=4)
