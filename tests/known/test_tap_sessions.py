@@ -5,49 +5,16 @@ from __future__ import annotations
 import itertools
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from shards_by_hand import FRAMES
 
-from splitlab.capture import Capture, CaptureWriter, Frame, check_tap, writer
+from splitlab.capture import Capture, CaptureWriter, check_tap, writer
 from splitlab.capture.index import Index, Session, read_index, write_index
-from splitlab.capture.shards import REMEDY, shard_path, write_shard
+from splitlab.capture.shards import REMEDY, write_shard
 from splitlab.capture.writer import to_stderr
 from splitlab.errors import BadInput, Corrupt
-from splitlab.storage import hash_tensors, sha256, write_tensors
-
-FRAMES = [
-    Frame(3, 0, "up", "/b", "ipv4:1", 100, 3, b"abc"),
-    Frame(3, 1, "down", "/a", "ipv4:2", 101, 7, b""),
-    Frame(3, 0, "down", "/b", "ipv4:1", 105, 2, b"de"),
-]
-TENSORS = {
-    "payload": torch.tensor(list(b"abcde"), dtype=torch.uint8),
-    "length": torch.tensor([3, 0, 2]),
-    "size": torch.tensor([3, 7, 2]),
-    "arrival_ns": torch.tensor([100, 101, 105]),
-    "call": torch.tensor([0, 1, 0]),
-    "down": torch.tensor([0, 1, 1], dtype=torch.uint8),
-    "method": torch.tensor([1, 0, 1]),
-    "peer": torch.tensor([0, 1, 0]),
-}
-LISTS = {"methods": '["/a", "/b"]', "peers": '["ipv4:1", "ipv4:2"]', "session": "3"}
-
-
-def seal(tensors: dict[str, Tensor], lists: dict[str, str]) -> str:
-    parts = [f"{name}={lists[name]}".encode() for name in ("methods", "peers", "session")]
-    return sha256(hash_tensors(tensors).encode(), *parts)
-
-
-def written(folder: Path, tensors: Any = None, lists: Any = None, **header: str) -> Path:
-    """A shard by other hands, sealed as it should be."""
-    tensors, lists = {**TENSORS, **(tensors or {})}, {**LISTS, **(lists or {})}
-    path = shard_path(folder, 0)
-    write_tensors(path, tensors, {**lists, "sha256": seal(tensors, lists), **header})
-    return path
 
 
 def test_a_tap_notes_its_sessions_and_their_shards(
