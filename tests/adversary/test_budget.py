@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from adversary.attack import Observation
-from adversary.budget import LEARNED_PIXELS, descent_steps, learned_passes
+from adversary.budget import LEARNED_PIXELS, answered_together, descent_steps, learned_passes
 from adversary.decoder import Decoder
 from adversary.rmle import RMLE
 from adversary.threat import AuxImages, ThreatModel
@@ -32,6 +32,25 @@ def test_fewer_epochs_and_then_fewer_pairs(rows, wanted):
     epochs, kept = wanted
     assert epochs * kept * 224**2 <= LEARNED_PIXELS
     assert learned_passes(0, rows, 224).epochs == 0
+
+
+def test_features_are_inverted_in_pieces_of_equally_many_pixels():
+    assert [answered_together(size) for size in (16, 64)] == [250, 250]
+    assert [answered_together(size) for size in (128, 224, 10_000)] == [62, 20, 1]
+
+
+def test_large_answers_in_pieces_are_those_of_all_at_once(monkeypatch):
+    own = images(6, 128)
+    head = torch.nn.AvgPool2d(8)
+    aux = AuxImages(own, own.take(2), "same distribution")
+    threat = ThreatModel(name="x", head=head, input=InputSpec(size=128), aux=aux)
+    features = head(own.floats("cpu"))
+    told = {}
+    for together in (2, 250):
+        monkeypatch.setattr("adversary.decoder.answered_together", lambda _, n=together: n)
+        found = Decoder(width=4, depth=0, epochs=1).fit(threat, torch.Generator().manual_seed(1))
+        told[together] = found(Observation(tuple("abcdef"), features)).images
+    assert torch.allclose(told[2], told[250], atol=1e-5)
 
 
 def images(count, size):
