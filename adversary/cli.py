@@ -14,7 +14,8 @@ from splitlab.console import CommandLine, console, guarded
 from splitlab.errors import BadInput
 
 app = CommandLine(
-    help="Listen to a split network's wire, and attack a capture with what is granted."
+    keep_freed=True,
+    help="Listen to a split network's wire, and attack a capture with what is granted.",
 )
 app.command()(tap)
 app.command()(synthesise)

@@ -17,7 +17,7 @@ RIDGES = (1e-6, 1e-4, 1e-2, 1e-1, 1.0, 10.0)
 """Candidates, relative to features of unit variance; chosen on held-out places."""
 
 PIECE = 128
-"""Images unfolded at once: an unfolded map is up to nine times as large."""
+"""Images whose places are drawn at once."""
 
 
 class Linear(NamedTuple):
@@ -71,10 +71,26 @@ def _sample(
     rows: list[Tensor] = []
     targets: list[Tensor] = []
     for piece in torch.randperm(count, generator=rng)[: max(1, places // each)].split(PIECE):
-        picked = torch.rand(len(piece), area, generator=rng).argsort(1)[:, None, :each]
-        picked, piece = picked.to(maps.device), piece.to(maps.device)
-        around = F.unfold(maps[piece], side, padding=side // 2)
-        for values, into in ((around, rows), (blocks[piece].flatten(2), targets)):
-            taken = values.gather(2, picked.expand(-1, values.shape[1], -1))
-            into.append(taken.transpose(1, 2).flatten(0, 1))
+        picked = torch.rand(len(piece), area, generator=rng).argsort(1)[:, :each].to(maps.device)
+        piece = piece.to(maps.device)
+        rows.append(_around(maps[piece], picked, side))
+        targets.append(_taken(blocks[piece].flatten(2), picked).flatten(0, 1))
     return torch.cat(rows), torch.cat(targets)
+
+
+def _around(maps: Tensor, picked: Tensor, side: int) -> Tensor:
+    """What `F.unfold` gives at the places `picked` [n, P] of `maps` [n, C, h, w], without the rest.
+
+    Returns [n * P, C * side^2], zeros beyond the edge.
+    """
+    width, reach = maps.shape[3], side // 2
+    padded = F.pad(maps, (reach, reach, reach, reach))
+    corner = picked // width * padded.shape[3] + picked % width
+    steps = [y * padded.shape[3] + x for y in range(side) for x in range(side)]
+    found = [_taken(padded.flatten(2), corner + step) for step in steps]
+    return torch.stack(found, 3).flatten(2).flatten(0, 1)
+
+
+def _taken(values: Tensor, picked: Tensor) -> Tensor:
+    """Columns `picked` [n, P] of values [n, C, area] -> [n, P, C]."""
+    return values.gather(2, picked[:, None].expand(-1, values.shape[1], -1)).transpose(1, 2)

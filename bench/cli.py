@@ -46,7 +46,8 @@ from bench.reproduce.cli import reproduce, search
 from splitlab.console import CommandLine, console, guarded
 
 app = CommandLine(
-    help="Train and deploy a split network, attack what crosses the wire, report what leaks."
+    keep_freed=True,
+    help="Train and deploy a split network, attack what crosses the wire, report what leaks.",
 )
 app.add_typer(perf, name="perf")
 app.command()(reproduce)

@@ -7,7 +7,7 @@ outlives the bench: on Linux the kernel ends it with its parent, also after `kil
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
 import json
 import os
 import signal
@@ -19,11 +19,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+from bench.child import Forked, end_with_parent
+from bench.nursery import Nursery, nursery
 from splitlab.errors import ServerUnavailable, SplitLabError
 from splitlab.thread_share import thread_share
-
-PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 def thread_environment(threads: int) -> dict[str, str]:
@@ -31,14 +30,83 @@ def thread_environment(threads: int) -> dict[str, str]:
     return {**os.environ, **thread_share(threads), "PYTHONUNBUFFERED": "1"}
 
 
-def _end_with_parent() -> None:
-    if _libc is not None:
-        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
 def command(role: str, *words: str) -> list[str]:
     """The command line of a role (`cloud_server`, `edge_client`, `adversary`) in this Python."""
     return [sys.executable, "-m", role, *words]
+
+
+def start(
+    words: Sequence[str],
+    *,
+    stdin: int | None = None,
+    stdout: int | IO[Any],
+    stderr: int | IO[Any],
+    threads: int = 1,
+    text: bool = False,
+    fresh: bool = False,
+) -> subprocess.Popen[Any] | Forked:
+    """`python -m WORDS` as a child that ends with this process; from the nursery where it can be.
+
+    Args:
+        stdin: `subprocess.PIPE` or None for this process's own.
+        stdout, stderr: an open file, `subprocess.PIPE`, or for the latter `subprocess.STDOUT`.
+        threads: its share.
+        text: whether its pipes are of text.
+        fresh: no fork, as where its start or its memory is what is measured.
+    """
+    environment = thread_environment(threads)
+    born = None if fresh else nursery()
+    if born is not None:
+        with contextlib.suppress(OSError):
+            return _forked(born, words, stdin, stdout, stderr, environment, text)
+    return subprocess.Popen(
+        [sys.executable, "-m", *words],
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        env=environment,
+        text=text,
+        preexec_fn=end_with_parent,
+    )
+
+
+def _forked(
+    born: Nursery,
+    words: Sequence[str],
+    stdin: int | None,
+    stdout: int | IO[Any],
+    stderr: int | IO[Any],
+    environment: dict[str, str],
+    text: bool,
+) -> Forked:
+    """
+    Raises:
+        OSError: the nursery has no child.
+    """
+    theirs: list[int] = []
+    ours: dict[str, IO[Any]] = {}
+    mode = "" if text else "b"
+    with contextlib.ExitStack() as failing, contextlib.ExitStack() as done:
+
+        def pipe(name: str, writes: bool) -> int:
+            read, write = os.pipe()
+            mine, other = (write, read) if writes else (read, write)
+            ours[name] = os.fdopen(mine, ("w" if writes else "r") + mode)
+            failing.callback(ours[name].close)
+            done.callback(os.close, other)
+            return other
+
+        for name, given, own in (("stdin", stdin, 0), ("stdout", stdout, 1), ("stderr", stderr, 2)):
+            if given == subprocess.STDOUT:
+                theirs.append(theirs[1])
+            elif given == subprocess.PIPE:
+                theirs.append(pipe(name, writes=name == "stdin"))
+            else:
+                theirs.append(own if given is None or isinstance(given, int) else given.fileno())
+        child = born.start(words, theirs, environment)
+        failing.pop_all()
+    child.stdin, child.stdout, child.stderr = (ours.get(n) for n in ("stdin", "stdout", "stderr"))
+    return child
 
 
 class ServerProcess:
@@ -49,6 +117,7 @@ class ServerProcess:
 
     Args:
         more: further words of its command line.
+        fresh: as in `start`.
     """
 
     def __init__(
@@ -58,22 +127,19 @@ class ServerProcess:
         log: Path,
         threads: int = 1,
         more: Sequence[str] = (),
+        fresh: bool = False,
     ) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         self.log = log
         self._errors: IO[bytes] = log.open("wb")
         self._reader: threading.Thread | None = None
         self.said: dict[str, Any] = {}
-        words = command("cloud_server", str(half), "--listen", "127.0.0.1:0")
+        words = ["cloud_server", str(half), "--listen", "127.0.0.1:0"]
         if tap is not None:
             words += ["--tap", str(tap)]
         words += more
-        self._process = subprocess.Popen(
-            words,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            env=thread_environment(threads),
-            preexec_fn=_end_with_parent,
+        self._process = start(
+            words, stdout=subprocess.PIPE, stderr=self._errors, threads=threads, fresh=fresh
         )
 
     @property
@@ -154,7 +220,9 @@ class Gate:
         self.decided.set()
 
 
-def run_edge_client(words: Sequence[str], log: Path, gate: Gate, threads: int = 1) -> None:
+def run_edge_client(
+    words: Sequence[str], log: Path, gate: Gate, threads: int = 1, *, fresh: bool = False
+) -> None:
     """Run one `edge-client ... evaluate --hold` to its end.
 
     It starts at once, and sends when the gate opens: what it measures is then not disturbed by
@@ -166,20 +234,24 @@ def run_edge_client(words: Sequence[str], log: Path, gate: Gate, threads: int = 
     log.parent.mkdir(parents=True, exist_ok=True)
     with (
         log.open("wb") as output,
-        subprocess.Popen(
-            command("edge_client", *words, "--hold"),
+        start(
+            ["edge_client", *words, "--hold"],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=thread_environment(threads),
-            preexec_fn=_end_with_parent,
+            threads=threads,
+            fresh=fresh,
         ) as process,
     ):
         while not gate.decided.wait(timeout=0.2) and process.poll() is None:
             pass
         if gate.given_up:
             process.terminate()
-        process.communicate(b"go\n")
+        with contextlib.suppress(BrokenPipeError):
+            assert process.stdin is not None
+            process.stdin.write(b"go\n")
+            process.stdin.close()
+        process.wait()
     if process.returncode != 0:
         raise SplitLabError(f"edge-client ended with {process.returncode}: {tail_of(log)}")
 

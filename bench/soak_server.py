@@ -8,13 +8,12 @@ import json
 import signal
 import statistics
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.launch import tail_of, thread_environment
+from bench.launch import start, tail_of
 from splitlab.capture.shards import read_shard
 from splitlab.errors import Corrupt, SplitLabError
 
@@ -149,11 +148,10 @@ class Server:
         self._disk, self._log = disk, log
         with log.open("ab") as errors:
             self._from = errors.tell()
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "cloud_server", str(deployment / "server"), *words],
+            self._process = start(
+                ["cloud_server", str(deployment / "server"), *words],
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                env=thread_environment(1),
             )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()

@@ -17,6 +17,7 @@ from bench.deploy import undefended, whole
 from bench.estimate import Estimate, estimate
 from bench.judge import prepare_judge
 from bench.latency.measure import measure_run
+from bench.nursery import nursery
 from bench.options import whole_number
 from bench.point import Plan, Scene, make_attack, plans, run_point
 from bench.recipe import SweepConfig, WireName
@@ -157,6 +158,7 @@ class Sweep:
         self._sole.release()
 
     def _execute(self) -> list[Record]:
+        nursery()  # loads while others train
         victim = self._victim()
         judge = prepare_judge(self.run / "judge", self.config, self.splits, self.progress)
         victims = self.splits.victims.take(self.config.victims, self.config.seed)

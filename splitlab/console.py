@@ -22,6 +22,7 @@ from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
 from splitlab.errors import SplitLabError, plain, visible
+from splitlab.freed_memory import keep_freed_memory
 from splitlab.surroundings import drop_output, encodable, prepare
 
 P = ParamSpec("P")
@@ -171,9 +172,14 @@ class WholeSentences(TyperGroup):
 
 
 class CommandLine(typer.Typer):
-    """A command of the lab: help is plain text, and what its surroundings lack is made up for."""
+    """A command of the lab: help is plain text, and what its surroundings lack is made up for.
 
-    def __init__(self, **options: Any) -> None:
+    Args:
+        keep_freed: whether it keeps memory that it has freed, as work on many tensors wants.
+    """
+
+    def __init__(self, *, keep_freed: bool = False, **options: Any) -> None:
+        self._keep_freed = keep_freed
         super().__init__(
             rich_markup_mode=None,
             add_completion=False,
@@ -187,6 +193,8 @@ class CommandLine(typer.Typer):
 
     def __call__(self, *words: Any, **options: Any) -> Any:
         prepare()
+        if self._keep_freed:
+            keep_freed_memory()
         try:
             return super().__call__(*words, **options)
         except OSError as error:  # of help, which is printed before a command is guarded

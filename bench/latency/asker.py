@@ -15,14 +15,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench.launch import _end_with_parent, command, tail_of, thread_environment
+from bench.child import Forked
+from bench.launch import start, tail_of
 from splitlab.errors import SplitLabError
 
 
 class Asker:
     """The other end of that process's pipes."""
 
-    def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
+    def __init__(self, process: subprocess.Popen[str] | Forked, log: Path) -> None:
         self._process, self._log = process, log
 
     @property
@@ -56,14 +57,13 @@ def asking(log: Path, threads: int = 1) -> Iterator[Asker]:
     log.parent.mkdir(parents=True, exist_ok=True)
     with (
         log.open("wb") as errors,
-        subprocess.Popen(
-            command("bench.latency.asker"),
+        start(
+            ["bench.latency.asker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
-            env=thread_environment(threads),
+            threads=threads,
             text=True,
-            preexec_fn=_end_with_parent,
         ) as process,
     ):
         try:

@@ -14,6 +14,7 @@ from adversary.synthetic_images import Made
 from bench.capture_run import CaptureRun
 from bench.deploy import undefended
 from bench.judge import prepare_judge
+from bench.nursery import nursery
 from bench.point import Scene, make_attack, measure
 from bench.recipe import SweepConfig
 from bench.reproduce.experiment import (
@@ -125,7 +126,9 @@ class SeedRun:
             if pending := [m for m in own if m.key not in done]:
                 jobs.append((place, pending))
         count = self._workers([len(own) for _, own in jobs])
-        if jobs:  # made before anybody else may want it
+        if jobs:
+            nursery()  # loads while networks are trained
+            # Made before anybody else may want it.
             kept_secret(self.folder / "client-secret.json", self.request.secret_of(self.seed))
         if count > 1:
             jobs.sort(key=lambda job: len(job[1]), reverse=True)

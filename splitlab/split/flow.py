@@ -15,6 +15,7 @@ from splitlab.models import Normalised
 from splitlab.split.limits.modules import refuse_modules
 from splitlab.split.limits.state import UntouchedDraws, first_change, kept_state
 from splitlab.split.recorder import record
+from splitlab.split.remembered import Memory, structure
 from splitlab.split.shadow import images, is_cheap, shadow
 from splitlab.split.tape import Step, Tape
 from splitlab.split.tree import Batch, Ref, Shape, leaves, map_leaves, refs
@@ -103,8 +104,14 @@ class Flow:
         return self.steps[step].step.name.removeprefix(self.prefix)
 
 
+_FLOWS: Memory[Flow] = Memory()
+
+
 def follow(net: nn.Module, input_shape: tuple[int, ...], numbers: bool | None = None) -> Flow:
     """Run a copy of `net` at two batch sizes and merge what it did.
+
+    A network of the same structure, of libraries' layers alone, is not run again; the flow, which
+    nobody may change, is the one of before.
 
     Args:
         net: images [B, *input_shape] -> logits; a `Normalised` or any other module.
@@ -119,6 +126,17 @@ def follow(net: nn.Module, input_shape: tuple[int, ...], numbers: bool | None = 
     refuse_modules(net)
     if numbers is None:
         numbers = is_cheap(net, input_shape)
+    like = structure(net)
+    known = _FLOWS.get((like, tuple(input_shape), numbers)) if like is not None else None
+    if known is not None:
+        return known
+    flow = _follow(net, input_shape, numbers)
+    if like is not None and not flow.constants:
+        _FLOWS.put((like, tuple(input_shape), numbers), flow)
+    return flow
+
+
+def _follow(net: nn.Module, input_shape: tuple[int, ...], numbers: bool) -> Flow:
     batches = _SMALL if numbers else _LARGE
     tapes: list[Tape] = []
     for batch in batches:
@@ -131,7 +149,7 @@ def follow(net: nn.Module, input_shape: tuple[int, ...], numbers: bool | None = 
         tapes.append(_run(copy, example, earlier, original=net))
     if not numbers and any(step.autocast for step in tapes[0].steps):
         # Autocast of a CPU or GPU does nothing to tensors without numbers.
-        return follow(net, input_shape, numbers=True)
+        return _follow(net, input_shape, numbers=True)
     _refuse_memory(copy, example, tapes[1], untouched)
     steps = _merge(tapes[0], tapes[1], batches)
     output = tapes[0].output

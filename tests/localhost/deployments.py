@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from bench.launch import start
 from defenses import parse
 from splitlab.contracts import ArchSpec, InputSpec
 from splitlab.deployment import Halves, Selector, write_deployment
@@ -78,16 +79,20 @@ def environment() -> dict[str, str]:
 
 
 class Process:
-    """A role's process that prints JSON lines; leaving the block sends SIGTERM and waits."""
+    """A role's process that prints JSON lines; leaving the block sends SIGTERM and waits.
 
-    def __init__(self, *words: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, *words],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment(),
-        )
+    Args:
+        words: of Python's command line.
+        fresh: no fork of a process that has loaded torch; code given by -c never is one.
+    """
+
+    def __init__(self, *words: str, fresh: bool = False) -> None:
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        if words[0] == "-m":
+            self._process = start(words[1:], fresh=fresh, **streams)
+        else:
+            words = (sys.executable, *words)
+            self._process = subprocess.Popen(words, env=environment(), **streams)
         self.stopped: dict[str, Any] = {}
 
     def listening(self) -> dict[str, Any]:

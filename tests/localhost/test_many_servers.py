@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,10 @@ from typing import Any
 
 import pytest
 import torch
-from deployments import Process, deploy, environment, pictures
+from deployments import Process, deploy, pictures
 from typer.testing import CliRunner
 
+from bench.launch import start
 from edge_client.cli import app as edge
 from splitlab.capture import Capture, Exchange
 from splitlab.deployment import split_server
@@ -28,9 +28,9 @@ class Client:
     """`edge-client ... evaluate --hold`: greets its servers, and sends when told to."""
 
     def __init__(self, scene: Scene, out: Path, *words: str) -> None:
-        self._process = subprocess.Popen(
+        self._process = start(
             [
-                *(sys.executable, "-m", "edge_client", str(scene.deployment / "client")),
+                *("edge_client", str(scene.deployment / "client")),
                 *(*words, "--threads", "1", "evaluate", "--hold", "--batch", str(BATCH)),
                 *("--dataset", f"imagefolder:{scene.photos}", "--out", str(out)),
                 *("--secret-seed", "7"),
@@ -39,7 +39,6 @@ class Client:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=environment(),
         )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()

@@ -86,7 +86,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     root = tmp_path_factory.mktemp("scene")
     deployment, photos = deploy(root / "d"), pictures(root / "photos")
     serve = ("-m", "cloud_server", str(deployment / "server"), "--listen", "127.0.0.1:0")
-    with Process(*serve, "--tap", str(root / "tap"), "--threads", "1") as server:
+    # As users start it: nothing is loaded before.
+    with Process(*serve, "--tap", str(root / "tap"), "--threads", "1", fresh=True) as server:
         told = server.listening()
         address = f"{told['host']}:{told['port']}"
         listen = ("-c", TAP, "--listen", "127.0.0.1:0", "--upstream", address)
