@@ -193,8 +193,9 @@ DROPS = "test_convnext:drop_path_rate=0.5"
 def test_a_frozen_head_drops_nothing_while_the_rest_learns(
     world, tmp_path, monkeypatch, freeze, still
 ):
-    first = build(ArchSpec.named(DROPS, classes=20), seed=1)
-    torch.save(first.net.state_dict(), tmp_path / "twenty.pth")
+    state = build(ArchSpec.named(DROPS, classes=20), seed=1).net.state_dict()
+    scales = {k: torch.ones_like(v) for k, v in state.items() if k.endswith("gamma")}
+    torch.save({**state, **scales}, tmp_path / "twenty.pth")
     config = validated(
         model=DROPS,
         new_classifier=True,
