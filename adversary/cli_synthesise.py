@@ -35,13 +35,12 @@ def synthesise(
     from adversary.synthesis import Known
     from adversary.synthesis_settings import fitting
     from adversary.synthetic_images import make_images
-    from splitlab.storage import require_writable
+    from splitlab.storage import alone
     from splitlab.training import choose_device, showing
 
     options = read_options(set_option or [])
     known = Known.of(read_grant(knows))
     preset, settings = fitting(options, known.input.size)
-    require_writable(out)
     place = choose_device(device)
     console.print(
         f"preset {preset}, for images of {known.input.size} pixels a side: "
@@ -49,7 +48,7 @@ def synthesise(
         soft_wrap=True,
         markup=False,
     )
-    with showing(console) as progress:
+    with showing(console) as progress, alone(out):
         content = make_images(
             out, known, settings, count=count, seed=seed, device=place, progress=progress
         )

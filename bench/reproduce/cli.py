@@ -76,13 +76,15 @@ def reproduce(
     """Measure a table or figure of a paper again, with its numbers beside ours."""
     from bench.reproduce.request import Request, Shown, Target, scale_of, seeds_of
     from splitlab.contracts.registry import Registry
+    from splitlab.storage import alone
     from splitlab.training import showing
 
     run = Registry("experiment", EXPERIMENTS).load(name)
     chosen, numbers = scale_of(scale), seeds_of(seeds)
-    with showing(console) as progress:
+    place = out or Path("runs") / f"{name}-{scale}"
+    with showing(console) as progress, alone(place):
         request = Request(
-            out=out or Path("runs") / f"{name}-{scale}",
+            out=place,
             scale=chosen,
             seeds=numbers,
             device=device,
@@ -148,15 +150,17 @@ def search(
     from bench.reproduce.search import search as search_settings
     from bench.reproduce.trials import table
     from splitlab.contracts.registry import Registry
+    from splitlab.storage import alone
     from splitlab.training import showing
 
     run = Registry("experiment", EXPERIMENTS).load(name)
     if not isinstance(run, Framed):
         raise BadInput(f"{name} has no settings that can be searched; name another experiment")
     chosen, numbers, values = scale_of(scale), seeds_of(seeds), grid(tries)
-    with showing(console) as progress:
+    place = out or Path("runs") / f"{name}-{scale}"
+    with showing(console) as progress, alone(place):
         request = Request(
-            out=out or Path("runs") / f"{name}-{scale}",
+            out=place,
             scale=chosen,
             seeds=numbers,
             device=device,
