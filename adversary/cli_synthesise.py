@@ -74,5 +74,5 @@ def _errors(content: Mapping[str, Any], batches: int) -> str:
     return (
         "; statistics off by, worst (median) of the batch norms: "
         f"means {means['worst']:.3g} ({means['median']:.3g}) standard deviations, "
-        f"variances {variances['worst']:.1%} ({variances['median']:.1%})"
+        f"variances {variances['worst']:z.1%} ({variances['median']:z.1%})"
     )

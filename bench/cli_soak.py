@@ -99,5 +99,5 @@ def _memory(memory: dict[str, Any]) -> str:
     if not mib:
         return "too few answers to look at its memory"
     growth = memory["growth_mib"]
-    told = "not watched long enough to count" if growth is None else f"grew by {growth:.1f} MiB"
-    return f"{mib[0]:.0f} MiB after the first answers, {mib[-1]:.0f} MiB at the end; {told}"
+    told = "not watched long enough to count" if growth is None else f"grew by {growth:z.1f} MiB"
+    return f"{mib[0]:z.0f} MiB after the first answers, {mib[-1]:z.0f} MiB at the end; {told}"

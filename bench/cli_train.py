@@ -100,7 +100,7 @@ def train(
             say=show,
         )
     console.print(
-        f"validation accuracy {facts['validation_accuracy']:.1f} %, split point "
+        f"validation accuracy {facts['validation_accuracy']:z.1f} %, split point "
         f"{facts['split']}, digest {facts['digest'][:16]}"
     )
     console.print(f"client half (keep it): {out / 'client'}", soft_wrap=True, markup=False)
