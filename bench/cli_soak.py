@@ -7,15 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.cli_options import Measured
+from bench.cli_options import Deployment, Measured
 from splitlab.console import console, guarded
 
 
 @guarded
 def soak(
-    deployment: Annotated[
-        Path, typer.Argument(metavar="DEPLOYMENT", help="Folder with client/ and server/.")
-    ],
+    deployment: Deployment,
     seconds: Annotated[float, typer.Option(min=1.0, help="How long.")] = 600.0,
     requests: Annotated[
         int | None, typer.Option(min=1, help="Stop earlier, once so many were sent.")

@@ -24,6 +24,7 @@ from bench.cli_options import (
     Size,
     TailStart,
     TrainImages,
+    TrainWithDefense,
     Weights,
     WeightsKey,
     Wire,
@@ -40,9 +41,7 @@ def train(
     size: Size = 32,
     tail_start: TailStart = None,
     defense: Defense = "none",
-    train_with_defense: Annotated[
-        bool, typer.Option(help="Let the network learn with the defence.")
-    ] = False,
+    train_with_defense: TrainWithDefense = False,
     wire: Wire = "FP32",
     train_images: TrainImages = None,
     epochs: Epochs = None,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli_options import KeepImages
+from bench.cli_options import DataRoot, Device, Download, KeepImages, LpipsWeights
 from bench.reproduce.registry import EXPERIMENTS, MOVABLE
 from splitlab.console import console, guarded
 from splitlab.errors import BadInput
@@ -20,13 +20,10 @@ Seeds = Annotated[str, typer.Option(help="Public seeds with commas, each a run."
 Out = Annotated[
     Path | None, typer.Option(help="Run folder, continued if it exists; default runs/NAME-SCALE.")
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Dataset = Annotated[
     str | None,
     typer.Option(help="In place of the scale's own, e.g. imagefolder:PATH (folder or tar)."),
 ]
-DataRoot = Annotated[Path | None, typer.Option(help="Where torchvision's data sets lie.")]
-Download = Annotated[bool, typer.Option(help="Let torchvision fetch a data set.")]
 Weights = Annotated[
     Path | None,
     typer.Option(help="Checkpoint (.pth, .safetensors) of the network, in place of training."),
@@ -41,7 +38,8 @@ Tail = Annotated[
     str | None, typer.Option(help="Where its body ends (same experiments); see `bench splits`.")
 ]
 SecretSeed = Annotated[
-    int | None, typer.Option(help="For reproduction only: draw secrets from this plus the seed.")
+    int | None,
+    typer.Option(min=0, help="For reproduction only: draw secrets from this plus the seed."),
 ]
 
 
@@ -69,7 +67,7 @@ def reproduce(
             help="Processes that deploy and attack side by side; 0: one a core, one with a GPU.",
         ),
     ] = 0,
-    lpips_weights: Annotated[Path | None, typer.Option(help="Folder of LPIPS backbones.")] = None,
+    lpips_weights: LpipsWeights = None,
     keep_images: KeepImages = None,
     secret_seed: SecretSeed = None,
 ) -> None:
