@@ -216,16 +216,17 @@ def doubts_of(error: float, worth: list[float]) -> list[str]:
     found = []
     if error >= MISSES:
         found.append(
-            f"the shadow head misses {100 * error:.0f} % of the variance; the pictures may be wrong"
+            f"the shadow head misses {100 * error:z.0f} % of the variance; the pictures may be "
+            "wrong"
         )
     if worth[0] > CLEAR:
         found.append(
-            f"no map of colours is clearly good ({worth[0]:.2f}, wanted {CLEAR:g}); the colours "
+            f"no map of colours is clearly good ({worth[0]:z.2f}, wanted {CLEAR:g}); the colours "
             "may be wrong"
         )
     if len(worth) > 1 and worth[1] - worth[0] < CLOSE:
         found.append(
-            f"two maps of colours are nearly as good ({worth[0]:.2f} and {worth[1]:.2f}); the "
+            f"two maps of colours are nearly as good ({worth[0]:z.2f} and {worth[1]:z.2f}); the "
             "colours may be wrong"
         )
     return found

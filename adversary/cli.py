@@ -66,8 +66,7 @@ def attack(
     options = read_options(set_option or [])
     kind = ATTACKS.load(attack)
     chosen = kind.configured(options)
-    if (out / "estimate.json").exists():
-        raise BadInput(f"{out}: an estimate is there already; choose another --out")
+    require_new(out)
 
     if images is not None and not kind.learns:
         raise BadInput(f"--images: attack {attack!r} learns from no images; leave them out")
@@ -77,10 +76,9 @@ def attack(
     from adversary.fitted import Fitting, forget_fits, shelf
     from adversary.synthetic_images import own_images
     from splitlab.randomness import generator
-    from splitlab.storage import require_writable
+    from splitlab.storage import alone
     from splitlab.training import choose_device, showing
 
-    require_writable(out)
     place = str(choose_device(device))
     threat, observation = attacked(capture, knows, limit)
     if images is not None:
@@ -89,19 +87,21 @@ def attack(
         chosen = kind.configured(kind.learning_from(options, count))
     before = shelf(fitted)
     fitting = Fitting.of(out, fitted, chosen, threat, seed)
-    with showing(console) as progress, fitting.heard(progress) as heard:
-        outcome = run_attack(
-            chosen,
-            fitting.threat,
-            observation,
-            generator(seed, "attack", attack),
-            device=place,
-            progress=heard,
-            checkpoint=fitting.checkpoint,
-        )
-    taken = fitting.taken(heard, outcome)
-    write_estimate(out, chosen, threat, outcome, seed, taken)
-    forget_fits(out)
+    with showing(console) as progress, alone(out):
+        require_new(out)  # of whoever was there until just now
+        with fitting.heard(progress) as heard:
+            outcome = run_attack(
+                chosen,
+                fitting.threat,
+                observation,
+                generator(seed, "attack", attack),
+                device=place,
+                progress=heard,
+                checkpoint=fitting.checkpoint,
+            )
+        taken = fitting.taken(heard, outcome)
+        write_estimate(out, chosen, threat, outcome, seed, taken)
+        forget_fits(out)
     told = f"{len(outcome.ids)} reconstructions by {attack}: {out}"
     console.print(told, soft_wrap=True, markup=False)
     if taken is not None:
@@ -114,3 +114,12 @@ def attack(
         console.print(f"kept in {fitted}: {told}", soft_wrap=True, markup=False)
     for doubt in outcome.estimate.doubts:
         console.print(f"doubt: {doubt}", style="yellow", markup=False)
+
+
+def require_new(out: Path) -> None:
+    """
+    Raises:
+        BadInput: an attack was finished there.
+    """
+    if (out / "estimate.json").exists():
+        raise BadInput(f"{out}: an estimate is there already; choose another --out")

@@ -35,13 +35,12 @@ def synthesise(
     from adversary.synthesis import Known
     from adversary.synthesis_settings import fitting
     from adversary.synthetic_images import make_images
-    from splitlab.storage import require_writable
+    from splitlab.storage import alone
     from splitlab.training import choose_device, showing
 
     options = read_options(set_option or [])
     known = Known.of(read_grant(knows))
     preset, settings = fitting(options, known.input.size)
-    require_writable(out)
     place = choose_device(device)
     console.print(
         f"preset {preset}, for images of {known.input.size} pixels a side: "
@@ -49,7 +48,7 @@ def synthesise(
         soft_wrap=True,
         markup=False,
     )
-    with showing(console) as progress:
+    with showing(console) as progress, alone(out):
         content = make_images(
             out, known, settings, count=count, seed=seed, device=place, progress=progress
         )
@@ -75,5 +74,5 @@ def _errors(content: Mapping[str, Any], batches: int) -> str:
     return (
         "; statistics off by, worst (median) of the batch norms: "
         f"means {means['worst']:.3g} ({means['median']:.3g}) standard deviations, "
-        f"variances {variances['worst']:.1%} ({variances['median']:.1%})"
+        f"variances {variances['worst']:z.1%} ({variances['median']:z.1%})"
     )

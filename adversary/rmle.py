@@ -197,7 +197,7 @@ def _estimate(settings: Settings, matches: list[Match], share: float) -> Estimat
     doubts = []
     if fall > STILL_FALLING and float(losses.mean()) * share > CONVERGED:
         doubts.append(
-            f"truncated: the feature loss still fell by {100 * fall:.0f} % over the last tenth of "
+            f"truncated: the feature loss still fell by {100 * fall:z.0f} % over the last tenth of "
             f"{settings.steps} steps"
         )
     if blind:

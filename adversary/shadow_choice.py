@@ -124,6 +124,6 @@ def doubts_of(judged: Judgement, held_out: ImageSet) -> list[str]:
     if judged.accuracy >= chance + max(CHANCE, 3 * error):
         return []
     return [
-        f"shadow: {judged.accuracy:.1f} % of {len(held_out)} held-out images, guessing gives "
-        f"{chance:.1f} %; it did not learn the task through the bodies"
+        f"shadow: {judged.accuracy:z.1f} % of {len(held_out)} held-out images, guessing gives "
+        f"{chance:z.1f} %; it did not learn the task through the bodies"
     ]

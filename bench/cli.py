@@ -15,6 +15,7 @@ from bench.cli_options import (
     DataRoot,
     Dataset,
     Defense,
+    Deployment,
     Device,
     Download,
     DryRun,
@@ -23,6 +24,7 @@ from bench.cli_options import (
     KeepImages,
     LabelMap,
     Links,
+    LpipsWeights,
     Model,
     NewClassifier,
     Observe,
@@ -33,6 +35,7 @@ from bench.cli_options import (
     Size,
     TailStart,
     TrainImages,
+    TrainWithDefense,
     Validation,
     Victims,
     Weights,
@@ -73,9 +76,7 @@ def sweep_split_points(
     ] = "block",
     tail_start: TailStart = None,
     defense: Defense = "none",
-    train_with_defense: Annotated[
-        bool, typer.Option(help="Let the network learn with the defence, once a split point.")
-    ] = False,
+    train_with_defense: TrainWithDefense = False,
     wire: Wires = None,
     attack: Annotated[
         list[str] | None,
@@ -103,7 +104,7 @@ def sweep_split_points(
     label_map: LabelMap = None,
     new_classifier: NewClassifier = False,
     freeze: Freeze = None,
-    lpips_weights: Annotated[Path | None, typer.Option(help="Folder of LPIPS backbones.")] = None,
+    lpips_weights: LpipsWeights = None,
     seed: Seed = 0,
     secret_seed: SecretSeed = None,
     device: Device = "auto",
@@ -194,9 +195,7 @@ def sweep_split_points(
 @app.command()
 @guarded
 def grant(
-    deployment: Annotated[
-        Path, typer.Argument(metavar="DEPLOYMENT", help="Folder with client/ and server/.")
-    ],
+    deployment: Deployment,
     out: Annotated[Path, typer.Option(help="Folder that the adversary is given.")],
     head: Annotated[bool, typer.Option(help="Weights of the client's head.")] = False,
     defense: Annotated[bool, typer.Option(help="Which defence acts, with its levels.")] = False,

@@ -26,6 +26,9 @@ def _writable(out: Path | None) -> Path | None:
 Measured = Annotated[
     Path | None, typer.Option(help="Write what was measured here as JSON.", callback=_writable)
 ]
+Deployment = Annotated[
+    Path, typer.Argument(metavar="DEPLOYMENT", help="Folder with client/ and server/.")
+]
 NETWORK = "Own, torchvision or timm network, with arguments such as repvgg_a0:form=deploy."
 Model = Annotated[str, typer.Option(help=NETWORK)]
 Dataset = Annotated[
@@ -46,6 +49,10 @@ DryRun = Annotated[
 Defense = Annotated[
     str, typer.Option(help='Such as "gaussian:level=0.1,draw=fixed+dropout:level=0.3".')
 ]
+TrainWithDefense = Annotated[
+    bool,
+    typer.Option(help="Let the network learn with the defence; a sweep's once a split point."),
+]
 Wires = Annotated[
     list[str] | None,
     typer.Option(help="FP32 (default), FP16, BF16 or INT8; repeat it to compare others with it."),
@@ -58,6 +65,7 @@ KeepImages = Annotated[
         "as 32 MiB hold (all at 32 pixels, 27 at 224)."
     ),
 ]
+LpipsWeights = Annotated[Path | None, typer.Option(help="Folder of LPIPS backbones.")]
 TailStart = Annotated[str | None, typer.Option(help="Split point at which the server's body ends.")]
 Links = Annotated[
     list[str] | None,

@@ -7,13 +7,11 @@ from typing import Annotated
 
 import typer
 
-from bench.cli_options import Measured
+from bench.cli_options import Device, Measured
 from splitlab.console import CommandLine, guarded
 from splitlab.errors import BadInput
 
 perf = CommandLine(help="Speed, each time against a rival and a limit.")
-
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
 
 @perf.command("train")

@@ -7,15 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.cli_options import Measured
+from bench.cli_options import Deployment, Measured
 from splitlab.console import console, guarded
 
 
 @guarded
 def soak(
-    deployment: Annotated[
-        Path, typer.Argument(metavar="DEPLOYMENT", help="Folder with client/ and server/.")
-    ],
+    deployment: Deployment,
     seconds: Annotated[float, typer.Option(min=1.0, help="How long.")] = 600.0,
     requests: Annotated[
         int | None, typer.Option(min=1, help="Stop earlier, once so many were sent.")
@@ -99,5 +97,5 @@ def _memory(memory: dict[str, Any]) -> str:
     if not mib:
         return "too few answers to look at its memory"
     growth = memory["growth_mib"]
-    told = "not watched long enough to count" if growth is None else f"grew by {growth:.1f} MiB"
-    return f"{mib[0]:.0f} MiB after the first answers, {mib[-1]:.0f} MiB at the end; {told}"
+    told = "not watched long enough to count" if growth is None else f"grew by {growth:z.1f} MiB"
+    return f"{mib[0]:z.0f} MiB after the first answers, {mib[-1]:z.0f} MiB at the end; {told}"

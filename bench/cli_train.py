@@ -24,6 +24,7 @@ from bench.cli_options import (
     Size,
     TailStart,
     TrainImages,
+    TrainWithDefense,
     Weights,
     WeightsKey,
     Wire,
@@ -40,9 +41,7 @@ def train(
     size: Size = 32,
     tail_start: TailStart = None,
     defense: Defense = "none",
-    train_with_defense: Annotated[
-        bool, typer.Option(help="Let the network learn with the defence.")
-    ] = False,
+    train_with_defense: TrainWithDefense = False,
     wire: Wire = "FP32",
     train_images: TrainImages = None,
     epochs: Epochs = None,
@@ -100,7 +99,7 @@ def train(
             say=show,
         )
     console.print(
-        f"validation accuracy {facts['validation_accuracy']:.1f} %, split point "
+        f"validation accuracy {facts['validation_accuracy']:z.1f} %, split point "
         f"{facts['split']}, digest {facts['digest'][:16]}"
     )
     console.print(f"client half (keep it): {out / 'client'}", soft_wrap=True, markup=False)

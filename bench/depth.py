@@ -30,6 +30,6 @@ def depth_correlations(records: Sequence[Record]) -> list[dict[str, Any]]:
     for name, points in sorted(lines.items()):
         rho = None
         if len(points) >= FEWEST and len({psnr for _, psnr in points}) > 1:
-            rho = round(float(spearmanr(*zip(*points, strict=True)).statistic), 4)
+            rho = round(float(spearmanr(*zip(*points, strict=True)).statistic), 4) + 0.0
         found.append({"attack": name, "split_points": len(points), "spearman": rho})
     return found

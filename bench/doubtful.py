@@ -38,8 +38,8 @@ def own_doubts(
         gain = psnr.mean - base.mean
         if gain <= FLOOR_MARGIN_DB:
             found.append(
-                f"the attack failed: {psnr.mean:.1f} dB is no better than answering with the mean "
-                f"auxiliary image ({base.mean:.1f} dB); the split point or defence earns no credit"
+                f"the attack failed: {psnr.mean:z.1f} dB is no better than answering with the mean "
+                f"auxiliary image ({base.mean:z.1f} dB); the split point or defence earns no credit"
             )
     if scored < victims:
         found.append(f"scored on {scored} of {victims} victims")

@@ -62,9 +62,9 @@ class Estimate:
     def told(self) -> str:
         """One line."""
         minutes = self.seconds / 60
-        time_words = f"{self.seconds:.0f} seconds" if minutes < 2 else f"{minutes:.0f} minutes"
+        time_words = f"{self.seconds:z.0f} seconds" if minutes < 2 else f"{minutes:z.0f} minutes"
         besides = f", not counting {', '.join(self.not_counted)}" if self.not_counted else ""
-        memory = f"{self.memory_bytes / 2**30:.1f} GiB"
+        memory = f"{self.memory_bytes / 2**30:z.1f} GiB"
         return f"{self.points} points, about {time_words}{besides}, about {memory} of memory"
 
 

@@ -57,8 +57,8 @@ def at_chance(accuracy: float, images: int, chance: float) -> str:
         return ""
     low, high = wilson(accuracy, images)
     return (
-        f"{JUDGE_AT_CHANCE}: {accuracy:.1f} % of {images} validation images, 95 % interval "
-        f"{low:.1f} to {high:.1f} %, the largest class alone {chance:.1f} %; it needs more "
+        f"{JUDGE_AT_CHANCE}: {accuracy:z.1f} % of {images} validation images, 95 % interval "
+        f"{low:z.1f} to {high:z.1f} %, the largest class alone {chance:z.1f} %; it needs more "
         "training images of each class"
     )
 

@@ -46,7 +46,7 @@ def shown_over(link: str, records: Sequence[Record]) -> str:
 def over(link: str, record: Record) -> str:
     """Whole ms of a request over a link, "n/a" where it was not measured."""
     times = record.latency.get(PREFIX + link)
-    return f"{typical(times)[1]:.0f}" if times else "n/a"
+    return f"{typical(times)[1]:z.0f}" if times else "n/a"
 
 
 def lossless(link: str) -> str:

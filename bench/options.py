@@ -147,13 +147,13 @@ def _write_perf(content: dict[str, Any], shown: list[dict[str, Any]], out: Path 
 
     for measured in shown:
         for key, value in measured.items():
-            text = f"{value:.2f}" if isinstance(value, float) else str(value)
+            text = f"{value:z.2f}" if isinstance(value, float) else str(value)
             console.print(f"{key}: {text}", markup=False)
     if out is not None:
         write_json(out, {**content, "environment": environment()})
     failed = [
-        f"{measured.get('measured', 'speed')}: {measured['ratio']:.2f}x is below the limit "
-        f"{measured['limit']:.2f}x"
+        f"{measured.get('measured', 'speed')}: {measured['ratio']:z.2f}x is below the limit "
+        f"{measured['limit']:z.2f}x"
         for measured in shown
         if not measured["ok"]
     ]

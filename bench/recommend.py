@@ -105,7 +105,7 @@ def _left_out(fit: list[Place], shown: list[Place]) -> str:
 def _on_links(best: Place, slow: Sequence[Place]) -> str:
     if not best.links:
         return ""
-    told = ", ".join(f"{value:.0f} ms over {link}" for link, value in best.links.items())
+    told = ", ".join(f"{value:z.0f} ms over {link}" for link, value in best.links.items())
     note = f" (too slow over a link: {', '.join(p.split for p in slow)})" if slow else ""
     if best in slow:
         note = (
@@ -141,23 +141,23 @@ def recommend(records: Sequence[Record]) -> Recommendation:
     if not fit:
         return Recommendation(
             None,
-            f"no split point keeps the accuracy within {ACCURACY_LOSS:g} point of {top:.1f} % "
-            f"and leaves the server at least {1 - CLIENT_SHARE:.0%} of the computation",
+            f"no split point keeps the accuracy within {ACCURACY_LOSS:g} point of {top:z.1f} % "
+            f"and leaves the server at least {1 - CLIENT_SHARE:z.0%} of the computation",
         )
     best = min(shown, key=lambda p: (p.psnr, p.client_share))
     reason = (
         f"least leakage among the {len(fit)} of {len(found)} split points that keep the accuracy "
-        f"within {ACCURACY_LOSS:g} point and leave the server at least {1 - CLIENT_SHARE:.0%} of "
+        f"within {ACCURACY_LOSS:g} point and leave the server at least {1 - CLIENT_SHARE:z.0%} of "
         f"the computation{_left_out(fit, shown)}: the best attack ({best.attack}) recovers "
-        f"{best.psnr:.1f} dB, the mean image {best.floor:.1f} dB; accuracy {best.accuracy:.1f} %, "
-        f"the client runs {best.client_share:.0%} of the network and sends "
-        f"{best.payload / 1024:.1f} KiB an image{_on_links(best, slow)}"
+        f"{best.psnr:z.1f} dB, the mean image {best.floor:z.1f} dB; accuracy "
+        f"{best.accuracy:z.1f} %, the client runs {best.client_share:z.0%} of the network and "
+        f"sends {best.payload / 1024:z.1f} KiB an image{_on_links(best, slow)}"
     )
     gain = best.psnr - best.floor
     warning = ""
     if gain >= CLEAR_OF_FLOOR:
         warning = (
-            f"it still leaks: {gain:.1f} dB above the mean image; a deeper cut or a defence is "
+            f"it still leaks: {gain:z.1f} dB above the mean image; a deeper cut or a defence is "
             "needed where images must stay hidden"
         )
     return Recommendation(best.split, reason, warning)

@@ -107,7 +107,7 @@ def _lead(records: Sequence[Record]) -> str:
     whole = first.utility.get("accuracy_whole", first.utility["accuracy"])
     return (
         f"Defence: {first.config['defense']}. {places} split points, attacked with {attacks}. "
-        f"The whole network reaches {whole:.1f} % on the victims' images."
+        f"The whole network reaches {whole:z.1f} % on the victims' images."
     )
 
 
@@ -130,7 +130,7 @@ def _grids(run: Path, records: Sequence[Record]) -> list[dict[str, str]]:
         if data is None:
             continue
         value = record.leakage.get("psnr")
-        shown = f"{value.mean:.1f} dB" if value and value.mean is not None else ""
+        shown = f"{value.mean:z.1f} dB" if value and value.mean is not None else ""
         attack = f"{record.config['attack']}, {record.config['knowledge']}"
         found.append(
             {"split": record.split["name"], "attack": attack, "figure": shown, "data": data}

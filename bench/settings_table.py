@@ -33,7 +33,7 @@ def worded(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:g}"
+        return f"{value:zg}"
     if isinstance(value, Mapping):
         return "; ".join(f"{spelled(k)} {worded(v)}" for k, v in value.items()) or "none"
     if isinstance(value, list | tuple):

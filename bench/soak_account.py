@@ -82,7 +82,7 @@ class Account:
         share = self.answered / self.sent if self.sent else 0.0
         found = {
             "no request was answered": not self.answered,
-            f"{share:.1%} of the requests were answered, at least {self.least:.1%} must be": (
+            f"{share:z.1%} of the requests were answered, at least {self.least:z.1%} must be": (
                 self.answered and share < self.least
             ),
             f"{odd.total()} failures that no event explains: {', '.join(odd)}": odd,
@@ -92,7 +92,7 @@ class Account:
             f"{crashed} crashed; the rest is lost": self.sent != self.answered + failed + crashed,
             f"{self.hung} clients did not end": self.hung,
             f"{self.died} servers ended by themselves": self.died,
-            f"memory grew by {grown:.0f} MiB, {GROWTH_MIB:g} are allowed": grown > GROWTH_MIB,
+            f"memory grew by {grown:z.0f} MiB, {GROWTH_MIB:g} are allowed": grown > GROWTH_MIB,
         }
         return [words for words, so in found.items() if so]
 

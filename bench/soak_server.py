@@ -78,7 +78,7 @@ class Memory:
         return {
             "seconds": [round(at, 1) for at, _ in self.samples],
             "mib": [round(value, 1) for _, value in self.samples],
-            "growth_mib": None if growth is None else round(growth, 1),
+            "growth_mib": None if growth is None else round(growth, 1) + 0.0,
         }
 
 

@@ -52,10 +52,10 @@ def table(points: list[SplitPoint], title: str) -> Table:
             point.name,
             ", ".join(point.aliases),
             "x".join(map(str, point.shape)),
-            f"{point.bytes_per_image / 1024:.1f}",
+            f"{point.bytes_per_image / 1024:z.1f}",
             f"{point.head_params:,}",
             f"{point.rest_params:,}",
-            f"{point.head_macs / 1e6:.2f}",
-            f"{point.rest_macs / 1e6:.2f}",
+            f"{point.head_macs / 1e6:z.2f}",
+            f"{point.rest_macs / 1e6:z.2f}",
         )
     return drawn

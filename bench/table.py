@@ -102,11 +102,11 @@ def sweep_table(records: Sequence[Record], recommended: str | None) -> SweepTabl
             Cell(images_of(record)),
             Cell(str(floor.items) if floor else "n/a"),
             *(_metric(m, record.leakage.get(m)) for m in metrics),
-            Cell(f"{floor.mean:.1f}" if floor and floor.mean is not None else "n/a"),
-            Cell(f"{top:.1f}" if top is not None else "n/a"),
-            Cell(f"{record.utility['accuracy']:.1f}"),
-            Cell(f"{record.rate['payload_up'] / 1024:.1f}"),
-            Cell(f"{100 * record.split['head_macs'] / max(macs, 1):.0f} %"),
+            Cell(f"{floor.mean:z.1f}" if floor and floor.mean is not None else "n/a"),
+            Cell(f"{top:z.1f}" if top is not None else "n/a"),
+            Cell(f"{record.utility['accuracy']:z.1f}"),
+            Cell(f"{record.rate['payload_up'] / 1024:z.1f}"),
+            Cell(f"{100 * record.split['head_macs'] / max(macs, 1):z.0f} %"),
             Cell(_p50(record)),
             *(Cell(over(link, record)) for link in links),
             *(map(Cell, against_first(record, records)) if several else ()),
@@ -172,8 +172,8 @@ def _metric(name: str, value: Interval | None) -> Cell:
     digits = DIGITS.get(name, 3)
     interval = ""
     if value.low is not None and value.high is not None:
-        interval = f"{value.low:.{digits}f}..{value.high:.{digits}f}"
-    return Cell(f"{value.mean:.{digits}f}", interval)
+        interval = f"{value.low:z.{digits}f}..{value.high:z.{digits}f}"
+    return Cell(f"{value.mean:z.{digits}f}", interval)
 
 
 def rich_table(records: Sequence[Record], recommended: str | None, title: str) -> Table:
@@ -229,12 +229,12 @@ def rich_table(records: Sequence[Record], recommended: str | None, title: str) -
         cells = [
             name,
             *(_leak(group[line], similar) if line in group else "-" for line in lines),
-            f"{floor.mean:.1f}" if floor and floor.mean is not None else "n/a",
-            f"{one.utility['accuracy']:.1f}",
-            f"{one.rate['payload_up'] / 1024:.1f}",
+            f"{floor.mean:z.1f}" if floor and floor.mean is not None else "n/a",
+            f"{one.utility['accuracy']:z.1f}",
+            f"{one.rate['payload_up'] / 1024:z.1f}",
         ]
         if room:
-            cells.append(f"{100 * one.split['head_macs'] / max(macs, 1):.0f}")
+            cells.append(f"{100 * one.split['head_macs'] / max(macs, 1):z.0f}")
         if links:
             cells += [over(link, one) for link in links]
         elif room:
@@ -261,7 +261,7 @@ def _floor_of(records: Sequence[Record]) -> str:
 
 def _p50(record: Record) -> str:
     total = record.latency.get("total")
-    return f"{total['p50']:.1f}" if total else "n/a"
+    return f"{total['p50']:z.1f}" if total else "n/a"
 
 
 def _link_title(link: str, records: Sequence[Record]) -> str:
@@ -272,7 +272,7 @@ def _link_title(link: str, records: Sequence[Record]) -> str:
 
 def _leak(record: Record, with_ssim: bool) -> str:
     psnr, ssim = record.leakage.get("psnr"), record.leakage.get("ssim")
-    text = f"{psnr.mean:.1f}" if psnr and psnr.mean is not None else "n/a"
+    text = f"{psnr.mean:z.1f}" if psnr and psnr.mean is not None else "n/a"
     if with_ssim and ssim and ssim.mean is not None:
-        text += f"  {ssim.mean:.2f}"
+        text += f"  {ssim.mean:z.2f}"
     return text

@@ -52,14 +52,14 @@ def claims(rows: Sequence[dict[str, Any]]) -> list[str]:
         holds = "holds" if shadow >= 90 and client <= shadow / 2 else "does not hold"
         said.append(
             f"{defense}: the paper's decoder reads the shadow's features and not the client's: "
-            f"{holds} ({shadow:.1f} % and {client:.1f} %)"
+            f"{holds} ({shadow:z.1f} % and {client:z.1f} %)"
         )
         ciphers = [rate for attack, rate in read.items() if attack.startswith("cipher")]
         if ciphers:
             kept = "holds" if max(ciphers) <= 1.5 * read["floor"] else "does not hold"
             said.append(
                 f"{defense}: text cannot be read without queries: {kept} (the cipher reads "
-                f"{max(ciphers):.1f} %, the floor {read['floor']:.1f} %)"
+                f"{max(ciphers):z.1f} %, the floor {read['floor']:z.1f} %)"
             )
     return said
 
@@ -69,15 +69,15 @@ def cells(row: dict[str, Any]) -> list[str]:
     if "skipped" in row:
         names = [row.get("defense", ""), row.get("attack", "")]
         return [*names, f"skipped ({row['skipped']})", *[""] * 4]
-    between = "" if row["low"] is None else f"{row['low']:.1f} to {row['high']:.1f} %"
+    between = "" if row["low"] is None else f"{row['low']:z.1f} to {row['high']:z.1f} %"
     return [
         row["defense"],
         row["attack"],
-        f"{row['recovery']:.1f} %",
+        f"{row['recovery']:z.1f} %",
         between,
-        "" if row["rarer_words"] is None else f"{row['rarer_words']:.1f} %",
-        f"{row['whole_sentences']:.1f} %",
-        f"{row['accuracy_words']:.1f} %",
+        "" if row["rarer_words"] is None else f"{row['rarer_words']:z.1f} %",
+        f"{row['whole_sentences']:z.1f} %",
+        f"{row['accuracy_words']:z.1f} %",
     ]
 
 

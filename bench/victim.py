@@ -18,7 +18,7 @@ from splitlab.deployment import Halves
 from splitlab.errors import BadInput, Corrupt
 from splitlab.models import Normalised, build
 from splitlab.randomness import FreeDraw, Secret, generator
-from splitlab.split import cut, part_state
+from splitlab.split import cut, head_modules, part_state
 from splitlab.storage import hash_tensors, read_json, read_tensors, write_json, write_tensors
 from splitlab.training import Progress, accuracy, train_classifier
 
@@ -80,6 +80,7 @@ def prepare_victim(
             checkpoint=checkpoint,
             progress=progress,
             frozen=head_tensors(net, config.freeze, arch) if config.freeze else (),
+            resting=head_modules(net, config.freeze, arch.input.shape) if config.freeze else (),
         )
         facts |= {
             "epochs": history.epochs,

@@ -38,5 +38,11 @@ def against_first(record: Record, records: Sequence[Record]) -> tuple[str, str, 
     before, after = (one.leakage.get("psnr") for one in (base, record))
     change = ""
     if before and after and before.mean is not None and after.mean is not None:
-        change = f"{after.mean - before.mean:+.2f}"
-    return wire, f"{saved:.1f}", f"{lost:+.1f}", change
+        change = change_of(after.mean - before.mean, 2)
+    return wire, f"{saved:z.1f}", change_of(lost, 1), change
+
+
+def change_of(value: float, digits: int) -> str:
+    """ "+0.31" or "-2.00"; what rounds to nothing has no sign."""
+    text = f"{value:z.{digits}f}"
+    return f"+{text}" if float(text) > 0 else text

@@ -215,14 +215,14 @@ class Admission:
             return Exhausted(refusals.STREAMS, words)
         if shared is self._streamed:
             words = (
-                f"streams hold {held / 2**20:.0f} of the {granted / 2**20:.0f} MiB that they may, "
-                f"each takes {self._largest / 2**20:.1f}, {own / 2**20:.0f} are yours; a host "
-                "gets as much as it leaves free; use calls"
+                f"streams hold {held / 2**20:z.0f} of the {granted / 2**20:z.0f} MiB that they "
+                f"may, each takes {self._largest / 2**20:z.1f}, {own / 2**20:z.0f} are yours; a "
+                "host gets as much as it leaves free; use calls"
             )
             return Exhausted(refusals.STREAMS, words)
         return Exhausted(
             refusals.MEMORY,
-            f"requests hold the {granted / 2**20:.0f} MiB that are granted; send again later, or "
+            f"requests hold the {granted / 2**20:z.0f} MiB that are granted; send again later, or "
             "smaller micro-batches",
         )
 

@@ -50,9 +50,9 @@ class Limits:
         """
         if self.memory < largest:
             raise BadInput(
-                f"--max-memory: the deployment's largest request takes {largest / 2**20:.1f} MiB "
+                f"--max-memory: the deployment's largest request takes {largest / 2**20:z.1f} MiB "
                 f"with its values in FP32 and its reply, there is room for "
-                f"{self.memory / 2**20:.1f} MiB; give at least that much"
+                f"{self.memory / 2**20:z.1f} MiB; give at least that much"
             )
 
 

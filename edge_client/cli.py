@@ -171,11 +171,11 @@ def infer(
         return
     table = Table("image", "class", "probability", "prepared")
     for row in found:
-        words = (row["image"], row["class"], f"{row['probability']:.3f}", row["prepared"])
+        words = (row["image"], row["class"], f"{row['probability']:z.3f}", row["prepared"])
         table.add_row(*words)
     console.print(table)
     console.print(
-        f"{len(found)} images in {result.seconds * 1000:.1f} ms, "
+        f"{len(found)} images in {result.seconds * 1000:z.1f} ms, "
         f"{result.bytes_up} bytes up, {result.bytes_down} bytes down"
     )
 
@@ -260,17 +260,17 @@ def evaluate(
 def _show(done: Evaluation) -> None:
     account = done.account
     console.print(
-        f"accuracy {account['accuracy']:.2f} % on {account['images']} images "
-        f"x {account['repeats']}, {account['images_per_second']:.0f} images/s"
+        f"accuracy {account['accuracy']:z.2f} % on {account['images']} images "
+        f"x {account['repeats']}, {account['images_per_second']:z.0f} images/s"
     )
     rate = account["rate"]
     console.print(
-        f"bytes per image: {rate['payload_up']:.0f} up and {rate['payload_down']:.0f} down, "
-        f"framed {rate['framed_up']:.0f} and {rate['framed_down']:.0f}"
+        f"bytes per image: {rate['payload_up']:z.0f} up and {rate['payload_down']:z.0f} down, "
+        f"framed {rate['framed_up']:z.0f} and {rate['framed_down']:z.0f}"
     )
     title = f"latency of a request of {account['batch']} images"
     table = Table("stage", "p50, ms", "p95, ms", "of the total's p50, ms", title=title)
     for stage, values in account["latency"].items():
-        part = f"{values['part']:.2f}" if "part" in values else ""
-        table.add_row(stage, f"{values['p50']:.2f}", f"{values['p95']:.2f}", part)
+        part = f"{values['part']:z.2f}" if "part" in values else ""
+        table.add_row(stage, f"{values['p50']:z.2f}", f"{values['p95']:z.2f}", part)
     console.print(table)

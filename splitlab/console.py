@@ -10,6 +10,7 @@ import functools
 import inspect
 import itertools
 import math
+import os
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any, ParamSpec, TypeVar
@@ -17,7 +18,9 @@ from typing import Any, ParamSpec, TypeVar
 import typer
 from pydantic import ValidationError
 from rich.console import Console, ConsoleOptions, RenderableType
+from rich.measure import Measurement
 from rich.segment import Segment
+from rich.table import Table
 from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
@@ -28,6 +31,10 @@ from splitlab.surroundings import drop_output, encodable, prepare
 P = ParamSpec("P")
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+WIDEST = 10_000
+"""Columns of a table in a file or a pipe, at most."""
 
 
 class VisibleConsole(Console):
@@ -51,6 +58,23 @@ class VisibleConsole(Console):
 
     def _shown(self, text: str) -> str:
         return encodable(visible(text), getattr(self.file, "encoding", None))
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """In a file or a pipe a table is as wide as it needs; on a terminal it fits into that."""
+        own = self._width
+        if own is None and not self.is_terminal and "COLUMNS" not in os.environ:
+            self._width = max((self.width, *map(self._needs, objects)))
+        try:
+            super().print(*objects, **options)
+        finally:
+            self._width = own
+
+    def _needs(self, shown: Any) -> int:
+        """Columns in which nothing of a table is cut or folded; 0 for all else."""
+        if not isinstance(shown, Table):
+            return 0
+        boundless = self.options.update(max_width=WIDEST)
+        return min(WIDEST, Measurement.get(self, boundless, shown).maximum)
 
     def on_broken_pipe(self) -> None:
         """Whoever read has enough (`| head -1`); the work goes on."""

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +104,28 @@ def sole(folder: Path) -> FileLock:
             "choose another --out"
         ) from error
     return held
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold `sole(folder)` meanwhile; of a start that is refused no folder is left.
+
+    Raises:
+        BadInput, StorageFull: another process writes there, or nobody can.
+    """
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    require_writable(folder)
+    held = sole(folder)
+    try:
+        yield
+    finally:
+        name = Path(held.lock_file)
+        if missing and list(folder.iterdir()) == [name]:
+            with contextlib.suppress(OSError):
+                name.unlink()
+                for place in missing:
+                    place.rmdir()
+        held.release()
 
 
 def canonical_json(value: Any) -> bytes:

@@ -65,9 +65,9 @@ class TrainSpeed:
         verdict = "ok" if self.ok else "too slow"
         return (
             f"train {self.model} on {self.device}, {self.threads} threads, batches of "
-            f"{self.batch_size}: {self.ours:,.0f} images/s; DataLoader loop with {self.workers} "
-            f"workers {self.rival:,.0f} images/s; ratio {self.ratio:.2f}, wanted "
-            f"{self.limit:.1f}: {verdict}"
+            f"{self.batch_size}: {self.ours:z,.0f} images/s; DataLoader loop with {self.workers} "
+            f"workers {self.rival:z,.0f} images/s; ratio {self.ratio:z.2f}, wanted "
+            f"{self.limit:z.1f}: {verdict}"
         )
 
 

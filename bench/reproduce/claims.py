@@ -154,4 +154,4 @@ def _word(holds: bool) -> Verdict:
 
 
 def _text(metric: Metric, value: float) -> str:
-    return f"{value:.{DIGITS[metric]}f}{UNITS[metric]}"
+    return f"{value:z.{DIGITS[metric]}f}{UNITS[metric]}"

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli_options import KeepImages
+from bench.cli_options import DataRoot, Device, Download, KeepImages, LpipsWeights
 from bench.reproduce.registry import EXPERIMENTS, MOVABLE
 from splitlab.console import console, guarded
 from splitlab.errors import BadInput
@@ -20,13 +20,10 @@ Seeds = Annotated[str, typer.Option(help="Public seeds with commas, each a run."
 Out = Annotated[
     Path | None, typer.Option(help="Run folder, continued if it exists; default runs/NAME-SCALE.")
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Dataset = Annotated[
     str | None,
     typer.Option(help="In place of the scale's own, e.g. imagefolder:PATH (folder or tar)."),
 ]
-DataRoot = Annotated[Path | None, typer.Option(help="Where torchvision's data sets lie.")]
-Download = Annotated[bool, typer.Option(help="Let torchvision fetch a data set.")]
 Weights = Annotated[
     Path | None,
     typer.Option(help="Checkpoint (.pth, .safetensors) of the network, in place of training."),
@@ -41,7 +38,8 @@ Tail = Annotated[
     str | None, typer.Option(help="Where its body ends (same experiments); see `bench splits`.")
 ]
 SecretSeed = Annotated[
-    int | None, typer.Option(help="For reproduction only: draw secrets from this plus the seed.")
+    int | None,
+    typer.Option(min=0, help="For reproduction only: draw secrets from this plus the seed."),
 ]
 
 
@@ -69,20 +67,22 @@ def reproduce(
             help="Processes that deploy and attack side by side; 0: one a core, one with a GPU.",
         ),
     ] = 0,
-    lpips_weights: Annotated[Path | None, typer.Option(help="Folder of LPIPS backbones.")] = None,
+    lpips_weights: LpipsWeights = None,
     keep_images: KeepImages = None,
     secret_seed: SecretSeed = None,
 ) -> None:
     """Measure a table or figure of a paper again, with its numbers beside ours."""
     from bench.reproduce.request import Request, Shown, Target, scale_of, seeds_of
     from splitlab.contracts.registry import Registry
+    from splitlab.storage import alone
     from splitlab.training import showing
 
     run = Registry("experiment", EXPERIMENTS).load(name)
     chosen, numbers = scale_of(scale), seeds_of(seeds)
-    with showing(console) as progress:
+    place = out or Path("runs") / f"{name}-{scale}"
+    with showing(console) as progress, alone(place):
         request = Request(
-            out=out or Path("runs") / f"{name}-{scale}",
+            out=place,
             scale=chosen,
             seeds=numbers,
             device=device,
@@ -148,15 +148,17 @@ def search(
     from bench.reproduce.search import search as search_settings
     from bench.reproduce.trials import table
     from splitlab.contracts.registry import Registry
+    from splitlab.storage import alone
     from splitlab.training import showing
 
     run = Registry("experiment", EXPERIMENTS).load(name)
     if not isinstance(run, Framed):
         raise BadInput(f"{name} has no settings that can be searched; name another experiment")
     chosen, numbers, values = scale_of(scale), seeds_of(seeds), grid(tries)
-    with showing(console) as progress:
+    place = out or Path("runs") / f"{name}-{scale}"
+    with showing(console) as progress, alone(place):
         request = Request(
-            out=out or Path("runs") / f"{name}-{scale}",
+            out=place,
             scale=chosen,
             seeds=numbers,
             device=device,

@@ -210,7 +210,7 @@ def _characters(found: Found, rows: Sequence[tuple[str, str]]) -> ExtraTable:
         told = [facts for r in made if (facts := r.attack_facts.get("images_are"))]
         if told:
             means = (sum(one[name] for one in told) / len(told) for name in CHARACTER)
-            lines.append((label, *(f"{value:.3f}" for value in means)))
+            lines.append((label, *(f"{value:z.3f}" for value in means)))
     return ExtraTable(
         "What the images are like that were learned from",
         ("images", *CHARACTER.values()),

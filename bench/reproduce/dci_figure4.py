@@ -141,8 +141,8 @@ def _order(found: Found, keys: Sequence[str]) -> ExtraTable:
             continue
         rho = float(spearmanr(*zip(*curve, strict=True)).statistic)
         verdict = "holds" if rho <= FALLS else "does not hold"
-        values = ", ".join(f"{value:.1f}" for _, value in curve)
-        lines.append((str(seed), values, f"{rho:.2f}", verdict))
+        values = ", ".join(f"{value:z.1f}" for _, value in curve)
+        lines.append((str(seed), values, f"{rho:z.2f}", verdict))
     columns = ("seed", "PSNR [dB], block 1 on", "Spearman", f"below {FALLS:g}")
     return ExtraTable("Does PSNR fall with depth?", columns, tuple(lines))
 

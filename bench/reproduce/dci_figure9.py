@@ -195,7 +195,7 @@ def _figure(found: Found, scale: Scale) -> str:
 def _tables(found: Found, scale: Scale) -> list[ExtraTable]:
     """The curves as numbers."""
     lines = [
-        (curve.name, f"{level:g}", f"{accuracy:.1f}", f"{inverse:.2f}")
+        (curve.name, f"{level:g}", f"{accuracy:z.1f}", f"{inverse:z.2f}")
         for curve in _curves(found, scale)
         for level, accuracy, inverse in curve.points
     ]

@@ -40,22 +40,22 @@ def claims(rows: list[dict[str, Any]]) -> list[str]:
         (
             f"The second generation is close to the first (above {ENOUGH_DB:g} dB)",
             min(close) > ENOUGH_DB,
-            ", ".join(f"{value:.1f} dB" for value in close),
+            ", ".join(f"{value:z.1f} dB" for value in close),
         ),
         (
             "It is closer than the mean of the generator's images",
             all(a > b for a, b in zip(close, floor, strict=True)),
-            ", ".join(f"{a:.1f} and {b:.1f} dB" for a, b in zip(close, floor, strict=True)),
+            ", ".join(f"{a:z.1f} and {b:z.1f} dB" for a, b in zip(close, floor, strict=True)),
         ),
         (
             "Recovered latents are nearer to the true ones than 0 is",
             all(a < b for a, b in latents),
-            ", ".join(f"{a:.2f} and {b:.2f}" for a, b in latents),
+            ", ".join(f"{a:z.2f} and {b:z.2f}" for a, b in latents),
         ),
     ):
         said.append(f"{text}: {'holds' if holds else 'does not hold'} ({numbers})")
     for row in rows:
-        errors = ", ".join(f"{error:.2f}" for error in row["latent_error_by_depth"])
+        errors = ", ".join(f"{error:z.2f}" for error in row["latent_error_by_depth"])
         said.append(
             f"Seed {row['seed']}: mean |z - z'| where z' is found from the true output of part "
             f"1, 2, ... of the generator: {errors}"
@@ -64,7 +64,7 @@ def claims(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
-    return [f"{row[key]:.{digits}f}" for key, _, digits in COLUMNS]
+    return [f"{row[key]:z.{digits}f}" for key, _, digits in COLUMNS]
 
 
 def drawn(rows: list[dict[str, Any]]) -> Table:

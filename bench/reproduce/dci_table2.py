@@ -269,4 +269,4 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _text(value: float, digits: int) -> str:
-    return "n/a" if math.isnan(value) else f"{value:.{digits}f}"
+    return "n/a" if math.isnan(value) else f"{value:z.{digits}f}"

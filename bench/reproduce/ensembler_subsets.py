@@ -78,8 +78,8 @@ def duration(seconds: float) -> str:
     """In the unit that a reader would choose."""
     for unit, size in (("years", 31_557_600.0), ("days", 86_400.0), ("h", 3600.0), ("min", 60.0)):
         if seconds >= 2 * size:
-            return f"{seconds / size:,.1f} {unit}"
-    return f"{seconds:.1f} s"
+            return f"{seconds / size:z,.1f} {unit}"
+    return f"{seconds:z.1f} s"
 
 
 def _place(bodies: int) -> Place:

@@ -71,7 +71,7 @@ def _lead(summary: Summary) -> str:
 
 
 def _time(seconds: Mapping[str, float]) -> str:
-    told = ", ".join(f"seed {seed}: {value:.0f} s" for seed, value in sorted(seconds.items()))
+    told = ", ".join(f"seed {seed}: {value:z.0f} s" for seed, value in sorted(seconds.items()))
     return f"Work on all deployments and attacks, over all sittings: {told}." if told else ""
 
 

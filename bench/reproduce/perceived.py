@@ -66,4 +66,4 @@ def _mean(records: Sequence[Record], metric: str) -> str:
         for record in records
         if metric in record.leakage and (mean := record.leakage[metric].mean) is not None
     ]
-    return f"{sum(values) / len(values):.3f}" if len(values) == len(records) else "n/a"
+    return f"{sum(values) / len(values):z.3f}" if len(values) == len(records) else "n/a"

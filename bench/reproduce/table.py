@@ -31,19 +31,19 @@ STYLES = {"holds": "green", "does not hold": "red", "holds in some seeds": "yell
 
 def shown(metric: Metric, value: Spread | None) -> str:
     """The mean, "" where there is none."""
-    return "" if value is None else f"{value.mean:.{DIGITS[metric]}f}"
+    return "" if value is None else f"{value.mean:z.{DIGITS[metric]}f}"
 
 
 def ranged(metric: Metric, value: Spread | None) -> str:
     """Smallest to largest over seeds, "" for one seed."""
     if value is None or len(value.by_seed) < 2:
         return ""
-    return f"{value.low:.{DIGITS[metric]}f}..{value.high:.{DIGITS[metric]}f}"
+    return f"{value.low:z.{DIGITS[metric]}f}..{value.high:z.{DIGITS[metric]}f}"
 
 
 def printed(value: float | None) -> str:
     """A number as the paper prints it, "" where it has none."""
-    return "" if value is None else f"{value:g}"
+    return "" if value is None else f"{value:zg}"
 
 
 LONGEST_NUMBER, LONGEST_WORD = 8, 26

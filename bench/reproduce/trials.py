@@ -81,4 +81,4 @@ def table(found: Searched) -> Table:
 
 
 def _text(value: float | None, digits: int) -> str:
-    return "failed" if value is None else f"{value:.{digits}f}"
+    return "failed" if value is None else f"{value:z.{digits}f}"

@@ -167,8 +167,8 @@ def _fastest(task: Task, wanted: list[Tensor]) -> Chosen:
         timed = found.timed
         took[name] = {1: timed.alone * 1000, rows: timed.together * 1000}
         errors.print(
-            f"engine auto: {name}, {took[name][1]:.1f} ms with 1 row, "
-            f"{took[name][rows]:.1f} with {rows}",
+            f"engine auto: {name}, {took[name][1]:z.1f} ms with 1 row, "
+            f"{took[name][rows]:z.1f} with {rows}",
             markup=False,
         )
         if one is None or timed.alone < one.timed.alone:
@@ -226,7 +226,8 @@ def _say_what_is_measured(task: Task, large: Tensor) -> None:
     each = (1 + REPEATS) * (time.perf_counter() - began) + 2 * BUDGET_SECONDS
     errors.print(
         f"engine auto: measures {', '.join(able)} with 1 and {len(large)} rows; about "
-        f"{len(able) * each:.0f} seconds, more where an engine tries several ways or makes a graph",
+        f"{len(able) * each:z.0f} seconds, more where an engine tries several ways or makes a "
+        "graph",
         markup=False,
     )
 

@@ -70,7 +70,7 @@ def onnx_graph(module: nn.Module, examples: dict[str, Tensor], outputs: Sequence
         raise Unfit(f"ONNX needs {wanted}; pip install 'splitlab[onnxruntime]'")
     size = sum(p.numel() * p.element_size() for p in module.parameters())
     if size > LARGEST:
-        raise Unfit(f"{size / 2**30:.1f} GiB of weights do not fit into one ONNX graph of 2 GiB")
+        raise Unfit(f"{size / 2**30:z.1f} GiB of weights do not fit into one ONNX graph of 2 GiB")
     # one row would become a constant of the graph
     two = tuple(x[:1].expand(2, *x.shape[1:]).contiguous() for x in examples.values())
     with _quiet():

@@ -31,7 +31,7 @@ def doubts(records: Sequence[Record]) -> list[str]:
             agreement = record.utility.get("agreement")
             if agreement is not None and agreement < 100.0 and record.config["defense"] == "none":
                 found.append(
-                    f"{split}: {100 - agreement:.2f} % of the answers through the wire differ "
+                    f"{split}: {100 - agreement:z.2f} % of the answers through the wire differ "
                     "from the whole network's"
                 )
                 break
@@ -71,9 +71,9 @@ def _box_order(split: str, group: Sequence[Record]) -> list[str]:
             best[key] = max(best.get(key, value), value)
             counts[key] = record.leakage["psnr"].items
     return [
-        f"{split}: the black-box attack ({black:.1f} dB) beats the white-box attack "
-        f"({best[knowledge, 'white']:.1f} dB), which knows more{_on(counts, knowledge)}; the white "
-        "box is not at its best"
+        f"{split}: the black-box attack ({black:z.1f} dB) beats the white-box attack "
+        f"({best[knowledge, 'white']:z.1f} dB), which knows more{_on(counts, knowledge)}; the "
+        "white box is not at its best"
         for (knowledge, box), black in sorted(best.items())
         if box == "black"
         and (knowledge, "white") in best
@@ -95,8 +95,8 @@ def _awareness_order(split: str, group: Sequence[Record]) -> list[str]:
             key = (str(record.config.get("attack")), str(record.config.get("knowledge")))
             best[key] = max(best.get(key, value), value)
     return [
-        f"{split}: {attack} unaware of the defence ({unaware:.1f} dB) beats {attack} that models "
-        f"it ({best[attack, 'adaptive']:.1f} dB)"
+        f"{split}: {attack} unaware of the defence ({unaware:z.1f} dB) beats {attack} that models "
+        f"it ({best[attack, 'adaptive']:z.1f} dB)"
         for (attack, knowledge), unaware in sorted(best.items())
         if knowledge == "unaware"
         and (attack, "adaptive") in best

@@ -72,8 +72,8 @@ def _chance(record: Record, name: str) -> str:
     if accuracy is None or chance is None or not no_better(accuracy, count, chance):
         return ""
     return (
-        f"{accuracy:.1f} % of {count} victims' images, {_interval(accuracy, count)}; the largest "
-        f"class alone is {chance:.1f} %"
+        f"{accuracy:z.1f} % of {count} victims' images, {_interval(accuracy, count)}; the largest "
+        f"class alone is {chance:z.1f} %"
     )
 
 
@@ -94,9 +94,9 @@ def few_victims(records: Sequence[Record]) -> list[str]:
         low, high = wilson(accuracy, count)
         if count and (high - low) / 2 > RESOLVED_POINTS:
             return [
-                f"{count} victims: an accuracy of {accuracy:.1f} % is known as "
+                f"{count} victims: an accuracy of {accuracy:z.1f} % is known as "
                 f"{_interval(accuracy, count)}, so that a loss of less than "
-                f"{(high - low) / 2:.0f} points does not show; give more --victims"
+                f"{(high - low) / 2:z.0f} points does not show; give more --victims"
             ]
     return []
 
@@ -147,10 +147,10 @@ def saturated(records: Sequence[Record]) -> list[str]:
     for record in records:
         value = record.leakage.get("psnr")
         if value is not None and value.mean is not None and value.mean > ROUNDING_DB:
-            told = f"{record.split.get('name')} {value.mean:.0f} dB"
+            told = f"{record.split.get('name')} {value.mean:z.0f} dB"
             found.setdefault(str(record.config.get("attack")), []).append(told)
     return [
-        f"{attack} recovers the image itself ({_places(places)}): above {ROUNDING_DB:.1f} dB, the "
+        f"{attack} recovers the image itself ({_places(places)}): above {ROUNDING_DB:z.1f} dB, the "
         "error of rounding to 8 bits, more dB are no more leakage"
         for attack, places in found.items()
     ]
@@ -167,8 +167,8 @@ def accuracy_lost(records: Sequence[Record]) -> list[str]:
         place = (record.split.get("name"), record.config.get("defense"), record.config.get("wire"))
         found.setdefault(
             place,
-            f"{record.split.get('name')}: the accuracy through the wire is {accuracy:.1f} %, "
-            f"{abs(accuracy - whole):.1f} points {more} than the whole network's; its leakage is "
+            f"{record.split.get('name')}: the accuracy through the wire is {accuracy:z.1f} %, "
+            f"{abs(accuracy - whole):z.1f} points {more} than the whole network's; its leakage is "
             "not compared at equal accuracy",
         )
     return list(found.values())
@@ -190,7 +190,7 @@ def deviating_wire(records: Sequence[Record]) -> list[str]:
 
 def _interval(percent: float, count: int) -> str:
     low, high = wilson(percent, count)
-    return f"{low:.1f} to {high:.1f} %"
+    return f"{low:z.1f} to {high:z.1f} %"
 
 
 def _places(names: Sequence[str]) -> str:

@@ -56,8 +56,8 @@ def _busy(own: dict[str, Record]) -> list[str]:
     if highest <= OTHERS_SHARE:
         return []
     return [
-        f"other processes took {100 * highest:.0f} % of the cores' time while the latency was "
-        f"measured (more than {100 * OTHERS_SHARE:.0f} %); on an idle machine it is lower"
+        f"other processes took {100 * highest:z.0f} % of the cores' time while the latency was "
+        f"measured (more than {100 * OTHERS_SHARE:z.0f} %); on an idle machine it is lower"
     ]
 
 
@@ -72,7 +72,7 @@ def _spread(own: dict[str, Record]) -> list[str]:
                 wide.setdefault(link, []).append((name, rounds))
     return [
         f"latency{f' over {link}' if link else ''}: the rounds lie far apart at "
-        + "; ".join(f"{name} ({min(r):.0f} to {max(r):.0f} ms)" for name, r in places)
+        + "; ".join(f"{name} ({min(r):z.0f} to {max(r):z.0f} ms)" for name, r in places)
         + "; the machine was not equally busy, and differences of that size say nothing"
         for link, places in wide.items()
     ]

@@ -1,5 +1,6 @@
 """Where a network can be cut, and the parts it is cut into."""
 
+from splitlab.split.heads import head_modules
 from splitlab.split.listing import split_points
 from splitlab.split.parts import Part, Parts, cut, load_part_state, part_state
 from splitlab.split.points import Granularity, SplitPoint, SplitPoints, find_point, spread
@@ -13,6 +14,7 @@ __all__ = [
     "SplitPoints",
     "cut",
     "find_point",
+    "head_modules",
     "load_part_state",
     "part_state",
     "split_points",

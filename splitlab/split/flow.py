@@ -14,6 +14,7 @@ from splitlab.errors import BadInput, NotCuttable
 from splitlab.models import Normalised
 from splitlab.split.limits.modules import refuse_modules
 from splitlab.split.limits.state import UntouchedDraws, first_change, kept_state
+from splitlab.split.limits.watching import ONE_TRACE
 from splitlab.split.recorder import record
 from splitlab.split.remembered import Memory, structure
 from splitlab.split.shadow import images, is_cheap, shadow
@@ -202,7 +203,7 @@ def _run(
     original: nn.Module | None = None,
 ) -> Tape:
     try:
-        with torch.random.fork_rng(devices=[]), UntouchedDraws():
+        with ONE_TRACE, torch.random.fork_rng(devices=[]), UntouchedDraws():
             return record(copy, example, earlier, before, original)
     except NotCuttable:
         raise

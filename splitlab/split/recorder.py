@@ -13,10 +13,11 @@ from torch.overrides import TorchFunctionMode
 
 from splitlab.errors import NotCuttable
 from splitlab.split.calls import Call
-from splitlab.split.limits.batch_size import has_batch, plain_number, watched_builtins
+from splitlab.split.limits.batch_size import has_batch, plain_number
 from splitlab.split.limits.contexts import autocast_now, autocast_off
 from splitlab.split.limits.leaf import OpenCall, open_call
 from splitlab.split.limits.sizes import Sizes, reads_shape
+from splitlab.split.limits.watching import watched_builtins
 from splitlab.split.tape import Tape
 from splitlab.split.tensor_book import changed, versions
 from splitlab.split.tree import map_leaves, refs, tensors

@@ -55,6 +55,7 @@ def train_classifier(
     penalty: Penalty | None = None,
     phases: Sequence[Phase] | None = None,
     frozen: Collection[str] = (),
+    resting: Collection[str] = (),
     name: str = "victim",
     amp: bool = True,
 ) -> History:
@@ -72,6 +73,8 @@ def train_classifier(
         phases: a defence's own schedule, one optimizer each, in place of the recipe's.
         frozen: names in `net.state_dict()` of what is not trained; a batch norm whose statistics
             are among them stays in eval mode.
+        resting: paths of modules that stay in eval mode, each without those inside it: a frozen
+            head's, whose dropout would change what the rest learns on.
         checkpoint: continued from when it is there; phases after the first add their number.
 
     Returns:
@@ -85,7 +88,7 @@ def train_classifier(
     images = data.train if isinstance(data, Splits) else data
     device = choose_device(device)
     net.to(device).train()
-    _freeze(net, frozen)
+    _freeze(net, frozen, resting)
     rng = torch.Generator()
     modules: dict[str, nn.Module] = {"net": net}
     seen: dict[str, Tensor] = {}
@@ -185,7 +188,9 @@ def _prepare(
     return State(modules, {"net": optimizer}, {}, {}, {"draw": rng}), phase.epochs
 
 
-def _freeze(net: nn.Module, frozen: Collection[str]) -> None:
+def _freeze(net: nn.Module, frozen: Collection[str], resting: Collection[str]) -> None:
+    for path in resting:
+        net.get_submodule(path).training = False
     for name, parameter in net.named_parameters(remove_duplicate=False):
         if name in frozen:
             parameter.requires_grad_(False)

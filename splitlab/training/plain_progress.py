@@ -57,7 +57,7 @@ class _PlainWork:
         if now - self._said < EVERY_SECONDS:
             return
         self._said = now
-        told = "" if loss is None else f", loss {float(loss):.3f}"
+        told = "" if loss is None else f", loss {float(loss):z.3f}"
         self._say(f"{self._name}: {self._done:,} of {self._total:,}{told}{self._left(now)}")
 
     def _left(self, now: float) -> str:
@@ -65,7 +65,7 @@ class _PlainWork:
         if here <= 0 or self._done > self._total:
             return ""
         seconds = (now - self._start) * (self._total - self._done) / here
-        return f", about {seconds:,.0f} s left"
+        return f", about {seconds:z,.0f} s left"
 
     def close(self) -> None:
         if not self._open:
@@ -74,4 +74,4 @@ class _PlainWork:
         took = self._clock() - self._start
         if took >= WORTH_SECONDS:
             done = "done" if self._done >= self._total else f"ended at {self._done:,}"
-            self._say(f"{self._name}: {done}, {self._total:,} in all, {took:,.0f} s")
+            self._say(f"{self._name}: {done}, {self._total:,} in all, {took:z,.0f} s")

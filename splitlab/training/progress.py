@@ -55,7 +55,7 @@ class _Rate(TextColumn):
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        return Text(f"{speed:,.0f} images/s" if speed else "", style="progress.data.speed")
+        return Text(f"{speed:z,.0f} images/s" if speed else "", style="progress.data.speed")
 
 
 class _RichWork:
@@ -70,7 +70,7 @@ class _RichWork:
         now = time.monotonic()
         if loss is not None and now - self._shown > 0.2:
             self._shown = now
-            self._bars.update(self._id, loss=f"loss {float(loss):.3f}")
+            self._bars.update(self._id, loss=f"loss {float(loss):z.3f}")
         self._bars.advance(self._id, count)
 
     def close(self) -> None:

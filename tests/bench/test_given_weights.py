@@ -1,6 +1,7 @@
 """`--weights` in use: other outputs than the data's classes, a new last layer, failed starts."""
 
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,12 +11,15 @@ from typer.testing import CliRunner
 import defenses
 from bench.cli import app
 from bench.grants import adversary_images
+from bench.recipe import validated
+from bench.victim import prepare_victim
 from splitlab.contracts import ArchSpec
 from splitlab.data import load_splits
 from splitlab.deployment import ClientHalf
 from splitlab.errors import Mismatch
 from splitlab.models import build
 from splitlab.storage import read_json, read_tensors
+from splitlab.training import train_classifier
 
 OUTPUTS = [f"n{number:08d} thing{number}" for number in range(20)]
 
@@ -180,3 +184,42 @@ def test_points_without_the_new_settings_keep_their_identity():
     assert not {"weights_key", "labels_hash", "new_classifier", "freeze"} & point.keys()
     told = validated(labels_hash="0" * 64, new_classifier=True).point("a", "decoder", "undefended")
     assert {"labels_hash", "new_classifier"} <= told.keys()
+
+
+DROPS = "test_convnext:drop_path_rate=0.5"
+
+
+@pytest.mark.parametrize(("freeze", "still"), [("stages.2", True), (None, False)])
+def test_a_frozen_head_drops_nothing_while_the_rest_learns(
+    world, tmp_path, monkeypatch, freeze, still
+):
+    state = build(ArchSpec.named(DROPS, classes=20), seed=1).net.state_dict()
+    scales = {k: torch.ones_like(v) for k, v in state.items() if k.endswith("gamma")}
+    torch.save({**state, **scales}, tmp_path / "twenty.pth")
+    config = validated(
+        model=DROPS,
+        new_classifier=True,
+        freeze=freeze,
+        weights_hash="0",
+        victim={"epochs": 2, "shift": 0, "flip": False},
+        device="cpu",
+    )
+    seen = []
+
+    def watched(net, *given, **words):
+        net.net.stages[2].register_forward_hook(
+            lambda _, __, z: seen.append((z.detach(), net.training))
+        )
+        return train_classifier(net, *given, **words)
+
+    monkeypatch.setattr("bench.victim.train_classifier", watched)
+    splits = load_splits(f"imagefolder:{world / 'images'}", size=32)
+    same = replace(splits, train=splits.train.subset(torch.zeros(8, dtype=torch.long)))
+    victim = prepare_victim(tmp_path / "v", config, same, weights=tmp_path / "twenty.pth")
+    learned = [z for z, training in seen if training]
+    assert len(learned) >= 2
+    with torch.inference_mode():
+        victim.net(same.train.floats("cpu"))
+    wanted = seen[-1][0]
+    close = [float((z - wanted).abs().max() / wanted.abs().max()) <= 1e-5 for z in learned]
+    assert all(close) == still

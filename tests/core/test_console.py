@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import pytest
 import typer
@@ -66,3 +67,65 @@ def test_an_error_line_shows_them() -> None:
     assert done.exit_code == 2
     assert "\x1b" not in done.output
     assert r"error: \x1b]0;owned" in done.output
+
+
+HEADINGS = ("split point", "accuracy [%]", *(f"a heading with words {n}" for n in range(9)))
+
+
+def wide() -> Table:
+    table = Table(*HEADINGS[:2], title="what")
+    for heading in HEADINGS[2:]:
+        table.add_column(heading, no_wrap=True)
+    table.add_row("layer1.0.conv1", *(f"{0.1 * n:z.1f} {'x' * 30}" for n in range(10)))
+    return table
+
+
+def on_a_pipe(thing: object, **options: Any) -> str:
+    pipe = io.StringIO()
+    console = VisibleConsole(file=pipe, highlight=False, **options)
+    console.print(thing)
+    console.print("words " * 40)
+    return pipe.getvalue()
+
+
+def test_a_table_on_a_pipe_is_as_wide_as_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    shown = on_a_pipe(wide())
+    assert "\u2026" not in shown
+    (heading,) = [line for line in shown.splitlines() if "split point" in line]
+    assert all(name in heading for name in HEADINGS)
+    (row,) = [line for line in shown.splitlines() if "layer1.0.conv1" in line]
+    assert len(row) == len(heading) > 300
+    assert max(len(line) for line in shown.splitlines() if "words words" in line) <= 100
+    narrow = Table("a", "b")
+    narrow.add_row("1", "2")
+    assert max(map(len, on_a_pipe(narrow).splitlines()[:5])) == 9
+
+
+@pytest.mark.parametrize(
+    ("columns", "options"),
+    [("90", {}), (None, {"width": 90}), ("90", {"force_terminal": True, "color_system": None})],
+)
+def test_a_width_that_is_given_or_a_terminals_is_kept(
+    monkeypatch: pytest.MonkeyPatch, columns: str | None, options: dict[str, Any]
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns is not None:
+        monkeypatch.setenv("COLUMNS", columns)
+    assert max(map(len, on_a_pipe(wide(), **options).splitlines())) <= 90
+
+
+def test_the_width_of_a_table_is_that_tables_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    console = VisibleConsole(file=io.StringIO())
+    before = console.width
+    console.print(wide())
+    assert console.width == before
+    with pytest.raises(ZeroDivisionError):
+        console.print(_Fails("x"))
+    assert console.width == before
+
+
+class _Fails(Table):
+    def __rich_console__(self, *_: Any) -> Any:
+        raise ZeroDivisionError

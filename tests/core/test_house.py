@@ -1,5 +1,6 @@
 """Rules of the house, executed: small files, living README commands, registries that load."""
 
+import ast
 import importlib
 import re
 import shlex
@@ -117,3 +118,17 @@ def test_every_package_is_named_in_the_readme_tree():
     tree = (ROOT / "README.md").read_text().split("## Layout")[1].split("##")[0]
     for folder in sorted(p.parent.name for p in (ROOT / "splitlab").glob("*/__init__.py")):
         assert f"  {folder}/" in tree, f"{folder}/ is missing from README's tree"
+
+
+def test_no_option_of_bench_is_declared_twice():
+    """What two commands share has one declaration: its words and bounds are the same in both."""
+    from bench import cli, cli_perf, cli_soak, cli_train
+    from bench.reproduce import cli as reproduce
+
+    places = [Path(one.__file__) for one in (cli, cli_perf, cli_soak, cli_train, reproduce)]
+    seen = {}
+    for path in (*places, ROOT / "bench" / "cli_options.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "Annotated":
+                seen.setdefault(ast.unparse(node), []).append(f"{path.name}:{node.lineno}")
+    assert {text: where for text, where in seen.items() if len(where) > 1} == {}

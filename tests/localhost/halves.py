@@ -101,9 +101,11 @@ def images(rows: int = 5, seed: int = 0) -> Tensor:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Until it is true, for twenty seconds at most."""
+    """Until it is true. What is slow is waited for; only what hangs ends, after 30,000 looks, which
+    take five minutes and more.
+    """
     pause = threading.Event()
-    for _ in range(2000):
+    for _ in range(30_000):
         if condition():
             return
         pause.wait(0.01)

@@ -61,6 +61,21 @@ def sized(self: Habit, x: Tensor) -> Tensor:
     return (groups.sum(0) / n + groups).view(-1, *x.shape[1:])[:16].repeat(2, 1, 1, 1)[: len(x)]
 
 
+def computed(self: Habit, x: Tensor) -> Tensor:
+    """Computes with the batch in many ways and asks for what is so for every batch."""
+    n = len(x)
+    assert divmod(n * 8, 8) == (n, 0)
+    assert (n << 2) >> 2 == n
+    assert not (2 * n) & 1
+    assert (2 * n / 2).is_integer()
+    assert n * 0.5 > 0
+    assert 1 << 4 * n > n
+    for _ in range(40):  # each sum asks for both its parts
+        n = n + n
+    assert n > 0
+    return x.reshape(len(x) << 2, 64).tanh().view(divmod(x.numel(), 256)[0], 4, 8, 8)
+
+
 def windows(self: Habit, x: Tensor) -> Tensor:
     """Swin's way to find the batch again."""
     cut_up = x.view(len(x), 4, 2, 4, 2, 4).permute(0, 2, 4, 1, 3, 5).reshape(-1, 4, 4, 4)
@@ -89,7 +104,7 @@ def plain_training(self: Habit, x: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     "function",
     [
-        *(autocast, autocast_decorated, autocast_off, modes, sized, windows),
+        *(autocast, autocast_decorated, autocast_off, modes, sized, computed, windows),
         *(cached, chance, plain_training),
     ],
 )
@@ -193,6 +208,46 @@ def transposed(self: Habit, x: Tensor) -> Tensor:
     return x * 2 if y.shape[1] > 10 else x
 
 
+def at_odd(self: Habit, x: Tensor) -> Tensor:
+    return x * 2 if len(x) & 1 else x
+
+
+def at_a_rest(self: Habit, x: Tensor) -> Tensor:
+    return x * 2 if divmod(len(x), 4)[1] == 3 else x
+
+
+def at_a_shift(self: Habit, x: Tensor) -> Tensor:
+    return x * 2 if len(x) >> 6 else x
+
+
+def at_half(self: Habit, x: Tensor) -> Tensor:
+    return x * 2 if len(x) * 0.5 > 100 else x
+
+
+def at_powers(self: Habit, x: Tensor) -> Tensor:
+    n = len(x)
+    return x * 2 if n & (n - 1) == 0 else x
+
+
+def at_whole_parts(self: Habit, x: Tensor) -> Tensor:
+    return x * 2 if (len(x) / 4).is_integer() else x
+
+
+def at_long(self: Habit, x: Tensor) -> Tensor:
+    return x * 2 if len(x).bit_length() > 8 else x
+
+
+def where_it_fails(self: Habit, x: Tensor) -> Tensor:
+    try:
+        return x * (1 // (len(x) - 500))
+    except ZeroDivisionError:
+        return x
+
+
+def at_what_fails(self: Habit, x: Tensor) -> Tensor:
+    return x * 2 if 1000 // (len(x) - 500) == 1000 else x
+
+
 def at_the_traced(self: Habit, x: Tensor) -> Tensor:
     return x * 2 if x.shape[0] == 7 or x.shape[0] == 29 else x
 
@@ -203,6 +258,8 @@ def at_the_traced(self: Habit, x: Tensor) -> Tensor:
     [
         *(at_one, at_many, at_multiples, by_numbers, in_a_tuple, at_a_shape, capped, in_pieces),
         *(in_halves, in_a_loop, one_by_one, transposed, at_the_traced),
+        *(at_odd, at_a_rest, at_a_shift, at_half, at_powers, at_whole_parts, at_long),
+        *(at_what_fails,),
     ],
 )
 def test_a_course_that_follows_the_batch_is_refused(function: Any, numbers: bool) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import builtins
+import contextlib
 import functools
 import math
 import operator
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
-from torch import Size, Tensor
+from torch import Size
 
 from splitlab.errors import NotCuttable
 from splitlab.split.tree import leaves
@@ -18,17 +17,33 @@ from splitlab.split.tree import leaves
 MOST = 1024
 """The largest batch for which a comparison must come out the same; no micro-batch is larger."""
 
-Of = Callable[[int], Any]
+_FAILS = (ArithmeticError, ValueError, TypeError)
+
+
+class Column(NamedTuple):
+    """What a number is for 1, 2 ... `MOST` images.
+
+    Args:
+        fails: whether some of the values are no numbers but kinds of errors.
+    """
+
+    values: Sequence[Any]
+    fails: bool = False
 
 
 class _Sized:
-    """A number that is `of(n)` for a batch of n images; what is computed from it is one too."""
+    """A number that follows the batch; what is computed from it is one too."""
 
-    of: Of
+    column: Column
     where: str
 
     def __bool__(self) -> bool:
-        return bool(_same(self, lambda n: bool(self.of(n)), "asks whether the batch size is 0"))
+        refuse_following(bool, (self,), "asks whether the batch size is 0")
+        return bool(plain_number(self))
+
+    def is_integer(self) -> bool:
+        refuse_following(_whole, (self,), "asks whether a part of the batch size is whole")
+        return _whole(plain_number(self))
 
     def __hash__(self) -> int:
         return hash(plain_number(self))
@@ -42,10 +57,11 @@ class BatchFloat(_Sized, float):
     """A float that grows with the batch."""
 
 
-def batch_number(value: Any, of: Of, where: str) -> Any:
-    """`value`, which is `of(n)` for n images, so that comparisons of it are noticed.
+def batch_number(value: Any, column: Column, where: str) -> Any:
+    """`value`, which follows the batch, so that comparisons of it are noticed.
 
     Args:
+        column: what it is for each number of images.
         where: the module that asked for it, for messages.
     """
     kinds: dict[type, Any] = {int: BatchInt, float: BatchFloat, BatchInt: BatchInt}
@@ -53,8 +69,19 @@ def batch_number(value: Any, of: Of, where: str) -> Any:
     if kind is None:
         return value
     made = kind(value)
-    made.of, made.where = of, where
+    made.column, made.where = column, where
     return made
+
+
+def column(function: Callable[..., Any], given: Sequence[Any]) -> Column:
+    """`function` of `given` for each number of images; computed once, however it was come by."""
+    columns = [one.column if isinstance(one, _Sized) else Column([one] * MOST) for one in given]
+    values = [one.values for one in columns]
+    if not any(one.fails for one in columns):
+        with contextlib.suppress(*_FAILS):
+            return Column(list(map(function, *values)))
+    found = [_tried(function, row) for row in zip(*values, strict=True)]
+    return Column(found, any(isinstance(one, type) for one in found))
 
 
 def batch_shape(shape: Size, factors: Sequence[int | None], where: str) -> Size:
@@ -93,85 +120,59 @@ def plain_number(leaf: Any) -> Any:
     return float(leaf) if isinstance(leaf, BatchFloat) else leaf
 
 
-@contextmanager
-def watched_builtins() -> Iterator[None]:
-    """`len` of a tensor keeps a `BatchInt`, and `range` notices one; others see no change."""
-    length, numbers = builtins.len, builtins.range
+def refuse_following(function: Callable[..., Any], given: Sequence[Any], what: str) -> None:
+    """See to it that `function` answers the same for every batch.
 
-    def watched_len(thing: Any) -> int:
-        if isinstance(thing, Tensor) and thing.dim():
-            given: int = thing.shape[0]
-            return given
-        return length(thing)
-
-    class Meta(type):
-        def __call__(cls, *limits: Any) -> Any:
-            sized = next((one for one in limits if isinstance(one, _Sized)), None)
-            if sized is not None:
-                _same(sized, lambda n: length(numbers(*_at(limits, n))), "loops over the batch")
-            return numbers(*limits)
-
-        def __instancecheck__(cls, thing: Any) -> bool:
-            return isinstance(thing, numbers)
-
-    class Watched(metaclass=Meta):
-        pass
-
-    builtins.len, builtins.range = watched_len, Watched  # type: ignore[assignment,misc]
-    try:
-        yield
-    finally:
-        builtins.len, builtins.range = length, numbers  # type: ignore[misc]
-
-
-def _multiple(value: int, factor: int, where: str) -> Any:
-    return batch_number(value, lambda n: n * factor, where)
-
-
-def _at(given: Sequence[Any], n: int) -> list[Any]:
-    return [one.of(n) if isinstance(one, _Sized) else one for one in given]
-
-
-def _same(number: _Sized, answer: Of, what: str) -> Any:
-    """The answer, which is the same for every batch.
+    Args:
+        given: what it is asked with; a number that grows with the batch is tried at every size.
+        what: what the network does, for the message.
 
     Raises:
-        NotCuttable: it is not.
+        NotCuttable: it does not.
     """
-    answers = {repr(_tried(answer, n)) for n in _BATCHES}
-    if len(answers) > 1:
+    number = next((one for one in given if isinstance(one, _Sized)), None)
+    if number is None:
+        return
+    answers = column(function, given).values
+    # Kinds count too: 1 == True == 1.0.
+    if len(set(zip(map(type, answers), answers, strict=True))) > 1:
         raise NotCuttable(
             f"{number.where or 'the network'}: it {what} and takes another course for other batch "
             "sizes; such a network cannot be cut"
         )
-    return answer(1)
 
 
-_BATCHES = range(1, MOST + 1)
+def _multiple(value: int, factor: int, where: str) -> Any:
+    return batch_number(value, Column(range(factor, factor * MOST + 1, factor)), where)
 
 
-def _tried(function: Of, n: int) -> Any:
+def _tried(function: Callable[..., Any], given: Sequence[Any]) -> Any:
+    """The answer, or the kind of the error that it or something before it ended in."""
+    failed = next((one for one in given if isinstance(one, type)), None)
+    if failed is not None:
+        return failed
     try:
-        return function(n)
-    except (ArithmeticError, ValueError, TypeError) as error:
+        return function(*given)
+    except _FAILS as error:
         return type(error)
 
 
-def _computes(name: str, function: Callable[..., Any]) -> Any:
-    kept = {kind: getattr(kind, name) for kind in (int, float) if hasattr(kind, name)}
-
+def _computes(function: Callable[..., Any]) -> Any:
     def compute(self: Any, *others: Any) -> Any:
-        base = kept.get(int if isinstance(self, int) else float)
-        value = NotImplemented if base is None else base(self, *others)
-        if value is NotImplemented:
-            return value
-
-        def of(n: int) -> Any:
-            return function(*_at((self, *others), n))
-
-        return batch_number(value, of, self.where)
+        if not all(one is None or isinstance(one, (int, float)) for one in others):
+            return NotImplemented
+        given = (self, *others)
+        value = function(*map(plain_number, given))
+        if isinstance(value, tuple):  # of divmod
+            parts = [column(_part(function, place), given) for place, _ in enumerate(value)]
+            return tuple(batch_number(*one, self.where) for one in zip(value, parts, strict=True))
+        return batch_number(value, column(function, given), self.where)
 
     return compute
+
+
+def _part(function: Callable[..., Any], place: int) -> Callable[..., Any]:
+    return lambda *given: function(*given)[place]
 
 
 def _compares(name: str, sign: str) -> Any:
@@ -181,33 +182,43 @@ def _compares(name: str, sign: str) -> Any:
         mine, theirs = plain_number(self), plain_number(other)
         if not isinstance(theirs, (int, float)):
             return NotImplemented
-        same = name in ("eq", "ne") and mine == theirs and not isinstance(other, _Sized)
+        lost = name in ("eq", "ne") and mine == theirs and not isinstance(other, _Sized)
         # What lost its origin on the way, as through int(): a course that hangs on it shows,
-        # since the other tape was made for another batch size.
-        if not same:
-            what = f"compares the batch size ({self.of(1)}n {sign} {theirs})"
+        # since the other tape was made for another batch size, unless both are the same there.
+        if not (lost and self.column.values.count(theirs) == 1):
+            what = f"compares the batch size ({self.column.values[0]}n {sign} {theirs})"
             if isinstance(other, _Sized):
                 what = f"compares two sizes of a batch ({sign})"
-            _same(self, lambda n: function(*_at((self, other), n)), what)
+            refuse_following(function, (self, other), what)
         return function(mine, theirs)
 
     return compare
+
+
+def _whole(number: float) -> bool:
+    return float(number).is_integer()
 
 
 def _reflected(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda one, two: function(two, one)
 
 
-for _core in ("add", "sub", "mul", "floordiv", "mod", "truediv", "pow"):
-    setattr(_Sized, f"__{_core}__", _computes(f"__{_core}__", getattr(operator, _core)))
-    _swapped = _reflected(getattr(operator, _core))
-    setattr(_Sized, f"__r{_core}__", _computes(f"__r{_core}__", _swapped))
+_TWO: dict[str, Callable[..., Any]] = {
+    **{name: getattr(operator, name) for name in ("add", "sub", "mul", "truediv", "floordiv")},
+    **{"mod": operator.mod, "pow": pow, "divmod": divmod},
+    **{"and": operator.and_, "or": operator.or_, "xor": operator.xor},
+    **{"lshift": operator.lshift, "rshift": operator.rshift},
+}
+for _core, _function in _TWO.items():
+    setattr(_Sized, f"__{_core}__", _computes(_function))
+    setattr(_Sized, f"__r{_core}__", _computes(_reflected(_function)))
 _ALONE: dict[str, Callable[..., Any]] = {
-    **{"neg": operator.neg, "abs": abs, "round": round},
-    **{"ceil": math.ceil, "floor": math.floor},
+    **{"__neg__": operator.neg, "__invert__": operator.invert, "__abs__": abs},
+    **{"__round__": round, "__ceil__": math.ceil, "__floor__": math.floor},
+    **{"__trunc__": math.trunc, "bit_length": int.bit_length, "bit_count": int.bit_count},
 }
 for _core, _function in _ALONE.items():
-    setattr(_Sized, f"__{_core}__", _computes(f"__{_core}__", _function))
+    setattr(_Sized, _core, _computes(_function))
 for _core, _sign in (
     *(("eq", "=="), ("ne", "!="), ("lt", "<"), ("le", "<=")),
     *(("gt", ">"), ("ge", ">=")),
