@@ -16,10 +16,10 @@ from splitlab.split.limits.modules import refuse_modules
 from splitlab.split.limits.state import UntouchedDraws, first_change, kept_state
 from splitlab.split.limits.watching import ONE_TRACE
 from splitlab.split.recorder import record
-from splitlab.split.remembered import Memory, structure
+from splitlab.split.remembered import Memory, key_of
 from splitlab.split.shadow import images, is_cheap, shadow
 from splitlab.split.tape import Step, Tape
-from splitlab.split.tree import Batch, Ref, Shape, leaves, map_leaves, refs
+from splitlab.split.tree import Ref, Shape, map_leaves, merge_batches, per_image, refs
 
 # Two batch sizes: large where only shapes are followed, so that no layer has them as a dimension of
 # its own; small where numbers are. Far enough apart that a half or a quarter of them differs too.
@@ -127,14 +127,12 @@ def follow(net: nn.Module, input_shape: tuple[int, ...], numbers: bool | None = 
     refuse_modules(net)
     if numbers is None:
         numbers = is_cheap(net, input_shape)
-    like = structure(net)
-    known = _FLOWS.get((like, tuple(input_shape), numbers)) if like is not None else None
-    if known is not None:
-        return known
-    flow = _follow(net, input_shape, numbers)
-    if like is not None and not flow.constants:
-        _FLOWS.put((like, tuple(input_shape), numbers), flow)
-    return flow
+    key = key_of(net, input_shape, numbers)
+    found = _FLOWS.get(key)
+    if found is None:
+        found = _follow(net, input_shape, numbers)
+        _FLOWS.put(None if found.constants else key, found)
+    return found
 
 
 def _follow(net: nn.Module, input_shape: tuple[int, ...], numbers: bool) -> Flow:
@@ -250,7 +248,7 @@ def _merge(first: Tape, second: Tape, batches: tuple[int, int]) -> list[Merged]:
             one = replace(one, call=call)
         slope = (two.macs - one.macs) // (batches[1] - batches[0])
         macs = one.macs - (batches[0] - 1) * slope
-        value = _per_image(one.value, two.value, batches)
+        value = per_image(one.value, two.value, batches)
         merged.append(Merged(one, value, depends[-1], index in live, macs))
     return merged
 
@@ -269,36 +267,3 @@ def _live(tape: Tape) -> set[int]:
             live.add(step)
             pending += refs((tape.steps[step].call.args, tape.steps[step].call.kwargs))
     return live
-
-
-def merge_batches(one: Any, two: Any, batches: tuple[int, int], where: str) -> Any:
-    """Arguments at both batch sizes -> arguments at any.
-
-    Raises:
-        NotCuttable: they differ in something that is no multiple of the batch size.
-    """
-    pairs = iter(list(leaves(two)))
-
-    def change(leaf: Any) -> Any:
-        other = next(pairs)
-        if leaf is other or leaf == other:
-            return leaf
-        if type(leaf) is int and type(other) is int:
-            factor, rest = divmod(leaf, batches[0])
-            if rest == 0 and factor * batches[1] == other:
-                return Batch(factor)
-        raise NotCuttable(
-            f"{where}: an argument is {leaf!r} for {batches[0]} images and {other!r} for "
-            f"{batches[1]}, which is no multiple of the batch size"
-        )
-
-    return map_leaves(one, change)
-
-
-def _per_image(one: Any, two: Any, batches: tuple[int, int]) -> Shape | None:
-    """The shape of one image's part, where dimension 0 is the batch and no other one grows."""
-    if not (isinstance(one, Shape) and isinstance(two, Shape) and one.dtype.is_floating_point):
-        return None
-    if one.shape[:1] != batches[:1] or two.shape[:1] != batches[1:]:
-        return None
-    return Shape(one.shape[1:], one.dtype) if one.shape[1:] == two.shape[1:] else None

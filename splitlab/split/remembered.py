@@ -31,7 +31,7 @@ class _Unknown(Exception):
 
 
 class Memory(Generic[T]):
-    """The `MOST` that were asked for last."""
+    """The `MOST` that were asked for last, by a key; None is no key."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[Hashable, T] = OrderedDict()
@@ -43,12 +43,16 @@ class Memory(Generic[T]):
         return found
 
     def put(self, key: Hashable, value: T) -> None:
-        self._kept[key] = value
+        if key is not None:
+            self._kept[key] = value
         while len(self._kept) > MOST:
             self._kept.popitem(last=False)
 
-    def clear(self) -> None:
-        self._kept.clear()
+
+def key_of(net: nn.Module, input_shape: tuple[int, ...], numbers: bool) -> Hashable | None:
+    """What a flow is remembered by; None where the network may do something else each time."""
+    known = structure(net)
+    return None if known is None else (known, tuple(input_shape), numbers)
 
 
 def structure(net: nn.Module) -> Hashable | None:

@@ -10,18 +10,22 @@ from splitlab.freed_memory import keep_freed_memory
 
 # Blocks of 40 MiB, more than any threshold that the C library chooses by itself.
 STEPS = """
-import resource
-import torch
+import ctypes, resource
 from splitlab.freed_memory import keep_freed_memory
 {keep}
+library = ctypes.CDLL(None)
+library.malloc.restype, library.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+library.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+library.free.argtypes = [ctypes.c_void_p]
+def step():
+    for block in [library.malloc(40 << 20) for _ in range(2)]:
+        library.memset(block, 1, 40 << 20)
+        library.free(block)
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-def step():
-    return (torch.ones(10 << 20) + torch.ones(10 << 20)).sum()
-for _ in range(10):
-    step()
+step()
 before = faults()
-for _ in range(10):
+for _ in range(5):
     step()
 print(faults() - before)
 """
