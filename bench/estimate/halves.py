@@ -38,7 +38,15 @@ def sample(
     selector = stack_selector(stack)
     shape = parts.head.output_shape
     protectors = stack.protectors(shape, secret)
+    # Neither checked nor written: there are no files that it could speak of.
     manifest = ClientManifest.model_construct(
+        model_name="",
+        max_rows=1,
+        classes=(),
+        file="",
+        sha256="",
+        secret_sha256="",
+        digest="",
         arch=arch,
         head_end=head_end,
         tail_start=config.tail_start,

@@ -71,7 +71,7 @@ class Estimate:
 
     def table(self) -> Table:
         """What takes how long, for a dry run."""
-        drawn = Table(header_style="bold", pad_edge=False)
+        drawn = Table(header_style="bold", pad_edge=False, box=None)
         drawn.add_column("what")
         drawn.add_column("seconds", justify="right")
         for stage in self.stages:
