@@ -52,7 +52,8 @@ def attack_seconds(
     """Seconds of `run_attack`, the making of its threat model included; None if it cannot be told.
 
     The fit is rehearsed with two numbers of images, which tells what grows with them; one that
-    learns nothing, once. What is told is in proportion to the features that are inverted.
+    learns nothing, or is rehearsed with all there are, once. What the answers take is in proportion
+    to the features that are inverted.
 
     Args:
         features: z^ [n, *feature_shape] of a few images, such as `answered` says.
@@ -78,7 +79,7 @@ def attack_seconds(
 
     few, more = sizes(size, pairs)
     try:
-        alike = attack.fitted_on == "nothing" or few == more
+        alike = attack.fitted_on == "nothing" or more == pairs
         first = meter.rehearsed(lambda watch: fit(more if alike else few, watch), limit)
         second = first if alike else meter.rehearsed(lambda watch: fit(more, watch), limit)
         asked = meter.rehearsed(invert, limit)

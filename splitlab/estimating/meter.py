@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from splitlab.training import Loop, OutOfTime, Progress, Rehearsal
+from splitlab.training.rehearsal import settled
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,8 @@ class Clock:
         return Took(max(0.0, taken - watch.inside), watch.loops)
 
     def _once(self, work: Callable[[], object]) -> float:
+        settled()
         began = self._clock()
         work()
+        settled()
         return self._clock() - began

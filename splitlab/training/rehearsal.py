@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 STEPS = 3
@@ -35,6 +36,12 @@ class OutOfTime(Exception):
     def __init__(self, at: str) -> None:
         super().__init__(at)
         self.loops: tuple[Loop, ...] = ()
+
+
+def settled() -> None:
+    """Wait for what a GPU was given to do, so that a clock tells of it."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
 
 
 def goes_on(advance: Callable[..., object], *told: object) -> bool:
@@ -114,6 +121,7 @@ class _Rehearsed:
     def advance(self, count: int, loss: Tensor | float | None = None) -> None:  # noqa: ARG002
         if self._over:  # another loop of the same work, which has been seen
             raise Enough(self.name)
+        settled()
         self.last = self._clock()
         self.steps, self._units = self.steps + 1, self._units + count
         if self.steps == 1:
