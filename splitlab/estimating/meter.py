@@ -91,3 +91,25 @@ class Clock:
         work()
         settled()
         return self._clock() - began
+
+
+class Bounded:
+    """Another meter, whose rehearsals together take no longer than so many seconds.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self, meter: Meter, seconds: float, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self._meter, self._clock, self._until = meter, clock, clock() + seconds
+
+    def seconds(self, work: Callable[[], object]) -> float:
+        return self._meter.seconds(work)
+
+    def rehearsed(self, work: Callable[[Progress], object], limit: float = float("inf")) -> Took:
+        left = self._until - self._clock()
+        if left <= 0:
+            raise OutOfTime("the estimate")
+        return self._meter.rehearsed(work, min(limit, left))

@@ -11,7 +11,7 @@ from adversary.matching import Settings, match_features
 from adversary.synthesis import Known, synthesise
 from adversary.synthesis_settings import SynthesisSettings
 from splitlab.contracts import InputSpec
-from splitlab.estimating import Clock
+from splitlab.estimating import Bounded, Clock
 from splitlab.training import (
     Enough,
     OutOfTime,
@@ -168,3 +168,16 @@ def test_descents_and_syntheses_end_too():
     made = synthesise(known, settings, seed=0, number=0, device=torch.device("cpu"), work=steps)
     assert watch.loops[1].total == 4000
     assert made.images.shape == (2, 3, 8, 8)
+
+
+def test_rehearsals_together_are_bounded():
+    clock = Ticks()
+    meter = Bounded(Clock(clock), 10.0, clock)
+
+    def work(_watch):
+        clock.now += 6
+
+    assert meter.rehearsed(work).rest == pytest.approx(6)
+    assert meter.rehearsed(work).rest == pytest.approx(6)
+    with pytest.raises(OutOfTime, match="the estimate"):
+        meter.rehearsed(work)

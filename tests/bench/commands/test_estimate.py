@@ -101,13 +101,13 @@ def test_training_of_victim_and_judge_is_counted_where_it_is_due(splits, points)
 
 
 def test_a_second_wire_doubles_and_what_is_done_is_not_counted(splits, points):
-    _, one = told(splits, points, ("decoder",))
-    _, both = told(splits, points, ("decoder",), wires=("INT8",))
-    for what in ("deployments", "processes", "capture", "attack decoder", "scoring"):
+    _, one = told(splits, points, ("mean-image",))
+    _, both = told(splits, points, ("mean-image",), wires=("INT8",))
+    for what in ("deployments", "processes", "capture", "attack mean-image", "scoring"):
         assert both[what] == pytest.approx(2 * one[what])
-    _, half = told(splits, points, ("decoder",), pending={(0, "FP32"): (0,)})
-    assert half["attack decoder"] == pytest.approx(one["attack decoder"] / 2)
-    found, nothing = told(splits, points, ("decoder",), pending={})
+    _, half = told(splits, points, ("mean-image",), pending={(0, "FP32"): (0,)})
+    assert half["attack mean-image"] == pytest.approx(one["attack mean-image"] / 2)
+    found, nothing = told(splits, points, ("mean-image",), pending={})
     assert (found.points, nothing) == (0, {})
 
 
