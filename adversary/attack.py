@@ -111,6 +111,17 @@ class Attack(BaseModel, ABC):
         del count  # of importance to an attack that would else make images of its own
         return dict(options)
 
+    def learned_images(self, pairs: int, size: int) -> int | None:
+        """Images that its training sees, each as often as it does, where it learns from `pairs`.
+
+        None where that is in proportion to the pairs.
+
+        Args:
+            size: side of an image in pixels.
+        """
+        del pairs, size
+        return None
+
     @classmethod
     def configured(cls, options: Mapping[str, Any]) -> Self:
         """The attack with these hyper-parameters; {"preset": name} is filled in before them.

@@ -9,7 +9,7 @@ import typer
 
 from adversary.cli_synthesise import synthesise
 from adversary.cli_tap import tap
-from adversary.options import ATTACK_HELP, read_options
+from adversary.options import ATTACK_HELP, DryRun, read_options
 from splitlab.console import CommandLine, console, guarded
 from splitlab.errors import BadInput
 
@@ -55,6 +55,7 @@ def attack(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Public seed of the attack.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    dry_run: DryRun = False,
 ) -> None:
     """Reconstruct the images behind a capture, with nothing but the capture and the grant.
 
@@ -73,6 +74,7 @@ def attack(
 
     from adversary.attack import run_attack
     from adversary.estimate_files import attacked, write_estimate
+    from adversary.estimates import attack_estimate
     from adversary.fitted import Fitting, forget_fits, shelf
     from adversary.synthetic_images import own_images
     from splitlab.randomness import generator
@@ -87,6 +89,9 @@ def attack(
         chosen = kind.configured(kind.learning_from(options, count))
     before = shelf(fitted)
     fitting = Fitting.of(out, fitted, chosen, threat, seed)
+    attack_estimate(chosen, fitting.threat, observation, place).show(console, dry_run)
+    if dry_run:
+        return
     with showing(console) as progress, alone(out):
         require_new(out)  # of whoever was there until just now
         with fitting.heard(progress) as heard:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from adversary.options import DryRun
 from splitlab.console import console, guarded
 
 
@@ -28,8 +29,10 @@ def synthesise(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Public seed.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    dry_run: DryRun = False,
 ) -> None:
     """Make images like a network's training images from its batch norms alone."""
+    from adversary.estimates import synthesis_estimate
     from adversary.grant import read_grant
     from adversary.options import read_options
     from adversary.synthesis import Known
@@ -48,6 +51,11 @@ def synthesise(
         soft_wrap=True,
         markup=False,
     )
+    synthesis_estimate(out, known, settings, count=count, seed=seed, device=place).show(
+        console, dry_run
+    )
+    if dry_run:
+        return
     with showing(console) as progress, alone(out):
         content = make_images(
             out, known, settings, count=count, seed=seed, device=place, progress=progress

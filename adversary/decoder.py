@@ -13,7 +13,13 @@ from pydantic import Field
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 from adversary.attack import Attack, Estimate, Observation, Preset, Reconstruct, seed_of
-from adversary.budget import FULL_SIZE, LEARNED_PIXELS, answered_together, learned_passes
+from adversary.budget import (
+    FULL_SIZE,
+    LEARNED_PIXELS,
+    Passes,
+    answered_together,
+    learned_passes,
+)
 from adversary.inverse_network import InverseNetwork
 from adversary.pairs import gather, squared_error
 from adversary.threat import ThreatModel
@@ -93,9 +99,7 @@ class Decoder(Attack):
         else:
             net.standardise(seen)
         del pixels, seen
-        epochs, rows, doubts = self.epochs, len(pairs.images), list[str]()
-        if "epochs" not in self.model_fields_set:
-            epochs, rows = learned_passes(epochs, rows, size)
+        (epochs, rows), doubts = self.passes(len(pairs.images), size), list[str]()
         if (epochs, rows) != (self.epochs, len(pairs.images)):
             doubts = [_cut(epochs, rows, self.epochs, len(pairs.images), size)]
             facts["budget"] = {"epochs": epochs, "pairs": rows, "pixels": LEARNED_PIXELS}
@@ -123,6 +127,16 @@ class Decoder(Attack):
             return Estimate(torch.cat(images).clone(), list(doubts), dict(facts))
 
         return reconstruct
+
+    def passes(self, pairs: int, size: int) -> Passes:
+        """Over how many of the pairs it learns, and how often: what was given is done in full."""
+        if "epochs" in self.model_fields_set:
+            return Passes(self.epochs, pairs)
+        return learned_passes(self.epochs, pairs, size)
+
+    def learned_images(self, pairs: int, size: int) -> int | None:
+        epochs, rows = self.passes(pairs, size)
+        return epochs * rows
 
     def _state(self, net: InverseNetwork, rows: int, epochs: int, draw: torch.Generator) -> State:
         """The network with its optimizer; the linear path is already good and moves slowly."""

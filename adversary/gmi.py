@@ -20,7 +20,7 @@ from adversary.wgan import LATENT, Play, train
 from splitlab.contracts.ranges import BatchSize, Epochs, LearningRate, Steps, Weight
 from splitlab.errors import BadInput
 from splitlab.split.folding import fold_batch_norm
-from splitlab.training import Progress, Silent, Work, choose_device
+from splitlab.training import Progress, Silent, Work, choose_device, goes_on
 
 ROWS = 256
 MOMENTUM = 0.9
@@ -133,7 +133,8 @@ class GMI(Attack):
                     before, speed = speed, MOMENTUM * speed - self.rate * slope
                     step = -MOMENTUM * before + (1 + MOMENTUM) * speed
                     latent = (latent + step).clamp(-1, 1)
-                work.advance(len(seen), loss.detach() / len(seen))
+                if not goes_on(work.advance, len(seen), loss.detach() / len(seen)):
+                    break
             with torch.no_grad():
                 images = net(latent)
                 error = _errors(sure(head(images), draw), seen) / unit

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from splitlab.contracts import InputSpec
+from splitlab.training import goes_on
 
 START = 0.01
 """Deviation of the first image's normalised pixels from the mean colour. The papers begin with
@@ -130,8 +131,8 @@ def match_features(
         with torch.no_grad():
             for leaf, box in zip(leaves, boxes, strict=True):
                 leaf.copy_(torch.where(box, leaf.clamp(low, high), leaf))
-        if advance is not None:
-            advance(len(settings))
+        if advance is not None and not goes_on(advance, len(settings)):
+            break
     before = float(earlier.mean())
     fall = 1 - float(losses.detach().mean()) / before if before > 0 and steps >= 10 else 0.0
     images = (torch.cat(leaves)[place].detach() * std + mean).clamp(0, 1)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from splitlab.errors import BadInput
 
 ATTACK_HELP = "decoder, rmle, dci, psim, gmi, ddream, di, shadow, aligned-shadow or mean-image."
 """Written out, so that no command has to load the attacks for its help."""
+
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Only say points, time and memory; nothing is written."),
+]
 
 
 def read_options(items: list[str]) -> dict[str, Any]:

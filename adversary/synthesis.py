@@ -23,7 +23,7 @@ from adversary.threat import ThreatModel
 from splitlab.contracts import InputSpec
 from splitlab.errors import BadInput
 from splitlab.randomness import generator
-from splitlab.training import Work
+from splitlab.training import Work, goes_on
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,8 +161,8 @@ def synthesise(
                 if settings.clip:
                     pixels.data.copy_(((pixels.data * std + mean).clamp(0, 1) - mean) / std)
                 told = [*told[:1], loss.detach()]
-                if work is not None:
-                    work.advance(count, told[-1])
+                if work is not None and not goes_on(work.advance, count, told[-1]):
+                    break
         with torch.no_grad():
             images = (pixels * std + mean).clamp(0, 1)
             answer = images

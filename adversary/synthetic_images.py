@@ -60,6 +60,36 @@ def make_images(
         BadInput: `folder` holds images of another network, seed or settings; or see `synthesise`.
         Corrupt: its provenance is damaged.
     """
+    path, content = folder / NAME, content_of(folder, known, settings, seed)
+    content["layer_hashes"] = _layers(known.modules)
+    batches = -(-count // settings.batch_size)
+    steps = settings.half_steps + settings.steps
+    each = settings.batch_size * steps
+    done = sum(str(number) in content["batches"] for number in range(batches))
+    work = (progress or Silent()).task("synthesis", batches * each, done * each)
+    try:
+        for number in range(batches):
+            if str(number) not in content["batches"]:
+                made = make_batch(
+                    known, settings, seed=seed, number=number, device=device, work=work
+                )
+                _save(folder, number, made)
+                content["batches"][str(number)] = made.facts
+                write_json(path, {**content, "environment": environment()})
+    finally:
+        work.close()
+    return content
+
+
+def content_of(
+    folder: Path, known: Known, settings: SynthesisSettings, seed: int
+) -> dict[str, Any]:
+    """The provenance of `folder`, of no batch where it has none yet; nothing is written.
+
+    Raises:
+        BadInput: `folder` holds images of another network, seed or settings.
+        Corrupt: its provenance is damaged.
+    """
     about = {
         "format": FORMAT,
         "kind": "synthetic",
@@ -78,23 +108,6 @@ def make_images(
             f"{folder} holds synthetic images with other {', '.join(differing)}; choose another "
             "--out"
         )
-    content["layer_hashes"] = _layers(known.modules)
-    batches = -(-count // settings.batch_size)
-    steps = settings.half_steps + settings.steps
-    each = settings.batch_size * steps
-    done = sum(str(number) in content["batches"] for number in range(batches))
-    work = (progress or Silent()).task("synthesis", batches * each, done * each)
-    try:
-        for number in range(batches):
-            if str(number) not in content["batches"]:
-                made = make_batch(
-                    known, settings, seed=seed, number=number, device=device, work=work
-                )
-                _save(folder, number, made)
-                content["batches"][str(number)] = made.facts
-                write_json(path, {**content, "environment": environment()})
-    finally:
-        work.close()
     return content
 
 

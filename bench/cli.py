@@ -175,7 +175,7 @@ def sweep_split_points(
             progress=progress,
         )
         show(sweep.notes)
-        console.print(sweep.estimate().told(), soft_wrap=True, markup=False)
+        sweep.estimate().show(console, dry_run)
         if dry_run:
             return
         sweep.execute()

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from adversary.options import DryRun as DryRun
 from splitlab.console import guarded
 from splitlab.errors import BadInput
 
@@ -43,9 +44,6 @@ SecretSeed = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 DataRoot = Annotated[Path | None, typer.Option(help="Where torchvision's data sets lie.")]
 Download = Annotated[bool, typer.Option(help="Let torchvision fetch a data set.")]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Only say points, time and memory; nothing is written.")
-]
 Defense = Annotated[
     str, typer.Option(help='Such as "gaussian:level=0.1,draw=fixed+dropout:level=0.3".')
 ]

@@ -14,6 +14,7 @@ from bench.cli_options import (
     Defense,
     Device,
     Download,
+    DryRun,
     Epochs,
     Freeze,
     LabelMap,
@@ -56,6 +57,7 @@ def train(
     device: Device = "auto",
     data_root: DataRoot = None,
     download: Download = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Train a network, cut it, and write the two halves of a deployment."""
     from bench import recipe
@@ -63,6 +65,7 @@ def train(
     from bench.options import given
     from bench.train import train_and_deploy
     from bench.weights import LabelFiles, weights_fields
+    from splitlab.estimating import Estimate
     from splitlab.training import showing
 
     config = recipe.validated(
@@ -86,6 +89,11 @@ def train(
         seed=seed,
         device=device,
     )
+
+    def begins(estimate: Estimate) -> bool:
+        estimate.show(console, dry_run)
+        return not dry_run
+
     with showing(console) as progress:
         facts = train_and_deploy(
             out,
@@ -97,7 +105,10 @@ def train(
             secret_seed=secret_seed,
             progress=progress,
             say=show,
+            begins=begins,
         )
+    if dry_run:
+        return
     console.print(
         f"validation accuracy {facts['validation_accuracy']:z.1f} %, split point "
         f"{facts['split']}, digest {facts['digest'][:16]}"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import defenses
 from adversary.synthetic_images import Made, split_images
@@ -100,6 +100,21 @@ def make_threat(
     if request.capture and capture is None:
         raise BadInput("a capture is granted and there is none; tap the deployment first")
     client = ClientHalf.load(deployment / "client", defenses.parse)
+    bodies = ServerHalf.load(deployment / "server").bodies if request.bodies else None
+    return threat_of(client, bodies, request, splits, seed, name, capture, made)
+
+
+def threat_of(
+    client: ClientHalf,
+    bodies: nn.ModuleList | None,
+    request: GrantRequest,
+    splits: Splits,
+    seed: int,
+    name: str = "",
+    capture: Tensor | None = None,
+    made: Made | None = None,
+) -> ThreatModel:
+    """The same of halves that are in memory; see `make_threat`."""
     if request.capture and capture is not None and capture.shape[1:] != client.feature.shape:
         raise Mismatch(
             f"captured features are {tuple(capture.shape[1:])}, the deployment sends "
@@ -125,7 +140,7 @@ def make_threat(
         wire=client.wire,
         head=client.head if request.head else None,
         tail=client.tail if request.tail else None,
-        bodies=ServerHalf.load(deployment / "server").bodies if request.bodies else None,
+        bodies=bodies,
         defense=client.manifest.defense if request.defense else None,
         protectors=client.protectors if request.noise else None,
         selector=client.selector.chosen if request.selector else None,

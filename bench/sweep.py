@@ -6,6 +6,7 @@ Last of all, with nothing else at work, the latency of all deployments is measur
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from adversary.registry import ATTACKS
 from bench import counts, data_notes, recipe
 from bench.capture_run import CaptureRun
 from bench.deploy import undefended, whole
-from bench.estimate import Estimate, estimate
+from bench.estimate import SweepWork, sweep_estimate
 from bench.judge import prepare_judge
 from bench.latency.measure import measure_run
 from bench.nursery import nursery
@@ -35,6 +36,7 @@ from splitlab.contracts import ArchSpec
 from splitlab.data import Splits, load_splits
 from splitlab.deployment import write_deployment
 from splitlab.errors import BadInput, UnknownName
+from splitlab.estimating import Estimate
 from splitlab.machine import commit
 from splitlab.models import Normalised
 from splitlab.record import Record, RecordStore, point_hash
@@ -94,6 +96,7 @@ class Sweep:
             ATTACKS[name]
             if name not in config.attacks and config.attacked != SweepConfig().attacked:
                 raise UnknownName("attack of this sweep", name, config.attacks)
+        began = time.perf_counter()
         self.splits: Splits = load_splits(
             config.dataset,
             size=config.size,
@@ -102,6 +105,7 @@ class Sweep:
             download=download,
             limits={"train": config.train_images},
         )
+        self._loading = time.perf_counter() - began
         self.splits = with_outputs(config, self.splits, weights, labels)
         given, (config, adapted) = config, counts.fitted(config, self.splits)
         if given != config:  # the numbers are true now, and so is what depends on them
@@ -124,18 +128,27 @@ class Sweep:
 
     def estimate(self) -> Estimate:
         """What is left to be done, from a few steps at the actual size."""
-        cells = itertools.product(self.chosen, self.config.on_each_wire.values(), self.plans)
-        pending = sum(not self.store.has(self._hash(c, split, plan)) for split, c, plan in cells)
-        return estimate(
-            self.config,
-            self.stack,
-            self.chosen,
-            self.arch,
-            pending=pending,
-            plans=[plan.attack for plan in self.plans],
-            pairs=min(self.config.queries, len(self.splits.auxiliary)),
-            trains=self._trains(),
-            judges=not (self.run / "judge" / "judge.safetensors").exists(),
+        pending: dict[tuple[int, str], tuple[int, ...]] = {}
+        for (n, split), c in itertools.product(
+            enumerate(self.chosen), self.config.on_each_wire.values()
+        ):
+            left = [self._hash(c, split, plan) for plan in self.plans]
+            if plans_left := tuple(k for k, h in enumerate(left) if not self.store.has(h)):
+                pending[n, c.wire] = plans_left
+        return sweep_estimate(
+            SweepWork(
+                config=self.config,
+                stack=self.stack,
+                chosen=self.chosen,
+                arch=self.arch,
+                splits=self.splits,
+                plans=self.plans,
+                pending=pending,
+                trains=self._trains(),
+                judges=not (self.run / "judge" / "judge.safetensors").exists(),
+                loading=self._loading,
+                lpips_weights=self.lpips_weights,
+            )
         )
 
     def _trains(self) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 import defenses
 from bench import counts, data_notes
+from bench.estimate.deployment import deployment_estimate
 from bench.recipe import SweepConfig
 from bench.victim import (
     kept_secret,
@@ -20,6 +21,7 @@ from bench.weights import LabelFiles, arch_of, first_weights, with_outputs
 from splitlab.data import load_splits
 from splitlab.deployment import write_deployment
 from splitlab.errors import BadInput
+from splitlab.estimating import Estimate
 from splitlab.models import build
 from splitlab.split import find_point, split_points
 from splitlab.storage import require_writable, sole
@@ -40,10 +42,12 @@ def train_and_deploy(
     secret_seed: int | None,
     progress: Progress,
     say: Callable[[Sequence[str]], None] = lambda _: None,
+    begins: Callable[[Estimate], bool] | None = None,
 ) -> dict[str, Any]:
     """Train (or load) the configured network, cut it at `config.splits`, write both halves.
 
-    `say` is told what was left out of the data, and which number of images follows from them.
+    `say` is told what was left out of the data, and which number of images follows from them;
+    `begins` what it will take, and says whether to begin: else nothing is written, and returned.
     Names and numbers are checked before anything is trained. A killed training continues from
     `out/training`.
 
@@ -84,6 +88,11 @@ def train_and_deploy(
     if weights is not None:  # nothing is kept of a start whose weights are not the network's
         first_weights(config, arch, weights)
     require_writable(out)
+    if begins is not None:
+        trains = weights is None or config.new_classifier
+        trains = trains and not (out / "training" / "victim.json").exists()
+        if not begins(deployment_estimate(config, stack, arch, splits, trains=trains)):
+            return {}
     held = sole(out / "training")
     try:
         data_notes.keep(out / "training", splits, adapted, private=True)

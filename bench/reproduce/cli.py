@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bench.cli_options import DataRoot, Device, Download, KeepImages, LpipsWeights
+from bench.cli_options import DataRoot, Device, Download, DryRun, KeepImages, LpipsWeights
 from bench.reproduce.registry import EXPERIMENTS, MOVABLE
 from splitlab.console import console, guarded
 from splitlab.errors import BadInput
@@ -70,8 +71,10 @@ def reproduce(
     lpips_weights: LpipsWeights = None,
     keep_images: KeepImages = None,
     secret_seed: SecretSeed = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Measure a table or figure of a paper again, with its numbers beside ours."""
+    from bench.estimate.requests import reproduce_estimate
     from bench.reproduce.request import Request, Shown, Target, scale_of, seeds_of
     from splitlab.contracts.registry import Registry
     from splitlab.storage import alone
@@ -80,7 +83,7 @@ def reproduce(
     run = Registry("experiment", EXPERIMENTS).load(name)
     chosen, numbers = scale_of(scale), seeds_of(seeds)
     place = out or Path("runs") / f"{name}-{scale}"
-    with showing(console) as progress, alone(place):
+    with showing(console) as progress, nullcontext() if dry_run else alone(place):
         request = Request(
             out=place,
             scale=chosen,
@@ -98,6 +101,9 @@ def reproduce(
             keep_images=_counted(keep_images),
             progress=progress,
         )
+        reproduce_estimate(run, request).show(console, dry_run)
+        if dry_run:
+            return
         shown: Shown = run(request)
     for part in shown.parts:
         console.print(part, soft_wrap=isinstance(part, str))
@@ -140,8 +146,10 @@ def search(
     split: Split = None,
     tail: Tail = None,
     secret_seed: SecretSeed = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Try an attack's settings on an experiment's validation images, never on its victims."""
+    from bench.estimate.requests import search_estimate
     from bench.options import grid
     from bench.reproduce.request import Request, Target, scale_of, seeds_of
     from bench.reproduce.run import Framed
@@ -156,7 +164,7 @@ def search(
         raise BadInput(f"{name} has no settings that can be searched; name another experiment")
     chosen, numbers, values = scale_of(scale), seeds_of(seeds), grid(tries)
     place = out or Path("runs") / f"{name}-{scale}"
-    with showing(console) as progress, alone(place):
+    with showing(console) as progress, nullcontext() if dry_run else alone(place):
         request = Request(
             out=place,
             scale=chosen,
@@ -170,6 +178,11 @@ def search(
             target=Target(model, split, tail),
             progress=progress,
         )
-        found = search_settings(run.experiment(request), measurement, values, request, images)
+        experiment = run.experiment(request)
+        told = search_estimate(experiment, measurement, values, request, images)
+        told.show(console, dry_run)
+        if dry_run:
+            return
+        found = search_settings(experiment, measurement, values, request, images)
     console.print(table(found))
     console.print(f"Record: {found.path}", soft_wrap=True, markup=False)

@@ -81,17 +81,23 @@ class Begun:
         Raises:
             BadInput: the data cannot be read, are too few, or have one class.
         """
+        run = self.opened(seed)
+        if isinstance(run, Skipped):
+            return run
+        write_json(self.request.out / "experiment.json", self.settings)
+        adapted = _adapted(self.experiment.setup, run.setup)
+        data_notes.show((*run.splits.notes, *adapted))
+        data_notes.keep(run.folder, run.splits, adapted)
+        return run
+
+    def opened(self, seed: int) -> SeedRun | Skipped:
+        """The same; nothing is written and nothing told."""
         experiment, request = self.experiment, self.request
         splits = self.lacking or _splits(experiment, request, seed)
         if isinstance(splits, Skipped):
             return splits
-        write_json(request.out / "experiment.json", self.settings)
         setup = experiment.setup.counted(splits, adapt=request.dataset is not None)
-        run = SeedRun(experiment, setup, request, seed, splits, RecordStore(request.out))
-        adapted = _adapted(experiment.setup, setup)
-        data_notes.show((*splits.notes, *adapted))
-        data_notes.keep(run.folder, splits, adapted)
-        return run
+        return SeedRun(experiment, setup, request, seed, splits, RecordStore(request.out))
 
 
 def begin(experiment: Experiment, request: Request) -> Begun:

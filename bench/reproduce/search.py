@@ -65,10 +65,7 @@ def search(
         UnknownName: no such measurement.
         BadInput: a setting that the attack has not, or fewer validation images.
     """
-    known = {m.key: m for m in experiment.measurements}
-    if key not in known:
-        raise UnknownName(f"measurement of {experiment.name}", key, known)
-    variants = [_variant(known[key], own) for own in combinations(grid)]
+    variants = _variants(experiment, key, grid)
     begun = begin(experiment, request)
     path = request.out / "search" / f"{key.replace('/', '-')}.json"
     work = request.progress.task(f"search {key}", len(variants) * len(request.seeds))
@@ -112,6 +109,26 @@ class _Variant(NamedTuple):
     settings: Settings
     measurement: Measurement
     attack: Attack
+
+
+def variants_of(
+    experiment: Experiment, key: str, grid: Mapping[str, Sequence[Any]]
+) -> list[Measurement]:
+    """The measurement `key` with each combination of settings.
+
+    Raises:
+        UnknownName, BadInput: as `search`.
+    """
+    return [one.measurement for one in _variants(experiment, key, grid)]
+
+
+def _variants(
+    experiment: Experiment, key: str, grid: Mapping[str, Sequence[Any]]
+) -> list[_Variant]:
+    known = {m.key: m for m in experiment.measurements}
+    if key not in known:
+        raise UnknownName(f"measurement of {experiment.name}", key, known)
+    return [_variant(known[key], own) for own in combinations(grid)]
 
 
 def _variant(measurement: Measurement, settings: Settings) -> _Variant:

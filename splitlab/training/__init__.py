@@ -6,6 +6,7 @@ from splitlab.training.device import choose_device
 from splitlab.training.fit import History, Loss, Step, fit
 from splitlab.training.progress import Progress, RichProgress, Silent, Work, showing
 from splitlab.training.recipe import LONG, TrainRecipe
+from splitlab.training.rehearsal import Enough, Loop, OutOfTime, Rehearsal, goes_on
 from splitlab.training.source import Batch, TensorSource, batch_count
 from splitlab.training.state import State
 
@@ -13,11 +14,15 @@ __all__ = [
     "LONG",
     "Augment",
     "Batch",
+    "Enough",
     "History",
+    "Loop",
     "Loss",
+    "OutOfTime",
     "Penalty",
     "Progress",
     "Protection",
+    "Rehearsal",
     "RichProgress",
     "Silent",
     "State",
@@ -29,6 +34,7 @@ __all__ = [
     "batch_count",
     "choose_device",
     "fit",
+    "goes_on",
     "showing",
     "train_classifier",
 ]

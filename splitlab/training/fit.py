@@ -21,6 +21,7 @@ from splitlab.training.checkpoint import REMEDY, load_checkpoint, save_checkpoin
 from splitlab.training.device import choose_device
 from splitlab.training.layout import channels_last
 from splitlab.training.progress import Progress, Silent, Work
+from splitlab.training.rehearsal import goes_on
 from splitlab.training.source import Batch, TensorSource, in_batches
 from splitlab.training.state import State
 
@@ -102,12 +103,14 @@ def fit(
         try:
             for epoch in range(done, epochs):
                 started = time.perf_counter()
-                losses, images = loop.epoch(seed, epoch, work)
+                losses, images, whole = loop.epoch(seed, epoch, work)
                 _check_finite(losses, epoch)
                 for key, value in losses.items():
                     history.losses.setdefault(key, []).append(value)
                 seconds = history.seconds + time.perf_counter() - started
                 history = History(history.losses, history.images + images, seconds)
+                if not whole:
+                    break
                 if checkpoint is not None:
                     content = {"epochs": epoch + 1, "state": state.state_dict(), **vars(history)}
                     save_checkpoint(checkpoint, run, content)
@@ -128,14 +131,20 @@ class _Loop:
     sampler: Sampler | None
     amp: bool
 
-    def epoch(self, seed: int, epoch: int, work: Work) -> tuple[dict[str, float], int]:
-        """One pass, random by (seed, epoch) alone: mean loss by name, and the number of images."""
+    def epoch(self, seed: int, epoch: int, work: Work) -> tuple[dict[str, float], int, bool]:
+        """One pass, random by (seed, epoch) alone.
+
+        Returns:
+            mean loss by name, the number of images, and whether it went through them all, as it
+            does but in a rehearsal.
+        """
         device, rows = self.source.device, len(self.source)
         order_rng, augment_rng = (generator(seed, p, epoch) for p in ("order", "augment"))
         for name, rng in self.state.generators.items():
             rng.manual_seed(generator(seed, "step", name, epoch).initial_seed())
         order = (self.sampler or _permutation)(rows, order_rng).to(device)
         sums: dict[str, Tensor] = {}
+        whole = True
         devices = [device] if device.type == "cuda" else []
         # Dropout and its like draw from torch's global generator: seeded for the epoch, then put
         # back, so that neither side sees the other.
@@ -147,9 +156,10 @@ class _Loop:
                 for name, loss in self._losses(batch):
                     sums[name] = sums.get(name, 0.0) + loss * len(indices)
                     last = loss
-                work.advance(len(indices), last)
+                if not (whole := goes_on(work.advance, len(indices), last)):
+                    break
         means = {name: float(total) / max(len(order), 1) for name, total in sums.items()}
-        return means, len(order)
+        return means, len(order), whole
 
     def _losses(self, batch: Batch) -> list[tuple[str, Tensor]]:
         """One step of every optimizer that `step` returns a loss for; the losses, detached."""

@@ -1,0 +1,224 @@
+"""What `bench reproduce` and `bench search` will take.
+
+Of each attack with its settings one measurement is rehearsed, where it comes first, and stands for
+all of its kind; of each seed the same is expected.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+
+import defenses
+from adversary.estimates import batch_seconds
+from adversary.synthesis import Known
+from adversary.synthesis_settings import SynthesisSettings
+from bench.estimate.cells import Cell, Run, stages
+from bench.estimate.halves import sample
+from bench.estimate.points import Costs, Wanted, few, measured, timed_rows
+from bench.estimate.processes import Starting
+from bench.estimate.scoring import Scoring
+from bench.estimate.training import classifier_seconds, defended_seconds, judge_seconds
+from bench.point import make_attack
+from bench.reproduce.experiment import Measurement, Place
+from bench.reproduce.seed_run import SeedRun
+from defenses.prepare import Order
+from splitlab.estimating import Bounded, Clock, Estimate, Meter, memory_now
+from splitlab.models import Normalised, build
+from splitlab.randomness import Secret
+from splitlab.storage import canonical_json
+from splitlab.training import OutOfTime, choose_device
+
+SECONDS = 15.0
+"""For the rehearsals of all attacks together, and of all trainings; what is left is not counted."""
+
+Pending = Mapping[int, Sequence[Measurement]]
+"""Seed -> what has no record yet."""
+
+
+@dataclass
+class _Sums:
+    """Stages under way, and what cannot be told."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+
+    def add(self, what: str, taken: float | None, times: float = 1.0) -> None:
+        """Count `times` times, or name it as not counted."""
+        if taken is None:
+            self.missing.append(what)
+        else:
+            self.seconds[what] = self.seconds.get(what, 0.0) + times * taken
+
+
+def kind_of(one: Measurement) -> bytes:
+    """Measurements of one kind are the same attack with the same settings."""
+    return canonical_json([one.attack, {k: str(v) for k, v in one.options.items()}])
+
+
+def experiment_estimate(
+    run: SeedRun,
+    pending: Pending,
+    *,
+    served: bool = True,
+    meter: Meter | None = None,
+    start: float | None = None,
+) -> Estimate:
+    """Of all seeds, measured with the data of one.
+
+    Args:
+        run: of that seed.
+        served: whether deployments are captured over real processes, and scored with a judge.
+        start: seconds of a core that a process takes to start; measured where None.
+    """
+    meter, sums = meter or Clock(), _Sums()
+    points = sum(map(len, pending.values()))
+    every = [one for own in pending.values() for one in own]
+    if not every:
+        return Estimate.of_stages(0, {}, memory_now())
+    device = str(choose_device(run.request.device))
+    arch = run.setup.arch(len(run.splits.classes))
+    net = build(arch, seed=0).eval()
+    begun = Starting(arch) if served and start is None else None
+    embed = None
+    if served:
+        config = run.config(every[0].place)
+        taken, embed = judge_seconds(config, run.splits, meter, trains=True)
+        sums.add("the judge", taken, len(pending))
+    _add_training(sums, run, pending, Bounded(meter, SECONDS), device)
+    costs = _all_costs(run, net, every, meter, device)
+    for one in every:
+        sums.add(f"attack {one.attack}", costs[kind_of(one)].attacks[0])
+    _add_synthetic(sums, run, pending, net, meter, torch.device(device))
+    seconds = begun.seconds() if begun is not None else start or 0.0
+    common = Run(
+        image=_image(run, net, meter),
+        start=seconds,
+        loading=seconds,
+        victims=len(run.splits.victims) if served else 0,
+        undefended=len(run.splits.victims) if served else 0,
+        validation=len(run.splits.validation),
+        cores=os.cpu_count() or 1,
+    )
+    for own in pending.values():
+        cells = []
+        for place in dict.fromkeys(one.place for one in own):
+            here = [one for one in own if one.place == place]
+            halves = sum(1 + ("bodies" in one.knows) for one in here)
+            cells.append(Cell(costs[kind_of(here[0])], (), halves))
+        for what, taken in stages(cells, common).items():
+            if served or what == "deployments":
+                sums.add(what, taken)
+    if served:
+        victims = run.splits.victims.take(common.victims, run.seed)
+        scoring = Scoring(victims, embed, run.request.lpips_weights, meter)
+        for one in every:
+            sums.add("scoring", scoring.seconds(one.limit or len(victims)))
+    pixels = sum(map(len, run.splits.partitions.values())) * 3 * run.setup.size**2
+    return Estimate.of_stages(points, sums.seconds, memory_now() + 5 * pixels, sums.missing)
+
+
+def _all_costs(
+    run: SeedRun, net: Normalised, every: Sequence[Measurement], meter: Meter, device: str
+) -> dict[bytes, Costs]:
+    """By kind; of kinds that there is no time for, with an attack that cannot be told."""
+    kinds = {kind_of(one): one for one in reversed(every)}
+    bounded, found = Bounded(meter, SECONDS), dict[bytes, Costs]()
+    for kind, one in sorted(kinds.items(), key=lambda item: every.index(item[1])):
+        try:
+            limit = SECONDS / len(kinds)
+            found[kind] = _kind_costs(run, net, one, bounded if found else meter, device, limit)
+        except OutOfTime:
+            found[kind] = replace(next(iter(found.values())), attacks=(None,))
+    return found
+
+
+def _kind_costs(
+    run: SeedRun, net: Normalised, one: Measurement, meter: Meter, device: str, limit: float
+) -> Costs:
+    """At the place of one measurement, with its attack."""
+    config = run.config(one.place)
+    wanted = Wanted(
+        make_attack(one.attack, one.options),
+        one.grant(run.setup),
+        one.limit or len(run.splits.victims),
+        limit,
+    )
+    return measured(
+        net,
+        run.setup.arch(len(run.splits.classes)),
+        defenses.parse(one.place.defense),
+        config,
+        config.splits,
+        run.splits,
+        [wanted],
+        meter,
+        device,
+    )
+
+
+def _add_training(sums: _Sums, run: SeedRun, pending: Pending, meter: Meter, device: str) -> None:
+    """Each network once a seed, however many places it is deployed at."""
+    stacks: dict[str, tuple[defenses.Stack, Place]] = {}
+    plain = False
+    for place in dict.fromkeys(one.place for own in pending.values() for one in own):
+        stack = defenses.parse(place.defense)
+        if any(defense.retrains for defense in stack.defenses):
+            stacks.setdefault(str(run.networks.training(stack)), (stack, place))
+        else:
+            plain = True
+    images, times = run.splits.train, len(pending)
+    if plain and run.request.weights is None:
+        own = build(run.setup.arch(len(run.splits.classes)), seed=0)
+        taken = classifier_seconds(own, images, len(images), run.setup.recipe, meter, device)
+        sums.add("training", taken, times)
+    for stack, place in stacks.values():
+        config = run.config(place)
+        order = Order(
+            arch=run.setup.arch(len(run.splits.classes)),
+            head_end=config.splits,
+            tail_start=config.tail_start,
+            images=images,
+            recipe=run.setup.recipe,
+            seed=run.seed,
+            secret=Secret(bytes(32)),
+            device=run.request.device,
+        )
+        sums.add(f"training with {stack.name}", defended_seconds(stack, order, meter), times)
+
+
+def _add_synthetic(
+    sums: _Sums,
+    run: SeedRun,
+    pending: Pending,
+    net: Normalised,
+    meter: Meter,
+    device: torch.device,
+) -> None:
+    """Images that adversaries make, once a seed for all that want the same."""
+    made: dict[bytes, Measurement] = {}
+    for one in (one for own in pending.values() for one in own):
+        if one.synthetic is not None:
+            own_head = run.config(one.place).splits if one.synthetic.layers == "head" else ""
+            made.setdefault(canonical_json([one.synthetic.as_dict(), own_head]), one)
+    for one in made.values():
+        assert one.synthetic is not None
+        config = run.config(one.place)
+        arch = run.setup.arch(len(run.splits.classes))
+        half = sample(net, arch, defenses.parse(one.place.defense), config, config.splits).client
+        whole = one.synthetic.layers != "head"
+        known = Known((net if whole else half.head,), arch.input, whole)
+        settings = SynthesisSettings.configured(one.synthetic.settings)
+        batches = -(-(one.synthetic.images + one.synthetic.HELD_OUT) // settings.batch_size)
+        taken = batch_seconds(known, settings, seed=0, device=device, meter=meter)
+        sums.add("making synthetic images", taken, batches * len(pending))
+
+
+def _image(run: SeedRun, net: Normalised, meter: Meter) -> float:
+    rows = timed_rows(run.setup.size)
+    images = few(run.splits.validation, rows).floats("cpu")
+    with torch.inference_mode():
+        return meter.seconds(lambda: net(images)) / rows

@@ -1,0 +1,41 @@
+"""What the latency at the end takes: requests of every round, and the link's own waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.latency.measure import AT_ONCE
+from bench.latency.turns import IMAGES, LINK_REQUESTS, REQUESTS, ROUNDS
+from bench.link_runs import lossless
+from edge_client.one_way import OneWay
+from splitlab.contracts.link import Link, parse_link
+
+WARM = 1
+"""Requests of each round and link that are not counted."""
+
+
+def waiting(link: Link, up: int, down: int, requests: int) -> float:
+    """Seconds that a link without losses takes of so many requests, one after another."""
+    there, back, now = OneWay(link.up, link.rtt, 0.0, 1), OneWay(link.down, link.rtt, 0.0, 2), 0.0
+    for _ in range(requests):
+        now = back.arrival(down, there.arrival(up, now))
+    return now
+
+
+def place_seconds(image: float, links: Sequence[str], up: int, down: int) -> float:
+    """Of all requests to one deployment.
+
+    Args:
+        image: seconds that one takes in client and server.
+        up, down: bytes of one image's feature and answer.
+    """
+    rounds = ROUNDS * (WARM + REQUESTS) * IMAGES * image
+    for link in dict.fromkeys(map(lossless, links)):
+        asked = WARM + ROUNDS * LINK_REQUESTS
+        rounds += asked * image + waiting(parse_link(link), up, down, asked)
+    return rounds
+
+
+def starts(places: int) -> int:
+    """How often a server starts: once where all may run at once, else in every round."""
+    return places if places <= AT_ONCE else ROUNDS * places

@@ -1,0 +1,156 @@
+"""What one split point takes: cutting there, both sides of the wire, and every attack on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from adversary.attack import Attack
+from adversary.budget import FULL_SIZE
+from adversary.rehearsed import LIMIT, answered, attack_seconds
+from adversary.synthetic_images import Made
+from adversary.threat import ThreatModel
+from bench.estimate.halves import Sample, sample
+from bench.estimate.processes import role_threads, threads
+from bench.grants import GrantRequest, query, threat_of
+from bench.recipe import SweepConfig
+from defenses import Stack
+from splitlab.contracts import ArchSpec
+from splitlab.data import ImageSet, Splits
+from splitlab.estimating import Meter
+from splitlab.wire.codec import decode, encode
+
+ROWS = 8
+"""Images that go through a network to be timed, up to `FULL_SIZE`; else 2."""
+
+
+def few(images: ImageSet, count: int) -> ImageSet:
+    """`count` of the images, some of them again where there are fewer."""
+    return images.subset([row % len(images) for row in range(count)])
+
+
+def timed_rows(size: int) -> int:
+    return ROWS if size <= FULL_SIZE else 2
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One attack on a split point, with its grant, on how many victims, rehearsed for how long."""
+
+    attack: Attack
+    grant: GrantRequest
+    victims: int
+    limit: float = LIMIT
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Seconds at one split point.
+
+    Args:
+        cut: of cutting the network there.
+        head, rest: of an image in a role's process, before and behind the wire.
+        wire: of encoding and decoding one feature.
+        attacks: of each that was asked for; None where it cannot be told.
+    """
+
+    cut: float
+    head: float
+    rest: float
+    wire: float
+    attacks: tuple[float | None, ...]
+
+    @property
+    def image(self) -> float:
+        """Of one image of many that client and server work on at the same time."""
+        return max(self.head, self.rest) + self.wire
+
+    @property
+    def serial(self) -> float:
+        """Of an image that is sent when the one before it was answered."""
+        return self.head + self.rest + self.wire
+
+
+def measured(
+    net: nn.Module,
+    arch: ArchSpec,
+    stack: Stack,
+    config: SweepConfig,
+    head_end: str,
+    splits: Splits,
+    wanted: Sequence[Wanted],
+    meter: Meter,
+    device: str,
+) -> Costs:
+    """At the split point `head_end`, on `config.wire`, with images of `splits`."""
+    made: list[Sample] = []
+    cutting = meter.rehearsed(
+        lambda _: made.append(sample(net, arch, stack, config, head_end))
+    ).seconds
+    half = made[0].client
+    rows = timed_rows(config.size)
+    images = few(splits.victims, rows).floats("cpu")
+    with torch.inference_mode():
+        feature = half.head(images).clone()
+        with threads(role_threads()):
+            head = meter.seconds(lambda: half.head(images)) / rows
+            rest = meter.seconds(lambda: _behind(made[0], feature)) / rows
+        wire = meter.seconds(lambda: decode(encode(feature, half.wire))) / rows
+    seen = query(half, few(splits.victims, answered(config.size)))
+    taken = tuple(_attack(one, made[0], seen, splits, config, meter, device) for one in wanted)
+    return Costs(cutting, head, rest, wire, taken)
+
+
+def _behind(made: Sample, feature: torch.Tensor) -> torch.Tensor:
+    outputs = [body(feature) for body in made.bodies]
+    return made.client.tail(made.client.selector(outputs))
+
+
+def _attack(
+    one: Wanted,
+    made: Sample,
+    seen: torch.Tensor,
+    splits: Splits,
+    config: SweepConfig,
+    meter: Meter,
+    device: str,
+) -> float | None:
+    grant = one.grant
+    pairs = max(grant.auxiliary, grant.observe)
+
+    def threats(count: int) -> ThreatModel:
+        asked = {
+            "auxiliary": count if grant.auxiliary else 0,
+            "observe": count if grant.observe else 0,
+            "validation": min(grant.validation, len(splits.validation)),
+        }
+        enough = _at_least(splits, count)
+        request = GrantRequest(**{**vars(grant), **asked})
+        bodies = made.bodies if grant.bodies else None
+        capture = seen if grant.capture else None
+        own = None
+        if grant.synthetic:  # real ones stand for them
+            own = Made(few(splits.auxiliary, count + request.validation), {})
+        return threat_of(made.client, bodies, request, enough, config.seed, "", capture, own)
+
+    return attack_seconds(
+        one.attack,
+        threats,
+        seen,
+        size=config.size,
+        pairs=max(1, pairs),
+        victims=one.victims,
+        meter=meter,
+        device=device,
+        limit=one.limit,
+    )
+
+
+def _at_least(splits: Splits, count: int) -> Splits:
+    """With so many auxiliary images, whatever there are."""
+    if len(splits.auxiliary) >= count:
+        return splits
+    return replace(splits, auxiliary=few(splits.auxiliary, count))

@@ -1,0 +1,119 @@
+"""Estimates of what `bench reproduce` and `bench search` are asked, whatever the experiment."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bench.estimate.experiments import experiment_estimate
+from bench.reproduce.experiment import Experiment, Measurement, Skipped
+from bench.reproduce.request import Request
+from bench.reproduce.run import Begun, Framed, begin
+from bench.reproduce.search import variants_of
+from splitlab.errors import BadInput, Unavailable
+from splitlab.estimating import Clock, Estimate, Meter, memory_now
+from splitlab.record import RecordStore
+from splitlab.training import OutOfTime
+
+FREE_SECONDS = 10.0
+"""Of the rehearsal of an experiment that has a frame of its own."""
+
+
+def reproduce_estimate(
+    run: Callable[[Request], Any], request: Request, meter: Meter | None = None
+) -> Estimate:
+    """Of all seeds that are asked for; nothing is written.
+
+    Raises:
+        UnknownName, BadInput: as the experiment itself.
+    """
+    if not isinstance(run, Framed):
+        return _free_estimate(run, request, meter)
+    begun = begin(run.experiment(request), request)
+    return _framed(begun, _left(begun), meter)
+
+
+def search_estimate(
+    experiment: Experiment,
+    key: str,
+    grid: Mapping[str, Sequence[Any]],
+    request: Request,
+    images: int,
+    meter: Meter | None = None,
+) -> Estimate:
+    """Of all settings on all seeds; what was tried before is counted too.
+
+    Raises:
+        UnknownName, BadInput: as the search itself.
+    """
+    tried = [
+        replace(one, key=f"{one.key}/{n}", limit=images)
+        for n, one in enumerate(variants_of(experiment, key, grid))
+    ]
+    begun = begin(experiment, request)
+    return _framed(begun, dict.fromkeys(request.seeds, tried), meter, images)
+
+
+def _framed(
+    begun: Begun,
+    pending: Mapping[int, Sequence[Measurement]],
+    meter: Meter | None,
+    searched: int | None = None,
+) -> Estimate:
+    pending = {seed: own for seed, own in pending.items() if own}
+    run = begun.opened(begun.request.seeds[0])
+    if isinstance(run, Skipped):
+        if searched is not None:
+            raise BadInput(f"{begun.experiment.name}: {run.why}")
+        return Estimate.of_stages(0, {}, memory_now(), [run.why])
+    if searched is not None and not 0 < searched < len(run.splits.validation):
+        there = len(run.splits.validation)
+        raise BadInput(
+            f"--images {searched}: there are {there} validation images, of which the attack is "
+            f"granted at least one; give 1 to {there - 1}"
+        )
+    return experiment_estimate(run, pending, served=searched is None, meter=meter)
+
+
+def _left(begun: Begun) -> dict[int, list[Measurement]]:
+    """Seed -> measurements without a record; which data a record is of is not looked at."""
+    done = {
+        (record.config.get("seed"), record.config.get("measurement"))
+        for record in RecordStore(begun.request.out).all()
+    }
+    return {
+        seed: [one for one in begun.experiment.measurements if (seed, one.key) not in done]
+        for seed in begun.request.seeds
+    }
+
+
+def _free_estimate(
+    run: Callable[[Request], Any], request: Request, meter: Meter | None
+) -> Estimate:
+    """Of an experiment that goes its own way: one seed of it, with its loops cut short.
+
+    Where that takes too long, the loops that it came to are counted.
+    """
+    with tempfile.TemporaryDirectory(prefix="splitlab-dry-") as folder:
+        try:
+            took = (meter or Clock()).rehearsed(
+                lambda watch: run(
+                    replace(request, out=Path(folder), seeds=request.seeds[:1], progress=watch)
+                ),
+                FREE_SECONDS,
+            )
+        except OutOfTime as error:
+            stages = {loop.name: loop.seconds for loop in error.loops}
+            missing = [f"what comes after {error}"]
+        except Unavailable as error:
+            return Estimate.of_stages(0, {}, memory_now(), [str(error)])
+        else:
+            stages = {loop.name: loop.seconds for loop in took.loops}
+            stages["the rest"] = took.rest
+            missing = []
+    count = len(request.seeds)
+    every = {what: count * taken for what, taken in stages.items()}
+    return Estimate.of_stages(count, every, memory_now(), missing, "seeds")
