@@ -60,21 +60,22 @@ def check(row: Row, photos: Path, place: Path, roles: Roles) -> None:
     deployment = place / "deployment"
     ended_well(bench, rows.train_words(row, photos, deployment))
     if row["command"] == "train":
-        _train(row, photos, deployment, roles)
-    else:
-        _evaluate(row, photos, deployment, roles)
+        _answers(deployment, photos)
+        return
+    if row["command"] == "evaluate":
+        _check(row, deployment, roles)
+    _evaluate(row, photos, deployment, roles)
     if row["command"] == "attack":
         _attack(row, photos, deployment)
 
 
-def _train(row: Row, photos: Path, deployment: Path, roles: Roles) -> None:
-    """A server takes its half, and the halves answer."""
+def _check(row: Row, deployment: Path, roles: Roles) -> None:
+    """A server takes its half."""
     words = [str(deployment / "server"), "--check", f"--engine={roles.engine}"]
     told = json.loads(ended_well(cloud_server, words))
     assert told["event"] == "checked"
     assert told["wire"] == row["wire"]
     assert told["bodies"] == list(range(rows.BODIES.get(row["defence"], 1)))
-    _answers(deployment, photos)
 
 
 def _answers(deployment: Path, photos: Path) -> Tensor:
@@ -96,11 +97,10 @@ def _evaluate(row: Row, photos: Path, deployment: Path, roles: Roles) -> None:
             told = roles.edge_client([*connected, "infer", str(picture), "--json"])
             assert 0 < json.loads(told)["images"][0]["probability"] <= 1
     logits = read_tensors(out / "logits.safetensors")["logits"]
+    assert logits.shape == (rows.VICTIMS, 2)
     assert torch.isfinite(logits).all()
-    wanted = _answers(deployment, photos)
-    assert logits.shape == wanted.shape
     if row["defence"] in rows.QUIET:
-        assert relative_error(logits, wanted) <= ERROR[row["wire"]]
+        assert relative_error(logits, _answers(deployment, photos)) <= ERROR[row["wire"]]
     assert read_json(out / "evaluation.json")["images"] == rows.VICTIMS
 
 

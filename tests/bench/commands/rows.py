@@ -46,7 +46,7 @@ QUIET = {"none", "random-head"}
 """Defences that leave what is asked of the network as it is."""
 
 COMMANDS = ("train", "evaluate", "attack", "sweep")
-"""`bench train` and `cloud-server --check`; then `edge-client`; then `bench grant` and `adversary
+"""`bench train`; then `cloud-server --check` and `edge-client`; then `bench grant` and `adversary
 attack`; and `bench sweep-split-points`."""
 WIRES = ("FP32", "FP16", "BF16", "INT8")
 ATTACKS = ("decoder", "rmle")

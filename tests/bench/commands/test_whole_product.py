@@ -21,7 +21,7 @@ from bench.launch import ServerProcess, command
 from splitlab.record import RecordStore
 
 FACTORS = {
-    "command": ("attack", "sweep"),
+    "command": ("evaluate", "attack", "sweep"),
     "network": tuple(rows.NETWORKS),
     "defence": rows.DEFENCES,
     "tail": (False, True),
