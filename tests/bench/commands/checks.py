@@ -62,10 +62,10 @@ def check(row: Row, photos: Path, place: Path, roles: Roles) -> None:
     if row["command"] == "train":
         _answers(deployment, photos)
         return
-    if row["command"] == "evaluate":
+    if row["command"] != "attack":
         _check(row, deployment, roles)
     _evaluate(row, photos, deployment, roles)
-    if row["command"] == "attack":
+    if row["command"] != "evaluate":
         _attack(row, photos, deployment)
 
 
@@ -92,7 +92,7 @@ def _evaluate(row: Row, photos: Path, deployment: Path, roles: Roles) -> None:
     out, picture = deployment.parent / "evaluation", next(photos.rglob("*.png"))
     with roles.serving(deployment / "server", deployment.parent / "capture") as address:
         roles.edge_client(rows.evaluate_words(photos, deployment, address, out))
-        if row["command"] == "evaluate":
+        if row["command"] != "attack":
             connected = [str(deployment / "client"), f"--server={address}"]
             told = roles.edge_client([*connected, "infer", str(picture), "--json"])
             assert 0 < json.loads(told)["images"][0]["probability"] <= 1

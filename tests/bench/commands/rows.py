@@ -27,7 +27,7 @@ SMALL_NETWORKS = {
 """One of each kind of those above, of as few layers as can be."""
 DEFENCES = (
     "none",
-    "gaussian:level=0.1,draw=fixed+dropout:level=0.2",
+    "gaussian:level=0.1,draw=fixed+laplace:level=0.1+dropout:level=0.2",
     "single",
     "output-dropout:level=0.2",
     "shredder",
@@ -43,11 +43,11 @@ AFTER_BODIES = {"output-dropout:level=0.2", "dropout-ensemble:N=2"}
 BODIES = {ALL_BODIES: 2, "ensembler:N=3,P=2": 3, "dropout-ensemble:N=2": 2}
 """Defence -> how many bodies there are, where there are several."""
 QUIET = {"none", "random-head"}
-"""Defences that leave what is asked of the network as it is."""
+"""Defences that change neither features nor outputs once the network is trained."""
 
 COMMANDS = ("train", "evaluate", "attack", "sweep")
 """`bench train`; then `cloud-server --check` and `edge-client`; then `bench grant` and `adversary
-attack`; and `bench sweep-split-points`."""
+attack`; and `bench sweep-split-points`. "all" is all of them but for the last."""
 WIRES = ("FP32", "FP16", "BF16", "INT8")
 ATTACKS = ("decoder", "rmle")
 """Of a black and of a white box."""

@@ -7,6 +7,8 @@ import rows
 from all_pairs import all_pairs
 from test_defences_on_networks import FACTORS, ROWS
 
+from defenses import DEFENSES
+
 
 def held(found):
     """Pairs of (factor, value), by loops that know nothing of how the rows were made."""
@@ -35,6 +37,11 @@ def test_the_pairs_that_are_asked_for_by_name():
                 assert tuple(sorted([("defence", defence), (factor, value)])) in pairs
         for tail in (False, True) if defence not in rows.AFTER_BODIES else (True,):
             assert (("defence", defence), ("tail", tail)) in pairs
+
+
+def test_no_defence_is_left_out():
+    tried = {part.partition(":")[0] for name in FACTORS["defence"] for part in name.split("+")}
+    assert tried == set(DEFENSES)
 
 
 def test_the_same_rows_each_time():

@@ -21,7 +21,7 @@ from bench.launch import ServerProcess, command
 from splitlab.record import RecordStore
 
 FACTORS = {
-    "command": ("evaluate", "attack", "sweep"),
+    "command": ("all", "sweep"),
     "network": tuple(rows.NETWORKS),
     "defence": rows.DEFENCES,
     "tail": (False, True),
