@@ -51,8 +51,13 @@ def load_splits(
     loader: Loader = DATASETS.load(kind)
     options = LoadOptions(size, seed, root or Path("datasets"), download)
     splits = loader(argument, options).limited(limits or {}, seed)
-    for part, images in splits.partitions.items():
-        if not len(images):
-            raise BadInput(f"{name}: no image is left for {part!r}; give more images")
+    counts = {part: len(images) for part, images in splits.partitions.items()}
+    for part, count in counts.items():
+        if not count:
+            went = ", ".join(f"{part} {count}" for part, count in counts.items())
+            raise BadInput(
+                f"{name}: no image is left for {part!r} ({went}); give more images, ten different "
+                "ones of a class are enough"
+            )
     splits.check_disjoint()
     return splits

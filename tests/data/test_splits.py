@@ -129,8 +129,20 @@ def test_a_partition_without_images_is_refused(tmp_path):
     from PIL import Image
 
     Image.new("RGB", (8, 8), "red").save(tmp_path / "only.png")
-    with pytest.raises(BadInput, match="no image is left for"):
+    told = r"no image is left for '\w+' \(.*(train|auxiliary|validation|victims) 1.*\); give more"
+    with pytest.raises(BadInput, match=told):
         load_splits(f"imagefolder:{tmp_path}", size=8)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_ten_images_of_a_class_are_enough(tmp_path, seed):
+    """As the error says, whatever the seed draws."""
+    from PIL import Image
+
+    for number in range(10):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / f"{number}.png")
+    splits = load_splits(f"imagefolder:{tmp_path}", size=8, seed=seed)
+    assert all(len(part) for part in splits.partitions.values())
 
 
 def test_image_set_needs_no_rectangles_to_be_cut():
