@@ -59,7 +59,7 @@ def threads(count: int) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    import cloud_server.server
+    import cloud_server.server  # noqa: F401 - loaded, not used
     import edge_client.client  # noqa: F401
 
     build(ArchSpec.model_validate_json(sys.argv[1]), seed=0)

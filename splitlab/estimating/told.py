@@ -58,7 +58,7 @@ class Estimate:
     def told(self) -> str:
         """One line."""
         besides = f", not counting {', '.join(self.not_counted)}" if self.not_counted else ""
-        memory = f"{self.memory_bytes / 2**30:.1f} GiB"
+        memory = f"{self.memory_bytes / 2**30:z.1f} GiB"
         of = self.of.removesuffix("s") if self.points == 1 else self.of
         taken = in_words(self.seconds)
         return f"{self.points:,} {of}, about {taken}{besides}, about {memory} of memory"
@@ -75,10 +75,10 @@ class Estimate:
         drawn.add_column("what")
         drawn.add_column("seconds", justify="right")
         for stage in self.stages:
-            drawn.add_row(stage.what, f"{stage.seconds:,.0f}" if stage.seconds >= 1 else "< 1")
+            drawn.add_row(stage.what, f"{stage.seconds:z,.0f}" if stage.seconds >= 1 else "< 1")
         for what in self.not_counted:
             drawn.add_row(what, "not counted")
-        drawn.add_row("in all", f"{self.seconds:,.0f}", style="bold")
+        drawn.add_row("in all", f"{self.seconds:z,.0f}", style="bold")
         return drawn
 
 
@@ -86,8 +86,8 @@ def in_words(seconds: float) -> str:
     """Seconds below two minutes, then minutes, hours from two on, days from two on."""
     for unit, size in (("days", 86_400.0), ("hours", 3600.0), ("minutes", 60.0)):
         if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} seconds"
+            return f"{seconds / size:z.0f} {unit}"
+    return f"{seconds:z.0f} seconds"
 
 
 def memory_now() -> int:

@@ -17,9 +17,12 @@ from bench.reproduce.request import Request, Shown
 from splitlab.contracts import ArchSpec, FeatureSpec, InputSpec
 from splitlab.contracts.registry import Registry
 from splitlab.errors import BadInput
+from splitlab.estimating import Estimate
 from splitlab.models import build
 from splitlab.split import cut
 from splitlab.storage import alone, sole
+
+NOTHING = Estimate(points=0, stages=(), memory_bytes=0)
 
 ATTACK = ("attack", "{}/capture", "--knows={}/grant", "--out={}/out", "--device=cpu")
 SYNTHESISE = ("synthesise", "--knows={}/grant", "--out={}/out", "--count=1", "--set=steps=1")
@@ -64,6 +67,7 @@ def test_an_attack_holds_its_folder_and_looks_again_what_is_there(
             sole(world / "out")
         raise BadInput("held")
 
+    monkeypatch.setattr("adversary.estimates.attack_estimate", lambda *_: NOTHING)
     monkeypatch.setattr("adversary.estimate_files.attacked", lambda *_: (_grant(), None))
     monkeypatch.setattr("adversary.attack.run_attack", held)
     assert "held" in told(adversary, ATTACK, world)
@@ -91,6 +95,7 @@ def test_reproduce_holds_its_folder_to_the_end(
             sole(request.out)
         return Shown(["measured"], request.out / "report.html")
 
+    monkeypatch.setattr("bench.estimate.requests.reproduce_estimate", lambda *_: NOTHING)
     monkeypatch.setattr(Registry, "load", lambda *_: run)
     words = [word.format(tmp_path) for word in REPRODUCE]
     done = CliRunner().invoke(bench, words)
