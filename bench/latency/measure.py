@@ -26,7 +26,7 @@ from splitlab.deployment.manifest import ClientManifest, read_manifest
 from splitlab.errors import SplitLabError
 from splitlab.machine import environment
 from splitlab.record import Latency, Load, Record, RecordStore, latency_hash
-from splitlab.training import Progress
+from splitlab.training import Progress, Work
 
 AT_ONCE = 12
 """Servers that run at the same time; each takes some 300 MiB. Further ones have their turns after
@@ -101,7 +101,7 @@ def _taken(
     """
     taken = {name: Taken() for name in folders}
     asked = 1 + REQUESTS + LINK_REQUESTS * len(set(map(lossless, links)))
-    work = progress.task("latency", ROUNDS * len(folders) * asked)
+    work: Work | None = None
     apart = len(folders) > AT_ONCE
     with asking(log) as asker, contextlib.ExitStack() as all_rounds:
         servers: dict[str, ServerProcess] = {}
@@ -110,13 +110,16 @@ def _taken(
                 until = this_group if apart else all_rounds
                 new = {name: folders[name] for name in group if name not in servers}
                 servers |= _served(new, links, asker, until)
+                if work is None:  # what the first servers took to start tells nothing of the rest
+                    work = progress.task("latency", ROUNDS * len(folders) * asked)
                 with meter.watch([asker.pid, *(one.pid for one in servers.values())]):
                     for name in group:
                         visit(name, links, partial(_ask, asker), taken[name])
                         work.advance(asked)
             if apart:
                 servers.clear()
-    work.close()
+    if work is not None:
+        work.close()
     return taken
 
 
