@@ -7,6 +7,7 @@ from pathlib import Path
 
 from splitlab.contracts import Registry
 from splitlab.data.options import LoadOptions
+from splitlab.data.partition import COPIES
 from splitlab.data.splits import Splits
 from splitlab.errors import BadInput
 
@@ -53,6 +54,7 @@ def load_splits(
     splits = loader(argument, options).limited(limits or {}, seed)
     for part, images in splits.partitions.items():
         if not len(images):
-            raise BadInput(f"{name}: no image is left for {part!r}; give more images")
+            why = "".join(f" ({note})" for note in splits.notes if COPIES in note)
+            raise BadInput(f"{name}: no image is left for {part!r}{why}; give more images")
     splits.check_disjoint()
     return splits
