@@ -147,7 +147,8 @@ def _decoded(
             except NotAnImage as error:
                 broken.update(dict.fromkeys(names, str(error)))
             else:
-                found.update(dict.fromkeys(names, done))
+                # Its words are for one picture; a million of them would fill the memory.
+                found.update(dict.fromkeys(names, done._replace(done="")))
 
     with strict_about_size(), ThreadPoolExecutor() as pool:
         # A window of chunks at a time, so that a large archive is never in memory as a whole.
