@@ -10,7 +10,7 @@ import torch
 
 from edge_client.client import EdgeClient, InferResult
 from edge_client.half import Half
-from splitlab.data import read_image
+from splitlab.data import read_images
 
 
 def classify(
@@ -27,7 +27,7 @@ def classify(
     """
     half, client = connect()
     with client:
-        read = [read_image(path, half.input.size) for path in paths]
+        read = read_images(paths, half.input.size)
         result = client.infer(torch.stack([pixels for pixels, _ in read]).float() / 255)
     probabilities, best = torch.softmax(result.logits, dim=1).max(dim=1)
     rows = [

@@ -1,6 +1,6 @@
 """Images: data sets cut into disjoint train, auxiliary, validation and victim partitions."""
 
-from splitlab.data.decode import read_image
+from splitlab.data.decode import read_image, read_images
 from splitlab.data.image_set import ImageSet
 from splitlab.data.load import DATASETS, load_splits
 from splitlab.data.options import LoadOptions
@@ -17,6 +17,7 @@ __all__ = [
     "load_splits",
     "places",
     "read_image",
+    "read_images",
     "read_label_map",
     "read_output_names",
 ]

@@ -5,16 +5,29 @@ from __future__ import annotations
 import lzma
 import tarfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from splitlab.data import listing
-from splitlab.data.listing import Listing, is_system, plain_name
-from splitlab.errors import Corrupt
+from splitlab.data.listing import Listing, is_system, kind_of, plain_name
+from splitlab.data.table_text import OLD, table_text
+from splitlab.errors import BadInput, Corrupt
 
 DEPTH = 40
 """Links that are followed one after the other, as the kernel does."""
+PACKED = {
+    b"PK\3\4": "zip",
+    b"PK\5\6": "zip",
+    b"7z\xbc\xaf\x27\x1c": "7z",
+    b"Rar!": "rar",
+    b"\x28\xb5\x2f\xfd": "file packed by zstd",
+    b"PAR1": "parquet file",
+    b"\x89HDF": "HDF5 file",
+    b"\x93NUMPY": "NumPy file",
+}
+"""First bytes of what people give instead of a tar."""
 Parts = tuple[str, ...]
 
 
@@ -22,13 +35,31 @@ Parts = tuple[str, ...]
 def opened(path: Path) -> Iterator[tarfile.TarFile]:
     """
     Raises:
+        BadInput: another kind of file.
         Corrupt: damaged, cut short, or no tar.
     """
+    _require_tar(path)
     try:
         with tarfile.open(path) as archive:
             yield archive
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
-        raise Corrupt(path, f"not a whole tar ({error})", "give a folder, tar or tar.gz") from error
+        why = str(error).partition("\n")[0].rstrip(":")  # the trials of all compressions follow
+        raise Corrupt(path, f"not a whole tar ({why})", "give a folder, tar or tar.gz") from error
+
+
+def _require_tar(path: Path) -> None:
+    """
+    Raises:
+        BadInput: a zip and the like, or a picture.
+    """
+    with path.open("rb") as file:
+        first = file.read(16)
+    if kind := next((kind for magic, kind in PACKED.items() if first.startswith(magic)), None):
+        raise BadInput(f"{path}: a {kind}; unpack it first and give its folder, or give a tar")
+    if kind_of(path.name) == "picture":
+        raise BadInput(f"{path}: one picture; give a folder of pictures")
+    if kind_of(path.name) == "table":
+        raise BadInput(f"{path}: a table; give the folder that holds it and its pictures")
 
 
 def list_tar(path: Path) -> Listing:
@@ -72,6 +103,7 @@ def _aliases(
         for depth in range(len(place)):
             below.setdefault(place[:depth], []).append(place)
     aliases: dict[Parts, int] = {}
+    walked: Counter[Parts] = Counter()
 
     def follow(name: Parts, target: Parts | None, seen: frozenset[Parts]) -> None:
         real = None if target is None else _resolved(target, links)
@@ -82,7 +114,10 @@ def _aliases(
             return
         elif real == name[: len(real)] or real in seen:
             why = listing.IN_A_CIRCLE
+        elif walked[real] >= listing.OFTEN:
+            why = listing.TOO_OFTEN
         elif real in below:
+            walked[real] += 1
             for inner in below[real]:
                 if inner in links:
                     follow(name + inner[len(real) :], links[inner], seen | {real})
@@ -158,5 +193,9 @@ def tar_tables(path: Path, found: Listing) -> dict[str, str]:
             if member.offset in wanted and member.size <= listing.LARGEST_TABLE:
                 file = archive.extractfile(member)
                 if file is not None:
-                    texts[wanted[member.offset]] = file.read().decode("utf-8-sig", "replace")
+                    texts[wanted[member.offset]], guessed = table_text(file.read())
+                    if guessed:
+                        found.tally.add(OLD, wanted[member.offset])
+            elif member.offset in wanted:
+                found.tally.add(listing.TOO_LARGE, wanted[member.offset])
     return texts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from splitlab.data.colours import to_rgb
+from splitlab.data.colours import Scale, Whites, greatest, has_signed_bytes, to_rgb
+from splitlab.data.libtiff import silent_libtiff
 from splitlab.data.not_an_image import NotAnImage
-from splitlab.data.upright import BROKEN, load
+from splitlab.data.upright import BROKEN, PARTLY, load
 from splitlab.data.without_exif import without_exif
 from splitlab.errors import BadInput
 
@@ -36,6 +37,8 @@ MAGIC = {
     b"GIF8": "GIF",
     b"BM": "BMP",
     b"RIFF": "WEBP",
+    b"\0\0\0\x0cjP  ": "JPEG2000",
+    b"\xff\x4f\xff\x51": "JPEG2000",
 }
 """First bytes of what Pillow may know and yet not read, e.g. a TIFF of 32-bit colours."""
 
@@ -50,11 +53,13 @@ class Decoded(NamedTuple):
         pixels: uint8 [size, size, 3].
         done: what was done, in words.
         remarks: what a reader of a whole data set should know, e.g. "the first frame alone".
+        scale: what greys of more than 8 bits were scaled by.
     """
 
     pixels: NDArray[np.uint8]
     done: str
     remarks: tuple[str, ...]
+    scale: Scale | None = None
 
 
 def read_image(path: Path | str, size: int) -> tuple[Tensor, str]:
@@ -71,32 +76,66 @@ def read_image(path: Path | str, size: int) -> tuple[Tensor, str]:
     Raises:
         BadInput: no such file, not a PNG or JPEG, damaged, or too many pixels to be an image.
     """
-    path = Path(path)
+    ((pixels, done),) = read_images([path], size)
+    return pixels, done
+
+
+def read_images(paths: Sequence[Path | str], size: int) -> list[tuple[Tensor, str]]:
+    """`read_image` of each; greys of more than 8 bits are scaled alike in all of them.
+
+    Raises:
+        BadInput: as `read_image` does, of the first that is no image.
+    """
+    with strict_about_size():
+        read = [_read(Path(path), size, None) for path in paths]
+        whites = greatest(found.scale for found in read)
+        for number, found in enumerate(read):
+            if found.scale is not None and found.scale.white < whites[found.scale.kind]:
+                read[number] = _read(Path(paths[number]), size, whites)
+    among = "its values" if len(read) == 1 else f"the values of all {len(read)} images"
+    return [
+        (
+            torch.from_numpy(found.pixels.transpose(2, 0, 1).copy()),
+            f"{found.done}, greys scaled by the least that holds {among}"
+            if found.scale is not None
+            else found.done,
+        )
+        for found in read
+    ]
+
+
+def _read(path: Path, size: int, whites: Whites | None) -> Decoded:
     try:
-        with strict_about_size():
-            found = decode(path.read_bytes(), size, READABLE)
+        return decode(path.read_bytes(), size, READABLE, whites)
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({error.strerror}); give a PNG or JPEG") from error
     except NotAnImage as error:
         raise BadInput(f"{path}: not an image ({error}); give a PNG or JPEG") from error
-    return torch.from_numpy(found.pixels.transpose(2, 0, 1).copy()), found.done
 
 
 @contextmanager
 def strict_about_size() -> Iterator[None]:
-    """Inside, Pillow's warning of too many pixels is an error, and its others are not shown.
+    """Inside, Pillow's warning of too many pixels is an error, and its others are not shown, nor
+    those of its libtiff.
 
     What they warn of (EXIF, palettes, metadata of a TIFF) does not change the pixels. Enter in one
     thread, not in many.
     """
-    with warnings.catch_warnings():
+    with silent_libtiff(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         yield
 
 
-def decode(data: bytes, size: int, formats: tuple[str, ...] = IN_FOLDERS) -> Decoded:
+def decode(
+    data: bytes,
+    size: int,
+    formats: tuple[str, ...] = IN_FOLDERS,
+    whites: Whites | None = None,
+) -> Decoded:
     """Bytes of an image file -> uint8 [size, size, 3], and what was done.
+
+    Greys of more than 8 bits are scaled by what holds them, or by `whites` where that is more.
 
     Call inside `strict_about_size`, which is not part of this as filters are shared by threads.
 
@@ -105,19 +144,20 @@ def decode(data: bytes, size: int, formats: tuple[str, ...] = IN_FOLDERS) -> Dec
             Pillow takes for harmless.
     """
     try:
-        return _decode(data, size, formats)
+        return _decode(data, size, formats, whites)
     except NotAnImage:
         bare = without_exif(data)
         if len(bare) == len(data):
             raise
-    found = _decode(bare, size, formats)
-    return Decoded(found.pixels, f"{found.done}, its EXIF cannot be read", (BROKEN, *found.remarks))
+    found = _decode(bare, size, formats, whites)
+    done = f"{found.done}, its EXIF cannot be read"
+    return found._replace(done=done, remarks=(BROKEN, *found.remarks))
 
 
-def _decode(data: bytes, size: int, formats: tuple[str, ...]) -> Decoded:
+def _decode(data: bytes, size: int, formats: tuple[str, ...], whites: Whites | None) -> Decoded:
     try:
         with Image.open(io.BytesIO(data), formats=_supported(formats)) as image:
-            return to_square(image, size)
+            return to_square(image, size, whites)
     except UnidentifiedImageError as error:
         raise NotAnImage(_unread(data[:64], formats)) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -135,6 +175,8 @@ def _decode(data: bytes, size: int, formats: tuple[str, ...]) -> Decoded:
 def _unread(first: bytes, formats: tuple[str, ...]) -> str:
     """Why nothing opens it: another format, or one of these of a kind that is not read."""
     kind = next((name for magic, name in MAGIC.items() if first.startswith(magic)), None)
+    if first[4:12] in (b"ftypavif", b"ftypavis"):
+        kind = "AVIF"
     if not first:
         return "it is empty"
     if kind in formats:
@@ -151,22 +193,22 @@ def _supported(formats: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for name in formats if name in Image.OPEN)
 
 
-def to_square(image: Image.Image, size: int) -> Decoded:
+def to_square(image: Image.Image, size: int, whites: Whites | None = None) -> Decoded:
     """Turn upright, make RGB, crop the central square, resize (bicubic, antialiased)."""
     frames = _frames(image)
     mode, width, height = image.mode, image.width, image.height
     upright, turned, broken = load(image)
     steps = [f"{width}x{height} {mode}"]
-    remarks = [BROKEN] if broken else []
+    remarks = [PARTLY if turned else BROKEN] if broken else []
     if frames > 1:
         steps[0] += f" first of {frames} frames"
         remarks.append("several frames or pages (the first alone is used)")
     if turned:
         steps[0] += " turned upright"
-    colours, how = to_rgb(upright)
+    colours, how, scale = to_rgb(upright, whites, has_signed_bytes(image))
     steps[0] += how
-    if " from " in how:
-        remarks.append(f"greys scaled from {how.split(' from ')[1]}")
+    if scale is not None:
+        remarks.append(f"greys scaled from {scale}")
     side = min(colours.size)
     if colours.width != colours.height:
         left, top = (colours.width - side) // 2, (colours.height - side) // 2
@@ -176,8 +218,9 @@ def to_square(image: Image.Image, size: int) -> Decoded:
         colours = colours.resize((size, size), Image.Resampling.BICUBIC)
         steps.append(f"resized to {size}x{size}")
     if broken:
-        steps.append("its EXIF cannot be read")
-    return Decoded(np.asarray(colours, dtype=np.uint8), ", ".join(steps), tuple(remarks))
+        steps.append(f"{'some of ' if turned else ''}its EXIF cannot be read")
+    pixels = np.asarray(colours, dtype=np.uint8)
+    return Decoded(pixels, ", ".join(steps), tuple(remarks), scale)
 
 
 def _frames(image: Image.Image) -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from splitlab.data import listing
 from splitlab.data.listing import Listing, is_system, plain_name
+from splitlab.data.table_text import OLD, table_text
 
 Identity = tuple[int, int]
 
@@ -16,16 +18,23 @@ def list_folder(root: Path) -> Listing:
     """Every visible file below `root`; linked files and folders count like those they lead to.
 
     A link may lead out of `root`: whoever names the folder made it. It is said, and a link back to
-    a folder that it lies in is left out.
+    a folder that it lies in is left out, as is one to a folder that was walked often enough.
     """
     found = Listing()
     top = root.resolve()
     around = {_identity(folder) for folder in (top, *top.parents)}
-    _walk(root, "", around, top, found)
+    _walk(root, "", around, top, found, Counter())
     return found
 
 
-def _walk(folder: Path, prefix: str, around: set[Identity], top: Path, found: Listing) -> None:
+def _walk(
+    folder: Path,
+    prefix: str,
+    around: set[Identity],
+    top: Path,
+    found: Listing,
+    walked: Counter[Identity],
+) -> None:
     try:
         with os.scandir(folder) as entries:
             inside = sorted(entries, key=lambda entry: entry.name)
@@ -53,9 +62,12 @@ def _walk(folder: Path, prefix: str, around: set[Identity], top: Path, found: Li
             found.tally.add(listing.NO_FILES, name)
         elif (here := (stat.st_dev, stat.st_ino)) in around:
             found.tally.add(listing.IN_A_CIRCLE, name)
+        elif entry.is_symlink() and walked[here] >= listing.OFTEN:
+            found.tally.add(listing.TOO_OFTEN, name)
         else:
+            walked[here] += 1
             found.folders.add(name)
-            _walk(path, name, around | {here}, top, found)
+            _walk(path, name, around | {here}, top, found, walked)
 
 
 def _identity(folder: Path) -> Identity:
@@ -79,7 +91,11 @@ def folder_tables(found: Listing) -> dict[str, str]:
         file = Path(str(path))
         try:
             if file.stat().st_size <= listing.LARGEST_TABLE:
-                texts[name] = file.read_text("utf-8-sig", "replace")
+                texts[name], guessed = table_text(file.read_bytes())
+                if guessed:
+                    found.tally.add(OLD, name)
+            else:
+                found.tally.add(listing.TOO_LARGE, name)
         except OSError:
             found.tally.add(listing.UNREADABLE, name)
     return texts

@@ -97,5 +97,5 @@ class ImageSet:
     @cached_property
     def content(self) -> tuple[bytes, ...]:
         """One 16-byte hash of the pixels per image: equal for exact copies."""
-        rows = self.images.reshape(len(self), -1).numpy()
+        rows = self.images.flatten(1).numpy()
         return tuple(hashlib.blake2b(row.data, digest_size=16).digest() for row in rows)

@@ -6,19 +6,35 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from splitlab.data.listing import NOT_PICTURES
-from splitlab.data.sides import Side, is_filler, side_of, sides_of
-from splitlab.data.tables import Labels, labels_of
-from splitlab.data.tally import Tally
+from splitlab.data.sides import Side, domains_of, is_filler, seems_a_side, side_of, sides_of
+from splitlab.data.tables import FILE, LABEL, Labels, columns_of, labels_of
+from splitlab.data.tally import Tally, listed
+from splitlab.errors import BadInput
 
 ONE_CLASS = "images"
 """What all images are called that have no label."""
-FEW = 0.1
+FEW = 0.5
 """Share of images in the root, beside folders, up to which they are strays and no class."""
 
 BESIDE = "left out, images beside the folders"
+A_CLASS = f"images beside the folders, used as a class of their own ({ONE_CLASS})"
+BELOW = "folders of one side inside a class, used like any other (name a class alone to part it)"
+DOMAINS = "folders that are a side and a class, by the words of their names"
+SIDE_AS_CLASS = "used as classes, though their names mean a side of the data"
 NO_SIDE = "left out, folders that are neither training nor held-out images"
 NO_LABEL = "left out, images without a label"
+TORN = "left out, images whose rows in a table name different classes or sides"
+SIDE_UNKNOWN = "a column of sides that is not used (wanted train and test or val, it has {words})"
+NOT_UNDERSTOOD = (
+    "tables not understood as classes of images, not used (columns: {columns}; behind the path "
+    "?label=COLUMN names the class's)"
+)
+NO_ROWS = "tables not used, as no row names one image alone"
+NOT_USED = "tables not used, as the folders are the classes"
+DIFFERS = (
+    "tables not used, though they name another class than the folders for {count} images "
+    "(behind the path ?label=COLUMN uses one)"
+)
 NO_IMAGE = "rows of a table whose image is not there"
 Members = list[int]
 Classes = dict[int, str]
@@ -59,24 +75,55 @@ class _Arranger:
         self.places = [PurePosixPath(name).parts for name in names]
         self.tally = Tally()
         self.used: set[str] = set()
+        self.torn: set[str] = set()
 
     def layout(self) -> Layout:
         everyone = list(range(len(self.places)))
         depth, sides = self._find_sides(everyone)
         found = self._one_set(everyone) if sides is None else self._parted(everyone, depth, sides)
-        if unused := sorted(set(self.tables) - self.used):
-            self.tally.add(NOT_PICTURES, *unused)
+        for name in sorted(set(self.tables) - self.used):
+            self._say_unused(name, found)
         return found
+
+    def _say_unused(self, name: str, found: Layout) -> None:
+        """Why a table labels nothing: folders do, or it was not understood."""
+        columns = columns_of(name, self.tables[name], self.names)
+        try:
+            table = labels_of(self.names, {name: self.tables[name]})
+        except BadInput as error:
+            self.tally.add(f"tables that are not used ({error})", name)
+            return
+        if table is None:
+            named = {*columns} & {*FILE} and {*columns} & {*LABEL}
+            told = listed(columns, most=8) or "none"
+            self.tally.add(NO_ROWS if named else NOT_UNDERSTOOD.format(columns=told), name)
+            return
+        given = {self.names[n]: c for own in found.sides.values() for n, c in own.items()}
+        differ = sum(given.get(image, label) != label for image, label in table.of.items())
+        self.tally.add(DIFFERS.format(count=differ) if differ else NOT_USED, name)
 
     def _find_sides(self, members: Members) -> tuple[int, dict[str, Side] | None]:
         """At which depth folders name sides: below folders that wrap everything, if at all."""
         depth = 0
         while True:
             tops = self._tops(members, depth)
+            self._part_domains(members, depth, tops)
+            tops = self._tops(members, depth)
             sides = sides_of(tops)
             if sides is not None or len(tops) != 1:
                 return depth, sides
             depth += 1
+
+    def _part_domains(self, members: Members, depth: int, tops: set[str]) -> None:
+        """`trainA/1.jpg` counts as `train/a/1.jpg`, unless folders inside name classes."""
+        domains = domains_of(tops)
+        if domains is None or len(self._tops(members, depth + 1)) > 1:
+            return
+        self.tally.add(DOMAINS, *sorted(tops))
+        for number in members:
+            place = self.places[number]
+            if len(place) > depth + 1:
+                self.places[number] = (*place[:depth], *domains[place[depth]], *place[depth + 1 :])
 
     def _parted(self, members: Members, depth: int, tops: dict[str, Side]) -> Layout:
         inside: dict[Side, Members] = {}
@@ -119,11 +166,12 @@ class _Arranger:
     def _one_set(self, members: Members) -> Layout:
         depth = 0
         kept = members
+        beside: Members = []
         while True:
             tops = self._tops(kept, depth)
             strays = [n for n in kept if len(self.places[n]) <= depth + 1]
             if tops and 0 < len(strays) <= FEW * len(kept):
-                self.tally.add(BESIDE, *(self.names[n] for n in strays))
+                beside += strays
                 kept = [n for n in kept if len(self.places[n]) > depth + 1]
             elif strays or len(tops) != 1 or min(len(self.places[n]) for n in kept) <= depth + 2:
                 break
@@ -136,7 +184,24 @@ class _Arranger:
             table = self._table(members, None)
             if table is not None:
                 return self._by_table(members, table)
+        self._say(kept, depth, beside, classes)
         return Layout({"train": classes}, {}, self.tally)
+
+    def _say(self, kept: Members, depth: int, beside: Members, classes: Classes) -> None:
+        """What a reader should know of classes that are folders."""
+        if beside:
+            self.tally.add(BESIDE, *(self.names[n] for n in beside))
+        strays = [self.names[n] for n in kept if len(self.places[n]) <= depth + 1]
+        if strays and len(strays) < len(kept):
+            self.tally.add(A_CLASS, *strays)
+        if odd := sorted({name for name in classes.values() if seems_a_side(name)}):
+            self.tally.add(SIDE_AS_CLASS, *odd)
+        inside = {
+            self.places[n][depth : depth + 2] for n in kept if len(self.places[n]) > depth + 2
+        }
+        sides = {inner: side_of(inner) for _, inner in inside}
+        if "train" in sides.values() and len({*sides.values()} - {None}) > 1:
+            self.tally.add(BELOW, *sorted("/".join(two) for two in inside if sides[two[1]]))
 
     def _by_table(self, members: Members, table: Labels) -> Layout:
         """One folder and a table with the class of each image, and perhaps its side."""
@@ -144,10 +209,13 @@ class _Arranger:
         folders: dict[Side, str] = {}
         told = set(table.side.values())
         parts = sides_of(told) if told else None
+        if told and parts is None and {side_of(word) for word in told} != {"train"}:
+            self.tally.add(SIDE_UNKNOWN.format(words=listed(sorted(told))), table.table)
         for number in members:
             name = self.names[number]
             if name not in table.of:
-                self.tally.add(NO_LABEL, name)
+                if name not in table.torn:
+                    self.tally.add(NO_LABEL, name)
                 continue
             side: Side = "train"
             if parts is not None:
@@ -181,6 +249,9 @@ class _Arranger:
         table = table or labels_of(self.names, {**own, **common}, self.column)
         if table is not None:
             self.used.add(table.table)
+            if table.torn and table.table not in self.torn:
+                self.torn.add(table.table)
+                self.tally.add(TORN, *table.torn)
             if table.absent:
                 self.tally.add(NO_IMAGE, *table.absent)
         return table

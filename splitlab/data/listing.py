@@ -79,6 +79,10 @@ IN_A_CIRCLE = "left out, links that lead back to a folder they lie in"
 OUTSIDE = "linked from outside of the folder, and used"
 UNSAFE = "left out, links that lead out of the tar"
 UNREADABLE = "left out, cannot be opened"
+OFTEN = 32
+"""Times that one folder is walked; folders that link to each other have factorially many paths."""
+TOO_OFTEN = f"left out, links to a folder that was followed {OFTEN} times already"
+TOO_LARGE = "left out, tables too large to be labels"
 BROKEN = "left out, not an image"
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from splitlab.contracts import Registry
 from splitlab.data.options import LoadOptions
+from splitlab.data.partition import COPIES
 from splitlab.data.splits import Splits
 from splitlab.errors import BadInput
 
@@ -55,6 +56,7 @@ def load_splits(
     for part, count in counts.items():
         if not count:
             went = ", ".join(f"{part} {count}" for part, count in counts.items())
+            went += "".join(f"; {note}" for note in splits.notes if COPIES in note)
             raise BadInput(
                 f"{name}: no image is left for {part!r} ({went}); give more images, ten different "
                 "ones of a class are enough"

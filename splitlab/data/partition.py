@@ -10,6 +10,7 @@ from torch import Tensor
 
 from splitlab.data.image_set import ImageSet
 from splitlab.data.splits import Splits
+from splitlab.errors import BadInput
 from splitlab.randomness import generator
 
 WITH_TEST = {"train": 0.5, "auxiliary": 0.4, "validation": 0.1}
@@ -17,6 +18,7 @@ WITH_TEST = {"train": 0.5, "auxiliary": 0.4, "validation": 0.1}
 WITH_TEST_AND_VALIDATION = {"train": 0.6, "auxiliary": 0.4}
 ALL = {"train": 0.4, "auxiliary": 0.3, "validation": 0.1, "victims": 0.2}
 """Shares where there is nothing but one set."""
+COPIES = "exact copies of held-out images left out"
 
 
 def partition(
@@ -80,22 +82,36 @@ def assemble(
 
     Copies of a victim are left out of the training side, copies of one image stay together;
     `notes` says how many. Groups are the distinct images.
+
+    Raises:
+        BadInput: nothing is left of a side, as all of it is copies of another.
     """
     parts: dict[str, ImageSet] = {}
     rest, dropped = train, 0
     for part, given in (("victims", test), ("validation", validation)):
         if given is not None:
+            before = len(given)
             for held in parts.values():
                 given, copies = without(given, held)
                 dropped += copies
+            _require_some(given, before, "validation", name)
             rest, copies = without(rest, given)
             dropped += copies
             parts[part] = replace(by_content(given), name=f"{name}/{part}")
+    _require_some(rest, len(train), "training", name)
     shares = ALL if test is None else WITH_TEST if validation is None else WITH_TEST_AND_VALIDATION
     parts |= partition(by_content(rest), shares, seed, name)
     if dropped:
-        notes = (*notes, f"{dropped} exact copies of held-out images left out")
+        notes = (*notes, f"{dropped} {COPIES}")
     return Splits.of(parts, name, notes)
+
+
+def _require_some(left: ImageSet, before: int, side: str, name: str) -> None:
+    if before and not len(left):
+        raise BadInput(
+            f"{name}: all {before} {side} images are exact copies of held-out images; give others "
+            "on one of the sides"
+        )
 
 
 def of_arrays(pixels: Tensor, labels: Tensor, classes: tuple[str, ...], name: str) -> ImageSet:

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from splitlab.data.archive import list_tar, read_tar, tar_tables
-from splitlab.data.decode import decode, strict_about_size
+from splitlab.data.colours import Whites, greatest
+from splitlab.data.decode import Decoded, decode, strict_about_size
 from splitlab.data.folder import folder_tables, list_folder, read_folder
 from splitlab.data.listing import BROKEN, NOT_PICTURES, Listing, without_pictures
 from splitlab.data.not_an_image import NotAnImage
@@ -27,7 +27,7 @@ from splitlab.errors import BadInput, Corrupt, StorageFull
 from splitlab.storage import read_tensors, sha256, write_tensors
 from splitlab.surroundings import cache_home
 
-FORMAT = "pixels-2"
+FORMAT = "pixels-3"
 """Part of the cache's key; changes whenever decoding does."""
 CHUNK = 256
 """Files that one thread decodes at a time."""
@@ -107,44 +107,59 @@ def _files(path: Path, listing: Listing) -> Iterator[tuple[list[str], bytes]]:
 
 
 def _decode_all(path: Path, size: int, listing: Listing | None) -> Pixels:
-    found: dict[str, NDArray[np.uint8]] = {}
-    broken: dict[str, str] = {}
-    remarks: dict[str, tuple[str, ...]] = {}
     listing = list_tar(path) if listing is None else listing
-
-    def work(chunk: list[tuple[list[str], bytes]]) -> None:
-        for names, data in chunk:
-            try:
-                done = decode(data, size)
-            except NotAnImage as error:
-                broken.update(dict.fromkeys(names, str(error)))
-            else:
-                found.update(dict.fromkeys(names, done.pixels))
-                remarks.update(dict.fromkeys(names, done.remarks))
-
-    files = _files(path, listing)
-    with strict_about_size(), ThreadPoolExecutor() as pool:
-        # A window of chunks at a time, so that a large archive is never in memory as a whole.
-        while window := list(islice(files, CHUNK * 16)):
-            chunks = [window[at : at + CHUNK] for at in range(0, len(window), CHUNK)]
-            list(pool.map(work, chunks))
+    found, broken = _decoded(_files(path, listing), size)
+    whites = greatest(done.scale for done in found.values())
+    if dim := [
+        name
+        for name, done in found.items()
+        if done.scale is not None and done.scale.white < whites[done.scale.kind]
+    ]:
+        # How bright the brightest is, only the end tells: what was scaled by less is read again.
+        again = Listing(pictures={name: listing.pictures[name] for name in dim})
+        found |= _decoded(_files(path, again), size, whites)[0]
     tally = listing.tally
     for name in sorted(broken):
         tally.add(f"{BROKEN} ({broken[name]})", name)
-    for name in sorted(remarks):
-        for remark in remarks[name]:
+    for name in sorted(found):
+        for remark in found[name].remarks:
             tally.add(remark, name)
     _require_images(path, found, broken, tally)
     if empty := without_pictures(listing.folders, dict.fromkeys(found, 0)):
         tally.add(EMPTY, *empty)
     names = sorted(found)
-    values = np.stack([found.pop(name) for name in names]).transpose(0, 3, 1, 2)
+    values = np.stack([found.pop(name).pixels for name in names]).transpose(0, 3, 1, 2)
     tables = folder_tables(listing) if path.is_dir() else tar_tables(path, listing)
     return Pixels(names, torch.from_numpy(np.ascontiguousarray(values)), tally, tables)
 
 
+def _decoded(
+    files: Iterator[tuple[list[str], bytes]], size: int, whites: Whites | None = None
+) -> tuple[dict[str, Decoded], dict[str, str]]:
+    """Name -> picture, and name -> why it is none."""
+    found: dict[str, Decoded] = {}
+    broken: dict[str, str] = {}
+
+    def work(chunk: list[tuple[list[str], bytes]]) -> None:
+        for names, data in chunk:
+            try:
+                done = decode(data, size, whites=whites)
+            except NotAnImage as error:
+                broken.update(dict.fromkeys(names, str(error)))
+            else:
+                # Its words are for one picture; a million of them would fill the memory.
+                found.update(dict.fromkeys(names, done._replace(done="")))
+
+    with strict_about_size(), ThreadPoolExecutor() as pool:
+        # A window of chunks at a time, so that a large archive is never in memory as a whole.
+        while window := list(islice(files, CHUNK * 16)):
+            chunks = [window[at : at + CHUNK] for at in range(0, len(window), CHUNK)]
+            list(pool.map(work, chunks))
+    return found, broken
+
+
 def _require_images(
-    path: Path, found: dict[str, NDArray[np.uint8]], broken: dict[str, str], tally: Tally
+    path: Path, found: dict[str, Decoded], broken: dict[str, str], tally: Tally
 ) -> None:
     """
     Raises:

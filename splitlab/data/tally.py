@@ -38,8 +38,8 @@ class Tally:
         )
 
 
-def listed(names: Iterable[str], count: int | None = None) -> str:
+def listed(names: Iterable[str], count: int | None = None, most: int = FIRST) -> str:
     """The first names with commas, and `...` where there are more."""
     known = list(names)
-    more = ", ..." if (count or len(known)) > min(len(known), FIRST) else ""
-    return ", ".join(known[:FIRST]) + more
+    more = ", ..." if (count or len(known)) > min(len(known), most) else ""
+    return ", ".join(known[:most]) + more

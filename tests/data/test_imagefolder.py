@@ -44,8 +44,9 @@ def test_classes_are_the_top_folders(tmp_path):
     assert splits.classes == ("cat", "dog")
     assert total(splits) == 36
     assert splits.notes == (
-        "left out, files that are no images: 1 (labels.csv)",
         "left out, hidden or of the system: 1 (.hidden.png)",
+        "tables not understood as classes of images, not used (columns: no_image; behind the path "
+        "?label=COLUMN names the class's): 1 (labels.csv)",
     )
     assert splits.name == "imagefolder"
     assert str(tmp_path) not in splits.train.name
@@ -182,7 +183,9 @@ def test_the_cache_is_used_and_noticed_when_stale_or_damaged(tmp_path, cache, mo
     decoded = []
     real = pixels_module.decode
     monkeypatch.setattr(
-        pixels_module, "decode", lambda data, size: decoded.append(1) or real(data, size)
+        pixels_module,
+        "decode",
+        lambda *args, **options: decoded.append(1) or real(*args, **options),
     )
     assert load_splits(name, size=8).hash == first.hash
     assert not decoded
@@ -209,3 +212,56 @@ def test_large_and_odd_images_become_square(tmp_path):
     splits = load_splits(f"imagefolder:{tmp_path / 'set'}", size=10)
     assert splits.train.images.shape[1:] == (3, 10, 10)
     assert splits.train.images.dtype == torch.uint8
+
+
+@pytest.mark.parametrize("sides", [("train", "test"), ("train", "val"), ("training", "evaluation")])
+def test_a_held_out_side_that_is_a_copy_of_the_training_side(tmp_path, sides):
+    for side in sides:
+        fill(tmp_path / "set" / side, ["a", "b"])
+    wanted = "all 24 training images are exact copies of held-out images; give others"
+    with pytest.raises(BadInput, match=wanted):
+        load_splits(f"imagefolder:{tmp_path / 'set'}", size=8)
+
+
+def test_a_validation_side_that_is_a_copy_of_the_test_side(tmp_path):
+    fill(tmp_path / "set", ["train/a", "train/b", "test/a", "test/b"])
+    for number, name in enumerate("ab"):
+        for row in range(12):
+            paint(tmp_path / "set" / "val" / name / f"{row}.png", 1_000 * (2 + number) + row)
+    fill(tmp_path / "set", ["train/a", "train/b"])
+    with pytest.raises(BadInput, match="all 24 validation images are exact copies"):
+        load_splits(f"imagefolder:{tmp_path / 'set'}", size=8)
+
+
+def test_what_copies_took_away_is_told_where_too_few_are_left(tmp_path):
+    fill(tmp_path / "set", ["train/a", "test/a"], count=12)
+    for row in range(12):
+        paint(tmp_path / "set" / "test" / "a" / f"c{row}.png", seed=row)
+    paint(tmp_path / "set" / "train" / "a" / "own.png", seed=9_999)
+    told = r"no image is left for '\w+' \(.*; 12 exact copies of held-out images left out\)"
+    with pytest.raises(BadInput, match=told):
+        load_splits(f"imagefolder:{tmp_path / 'set'}", size=8)
+
+
+OTHER_FILES = {
+    "set.zip": (b"PK\3\4", "a zip; unpack it first and give its folder"),
+    "set.7z": (b"7z\xbc\xaf\x27\x1c", "a 7z; unpack it first"),
+    "set.parquet": (b"PAR1", "a parquet file; unpack it first"),
+    "one.png": (b"\x89PNG\r\n\x1a\n", "one picture; give a folder of pictures"),
+    "labels.csv": (b"file,label\n", "a table; give the folder that holds it"),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_FILES)
+def test_a_file_that_is_no_tar_is_told_by_its_kind(tmp_path, name):
+    first, wanted = OTHER_FILES[name]
+    (tmp_path / name).write_bytes(first + bytes(100))
+    with pytest.raises(BadInput, match=wanted):
+        load_splits(f"imagefolder:{tmp_path / name}", size=8)
+
+
+def test_what_is_no_tar_of_any_kind_is_told_in_one_line(tmp_path):
+    (tmp_path / "set.bin").write_bytes(b"nothing like a tar" * 100)
+    with pytest.raises(Corrupt, match="not a whole tar") as caught:
+        load_splits(f"imagefolder:{tmp_path / 'set.bin'}", size=8)
+    assert len(str(caught.value).splitlines()) == 1

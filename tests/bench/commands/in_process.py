@@ -7,27 +7,26 @@ processes of their own have any; so are the report's figures, which take longer 
 from __future__ import annotations
 
 import contextlib
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from checks import Roles, ended_well
-from torch import nn
 
+import adversary.estimates
 import bench.capture_run
-import bench.estimate
 import bench.plots
 import bench.sweep
-import splitlab.split.listing
-import splitlab.split.parts
+import bench.train
 from bench.launch import Gate
 from cloud_server.server import CloudServer
 from edge_client.cli import app as edge_client
 from splitlab.capture import CaptureWriter
 from splitlab.deployment import ServerHalf
-from splitlab.split.flow import Flow, follow
+from splitlab.estimating import Estimate
+
+NOTHING = Estimate(points=0, stages=(), memory_bytes=0)
 
 
 @contextlib.contextmanager
@@ -72,37 +71,13 @@ def run_edge_client(words: Sequence[str], log: Path, gate: Gate) -> None:
         assert edge_client(list(words), standalone_mode=False) in (None, 0)
 
 
-def once(work: Callable[[], Any]) -> float:
-    """In place of a measurement of `work`, in seconds: it runs, whatever time it takes."""
-    work()
-    return 0.01
-
-
 def stand_in(patch: pytest.MonkeyPatch) -> None:
     """For the real ones, until the patch is undone."""
     patch.setattr(bench.capture_run, "ServerProcess", Here)
     patch.setattr(bench.capture_run, "run_edge_client", run_edge_client)
-    patch.setattr(bench.estimate, "start_seconds", lambda: 1.0)
-    patch.setattr(bench.estimate, "_seconds", once)
+    # How long it takes has tests of its own.
+    patch.setattr(bench.sweep.Sweep, "estimate", lambda _: NOTHING)
+    patch.setattr(bench.train, "deployment_estimate", lambda *_, **__: NOTHING)
+    patch.setattr(adversary.estimates, "attack_estimate", lambda *_, **__: NOTHING)
     patch.setattr(bench.sweep, "measure_run", lambda *_: None)
     patch.setattr(bench.plots, "sweep_figure", lambda _: "")
-
-
-def follow_once(patch: pytest.MonkeyPatch) -> None:
-    """Follow each network a single time; a command does it for every half that it reads.
-
-    What was found holds no weights. That networks are followed rightly is tested by themselves.
-    """
-    found: dict[Any, Flow] = {}
-    lock = threading.Lock()
-
-    def remembered(net: nn.Module, shape: tuple[int, ...], numbers: bool | None = None) -> Flow:
-        sizes = tuple((key, tuple(value.shape)) for key, value in net.state_dict().items())
-        key = (repr(net), sizes, shape, numbers)
-        with lock:
-            if key not in found:
-                found[key] = follow(net, shape, numbers)
-        return found[key]
-
-    patch.setattr(splitlab.split.parts, "follow", remembered)
-    patch.setattr(splitlab.split.listing, "follow", remembered)

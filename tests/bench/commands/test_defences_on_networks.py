@@ -31,7 +31,6 @@ def _quick():
     with pytest.MonkeyPatch.context() as patch:
         small_networks.known(patch)
         in_process.stand_in(patch)
-        in_process.follow_once(patch)
         yield
 
 

@@ -61,7 +61,6 @@ def check(words, run):
 @pytest.mark.parametrize("words", [100], indirect=True)
 def test_a_hundred_pictures(words, tmp_path, monkeypatch):
     in_process.stand_in(monkeypatch)
-    in_process.follow_once(monkeypatch)
     there = check([*words, *QUICK, "--set=rmle.learning_rate=0.1"], tmp_path / "run")
     assert 95 <= sum(there.values()) <= 100
     more = CliRunner().invoke(app, [*words, *QUICK, f"--queries={there['auxiliary'] + 1}"])

@@ -32,6 +32,21 @@ def noted(splits, start):
         ("flowers_train", "flowers_test"),
         ("data/archive/train_images", "data/archive/test_images"),
         ("train/images", "val/images"),
+        ("train", "eval"),
+        ("training", "evaluation"),
+        ("train", "holdout"),
+        ("train", "held_out"),
+        ("train", "check"),
+        ("training", "query"),
+        ("train_data", "eval_data"),
+        ("Train_Set", "Validate"),
+        ("trainval", "test"),
+        ("train_val", "test"),
+        ("train-set", "public_test"),
+        ("trainA", "testA"),
+        ("TrainImages", "TestImages"),
+        ("learn", "test"),
+        ("fit", "val"),
     ],
 )
 def test_folders_that_name_sides(tmp_path, train, test):
@@ -47,10 +62,88 @@ def test_names_of_classes_are_no_sides(name):
     assert side_of(name) is None
 
 
-def test_a_class_called_train_stays_a_class(tmp_path):
-    fill(tmp_path, ["train", "bus", "car"])
-    assert loaded(tmp_path).classes == ("bus", "car", "train")
+def test_a_class_called_train_stays_a_class_and_that_is_said(tmp_path):
+    fill(tmp_path, ["train", "bus", "car", "check"])
+    splits = loaded(tmp_path)
+    assert splits.classes == ("bus", "car", "check", "train")
+    assert splits.notes == (
+        "used as classes, though their names mean a side of the data: 2 (check, train)",
+    )
     assert sides_of(["train", "bus"]) is None
+
+
+def test_evaluation_beside_validation_is_the_test_side(tmp_path):
+    fill(
+        tmp_path, [f"{side}/{c}" for side in ("training", "validation", "evaluation") for c in "ab"]
+    )
+    splits = loaded(tmp_path)
+    assert sizes(splits)[2:] == [24, 24]
+    assert splits.notes == ()
+
+
+def test_two_held_out_folders_are_one_side(tmp_path):
+    fill(
+        tmp_path,
+        [f"{side}/{c}" for side in ("Training", "PublicTest", "PrivateTest") for c in "ab"],
+    )
+    splits = loaded(tmp_path)
+    assert splits.classes == ("a", "b")
+    assert len(splits.victims) == 48
+
+
+@pytest.mark.parametrize("inside", ["", "/pictures", "/one"])
+def test_folders_that_are_a_side_and_a_class(tmp_path, inside):
+    fill(tmp_path, [f"{name}{inside}" for name in ("trainA", "trainB")], 20)
+    fill(tmp_path, [f"{name}{inside}" for name in ("testA", "testB")], 5)
+    splits = loaded(tmp_path)
+    assert splits.classes == ("a", "b")
+    assert splits.victims.labels.bincount().tolist() == [5, 5]
+    assert splits.notes == (
+        "folders that are a side and a class, by the words of their names: 4 "
+        "(testA, testB, trainA, ...)",
+    )
+
+
+def test_masks_beside_the_images_are_no_side(tmp_path):
+    fill(tmp_path, [f"{side}/{c}" for side in ("train", "test") for c in "ab"])
+    fill(tmp_path, [f"{side}_masks/{c}" for side in ("train", "test") for c in "ab"], 5)
+    splits = loaded(tmp_path)
+    assert total(splits) == 48
+    (note,) = splits.notes
+    assert note.startswith("left out, folders that are neither training nor held-out images: 20 (")
+
+
+def test_sides_inside_of_classes_are_said(tmp_path):
+    fill(tmp_path, [f"{c}/{side}" for side in ("train", "test") for c in ("bottle", "cable")])
+    splits = loaded(tmp_path)
+    assert splits.classes == ("bottle", "cable")
+    (note,) = splits.notes
+    assert note.startswith("folders of one side inside a class, used like any other")
+    assert note.endswith(": 4 (bottle/test, bottle/train, cable/test, ...)")
+
+
+def test_strays_by_the_dozen_are_no_class(tmp_path):
+    fill(tmp_path, ["cat", "dog"], 15)
+    for row in range(10):
+        paint(tmp_path / f"stray{row}.png")
+    splits = loaded(tmp_path)
+    assert splits.classes == ("cat", "dog")
+    assert splits.notes == (
+        "left out, images beside the folders: 10 (stray0.png, stray1.png, stray2.png, ...)",
+    )
+
+
+def test_more_images_beside_the_folders_than_in_them_are_a_class_and_that_is_said(tmp_path):
+    fill(tmp_path, ["cat", "."], 10)
+    for row in range(10):
+        (tmp_path / f"._{row:02d}.png").rename(tmp_path / f"{row}.png")
+    paint(tmp_path / "10.png")
+    splits = loaded(tmp_path)
+    assert splits.classes == ("cat", "images")
+    assert splits.notes == (
+        "images beside the folders, used as a class of their own (images): 11 "
+        "(0.png, 1.png, 10.png, ...)",
+    )
 
 
 @pytest.mark.parametrize("further", ["unlabeled", "seg_pred/seg_pred", "unlabelled images"])

@@ -151,3 +151,40 @@ def test_a_member_that_was_written_twice_counts_as_it_was_last(tmp_path, picture
     for row, path in enumerate(pictures[20:]):
         path.rename(tmp_path / "set" / "a" / f"{row}.png")
     assert loaded(tmp_path / "set.tar").hash == loaded(tmp_path / "set").hash
+
+
+KNOT = 9
+"""Folders that each link to all others: nearly a million paths without a repeat."""
+
+
+def test_folders_that_link_to_each_other_are_walked_a_few_times(tmp_path):
+    fill(tmp_path / "set", [f"d{number}" for number in range(KNOT)], 3)
+    for number in range(KNOT):
+        for other in range(KNOT):
+            if other != number:
+                (tmp_path / "set" / f"d{number}" / f"l{other}").symlink_to(f"../d{other}")
+    splits = loaded(tmp_path / "set")
+    assert len(splits.classes) == KNOT
+    assert any("links to a folder that was followed 32 times" in note for note in splits.notes)
+
+
+def test_links_of_a_tar_that_lead_to_each_other_are_followed_a_few_times(tmp_path, pictures):
+    with tarfile.open(tmp_path / "set.tar", "w") as archive:
+        for number in range(KNOT):
+            for row, path in enumerate(pictures[3 * number : 3 * number + 3]):
+                member(archive, f"d{number}/{row}.png", path)
+            for other in range(KNOT):
+                if other != number:
+                    link(archive, f"d{number}/l{other}", f"../d{other}")
+    splits = loaded(tmp_path / "set.tar")
+    assert len(splits.classes) == KNOT
+    assert any("links to a folder that was followed 32 times" in note for note in splits.notes)
+
+
+def test_ten_folds_of_links_are_all_followed(tmp_path):
+    fill(tmp_path / "store", ["cat", "dog"], 4)
+    for fold in range(10):
+        for name in ("cat", "dog"):
+            (tmp_path / "set" / name).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "set" / name / f"fold{fold}").symlink_to(tmp_path / "store" / name)
+    assert total(loaded(tmp_path / "set")) == 80
