@@ -13,6 +13,7 @@ from torch import nn
 from splitlab.contracts import ArchSpec, Registry
 from splitlab.errors import BadInput, UnknownName
 from splitlab.models import library
+from splitlab.models.argument_kinds import check_arguments
 from splitlab.models.arguments import refuse_reserved
 from splitlab.models.normalised import Normalised
 
@@ -70,6 +71,8 @@ def build(arch: ArchSpec, seed: int | None = None) -> Normalised:
     make = _maker(arch)
     with _own_weights(seed):
         net = make()
+    own = MODELS.load(arch.name) if arch.name in MODELS else None
+    check_arguments(arch.name, arch.arguments, net, own)
     return Normalised(net, arch.input.mean, arch.input.std)
 
 

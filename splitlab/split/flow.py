@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from splitlab.errors import BadInput, NotCuttable
 from splitlab.models import Normalised
+from splitlab.split.limits.batch_size import plain_number, refuse_bent
 from splitlab.split.limits.modules import refuse_modules
 from splitlab.split.limits.state import UntouchedDraws, first_change, kept_state
 from splitlab.split.limits.watching import ONE_TRACE
@@ -172,7 +173,9 @@ def _course(tape: Tape) -> list[Any]:
         given = (step.call.args, step.call.kwargs)
         if depends.intersection(refs(given)):
             depends.add(index)
-            bare = map_leaves(given, lambda leaf: None if isinstance(leaf, Ref) else leaf)
+            bare = map_leaves(
+                given, lambda leaf: None if isinstance(leaf, Ref) else plain_number(leaf)
+            )
             found.append((step.call.op, step.call.target, bare))
     return found
 
@@ -199,7 +202,7 @@ def _run(
             ) from error
         raise BadInput(
             f"the network does not run on images of shape {tuple(example.shape[1:])}: {why}; "
-            "choose another input size"
+            "check the size of the images (--size) and the network's arguments"
         ) from error
 
 
@@ -262,12 +265,15 @@ def merge_batches(one: Any, two: Any, batches: tuple[int, int], where: str) -> A
     pairs = iter(list(leaves(two)))
 
     def change(leaf: Any) -> Any:
-        other = next(pairs)
+        marked = next(pairs)
+        other = plain_number(marked)
         if leaf is other or leaf == other:
+            refuse_bent(marked, where)
             return leaf
         if type(leaf) is int and type(other) is int:
             factor, rest = divmod(leaf, batches[0])
             if rest == 0 and factor * batches[1] == other:
+                refuse_bent(marked, where)
                 return Batch(factor)
         raise NotCuttable(
             f"{where}: an argument is {leaf!r} for {batches[0]} images and {other!r} for "
