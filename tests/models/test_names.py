@@ -39,6 +39,7 @@ def no_network(monkeypatch):
         ("weights=None", "--weights FILE"),
         ("weights_backbone=DEFAULT", "--weights FILE"),
         ("checkpoint_path=net.pth", "--weights FILE"),
+        ("checkpoint_path=''", "--weights FILE"),
         ("pretrained_cfg=a1_in1k", "--weights FILE"),
         ("img_size=224", "images are 32 px"),
         ("image_size=224", "images are 32 px"),

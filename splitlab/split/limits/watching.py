@@ -53,7 +53,7 @@ def _changed_builtins() -> Iterator[None]:
     try:
         # pickle looks a class up by its name and asks whether it is the very same one.
         copyreg.pickle(numbers, lambda given: (ours, (given.start, given.stop, given.step)))
-        builtins.len, builtins.range = _watched_len(length), ours
+        builtins.len, builtins.range = _watched_len(length), ours  # type: ignore[misc]
         yield
     finally:
         builtins.len, builtins.range = length, numbers  # type: ignore[misc]
