@@ -26,27 +26,31 @@ _CALLED = {
 }
 
 
-def check_arguments(
-    name: str, arguments: Mapping[str, Any], net: nn.Module, builder: Callable[..., Any] | None
-) -> None:
+def check_arguments(name: str, arguments: Mapping[str, Any], declared: Callable[..., Any]) -> None:
     """
     Args:
-        net: as it was built with `arguments`.
-        builder: what built it, if it declares arguments of its own.
+        declared: a builder or a class's `__init__`; arguments that it does not name pass.
 
     Raises:
         BadInput: an argument of another kind than is declared, a number below zero, or a size or
-            factor of zero where its default is neither; or layers without a single weight.
+            factor of zero where its default is neither.
     """
-    for declared in (builder, type(net).__init__):
-        if declared is None:
-            continue
-        hints, parameters = _hints(declared), inspect.signature(declared).parameters
-        for key, value in arguments.items():
-            if key in parameters:
-                default = parameters[key].default
-                _check_kind(name, key, value, _kinds(hints.get(key), default))
-                _check_range(name, key, value, default)
+    hints, parameters = _hints(declared), inspect.signature(declared).parameters
+    for key, value in arguments.items():
+        if key in parameters:
+            default = parameters[key].default
+            _check_kind(name, key, value, _kinds(hints.get(key), default))
+            _check_range(name, key, value, default)
+
+
+def check_weights(name: str, arguments: Mapping[str, Any], net: nn.Module) -> None:
+    """
+    Args:
+        net: as it was built with `arguments`.
+
+    Raises:
+        BadInput: it has none, or a layer without a single one.
+    """
     empty = [key for key, parameter in net.named_parameters() if not parameter.numel()]
     if empty or not any(True for _ in net.parameters()):
         given = ", ".join(f"{key}={value}" for key, value in arguments.items()) or "no arguments"

@@ -148,7 +148,7 @@ def test_repeats_has_one_name_and_the_old_one_works(tmp_path: Path) -> None:
         assert "value for '--repeats'" in told(edge, *words, flag, "0")
         assert "value for '--repeats'" in told(edge, *words, f"{flag}=0")
         sweep = told(bench, "sweep-split-points", "--out", tmp_path / "r", *TINY, flag, "0")
-        assert "--repeats 0" in sweep
+        assert "value for '--repeats': 0" in sweep
     shown = CliRunner().invoke(edge, ["evaluate", "--help"]).output
     assert "--repeats" in shown
     assert "--repeat " not in shown

@@ -55,7 +55,7 @@ def by_storage(self: Any, x: Tensor) -> Tensor:
         (in_a_set, "looks something up by the batch size"),
         (in_a_dict, "looks something up by the batch size"),
         (in_a_dict_of_shapes, "looks something up by the batch size"),
-        (by_whole_parts, r"no multiple of it \(1 for 1 image, 2 for 8\)"),
+        (by_whole_parts, "which is no multiple of|no multiple of it .1 for 1 image, 2 for 8"),
         (by_many_parts, r"no multiple of it \(0 for 1 image, 1 for 500\)"),
         (by_a_rest, r"no multiple of it \(2 for 1 image, 1 for 2\)"),
         (by_bytes, "compares the batch size"),
