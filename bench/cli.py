@@ -32,6 +32,7 @@ from bench.cli_options import (
     SecretSeed,
     Seed,
     SettingImages,
+    Settings,
     Size,
     TailStart,
     TrainImages,
@@ -82,10 +83,7 @@ def sweep_split_points(
         list[str] | None,
         typer.Option(help=f"{ATTACK_HELP} Repeat for several; default decoder and rmle."),
     ] = None,
-    set_option: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="ATTACK.FIELD=VALUE, e.g. decoder.epochs=5; repeatable."),
-    ] = None,
+    set_option: Settings = None,
     attacked: Annotated[
         list[str] | None, typer.Option(help="ATTACK=N: run it on N victims; default rmle=8.")
     ] = None,
@@ -94,7 +92,10 @@ def sweep_split_points(
     validation: Validation = None,
     victims: Victims = None,
     repeats: Annotated[
-        int, typer.Option(help="Captures of each victim, linked and averaged by the adversary.")
+        int,
+        typer.Option(
+            min=1, max=64, help="Captures of each victim, linked and averaged by the adversary."
+        ),
     ] = 1,
     link: Links = None,
     epochs: Epochs = None,
@@ -240,7 +241,7 @@ def grant(
 @guarded
 def splits(
     model: Annotated[str, typer.Argument(metavar="MODEL", help=NETWORK)],
-    size: Size = 32,
+    size: Annotated[int, typer.Option(min=1, max=2048, help="Side of the images.")] = 32,
     classes: Annotated[int, typer.Option(help="Number of classes.")] = 10,
     operations: Annotated[bool, typer.Option(help="Every operation, not only blocks.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from adversary.options import DryRun as DryRun
+from bench import flag_words
 from splitlab.console import guarded
 from splitlab.errors import BadInput
 
@@ -24,6 +25,19 @@ def _writable(out: Path | None) -> Path | None:
     return out
 
 
+@guarded
+def _device(name: str) -> str:
+    return flag_words.device(name)
+
+
+@guarded
+def _settings(items: list[str] | None) -> list[str] | None:
+    flag_words.settings(items or ())
+    return items
+
+
+_MOST = 10_000_000  # images, as `splitlab.contracts.ranges.Count`, which takes long to import
+
 Measured = Annotated[
     Path | None, typer.Option(help="Write what was measured here as JSON.", callback=_writable)
 ]
@@ -35,13 +49,21 @@ Model = Annotated[str, typer.Option(help=NETWORK)]
 Dataset = Annotated[
     str, typer.Option(help="photo-patches, cifar10, cifar100 or imagefolder:PATH (folder or tar).")
 ]
-Size = Annotated[int, typer.Option(help="Side of the images in pixels.")]
+Size = Annotated[int, typer.Option(min=8, max=1024, help="Side of the images in pixels.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="ATTACK.FIELD=VALUE, e.g. decoder.epochs=5; repeatable.",
+        callback=_settings,
+    ),
+]
 Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Public seed.")]
 SecretSeed = Annotated[
     int | None,
     typer.Option(min=0, help="For reproduction only: draw the client's secrets from this."),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.", callback=_device)]
 DataRoot = Annotated[Path | None, typer.Option(help="Where torchvision's data sets lie.")]
 Download = Annotated[bool, typer.Option(help="Let torchvision fetch a data set.")]
 Defense = Annotated[
@@ -59,8 +81,9 @@ Wire = Annotated[str, typer.Option(help="FP32, FP16, BF16 or INT8.")]
 KeepImages = Annotated[
     int | None,
     typer.Option(
+        min=0,
         help="Victims whose reconstruction each record keeps as float32 tensors; default as many "
-        "as 32 MiB hold (all at 32 pixels, 27 at 224)."
+        "as 32 MiB hold (all at 32 pixels, 27 at 224).",
     ),
 ]
 LpipsWeights = Annotated[Path | None, typer.Option(help="Folder of LPIPS backbones.")]
@@ -74,19 +97,35 @@ Links = Annotated[
 ]
 TrainImages = Annotated[
     int | None,
-    typer.Option(help="The victim's training images; default 4000, or all where there are fewer."),
+    typer.Option(
+        min=1,
+        max=_MOST,
+        help="The victim's training images; default 4000, or all where there are fewer.",
+    ),
 ]
 Queries = Annotated[
     int | None,
-    typer.Option(help="The adversary's images, a query each; default 2000, or all there are."),
+    typer.Option(
+        min=1,
+        max=_MOST,
+        help="The adversary's images, a query each; default 2000, or all there are.",
+    ),
 ]
 Validation = Annotated[
     int | None,
-    typer.Option(help="Images by which attacks choose settings; default 128, or all there are."),
+    typer.Option(
+        min=1,
+        max=_MOST,
+        help="Images by which attacks choose settings; default 128, or all there are.",
+    ),
 ]
 Victims = Annotated[
     int | None,
-    typer.Option(help="Images that cross the wire; default 128, or all where there are fewer."),
+    typer.Option(
+        min=1,
+        max=_MOST,
+        help="Images that cross the wire; default 128, or all where there are fewer.",
+    ),
 ]
 Epochs = Annotated[
     int | None,

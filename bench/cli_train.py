@@ -113,5 +113,7 @@ def train(
         f"validation accuracy {facts['validation_accuracy']:z.1f} %, split point "
         f"{facts['split']}, digest {facts['digest'][:16]}"
     )
+    if facts["doubt"]:
+        console.print(f"{facts['doubt']}.", style="yellow", soft_wrap=True)
     console.print(f"client half (keep it): {out / 'client'}", soft_wrap=True, markup=False)
     console.print(f"server half (give it away): {out / 'server'}", soft_wrap=True, markup=False)

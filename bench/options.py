@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bench.flag_words import settings
 from splitlab.console import console
 from splitlab.contracts.named import value_of
 from splitlab.errors import BadInput, SplitLabError
@@ -19,18 +20,11 @@ def attack_options(items: Sequence[str]) -> dict[str, dict[str, Any]]:
     """["decoder.epochs=5"] -> {"decoder": {"epochs": 5}}.
 
     Raises:
-        BadInput: not ATTACK.FIELD=VALUE, or one field twice.
+        BadInput: not ATTACK.FIELD=VALUE, one field twice, or a value that is no number.
     """
     found: dict[str, dict[str, Any]] = {}
-    for item in items:
-        name, equals, value = item.partition("=")
-        attack, dot, field = name.partition(".")
-        if not (equals and dot and attack and field and value):
-            raise BadInput(f"--set {item!r}: wanted ATTACK.FIELD=VALUE, e.g. decoder.epochs=5")
-        fields = found.setdefault(attack.strip(), {})
-        if field.strip() in fields:
-            raise BadInput(f"--set {name.strip()} is given twice; keep one")
-        fields[field.strip()] = value_of(value.strip())
+    for attack, field, value in settings(items):
+        found.setdefault(attack, {})[field] = value_of(value)
     return found
 
 
@@ -82,6 +76,15 @@ def counts(items: Sequence[str], victims: int) -> dict[str, int]:
 def whole_number(text: str) -> int | None:
     """The number that ASCII digits stand for, None for other text or more than 9 digits."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else None
+
+
+def is_number(text: str) -> bool:
+    """Whether a text stands for a number, of any sign and kind."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from bench.estimate import SweepWork, sweep_estimate
 from bench.judge import prepare_judge
 from bench.latency.measure import measure_run
 from bench.nursery import nursery
-from bench.options import whole_number
+from bench.options import is_number, whole_number
 from bench.point import Plan, Scene, make_attack, plans, run_point
 from bench.recipe import SweepConfig, WireName
 from bench.victim import (
@@ -31,7 +31,7 @@ from bench.victim import (
     prepare_victim,
     require_no_weights,
 )
-from bench.weights import LabelFiles, arch_of, first_weights, with_outputs
+from bench.weights import LabelFiles, arch_of, tried_weights, with_outputs
 from splitlab.contracts import ArchSpec
 from splitlab.data import Splits, load_splits
 from splitlab.deployment import write_deployment
@@ -114,7 +114,8 @@ class Sweep:
             recipe.require_same(recipe.load(settings), config, run)
         self.notes = (*self.splits.notes, *adapted)
         self.arch = arch_of(config, len(self.splits.classes))
-        net = first_weights(config, self.arch, weights)  # nothing is kept of a start that fails
+        # nothing is kept of a start that fails
+        net = tried_weights(config, self.arch, weights, self.splits)
         self.chosen = choose(config, net, self.arch)
         if config.freeze is not None:
             head_tensors(net, config.freeze, self.arch)
@@ -285,5 +286,21 @@ def choose(config: SweepConfig, net: Normalised, arch: ArchSpec) -> Sequence[Spl
     names = [name.strip() for name in config.splits.split(",") if name.strip()]
     if not names:
         raise BadInput(f"--splits {config.splits!r} names none; give a number, 'all', or names")
-    picked = {p.index: p for p in (find_point(points, name) for name in names)}
+    picked: dict[int, SplitPoint] = {}
+    for name in names:
+        try:
+            point = find_point(points, name)
+        except UnknownName as error:
+            if is_number(name):
+                raise BadInput(
+                    f"--splits {config.splits}: how many split points must be a whole number above "
+                    "0; give one, 'all', or names with commas"
+                ) from error
+            raise
+        if point.index in picked:
+            raise BadInput(
+                f"--splits {config.splits}: {name!r} is given twice (the split point "
+                f"{point.name!r}); name it once"
+            )
+        picked[point.index] = point
     return [picked[index] for index in sorted(picked)]

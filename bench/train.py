@@ -17,12 +17,14 @@ from bench.victim import (
     prepare_victim,
     require_no_weights,
 )
-from bench.weights import LabelFiles, arch_of, first_weights, with_outputs
-from splitlab.data import load_splits
+from bench.weights import LabelFiles, arch_of, tried_weights, with_outputs
+from splitlab.data import ImageSet, load_splits
 from splitlab.deployment import write_deployment
 from splitlab.errors import BadInput
 from splitlab.estimating import Estimate
 from splitlab.models import build
+from splitlab.record.binomial import majority
+from splitlab.record.evidence_doubts import chance_told
 from splitlab.split import find_point, split_points
 from splitlab.storage import require_writable, sole
 from splitlab.training import Progress
@@ -52,7 +54,8 @@ def train_and_deploy(
     `out/training`.
 
     Returns:
-        how it was trained, its validation accuracy in % with the defence, `split` and `digest`.
+        how it was trained, its validation accuracy in % with the defence, `split`, `digest`, and
+        `doubt`, "" or why that accuracy is none.
 
     Raises:
         BadInput: `out` holds a deployment already, or `weights` are given to a defence that the
@@ -86,7 +89,7 @@ def train_and_deploy(
     if config.freeze is not None:
         find_point(points, config.freeze)
     if weights is not None:  # nothing is kept of a start whose weights are not the network's
-        first_weights(config, arch, weights)
+        tried_weights(config, arch, weights, splits)
     require_writable(out)
     if begins is not None:
         trains = weights is None or config.new_classifier
@@ -124,5 +127,14 @@ def train_and_deploy(
         )
     finally:
         held.release()
-    facts = victim.facts if victim is not None else {}
-    return {**facts, **halves.facts, "split": point.name, "digest": digest}
+    facts = {**(victim.facts if victim is not None else {}), **halves.facts}
+    doubt = _doubt(facts["validation_accuracy"], splits.validation, weights)
+    return {**facts, "split": point.name, "digest": digest, "doubt": doubt}
+
+
+def _doubt(accuracy: float, images: ImageSet, weights: Path | None) -> str:
+    """That what was deployed may be no better than a constant answer, "" where it is."""
+    chance = majority(images.labels.tolist())
+    told = chance_told(accuracy, len(images), chance, "validation images")
+    remedy = "train it longer" if weights is None else "check the weights and their classes"
+    return told and f"the deployed network is at chance ({told}): {remedy}, or weaken its defence"

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
 from bench.options import file_hash
 from bench.recipe import SweepConfig
 from splitlab.console import errors
@@ -14,9 +16,14 @@ from splitlab.data import Splits, places, read_label_map, read_output_names
 from splitlab.errors import BadInput
 from splitlab.models import Normalised, build, checkpoint_outputs, classifier_keys, load_checkpoint
 from splitlab.storage import canonical_json, sha256
+from splitlab.training import require_numbers
 
 TRANSFER_RATE = 0.01
 """Learning rate where trained weights are trained further: a fifth of the rate from scratch."""
+
+
+TRIED = 32
+"""Images that given weights answer before anything is kept."""
 
 
 class LabelFiles(NamedTuple):
@@ -138,6 +145,27 @@ def first_weights(
         notes = load_checkpoint(net, weights, config.weights_key, fresh=fresh)
         for note in () if quiet else notes:
             errors.print(f"{weights.name}: {note}", markup=False)
+    return net
+
+
+def tried_weights(
+    config: SweepConfig, arch: ArchSpec, weights: Path | None, splits: Splits
+) -> Normalised:
+    """`first_weights`, once given ones have answered the first validation images.
+
+    Raises:
+        BadInput, Corrupt, Mismatch: as `first_weights`, or answers that are no numbers.
+    """
+    net = first_weights(config, arch, weights)
+    images = splits.validation
+    if weights is not None and len(images):
+        net.eval()
+        with torch.inference_mode():
+            try:
+                require_numbers(net(images.images[:TRIED].float().div_(255)))
+            except BadInput as error:
+                raise BadInput(f"--weights {weights}: {error}") from error
+        net.train()
     return net
 
 

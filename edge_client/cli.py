@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,6 +138,8 @@ def connection(
     ] = None,
 ) -> None:
     """Run head and tail here and the bodies on one server or more."""
+    # gRPC's C++ core would write lines of its own beside our errors; read when it is imported.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     named = [address.strip() for address in servers.split(",") if address.strip()]
     addresses = (*(server or ()), *named)
     ctx.obj = Connection(

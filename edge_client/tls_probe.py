@@ -23,6 +23,8 @@ WANTED = "CERTIFICATE_REQUIRED|HANDSHAKE_FAILURE"
 STRANGE = "UNKNOWN_CA|BAD_CERTIFICATE|CERTIFICATE_UNKNOWN|CERTIFICATE_EXPIRED|DECRYPT_ERROR"
 PLAIN = "WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|UNKNOWN_PROTOCOL|HTTP_REQUEST|PACKET_LENGTH"
 
+_OTHER_USE = 26  # X509_V_ERR_INVALID_PURPOSE
+
 
 class _HungUp(OSError):
     """The server closed the connection after the handshake, which gRPC does in place of an alert
@@ -82,6 +84,12 @@ def _distrusted(name: str, port: int, tls: Tls, error: ssl.SSLCertVerificationEr
         return (
             f"its certificate is for {names}, not for {name}; connect to one of these, or "
             f"have one made with `cloud-server make-certificates --name {name}`"
+        )
+    if error.verify_code == _OTHER_USE:
+        return (
+            "it shows a certificate that is not for servers (its extended key usage lacks "
+            "serverAuth); give the server another one as its --tls-cert, such as server.pem of "
+            "`cloud-server make-certificates`"
         )
     why = foreign(error.verify_message)
     by = f"--tls-ca {tls.ca}" if tls.ca is not None else "the system's authorities (no --tls-ca)"

@@ -63,7 +63,9 @@ class UnknownName(SplitLabError):
 
     def __init__(self, kind: str, given: str, known: Iterable[str]) -> None:
         names = sorted(known)
-        near = difflib.get_close_matches(given, names, n=5, cutoff=0.4) or names[:8]
+        plain = {name.lower(): name for name in reversed(names)}  # RESNET18 is resnet18
+        close = difflib.get_close_matches(given.lower(), list(plain), n=5, cutoff=0.4)
+        near = [plain[name] for name in close] or names[:8]
         shown = ", ".join(near) if near else "none are registered"
         super().__init__(f"unknown {kind} {given!r}; nearest: {shown}")
         self.kind, self.given, self.near = kind, given, near

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from splitlab.deployment.equality import BATCHES
+from splitlab.deployment.equality import FEWEST
 
 PREPARED = 2
 """Cuts of `defenses.prepare`: for the shape of the feature, and of the trained network."""
@@ -26,7 +26,7 @@ def written_seconds(cut: float, image: float, validation: int) -> float:
         image: seconds of an image through all of it.
         validation: images on which the accuracy is measured.
     """
-    checked = (WHOLE_ANSWERS + PART_ANSWERS) * sum(BATCHES) + READ_BACK * max(BATCHES)
+    checked = (WHOLE_ANSWERS + PART_ANSWERS) * sum(FEWEST) + READ_BACK * max(FEWEST)
     return (PREPARED + CHECKED) * cut + (validation + checked) * image
 
 

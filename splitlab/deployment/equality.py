@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from splitlab.deployment.halves import Halves
 from splitlab.errors import Mismatch
 from splitlab.models import build
 from splitlab.split import Parts, cut, load_part_state, part_state, widen
+from splitlab.split.limits.modules import library_alone
+from splitlab.split.macs import MacCounter
+from splitlab.split.proof import answer, batches_for, relative_error, trial_images
 
 TOLERANCE = 1e-5
 """max|delta| / max|y|, the lab's one definition of equality, for PyTorch in FP32."""
 
-BATCHES = (1, 2, 5)
-"""Images at a time; a network was followed at other sizes."""
-
-_SEED = 20_180_521
+FEWEST = (1, 2, 5)
+"""Images at a time, at least; a network was followed at other sizes."""
 
 
 def check_equality(halves: Halves) -> None:
@@ -29,8 +29,8 @@ def check_equality(halves: Halves) -> None:
     which are in no file are noticed too. Defences play no part.
 
     Raises:
-        Mismatch: the whole network does not answer alike twice, or its parts answer otherwise, or
-            those made again do; names the error and the batch.
+        Mismatch: the whole network answers with no numbers, or not alike twice, or its parts
+            answer otherwise, or those made again do; names the error and the batch.
     """
     states = [part_state(halves.head), part_state(halves.bodies[0])]
     alone = len(halves.selector.chosen) == 1
@@ -44,11 +44,17 @@ def check_equality(halves: Halves) -> None:
     name = f"{halves.arch.name!r} cut at {halves.head_end!r}"
     if halves.tail_start is not None:
         name += f" and {halves.tail_start!r}"
-    batches = [_images(count, shape) for count in BATCHES]
+    sizes: Sequence[int] = FEWEST
+    if not library_alone(net):  # its Python may follow the size of a batch
+        with MacCounter() as counter:
+            answer([net], trial_images(1, shape))
+        sizes = batches_for(counter.macs, FEWEST)
+    batches = [trial_images(count, shape) for count in sizes]
     for images in batches:
-        whole = _answer([net], images)
-        _require(_answer([net], images), whole, f"{name}: the whole network, asked again", images)
-        _require(_answer(parts, images), whole, f"{name}: its parts, beside the whole,", images)
+        whole = answer([net], images)
+        _require_numbers(whole, name)
+        _require(answer([net], images), whole, f"{name}: the whole network, asked again", images)
+        _require(answer(parts, images), whole, f"{name}: its parts, beside the whole,", images)
     _check_read_back(halves, parts, batches[-1], name)
 
 
@@ -58,43 +64,29 @@ def _check_read_back(halves: Halves, blank: Parts, images: Tensor, name: str) ->
         Mismatch: a part answers otherwise once its weights were put into a fresh network.
     """
     load_part_state(blank.head, part_state(halves.head))
-    feature = _answer([halves.head], images)
-    _require(_answer([blank.head], images), feature, f"{name}: the head, read back,", images)
+    feature = answer([halves.head], images)
+    _require(answer([blank.head], images), feature, f"{name}: the head, read back,", images)
     outputs = []
     for number, body in enumerate(halves.bodies):
         load_part_state(blank.body, part_state(body))
-        outputs.append(_answer([body], feature))
-        back = _answer([blank.body], feature)
+        outputs.append(answer([body], feature))
+        back = answer([blank.body], feature)
         _require(back, outputs[-1], f"{name}: body {number}, read back,", images)
     tail = widen(blank.tail, len(halves.selector.chosen))
     load_part_state(tail, part_state(halves.tail))
     fed = halves.selector(outputs)
-    wanted = _answer([halves.tail], fed)
-    _require(_answer([tail], fed), wanted, f"{name}: the tail, read back,", images)
+    wanted = answer([halves.tail], fed)
+    _require(answer([tail], fed), wanted, f"{name}: the tail, read back,", images)
 
 
-def _answer(chain: Sequence[nn.Module | Callable[[Tensor], Tensor]], given: Tensor) -> Tensor:
-    """What the chain makes of `given`; random layers draw the same whenever they are asked."""
-    with torch.inference_mode(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_SEED)
-        tensor = given.clone()
-        for module in chain:
-            tensor = module(tensor)
-        return tensor
-
-
-def relative_error(given: Tensor, wanted: Tensor) -> float:
-    """max|delta| / max|y|; 0 where both have the same infinities and NaN, else infinite."""
-    if given.shape != wanted.shape:
-        return float("inf")
-    same = torch.isclose(given, wanted, rtol=0, atol=0, equal_nan=True)
-    if bool(same.all()):
-        return 0.0
-    delta = (given.double() - wanted.double()).masked_fill(same, 0).abs().max()
-    finite = wanted.double()[torch.isfinite(wanted)].abs()
-    scale = float(finite.max()) if finite.numel() else 0.0
-    ratio = float(delta) / (scale or 1.0)
-    return ratio if ratio == ratio else float("inf")
+def _require_numbers(logits: Tensor, name: str) -> None:
+    bad = int((~logits.isfinite()).flatten(1).any(1).sum())
+    if bad:
+        raise Mismatch(
+            f"{name}: {bad} of {len(logits)} images are answered with NaN or infinite logits, "
+            "though the weights are finite; nothing was written. Give other weights, or train "
+            "with a smaller learning rate"
+        )
 
 
 def _require(given: Tensor, wanted: Tensor, what: str, images: Tensor) -> None:
@@ -106,12 +98,3 @@ def _require(given: Tensor, wanted: Tensor, what: str, images: Tensor) -> None:
             "Look in the network for what follows the batch size, other images, earlier calls or "
             "weights outside of its state dict"
         )
-
-
-def _images(count: int, shape: tuple[int, ...]) -> Tensor:
-    """[B, *shape] in [0, 1]: noise, black, white, a slope and dark noise, from another end each."""
-    source = torch.Generator().manual_seed(_SEED + count)
-    noise = torch.rand(shape, generator=source)
-    slope = torch.linspace(0, 1, shape[-1]).expand(shape)
-    kinds = [noise, torch.zeros(shape), torch.ones(shape), slope, 0.1 * noise.flip(-1)]
-    return torch.stack([kinds[(count + place - 1) % len(kinds)] for place in range(count)])

@@ -13,6 +13,7 @@ from torch import nn
 from splitlab.contracts import ArchSpec, Registry
 from splitlab.errors import BadInput, UnknownName
 from splitlab.models import library
+from splitlab.models.argument_kinds import check_arguments, check_weights
 from splitlab.models.arguments import refuse_reserved
 from splitlab.models.normalised import Normalised
 
@@ -70,6 +71,8 @@ def build(arch: ArchSpec, seed: int | None = None) -> Normalised:
     make = _maker(arch)
     with _own_weights(seed):
         net = make()
+    check_arguments(arch.name, arch.arguments, type(net).__init__)
+    check_weights(arch.name, arch.arguments, net)
     return Normalised(net, arch.input.mean, arch.input.std)
 
 
@@ -80,6 +83,7 @@ def _maker(arch: ArchSpec) -> Callable[[], nn.Module]:
         function = MODELS.load(bare)
         given = {**arch.arguments, **arch.variants}
         _check_accepted(function, given, arch.name)
+        check_arguments(arch.name, arch.arguments, function)
         return lambda: library.called(
             arch.name, function, classes=arch.classes, spec=arch.input, **given
         )

@@ -19,6 +19,7 @@ from splitlab.models.weights import (
     state_dict_in,
 )
 from splitlab.models.weights.fitting import with_counters
+from splitlab.models.weights.made_of import made_of
 
 MOCO, PROJECTION = "module.encoder_q.", "fc."
 
@@ -114,8 +115,10 @@ def _require_fit(wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor], so
     missing = [key for key in wanted if key not in tensors]
     unexpected = [key for key in tensors if key not in wanted]
     if missing or unexpected:
-        backbone = 0 < len(missing) <= 4 and len(tensors) > 2 * len(missing)
-        hint = "; for a new last layer give --new-classifier" if backbone else ""
+        made = made_of(tensors, wanted)
+        if made is not None:
+            raise Mismatch(f"{source} holds {foreign(made, 500)}")
+        hint = "; for a new last layer give --new-classifier" if _is_last(missing, wanted) else ""
         raise Mismatch(
             f"{source} is of another network: {_some(missing)} missing, "
             f"{_some(unexpected)} unexpected; check name, classes and arguments{hint}"
@@ -135,6 +138,12 @@ def _require_fit(wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor], so
         )
     if shapes:
         raise Mismatch(f"{source} is of another network: {_some(shapes)}; check name and arguments")
+
+
+def _is_last(missing: list[str], wanted: Mapping[str, Tensor]) -> bool:
+    """Whether it is all of the last layer, and nothing else, that is missing."""
+    layer = next(reversed(list(wanted)), "").rpartition(".")[0]
+    return bool(missing) and missing == [k for k in wanted if k.rpartition(".")[0] == layer]
 
 
 def _some(words: list[str]) -> str:

@@ -68,11 +68,19 @@ def victim_at_chance(records: Sequence[Record]) -> list[str]:
 def _chance(record: Record, name: str) -> str:
     """What this accuracy and chance are, "" where it is better or an older record tells neither."""
     accuracy, chance = record.utility.get(name), record.utility.get("majority")
-    count = victims_of(record)
-    if accuracy is None or chance is None or not no_better(accuracy, count, chance):
+    if accuracy is None or chance is None:
+        return ""
+    return chance_told(accuracy, victims_of(record), chance, "victims' images")
+
+
+def chance_told(accuracy: float, count: int, chance: float, images: str) -> str:
+    """What an accuracy and chance, in %, are among `count` of these images, "" where it is better
+    than always answering with the largest class.
+    """
+    if not no_better(accuracy, count, chance):
         return ""
     return (
-        f"{accuracy:z.1f} % of {count} victims' images, {_interval(accuracy, count)}; the largest "
+        f"{accuracy:z.1f} % of {count} {images}, {_interval(accuracy, count)}; the largest "
         f"class alone is {chance:z.1f} %"
     )
 

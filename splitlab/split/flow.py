@@ -12,14 +12,16 @@ from torch import Tensor, nn
 
 from splitlab.errors import BadInput, NotCuttable
 from splitlab.models import Normalised
+from splitlab.split.limits.batch_size import plain_number
 from splitlab.split.limits.modules import refuse_modules
 from splitlab.split.limits.state import UntouchedDraws, first_change, kept_state
 from splitlab.split.limits.watching import ONE_TRACE
+from splitlab.split.merging import merge_batches, per_image
 from splitlab.split.recorder import record
 from splitlab.split.remembered import Memory, key_of
 from splitlab.split.shadow import images, is_cheap, shadow
 from splitlab.split.tape import Step, Tape
-from splitlab.split.tree import Ref, Shape, map_leaves, merge_batches, per_image, refs
+from splitlab.split.tree import Ref, Shape, map_leaves, refs
 
 # Two batch sizes: large where only shapes are followed, so that no layer has them as a dimension of
 # its own; small where numbers are. Far enough apart that a half or a quarter of them differs too.
@@ -188,7 +190,9 @@ def _course(tape: Tape) -> list[Any]:
         given = (step.call.args, step.call.kwargs)
         if depends.intersection(refs(given)):
             depends.add(index)
-            bare = map_leaves(given, lambda leaf: None if isinstance(leaf, Ref) else leaf)
+            bare = map_leaves(
+                given, lambda leaf: None if isinstance(leaf, Ref) else plain_number(leaf)
+            )
             found.append((step.call.op, step.call.target, bare))
     return found
 
@@ -215,7 +219,7 @@ def _run(
             ) from error
         raise BadInput(
             f"the network does not run on images of shape {tuple(example.shape[1:])}: {why}; "
-            "choose another input size"
+            "check the size of the images (--size) and the network's arguments"
         ) from error
 
 

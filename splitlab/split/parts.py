@@ -18,6 +18,7 @@ from splitlab.split.flow import Flow, follow
 from splitlab.split.limits.contexts import Autocast, Within
 from splitlab.split.listing import cuttable, points_of
 from splitlab.split.points import find_point
+from splitlab.split.proof import require_same_answers
 from splitlab.split.shadow import made_weights
 from splitlab.split.tree import Batch, Device, Ref, map_leaves
 
@@ -82,6 +83,7 @@ def cut(
 
     Raises:
         UnknownName, NotCuttable: as `find_point`.
+        NotCuttable: the parts answer otherwise at other sizes of a batch.
         BadInput: the tail would begin before the body, or the body would be empty.
     """
     flow = follow(net, input_shape)
@@ -98,6 +100,8 @@ def cut(
     head = _part(flow, net, 0, steps[first.index], input_shape)
     body = _part(flow, net, steps[first.index], end, first.shape)
     tail = _part(flow, net, end, flow.output, body.output_shape)
+    macs = sum(merged.macs for merged in flow.steps)
+    require_same_answers(net, (head, body, tail), input_shape, macs)
     return Parts(head, body, tail)
 
 

@@ -122,6 +122,7 @@ class _Recorder(TorchFunctionMode):
         self.write.add(Call("input", "images", (), {}, ""), images, 0, [], (), "input")
 
     def _enter(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        self._refuse_transform()
         path, macs, first = self.paths[module], self.counter.macs, len(self.tape.steps)
         self.stack.append(open_call(module, path, args, kwargs, macs, first, autocast_now()))
         self.write.where = path
@@ -188,6 +189,8 @@ class _Recorder(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is Tensor.__iter__ and self.leaf is None:
             return iter(self.__torch_function__(Tensor.unbind, (), (args[0], 0)))
+        self._refuse_transform()
+        marked_args, marked_kwargs = args, kwargs
         if has_batch((args, kwargs)):
             args, kwargs = map_leaves((args, kwargs), plain_number)
         read = tensors((args, kwargs))
@@ -215,10 +218,10 @@ class _Recorder(TorchFunctionMode):
             )
         macs = self.counter.macs - macs
         if written:
-            self.write.add_writing(func, args, kwargs, written[0], macs, autocast)
+            self.write.add_writing(func, marked_args, marked_kwargs, written[0], macs, autocast)
         elif tensors(result):
             self._refuse_dividing(func, args, kwargs)
-            self.write.add_pure(func, args, kwargs, result, macs, autocast)
+            self.write.add_pure(func, marked_args, marked_kwargs, result, macs, autocast)
         elif reads_shape(func) and read:
             return self._sized(func, args, kwargs, result)
         return result
@@ -237,6 +240,17 @@ class _Recorder(TorchFunctionMode):
             return func(*args, **kwargs)
         with torch.inference_mode(False), torch.no_grad():
             return func(*args, **kwargs)
+
+    def _refuse_transform(self) -> None:
+        """
+        Raises:
+            NotCuttable: the network is inside `torch.vmap` or another transform of torch.func.
+        """
+        if torch._C._functorch.peek_interpreter_stack() is not None:
+            raise NotCuttable(
+                f"{self.write.where or 'the network'}: it uses torch.vmap (or another transform of "
+                "torch.func), and what is done inside cannot be followed; write it for a batch"
+            )
 
     def _steps(self, read: list[Tensor]) -> list[int]:
         found = [self.book.step_of(tensor) for tensor in read]

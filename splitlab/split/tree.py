@@ -9,8 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from splitlab.errors import NotCuttable
-
 
 @dataclass(frozen=True)
 class Ref:
@@ -91,36 +89,3 @@ def shapes(value: Any) -> Any:
         return Shape(tuple(leaf.shape), leaf.dtype) if isinstance(leaf, Tensor) else leaf
 
     return map_leaves(value, change)
-
-
-def merge_batches(one: Any, two: Any, batches: tuple[int, int], where: str) -> Any:
-    """Arguments at both batch sizes -> arguments at any.
-
-    Raises:
-        NotCuttable: they differ in something that is no multiple of the batch size.
-    """
-    pairs = iter(list(leaves(two)))
-
-    def change(leaf: Any) -> Any:
-        other = next(pairs)
-        if leaf is other or leaf == other:
-            return leaf
-        if type(leaf) is int and type(other) is int:
-            factor, rest = divmod(leaf, batches[0])
-            if rest == 0 and factor * batches[1] == other:
-                return Batch(factor)
-        raise NotCuttable(
-            f"{where}: an argument is {leaf!r} for {batches[0]} images and {other!r} for "
-            f"{batches[1]}, which is no multiple of the batch size"
-        )
-
-    return map_leaves(one, change)
-
-
-def per_image(one: Any, two: Any, batches: tuple[int, int]) -> Shape | None:
-    """The shape of one image's part, where dimension 0 is the batch and no other one grows."""
-    if not (isinstance(one, Shape) and isinstance(two, Shape) and one.dtype.is_floating_point):
-        return None
-    if one.shape[:1] != batches[:1] or two.shape[:1] != batches[1:]:
-        return None
-    return Shape(one.shape[1:], one.dtype) if one.shape[1:] == two.shape[1:] else None

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from splitlab.errors import NotCuttable
 from splitlab.split.calls import Call, pure_call, writing_call, writing_through
-from splitlab.split.limits.batch_size import plain_number
 from splitlab.split.limits.contexts import Autocast
 from splitlab.split.limits.leaf import Inside, hidden
 from splitlab.split.limits.numbers import Numbers
@@ -153,7 +152,7 @@ class Writer:
                 f"{self.where or 'the network'}: draws from a generator of its own, whose state is "
                 "kept from call to call; let it draw from torch's own"
             )
-        return Ref(self.step_of(leaf)) if isinstance(leaf, Tensor) else plain_number(leaf)
+        return Ref(self.step_of(leaf)) if isinstance(leaf, Tensor) else leaf
 
     def step_of(self, tensor: Tensor) -> int:
         """The step that made `tensor`; parameters, buffers and constants get theirs here."""

@@ -1,7 +1,13 @@
 """One training loop, and what is trained with it: classifiers here, attacks' networks elsewhere."""
 
 from splitlab.training.augment import Augment
-from splitlab.training.classifier import Penalty, Protection, accuracy, train_classifier
+from splitlab.training.classifier import (
+    Penalty,
+    Protection,
+    accuracy,
+    require_numbers,
+    train_classifier,
+)
 from splitlab.training.device import choose_device
 from splitlab.training.fit import History, Loss, Step, fit
 from splitlab.training.progress import Progress, RichProgress, Silent, Work, showing
@@ -35,6 +41,7 @@ __all__ = [
     "choose_device",
     "fit",
     "goes_on",
+    "require_numbers",
     "showing",
     "train_classifier",
 ]

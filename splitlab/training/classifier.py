@@ -147,7 +147,7 @@ def accuracy(
     The network is moved to `device` and left in the mode it came in.
 
     Raises:
-        BadInput: no images.
+        BadInput: no images, or answers that are no numbers.
     """
     if not len(images):
         raise BadInput("accuracy of no images; give at least one")
@@ -160,9 +160,28 @@ def accuracy(
             images.images.split(batch_size), images.labels.split(batch_size), strict=True
         ):
             logits = net(pixels.to(device).float().div_(255))
+            require_numbers(logits)
             hits += int((logits.argmax(1).cpu() == labels).sum())
     net.train(training)
     return 100.0 * hits / len(images)
+
+
+def require_numbers(logits: Tensor) -> None:
+    """
+    Args:
+        logits: [B, classes].
+
+    Raises:
+        BadInput: some are NaN or infinite. Their argmax would be a class all the same, and finite
+            weights can lead to them.
+    """
+    bad = int((~logits.isfinite()).flatten(1).any(1).sum())
+    if bad:
+        raise BadInput(
+            f"the network answers {bad} of {len(logits)} images with NaN or infinite logits, "
+            "though its weights are finite; they are too large or of another normalisation: give "
+            "other weights, or train with a smaller learning rate"
+        )
 
 
 def _prepare(

@@ -21,6 +21,8 @@ def choose_device(device: torch.device | str = "auto") -> torch.device:
         chosen = torch.device(device)
     except RuntimeError as error:
         raise BadInput(f"--device {device}: wanted auto, cpu or cuda") from error
+    if chosen.type not in ("cpu", "cuda"):
+        raise BadInput(f"--device {device}: wanted auto, cpu or cuda")
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise BadInput(f"--device {device}: torch finds no CUDA device here; use --device cpu")
     return chosen

@@ -5,12 +5,16 @@ from __future__ import annotations
 import ssl
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from splitlab.errors import BadInput
 from splitlab.wire.pem import certificates, certificates_pem
 
+Side = Literal["server", "client"]
+_USES = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
 REMEDY = "`cloud-server make-certificates` makes new ones"
 
 
@@ -37,21 +41,40 @@ def check_authority(path: Path, flag: str, now: datetime | None = None) -> None:
         raise BadInput(f"{flag} {path} {doubts[0]}")
 
 
-def check_own(path: Path, flag: str, now: datetime | None = None) -> None:
-    """The certificate that is shown to peers, the first of its chain, is valid: who verifies it
-    refuses any other.
+def check_own(path: Path, flag: str, now: datetime | None = None, who: Side | None = None) -> None:
+    """The certificate that is shown to peers, the first of its chain, is valid and may be shown by
+    this side: who verifies it refuses any other.
 
     Args:
         path: a PEM file.
         flag: that named it.
         now: default the clock's.
+        who: shows it; None for either.
 
     Raises:
-        BadInput: a damaged certificate, or one that is not valid.
+        BadInput: a damaged certificate, one that is not valid, or one for other uses alone.
     """
-    doubt = _doubt(certificates(path, flag)[0], now)
+    own = certificates(path, flag)[0]
+    doubt = _doubt(own, now) or (None if who is None else _misused(own, who))
     if doubt is not None:
         raise BadInput(f"{flag} {path} {doubt}")
+
+
+def _misused(certificate: x509.Certificate, who: Side) -> str | None:
+    """Why `who` may not show it, None where it may; without that extension it is for every use."""
+    try:
+        uses = list(certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
+    except (x509.ExtensionNotFound, ValueError):
+        return None
+    wanted = _USES[who]
+    if wanted in uses or ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in uses:
+        return None
+    other: Side = "client" if who == "server" else "server"
+    alone = f"{other}s alone" if _USES[other] in uses else "other uses"
+    return (
+        f"is for {alone} (its extended key usage lacks {who}Auth), so that no peer takes it from a "
+        f"{who}; give a {who}'s certificate, such as {who}.pem; {REMEDY}"
+    )
 
 
 def _damaged(path: Path, flag: str, error: Exception) -> BadInput:

@@ -12,7 +12,7 @@ import grpc
 from splitlab.errors import BadInput
 from splitlab.wire.addresses import is_loopback as is_loopback
 from splitlab.wire.addresses import split_address as split_address
-from splitlab.wire.certificates import check_authority, check_own
+from splitlab.wire.certificates import Side, check_authority, check_own
 from splitlab.wire.pem import certificates_pem, check_pair, key_pem
 
 Options = list[tuple[str, int]]
@@ -49,27 +49,28 @@ class Tls:
         flag = flag or f"--tls-{which}"
         return key_pem(path, flag) if which == "key" else certificates_pem(path, flag)
 
-    def check(self, ca_flag: str = "--tls-ca") -> None:
+    def check(self, ca_flag: str = "--tls-ca", who: Side = "client") -> None:
         """Look at all three files, so that a wrong one is told by its flag: gRPC would say that
         the peer does not answer, or that the port cannot be bound.
 
         Args:
             ca_flag: that named the authority.
+            who: shows the certificate.
 
         Raises:
             BadInput: one of certificate and key without the other, two that do not fit, an
-                authority that is none, or certificates that are not valid now.
+                authority that is none, or certificates that are not valid now or not for `who`.
         """
         if self.cert is not None or self.key is not None:
-            self._check_pair()
+            self._check_pair(who)
         if self.ca is not None:
             check_authority(self.ca, ca_flag)
 
-    def _check_pair(self) -> None:
+    def _check_pair(self, who: Side) -> None:
         if self.cert is None or self.key is None:
             raise BadInput("a certificate needs its key: give both --tls-cert and --tls-key")
         check_pair(self.cert, self.key)
-        check_own(self.cert, "--tls-cert")
+        check_own(self.cert, "--tls-cert", who=who)
 
 
 def require_privacy(
@@ -230,7 +231,7 @@ def bind(
 
 
 def _server_credentials(tls: Tls) -> grpc.ServerCredentials:
-    tls.check("--client-ca")
+    tls.check("--client-ca", "server")
     cert, key, ca = tls.read("cert"), tls.read("key"), tls.read("ca", "--client-ca")
     if cert is None or key is None:
         raise BadInput("a server with TLS needs both --tls-cert and --tls-key")

@@ -33,6 +33,9 @@ def told(words):
         (["--defense", "gaussian:sigma=1"], "sigma"),
         (["--splits", "blok1"], "unknown split point 'blok1'; nearest: block1"),
         (["--splits", "0"], "--splits 0"),
+        (["--splits=-3"], "--splits -3: how many split points must be a whole number above 0"),
+        (["--splits", "1.5"], "--splits 1.5: how many split points must be a whole number above"),
+        (["--splits", "block1,block1"], "--splits block1,block1: 'block1' is given twice"),
         (["--wire", "FP64"], "--wire 'FP64'"),
         (["--set", "decoder"], "--set 'decoder'"),
         (["--set", "decoder.epoch=1"], "its settings are"),
@@ -44,10 +47,11 @@ def told(words):
             "--victims 100000: photo-patches has 234 of them; ask for at most",
         ),
         (["--queries", "100000"], "--queries 100000"),
+        (["--set", "decoder.learning_rate=nan"], "nan is no finite number"),
         (["--attack", "mean-image", "--tail-start", "block9"], "unknown split point 'block9'"),
         (["--weights", "no-such-file.pth"], "--weights no-such-file.pth"),
         (["--dataset", "imagefolder:no-such-folder"], "no-such-folder"),
-        (["--size", "5"], "--size 5"),
+        (["--size", "5"], "value for '--size': 5"),
     ],
 )
 def test_sweep(tmp_path, words, message):
@@ -58,7 +62,7 @@ def test_sweep(tmp_path, words, message):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["resnet20", "--size", "0"], "size = 0"),
+        (["resnet20", "--size", "0"], "value for '--size': 0"),
         (["nonesuch"], "unknown model 'nonesuch'"),
         (["resnet20", "--classes", "0"], "classes = 0"),
     ],

@@ -16,10 +16,10 @@ from bench.victim import prepare_victim
 from splitlab.contracts import ArchSpec
 from splitlab.data import load_splits
 from splitlab.deployment import ClientHalf
-from splitlab.errors import Mismatch
+from splitlab.errors import BadInput, Mismatch
 from splitlab.models import build
 from splitlab.storage import read_json, read_tensors
-from splitlab.training import train_classifier
+from splitlab.training import accuracy, train_classifier
 
 OUTPUTS = [f"n{number:08d} thing{number}" for number in range(20)]
 
@@ -38,6 +38,10 @@ def world(tmp_path_factory):
     state["fc.bias"].copy_(torch.eye(20)[7])
     torch.save(state, folder / "twenty.pth")
     torch.save({**state, "fc.bias": state["fc.bias"] / 0}, folder / "nan.pth")
+    two = build(ArchSpec(name="tiny_cnn", classes=2), seed=3).net.state_dict()
+    large = {k: v * 1e30 if k in ("block1.0.weight", "fc.weight") else v for k, v in two.items()}
+    torch.save(large, folder / "large.pth")
+    torch.save({k: torch.zeros_like(v) for k, v in two.items()}, folder / "zero.pth")
     other = build(ArchSpec(name="resnet8", classes=20), seed=0).net.state_dict()
     torch.save(other, folder / "resnet8.pth")
     (folder / "names.txt").write_text("\n".join(OUTPUTS))
@@ -119,6 +123,32 @@ def test_a_new_classifier_keeps_the_rest_and_a_frozen_head_stays_bit_by_bit(worl
         assert (head <= same) == (name != "whole")
         assert (rest <= same) == (name == "none")
         assert not same & {"block1.0.weight", "block3.0.weight"} or name != "whole"
+
+
+@pytest.mark.parametrize("command", ["train", "sweep"])
+def test_finite_weights_that_answer_with_no_numbers_are_refused(world, tmp_path, command):
+    out, words = tmp_path / "d", ["--device=cpu", "--model=tiny_cnn"]
+    words += [f"--dataset=imagefolder:{world / 'images'}", f"--weights={world / 'large.pth'}"]
+    words += ["train", "--split=block2"] if command == "train" else ["sweep-split-points"]
+    done = CliRunner().invoke(app, [*words[4:], *words[:4], f"--out={out}"])
+    said = " ".join(done.output.split())
+    assert done.exit_code == 2, said
+    assert re.search(r"large.pth: the network answers \d+ of \d+ images with NaN or infinite", said)
+    assert not out.exists()
+
+
+def test_a_constant_answer_is_said_to_be_chance(world, tmp_path):
+    said = train(world, tmp_path, weights="zero.pth")
+    assert "the deployed network is at chance (" in said
+    assert "check the weights and their classes" in said
+
+
+def test_an_accuracy_of_no_numbers_is_refused(world):
+    net = build(ArchSpec(name="tiny_cnn", classes=2), seed=0)
+    net.net.load_state_dict(torch.load(world / "large.pth", weights_only=True))
+    images = load_splits(f"imagefolder:{world / 'images'}", size=32).validation
+    with pytest.raises(BadInput, match=f"answers {len(images)} of {len(images)} images with NaN"):
+        accuracy(net, images)
 
 
 REFUSED = [

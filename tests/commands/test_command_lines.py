@@ -23,6 +23,7 @@ from edge_client.cli import app as edge
 from splitlab.contracts.named import value_of
 from splitlab.errors import BadInput
 from splitlab.storage import sole
+from splitlab.training import choose_device
 from splitlab.wire.channels import split_address
 
 TINY = ("--model", "tiny_cnn", "--train-images", "64", "--queries", "32", "--victims", "4")
@@ -147,7 +148,7 @@ def test_repeats_has_one_name_and_the_old_one_works(tmp_path: Path) -> None:
         assert "value for '--repeats'" in told(edge, *words, flag, "0")
         assert "value for '--repeats'" in told(edge, *words, f"{flag}=0")
         sweep = told(bench, "sweep-split-points", "--out", tmp_path / "r", *TINY, flag, "0")
-        assert "--repeats 0" in sweep
+        assert "value for '--repeats': 0" in sweep
     shown = CliRunner().invoke(edge, ["evaluate", "--help"]).output
     assert "--repeats" in shown
     assert "--repeat " not in shown
@@ -189,3 +190,34 @@ def test_what_a_shelf_keeps_is_seen(tmp_path: Path) -> None:
     (tmp_path / "a" / "fit-1.pt").write_bytes(b"123")
     (tmp_path / "a" / "fit-1.pt.lock").touch()
     assert [(str(path), size) for path, (size, _) in shelf(tmp_path).items()] == [("a/fit-1.pt", 3)]
+
+
+EARLY = """
+import sys
+from typer.testing import CliRunner
+from bench.cli import app
+for words in (
+    "--device=mps", "--size=0", "--size=5", "--queries=0", "--victims=0", "--validation=0",
+    "--train-images=0", "--repeats=0", "--repeats=65", "--keep-images=-1", "--set=decoder",
+    "--set=decoder.epochs=nan", "--set=rmle.tv=1e999",
+):
+    done = CliRunner().invoke(app, ["sweep-split-points", words])
+    flag, _, value = words.partition("=")
+    assert done.exit_code == 2, (words, done.output)
+    assert flag in done.output, done.output
+    assert value.rpartition("=")[2] in done.output, done.output
+assert CliRunner().invoke(app, ["train", "--out=x", "--split=y", "--device=tpu"]).exit_code == 2
+assert not {"torch", "PIL", "numpy"} & set(sys.modules), "nothing is loaded for that"
+"""
+
+
+def test_plain_ranges_are_looked_at_before_anything_is_loaded() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", EARLY], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_device_that_torch_knows_and_the_lab_does_not() -> None:
+    with pytest.raises(BadInput, match="--device mps: wanted auto, cpu or cuda"):
+        choose_device("mps")

@@ -58,6 +58,16 @@ class AtFive(Plain):
         return x * 2 if int(x.shape[0]) in (4, 5) else x
 
 
+class AtSixteen(Plain):
+    def change(self, x: Tensor) -> Tensor:
+        return x * 2 if int(x.shape[0]) == 16 else x
+
+
+class InInference(Plain):
+    def change(self, x: Tensor) -> Tensor:
+        return x * 2 if torch.is_inference_mode_enabled() else x
+
+
 class Forgetting(Plain):
     """Another answer from some call on."""
 
@@ -93,6 +103,13 @@ class Shift:
         return (args[0] + self.by,)
 
 
+class TooLarge(Plain):
+    """Finite weights, and yet no numbers at the end."""
+
+    def change(self, x: Tensor) -> Tensor:
+        return x * 1e38 * 1e38
+
+
 class NotKept(Plain):
     """A buffer that is not saved, and random."""
 
@@ -106,7 +123,18 @@ class NotKept(Plain):
 
 @pytest.fixture(autouse=True)
 def known(monkeypatch: pytest.MonkeyPatch) -> None:
-    kinds = (Plain, AtOne, AtFive, Forgetting, InAList, DrawnOnce, NotKept)
+    kinds = (
+        Plain,
+        AtOne,
+        AtFive,
+        AtSixteen,
+        InInference,
+        Forgetting,
+        InAList,
+        DrawnOnce,
+        NotKept,
+        TooLarge,
+    )
     entries = {kind.__name__: f"{__name__}:{kind.__name__}" for kind in kinds}
     monkeypatch.setattr(MODELS, "_entries", {**MODELS._entries, **entries})
 
@@ -140,7 +168,10 @@ def test_what_is_equal_is_written(tmp_path: Path, bodies: int) -> None:
     [
         (AtOne, "its parts, beside the whole, gives other answers for a batch of 1: error "),
         (AtFive, "its parts, beside the whole, gives other answers for a batch of 5: error "),
+        (AtSixteen, "its parts, beside the whole, gives other answers for a batch of 16: error "),
+        (InInference, "its parts, beside the whole, gives other answers for a batch of 1: error "),
         (Forgetting, "the whole network, asked again gives other answers for a batch of 1"),
+        (TooLarge, "1 of 1 images are answered with NaN or infinite logits"),
         (InAList, "the tail, read back, gives other answers"),
         (DrawnOnce, "the head, read back, gives other answers"),
         (NotKept, "the tail, read back, gives other answers"),
@@ -155,6 +186,8 @@ def test_what_differs_is_refused_and_nothing_is_written(
         return parts
 
     CALLS.armed = False
+    # `cut` compares too, and would refuse the first of these itself.
+    monkeypatch.setattr("splitlab.split.parts.require_same_answers", lambda *_: None)
     monkeypatch.setattr(equality, "cut", cut_and_arm)
     with pytest.raises(Mismatch, match=says):
         write(tmp_path, kind)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -13,10 +14,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from halves import Client, images
+from typer.testing import CliRunner
 
 from cloud_server.authority import write_certificates
 from cloud_server.server import CloudServer
 from edge_client import transport
+from edge_client.cli import app
 from edge_client.client import EdgeClient
 from splitlab.errors import BadInput, ServerUnavailable
 from splitlab.wire.channels import Tls, check_listen
@@ -193,3 +196,34 @@ def test_nobody_there_stays_nobody_there(made: Path) -> None:
     told = failing(f"127.0.0.1:{port}", Tls(ca=made / "ca.pem"), retries=1)
     assert "does not answer after 2 attempts (" in told
     assert "is cloud-server running there" in told
+
+
+def test_a_server_that_shows_a_client_s_certificate(
+    serve: Serve, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tls = Tls(made / "client.pem", made / "client.key")
+    with pytest.raises(BadInput, match=r"client\.pem is for clients alone"):
+        serve(tls=tls)
+    monkeypatch.setattr(Tls, "check", lambda *_: None)  # as another kind of server would
+    told = failing(serve(tls=tls).address, Tls(ca=made / "ca.pem"))
+    assert "it shows a certificate that is not for servers" in told
+    assert "give the authority" not in told
+
+
+def test_a_client_that_shows_a_server_s_certificate(made: Path) -> None:
+    tls = Tls(made / "server.pem", made / "server.key", made / "ca.pem")
+    with pytest.raises(BadInput, match=r"--tls-cert .*server\.pem is for servers alone"):
+        EdgeClient(Client(), ["localhost:1"], tls=tls)
+
+
+def test_the_client_s_command_silences_grpc_unless_it_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = ["half", "--server", "localhost:1", "infer", "none.png"]
+    for given, kept in ((None, "NONE"), ("DEBUG", "DEBUG")):
+        monkeypatch.setenv("GRPC_VERBOSITY", "")
+        monkeypatch.delenv("GRPC_VERBOSITY")
+        if given is not None:
+            monkeypatch.setenv("GRPC_VERBOSITY", given)
+        CliRunner().invoke(app, words)
+        assert os.environ["GRPC_VERBOSITY"] == kept

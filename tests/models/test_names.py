@@ -1,11 +1,15 @@
 """What stands behind a network's name: what the lab gives itself, and values of a wrong kind."""
 
+import re
+
 import pytest
 import torch
 
 from splitlab.contracts import ArchSpec, InputSpec
-from splitlab.errors import BadInput
+from splitlab.errors import BadInput, UnknownName
 from splitlab.models import build
+from splitlab.models.argument_kinds import check_weights
+from splitlab.split import split_points
 
 
 def refused(text, size=32):
@@ -76,6 +80,58 @@ def test_values_of_a_wrong_kind_are_one_line_with_a_reason(text):
     assert argument in words
     assert "\n" not in words
     assert ": ;" not in words
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("mobilenet_v2:width_mult=-1", "wanted a number above 0; its default is 1.0"),
+        ("mobilenet_v2:width_mult=0", "wanted a number above 0"),
+        ("mobilenet_v2:width_mult=True", "wanted a number"),
+        ("resnet18:zero_init_residual=maybe", "wanted True or False"),
+        ("resnet18:groups=True", "wanted a whole number"),
+        ("resnet18:width_per_group=64.0", "wanted a whole number"),
+        ("timm/resnet10t:drop_rate=abc", "wanted a number"),
+        ("timm/resnet10t:drop_rate=-0.5", "wanted a number of 0 or more"),
+        ("tiny_cnn:width=0", "wanted a number above 0; its default is 8"),
+    ],
+)
+def test_arguments_are_of_the_kind_and_range_that_their_class_declares(text, says):
+    words = refused(text)
+    assert says in words
+    assert text.partition(":")[2] in words
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["mobilenet_v2:dropout=0", "resnet18:zero_init_residual=True", "timm/resnet10t:drop_rate=0"],
+)
+def test_arguments_of_the_right_kind_pass(text):
+    build(ArchSpec.named(text), seed=0)
+
+
+def test_layers_without_a_weight_are_refused():
+    empty = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.Linear(4, 1))
+    empty[1].weight = torch.nn.Parameter(torch.empty(0, 4))
+    for net, says in (
+        (empty, "a layer that is zero wide (1.weight)"),
+        (torch.nn.Flatten(), "no w"),
+    ):
+        with pytest.raises(BadInput, match=re.escape(says)):
+            check_weights("tiny_cnn", {}, net)
+
+
+def test_a_name_in_capitals_is_near_the_same_in_small_letters():
+    with pytest.raises(UnknownName) as caught:
+        build(ArchSpec(name="RESNET18"))
+    assert caught.value.near[0] == "resnet18"
+    assert UnknownName("class", "cat", ["Cat", "DOG"]).near == ["Cat"]
+
+
+def test_what_a_network_says_when_it_runs_is_told_without_another_s_remedy():
+    net = build(ArchSpec.named("timm/resnet10t:drop_rate=2"), seed=0)
+    with pytest.raises(BadInput, match=r"dropout probability has to be between 0 and 1.*arguments"):
+        split_points(net)
 
 
 @pytest.mark.parametrize(

@@ -257,5 +257,5 @@ def test_what_cannot_be_repeated_is_refused(kind: type[Habit], numbers: bool, sa
 
 
 def test_a_network_that_fails_says_why() -> None:
-    with pytest.raises(BadInput, match=r"\(3, 9, 9\).*choose another input size"):
+    with pytest.raises(BadInput, match=r"\(3, 9, 9\).*check the size of the images"):
         split_points(InPlace(), (3, 9, 9))

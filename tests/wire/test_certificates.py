@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from cloud_server.authority import write_certificates
 from splitlab.errors import BadInput
@@ -106,3 +109,59 @@ def test_both_sides_ask_for_today(made: Path, monkeypatch: pytest.MonkeyPatch) -
         check_listen("127.0.0.1:0", insecure=False, tls=Tls(*own))
     with pytest.raises(BadInput, match=r"--tls-ca .*ca\.pem expired on"):
         open_channel("localhost:1", insecure=False, tls=Tls(ca=made / "ca.pem"), max_receive=1)
+
+
+OTHER = ExtendedKeyUsageOID.EMAIL_PROTECTION
+ANY = ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE
+SERVER, CLIENT = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
+
+
+def used_for(folder: Path, *uses: x509.ObjectIdentifier) -> tuple[Path, Path]:
+    """A certificate that signed itself, for these uses alone, or for every one; and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "own")])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name)
+    builder = builder.public_key(key.public_key()).serial_number(7)
+    builder = builder.not_valid_before(now - timedelta(1)).not_valid_after(now + timedelta(1))
+    if uses:
+        builder = builder.add_extension(x509.ExtendedKeyUsage(uses), critical=False)
+    cert, secret = folder / "used.pem", folder / "used.key"
+    cert.write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    form, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    secret.write_bytes(key.private_bytes(serialization.Encoding.PEM, form, plain))
+    return cert, secret
+
+
+@pytest.mark.parametrize(
+    ("uses", "serves", "asks"),
+    [
+        ((), None, None),
+        ((ANY,), None, None),
+        ((SERVER, CLIENT), None, None),
+        ((CLIENT,), "is for clients alone .* lacks serverAuth.*give a server's", None),
+        ((SERVER,), None, "is for servers alone .* lacks clientAuth.*give a client's"),
+        (
+            (OTHER,),
+            "is for other uses .* lacks serverAuth",
+            "is for other uses .* lacks clientAuth",
+        ),
+    ],
+)
+def test_a_certificate_is_shown_by_the_side_that_it_is_for(
+    tmp_path: Path, uses: tuple[x509.ObjectIdentifier, ...], serves: str | None, asks: str | None
+) -> None:
+    tls = Tls(*used_for(tmp_path, *uses))
+
+    def serve() -> object:
+        return check_listen("127.0.0.1:0", insecure=False, tls=tls)
+
+    def ask() -> object:
+        return open_channel("localhost:1", insecure=False, tls=tls, max_receive=1)
+
+    for call, refusal in ((serve, serves), (ask, asks)):
+        if refusal is None:
+            call()
+        else:
+            with pytest.raises(BadInput, match=rf"^--tls-cert .*used\.pem {refusal}"):
+                call()

@@ -31,6 +31,10 @@ class Column(NamedTuple):
     fails: bool = False
 
 
+class _Unhashable(NotCuttable, TypeError):
+    """Also what Python says of keys that have no hash, for which libraries have another way."""
+
+
 class _Sized:
     """A number that follows the batch; what is computed from it is one too."""
 
@@ -46,6 +50,12 @@ class _Sized:
         return _whole(plain_number(self))
 
     def __hash__(self) -> int:
+        if any(value != self.column.values[0] for value in self.column.values):
+            raise _Unhashable(
+                f"{self.where or 'the network'}: it looks something up by the batch size (in a "
+                "set, dict or cache) and may take another course for other batch sizes; such a "
+                "network cannot be cut"
+            )
         return hash(plain_number(self))
 
 
@@ -140,6 +150,27 @@ def refuse_following(function: Callable[..., Any], given: Sequence[Any], what: s
             f"{number.where or 'the network'}: it {what} and takes another course for other batch "
             "sizes; such a network cannot be cut"
         )
+
+
+def refuse_bent(number: Any, where: str) -> None:
+    """
+    Raises:
+        NotCuttable: `number`, an argument of an operation, follows the batch and is no multiple of
+            it: a whole-number division may be the same at the sizes that were followed.
+    """
+    if not isinstance(number, _Sized):
+        return
+    values = list(enumerate(number.column.values, 1))
+    first = values[0][1]
+    if all(value == first for _, value in values):
+        return
+    if not number.column.fails and all(value == first * images for images, value in values):
+        return
+    images, value = next(pair for pair in values if pair[1] != first)
+    raise NotCuttable(
+        f"{where}: an argument follows the batch size and is no multiple of it ({first!r} for "
+        f"1 image, {value!r} for {images}); such a network cannot be cut"
+    )
 
 
 def _multiple(value: int, factor: int, where: str) -> Any:

@@ -16,6 +16,8 @@ _QUANTISED = (
     "torchao.",
 )
 
+_LIBRARIES = ("torch.", "torchvision.", "timm.", "splitlab.")
+
 
 def refuse_modules(net: nn.Module) -> None:
     """
@@ -49,6 +51,15 @@ def refuse_training(copy: nn.Module) -> None:
                 f"{_shown(path) or 'the network'} stays in train mode after eval(), and its parts "
                 "would not; let its train() follow the mode that it is given"
             )
+
+
+def library_alone(net: nn.Module) -> bool:
+    """Whether every module of `net` is a library's or the lab's own, with nothing hooked on."""
+    return all(
+        type(module).__module__.startswith(_LIBRARIES)
+        and not (module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module))
+        for module in net.modules()
+    )
 
 
 def _shown(path: str) -> str:

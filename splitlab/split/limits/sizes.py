@@ -12,6 +12,7 @@ from splitlab.split.tape import Tape
 from splitlab.split.tree import Shape
 
 _NUMBERS = frozenset({"numel", "nelement"})
+_STORAGES = frozenset({"untyped_storage", "storage", "_typed_storage", "data_ptr"})
 _READS = frozenset({"size", "__len__"}) | _NUMBERS
 _DIVIDES = frozenset(
     {"split", "split_with_sizes", "chunk", "tensor_split", "unbind", "vsplit"}
@@ -22,7 +23,14 @@ _DIVIDES = frozenset(
 def reads_shape(func: Any) -> bool:
     """Whether `func` tells Python a shape or a part of one."""
     name = func.__name__
-    return name in _READS or (name == "__get__" and func.__self__ is Tensor.shape)
+    return name in _READS | _STORAGES or (
+        name == "__get__" and (func.__self__ is Tensor.shape or _is_bytes(func))
+    )
+
+
+def _is_bytes(func: Any) -> bool:
+    """Whether `func` reads `Tensor.nbytes`."""
+    return getattr(func, "__self__", None) is Tensor.nbytes
 
 
 class Sizes:
@@ -53,6 +61,13 @@ class Sizes:
         name = func.__name__
         if name == "__len__":
             return shape[0]
+        if name in _STORAGES:
+            raise NotCuttable(
+                f"{where or 'the network'}: it asks for the storage of a tensor ({name}), whose "
+                "size follows the batch; such a network cannot be cut"
+            )
+        if name == "__get__" and _is_bytes(func):
+            return batch_product(args[0].shape, factors, where) * args[0].element_size()
         if name in _NUMBERS:
             return batch_product(args[0].shape, factors, where)
         dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
