@@ -1,5 +1,6 @@
 """One thread a process: the suite runs two processes side by side on two cores."""
 
+import gc
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -13,3 +14,9 @@ def pytest_collection_modifyitems(items):
     """Files of one long fixture go first, or one process ends with them while the other is idle."""
     order = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(item.path.name, len(LONGEST)))
+
+
+def pytest_collection_finish():
+    """What is loaded by now stays: torch alone is half a million objects to look through again."""
+    gc.collect()
+    gc.freeze()
