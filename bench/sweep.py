@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import defenses
 from adversary.registry import ATTACKS
 from bench import counts, data_notes, recipe
 from bench.capture_run import CaptureRun
+from bench.choose import choose
 from bench.deploy import undefended, whole
 from bench.estimate import SweepWork, sweep_estimate
 from bench.judge import prepare_judge
 from bench.latency.measure import measure_run
 from bench.nursery import nursery
-from bench.options import is_number, whole_number
 from bench.point import Plan, Scene, make_attack, plans, run_point
 from bench.recipe import SweepConfig, WireName
 from bench.victim import (
@@ -32,15 +31,13 @@ from bench.victim import (
     require_no_weights,
 )
 from bench.weights import LabelFiles, arch_of, tried_weights, with_outputs
-from splitlab.contracts import ArchSpec
 from splitlab.data import Splits, load_splits
 from splitlab.deployment import write_deployment
-from splitlab.errors import BadInput, UnknownName
+from splitlab.errors import UnknownName
 from splitlab.estimating import Estimate
 from splitlab.machine import commit
-from splitlab.models import Normalised
 from splitlab.record import Record, RecordStore, point_hash
-from splitlab.split import SplitPoint, find_point, split_points, spread
+from splitlab.split import SplitPoint
 from splitlab.storage import require_writable, sole
 from splitlab.training import Progress, Silent
 
@@ -257,50 +254,3 @@ class Sweep:
             secret=self.secret,
             victims_hash=self.splits.victims.hash,
         )
-
-
-def choose(config: SweepConfig, net: Normalised, arch: ArchSpec) -> Sequence[SplitPoint]:
-    """The split points that `--splits` names: a number of them, "all", or names with commas.
-
-    Raises:
-        UnknownName, NotCuttable: a name that is no split point.
-        BadInput: a number below 1, no name, or none in front of the tail.
-    """
-    points = split_points(net, arch.input.shape, config.granularity)
-    found = list(points)
-    if config.tail_start is not None:
-        end = find_point(points, config.tail_start)
-        found = [p for p in found if p.index < end.index]
-    if not found:
-        raise BadInput(f"--tail-start {config.tail_start}: no split point lies in front of it")
-    if config.splits == "all":
-        return found
-    if config.splits.isdigit():
-        wanted = whole_number(config.splits)
-        if not wanted:
-            raise BadInput(
-                f"--splits {config.splits}: at least one split point is wanted, and a number of at "
-                "most nine digits"
-            )
-        return spread(found, wanted)
-    names = [name.strip() for name in config.splits.split(",") if name.strip()]
-    if not names:
-        raise BadInput(f"--splits {config.splits!r} names none; give a number, 'all', or names")
-    picked: dict[int, SplitPoint] = {}
-    for name in names:
-        try:
-            point = find_point(points, name)
-        except UnknownName as error:
-            if is_number(name):
-                raise BadInput(
-                    f"--splits {config.splits}: how many split points must be a whole number above "
-                    "0; give one, 'all', or names with commas"
-                ) from error
-            raise
-        if point.index in picked:
-            raise BadInput(
-                f"--splits {config.splits}: {name!r} is given twice (the split point "
-                f"{point.name!r}); name it once"
-            )
-        picked[point.index] = point
-    return [picked[index] for index in sorted(picked)]

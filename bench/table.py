@@ -197,7 +197,7 @@ def rich_table(records: Sequence[Record], recommended: str | None, title: str) -
     titles = ["floor", "acc.\n%", "KiB\nup", *costs, *(["front"] if weighed else [])]
     caption = "attacks: PSNR in dB" + (", SSIM" if similar else "") + "; floor: mean image"
     caption += _floor_of(records)
-    caption += "\nfront: not clearly beaten by a place on it, but in a circle" if weighed else ""
+    caption += "\nfront: no other place is clearly better in all that counts" if weighed else ""
     drawn = Table(
         title=title,
         header_style="bold",

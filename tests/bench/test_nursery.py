@@ -13,6 +13,10 @@ from bench import launch, nursery
 from bench.child import Forked
 from bench.launch import start
 
+LIGHT = """
+import json, sys
+print(json.dumps({"line": sys.stdin.readline()}))
+"""
 ROLE = """
 import json, os, random, signal, sys, threading, torch
 there = {}
@@ -33,17 +37,18 @@ sys.exit(int(sys.argv[1]))
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     (tmp_path / "role.py").write_text(ROLE)
+    (tmp_path / "light.py").write_text(LIGHT)
     (tmp_path / "sleeper.py").write_text("import time\nprint('up', flush=True)\ntime.sleep(600)")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIVEN", "value")
     return tmp_path
 
 
-def asked(code, log, **how):
+def asked(code, log, role="role", **how):
     with (
         log.open("wb") as errors,
         start(
-            ["role", str(code), "x y"],
+            [role, str(code), "x y"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -102,11 +107,11 @@ def test_its_end_is_told_as_popen_tells_it():
 @pytest.mark.usefixtures("place")
 def test_a_killed_parent_leaves_nobody():
     script = (
-        "import os, signal, subprocess\nfrom bench.launch import start\n"
+        "import os, signal, subprocess\nfrom bench import nursery\n"
+        "nursery.PRELOADED = ('json',)\nfrom bench.launch import start\n"
         "child = start(['sleeper'], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)\n"
         "assert child.stdout.readline() == b'up\\n'\n"
-        "from bench.nursery import nursery\n"
-        "print(child.pid, nursery()._process.pid, flush=True)\n"
+        "print(child.pid, nursery.nursery()._process.pid, flush=True)\n"
         "os.read(0, 1)\nos.kill(os.getpid(), signal.SIGKILL)\n"
     )
     with subprocess.Popen(
@@ -123,17 +128,19 @@ def test_a_killed_parent_leaves_nobody():
 
 def test_where_there_is_no_nursery_a_role_starts_afresh(place, monkeypatch):
     monkeypatch.setattr(launch, "nursery", lambda: None)
-    child, said = asked(0, place / "log")
+    child, said = asked(0, place / "log", role="light")
     assert isinstance(child, subprocess.Popen)
     assert said["line"] == "a line\n"
 
 
 def test_so_it_does_where_the_nursery_has_ended(place, monkeypatch):
+    monkeypatch.setattr(nursery, "PRELOADED", ("json",))
+    monkeypatch.setattr(nursery, "ALSO", ())
     dead = nursery.Nursery()
     dead._process.kill()
     dead._process.wait()
     monkeypatch.setattr(launch, "nursery", lambda: dead)
-    child, said = asked(0, place / "log")
+    child, said = asked(0, place / "log", role="light")
     assert isinstance(child, subprocess.Popen)
     assert said["line"] == "a line\n"
     dead.ours.close()
