@@ -1,7 +1,10 @@
 """One thread a process: the suite runs two processes side by side on two cores."""
 
+import functools
 import gc
 import os
+
+import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
@@ -20,3 +23,15 @@ def pytest_collection_finish():
     """What is loaded by now stays: torch alone is half a million objects to look through again."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _photo_patches_made_once():
+    """A second of crops for each of a hundred tests; `tests/data/test_photo_patches.py` makes them
+    anew.
+    """
+    from splitlab.data import photo_patches
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(photo_patches, "load", functools.lru_cache(maxsize=4)(photo_patches.load))
+        yield

@@ -8,10 +8,17 @@ import pytest
 import torch
 from PIL import Image
 
-from splitlab.data import PARTITIONS, load_splits
+from splitlab.data import PARTITIONS, load_splits, photo_patches
 from splitlab.data.photo_patches import FLAT, PHOTOGRAPHS, SIDES, _read, bands
 from splitlab.data.splits import overlapping
 from splitlab.errors import BadInput
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _made_anew():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(photo_patches, "load", photo_patches.load.__wrapped__)
+        yield
 
 
 @pytest.fixture(scope="module")
