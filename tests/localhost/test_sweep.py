@@ -16,7 +16,9 @@ from typer.testing import CliRunner
 from adversary.cli import app as adversary
 from bench.cli import app as bench
 from bench.latency.turns import REQUESTS, ROUNDS
+from bench.sweep import Sweep
 from splitlab.capture import Capture
+from splitlab.estimating import Estimate
 from splitlab.record import RecordStore
 from splitlab.storage import read_json, read_tensors
 from splitlab.thread_share import thread_share

@@ -70,7 +70,7 @@ class UntouchedDraws:
         random.setstate(self._python)
         if self._numpy is not None and "numpy" in sys.modules:
             sys.modules["numpy"].random.set_state(self._numpy)
-        drew = python != self._python or repr(numpy) != repr(self._numpy)
+        drew = python != self._python or _as_bytes(numpy) != _as_bytes(self._numpy)
         if drew and kind is None:
             raise NotCuttable(
                 "it draws random numbers in Python or NumPy, which a part would not draw again; "
@@ -81,6 +81,11 @@ class UntouchedDraws:
 def _numpy_state() -> Any:
     numpy = sys.modules.get("numpy")
     return None if numpy is None else numpy.random.get_state()
+
+
+def _as_bytes(state: Any) -> Any:
+    """A state of NumPy's, comparable."""
+    return None if state is None else (state[0], state[1].tobytes(), *state[2:])
 
 
 def _of_class(kind: type) -> dict[str, Any]:
