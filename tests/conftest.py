@@ -35,3 +35,13 @@ def _photo_patches_made_once():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(photo_patches, "load", functools.lru_cache(maxsize=4)(photo_patches.load))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _light_nursery():
+    """Tests have loaded torchvision and timm, which the networks that they serve hardly are of."""
+    from bench import nursery
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nursery, "ALSO", ())
+        yield
