@@ -16,8 +16,6 @@ def depth_correlations(records: Sequence[Record]) -> list[dict[str, Any]]:
     """One entry for each attack with its knowledge: Spearman's rho between the index of the split
     point and the mean PSNR there; ties share their rank. None with fewer than four split points.
     """
-    from scipy.stats import spearmanr
-
     lines: dict[str, list[tuple[int, float]]] = defaultdict(list)
     for record in records:
         value = record.leakage.get("psnr")
@@ -30,6 +28,8 @@ def depth_correlations(records: Sequence[Record]) -> list[dict[str, Any]]:
     for name, points in sorted(lines.items()):
         rho = None
         if len(points) >= FEWEST and len({psnr for _, psnr in points}) > 1:
+            from scipy.stats import spearmanr  # seconds, which most small runs need not wait for
+
             rho = round(float(spearmanr(*zip(*points, strict=True)).statistic), 4) + 0.0
         found.append({"attack": name, "split_points": len(points), "spearman": rho})
     return found
