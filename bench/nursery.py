@@ -8,6 +8,7 @@ afresh. One nursery serves a process, and ends with it.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import importlib
@@ -52,6 +53,7 @@ class Nursery:
         library = libc()
         if library is None or library.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
             raise OSError("no child of another process can become one of this")
+        os.close(os.pidfd_open(os.getpid()))  # how a child is waited for
         self.ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         names = [*PRELOADED, *(name for name in ALSO if name in sys.modules)]
         with theirs:
@@ -122,6 +124,7 @@ def serve(channel: socket.socket, names: Sequence[str]) -> list[str]:
             importlib.import_module(name)
     gc.collect()
     gc.freeze()  # no page is written to only because a collector looked
+    atexit.register(gc.unfreeze)  # else libraries report their own objects as lost at a child's end
     while True:
         message, descriptors, _, _ = socket.recv_fds(channel, _MOST_BYTES, 4)
         if not message:

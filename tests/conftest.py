@@ -1,5 +1,6 @@
 """One thread a process: the suite runs two processes side by side on two cores."""
 
+import atexit
 import functools
 import gc
 import os
@@ -23,6 +24,7 @@ def pytest_collection_finish():
     """What is loaded by now stays: torch alone is half a million objects to look through again."""
     gc.collect()
     gc.freeze()
+    atexit.register(gc.unfreeze)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -144,3 +144,13 @@ def test_so_it_does_where_the_nursery_has_ended(place, monkeypatch):
     assert isinstance(child, subprocess.Popen)
     assert said["line"] == "a line\n"
     dead.ours.close()
+
+
+def test_where_children_cannot_be_waited_for_there_is_no_nursery(monkeypatch):
+    def refuse(_pid):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+    monkeypatch.setattr(nursery, "_of", {})
+    assert nursery.nursery() is None
+    assert nursery.nursery() is None
