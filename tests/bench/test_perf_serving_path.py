@@ -88,6 +88,7 @@ def test_an_engine_that_is_fast_and_wrong_fails():
     assert not EngineSpeed(**facts, **fast, error=1e-3).as_dict()["ok"]
 
 
+@pytest.mark.filterwarnings("ignore:Please use the new API settings")  # of PyTorch 2.9
 @pytest.mark.parametrize(
     ("device", "engines", "wanted"),
     [

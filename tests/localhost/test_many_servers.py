@@ -152,8 +152,10 @@ def test_a_dead_server_s_requests_are_answered_by_its_replica(scene: Scene) -> N
     servers = ("--servers", f"{at['a']},{at['b']}", "--server", at["b2"], "--replicas")
     client = Client(scene, scene.root / "dead", *servers)
     scene.processes["b2"].signal(signal.SIGKILL)
-    told = f"warning: {at['b2']} fails (UNAVAILABLE); what it was sent is sent again\n"
-    assert client.go() == (0, told)
+    code, errors = client.go()
+    assert code == 0
+    told = f"warning: {at['b2']} fails (UNAVAILABLE); what it was sent is sent again"
+    assert errors.strip() == told  # PyTorch 2.9 adds an empty line
     assert torch.equal(scene.logits("dead"), scene.logits("one"))
     rows = read_json(scene.root / "dead" / "join.json")["rows"]
     assert sorted(rows.values()) == list(range(IMAGES))
