@@ -1,7 +1,7 @@
 """What a process does with memory that it has freed: gives it back, or keeps it for the next step.
 
 glibc gives large blocks back at once, so that each step of a descent on large images has the
-kernel find, clear and map the same pages again: a third of all time at 224 pixels.
+kernel find, clear and map the same pages again.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class Deployed:
     def served(self, threads: int, *more: str) -> Iterator[ServerProcess]:
         """A `cloud-server` process for it."""
         log = self.folder / "server.log"
-        with ServerProcess(self.folder / "server", None, log, threads, more) as server:
+        with ServerProcess(self.folder / "server", None, log, threads, more, fresh=True) as server:
             yield server
 
 

@@ -151,8 +151,10 @@ def perf_serving(bodies: int, chosen: int, scene: Scene) -> Serving:
         sizes = {n: deploy(root / f"N{n}", n, min(n, chosen), scene) for n in found}
         log = root / "server.log"
         with (
-            ServerProcess(root / "N1" / "server", None, log, scene.threads) as one,
-            ServerProcess(root / f"N{bodies}" / "server", None, log, scene.threads) as many,
+            ServerProcess(root / "N1" / "server", None, log, scene.threads, fresh=True) as one,
+            ServerProcess(
+                root / f"N{bodies}" / "server", None, log, scene.threads, fresh=True
+            ) as many,
         ):
             addresses = {1: one.address(), bodies: many.address()}
             for _ in range(scene.rounds):
@@ -214,7 +216,7 @@ def _ask(half: Path, address: str, scene: Scene, root: Path) -> Cost:
         gate.open()
         words = [str(half), "--server", address, "--threads", "1", "evaluate"]
         words += ["--dataset", DATASET, "--limit", str(count), "--batch", str(batch)]
-        run_edge_client([*words, "--out", str(out)], root / "client.log", gate)
+        run_edge_client([*words, "--out", str(out)], root / "client.log", gate, fresh=True)
         accounts.append(read_json(out / "evaluation.json"))
     single, several = accounts
     total, rate = single["latency"]["total"], single["rate"]
