@@ -38,9 +38,11 @@ def attacked(act: Callable[[Target], None], port: int) -> Iterator[Sent]:
 
     thread = threading.Thread(target=run)
     thread.start()
-    yield target.sent
-    target.over.set()
-    thread.join()
+    try:
+        yield target.sent
+    finally:
+        target.over.set()
+        thread.join()
 
 
 def counted(server: CloudServer) -> dict[str, Counter[str]]:
