@@ -34,8 +34,9 @@ from adversary.body_alignment import Scene, Standard
 from adversary.colour_choice import Judged, Jury, choose
 from adversary.colour_map import distinct
 from adversary.decoder import Decoder
-from adversary.proposals import Effort, proposals
+from adversary.proposals import Effort, proposals, require_map
 from adversary.threat import AuxImages, ThreatModel
+from splitlab.contracts import FeatureSpec
 from splitlab.contracts.ranges import Epochs
 from splitlab.errors import BadInput
 from splitlab.training import Progress, choose_device
@@ -94,6 +95,12 @@ class AlignedShadow(Attack):
     picture_epochs: Annotated[int, Field(ge=0, le=10_000)] = 80
     heads: Annotated[int, Field(ge=1, le=100)] = 3
     decoder_epochs: Epochs = 3
+
+    def check(self, threat: ThreatModel) -> None:
+        who = f"attack {self.name!r}"
+        threat.need("arch", who)
+        feature: FeatureSpec = threat.need("feature", who)
+        require_map(feature.shape)
 
     def fit(
         self,

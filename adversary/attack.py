@@ -101,6 +101,17 @@ class Attack(BaseModel, ABC):
             MissingKnowledge: a field that the attack cannot do without is not granted.
         """
 
+    def check(self, threat: ThreatModel) -> None:
+        """Whether such a network and cut can be attacked, asked before anything is trained.
+
+        Args:
+            threat: what will be granted, with weights that have learned nothing and no images.
+
+        Raises:
+            BadInput, MissingKnowledge: as `fit` and what it returns will for any weights.
+        """
+        del threat
+
     @classmethod
     def learning_from(cls, options: Mapping[str, Any], count: int) -> dict[str, Any]:
         """The options with which it learns from `count` images that it is granted.

@@ -14,6 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from adversary.attack import Attack, Estimate, Observation, Preset, Reconstruct, seed_of
+from adversary.batch_norm_gap import BatchNormGap
 from adversary.believed import believed
 from adversary.chain import Block, Normalising, chain, grouped
 from adversary.dci_images import made_images
@@ -98,6 +99,13 @@ class DCI(Attack):
                 "leave data out, or do not give any"
             )
         return {"images": count, **options, "data": "own"}
+
+    def check(self, threat: ThreatModel) -> None:
+        who = f"attack {self.name!r}"
+        threat.need("arch", who)
+        given: InputSpec = threat.need("input", who)
+        if self.data == "synthetic" and self._synthesis(given.size).statistics:
+            BatchNormGap(Known.of(threat).modules)
 
     def fit(
         self,

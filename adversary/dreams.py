@@ -16,6 +16,7 @@ from pydantic import Field
 from torch import Tensor
 
 from adversary.attack import Attack, Estimate, FittedOn, Observation, Preset, Reconstruct, seed_of
+from adversary.batch_norm_gap import BatchNormGap
 from adversary.synthesis import Known, Wish, synthesise
 from adversary.synthesis_settings import Beta, SynthesisSettings
 from adversary.threat import ThreatModel
@@ -90,6 +91,10 @@ class DeepInversion(Attack):
     roll: Annotated[int, Field(ge=0, le=1024, description="pixels")] = 2
     flip: Probability = 0.5
     clip: bool = True
+
+    def check(self, threat: ThreatModel) -> None:
+        if self.statistics:
+            BatchNormGap(Known.of(threat).modules)
 
     def fit(
         self,

@@ -181,19 +181,29 @@ def _search(
     return sorted(found, key=natural)
 
 
+def require_map(shape: tuple[int, ...]) -> FeatureMap:
+    """How a feature of this shape is read as a map.
+
+    Raises:
+        BadInput: it is no map with enough places and channels.
+    """
+    read = FeatureMap(FeatureSpec(shape=shape))
+    channels, height, width = read.shape
+    if channels < 3 or min(height, width) < SMALLEST:
+        raise BadInput(
+            f"aligned-shadow reads pictures off a map of 3 channels and {SMALLEST}x{SMALLEST} "
+            f"places or more; the feature is {shape}: take 'shadow' instead"
+        )
+    return read
+
+
 def _maps(features: Tensor) -> Tensor:
     """[n, C, h, w] of any feature.
 
     Raises:
         BadInput: no map with enough places and channels.
     """
-    read = FeatureMap(FeatureSpec(shape=tuple(features.shape[1:])))
-    channels, height, width = read.shape
-    if channels < 3 or min(height, width) < SMALLEST:
-        raise BadInput(
-            f"aligned-shadow reads pictures off a map of 3 channels and {SMALLEST}x{SMALLEST} "
-            f"places or more; the feature is {tuple(features.shape[1:])}: take 'shadow' instead"
-        )
+    read = require_map(tuple(features.shape[1:]))
     if float(features.std()) == 0.0:
         raise BadInput("aligned-shadow: the captured features are all alike; tap other traffic")
     return read(features)

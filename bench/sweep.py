@@ -16,6 +16,7 @@ from bench.capture_run import CaptureRun
 from bench.choose import choose
 from bench.deploy import undefended, whole
 from bench.estimate import SweepWork, sweep_estimate
+from bench.feasible import check_attacks
 from bench.judge import prepare_judge
 from bench.latency.measure import measure_run
 from bench.nursery import nursery
@@ -84,8 +85,11 @@ class Sweep:
         self.stack.check(config.tail_start)
         require_no_weights(config, self.stack, weights)
         self.plans = plans(config)
-        for plan in self.plans:
-            make_attack(plan.attack, config.attack_options.get(plan.attack, {}))
+        options = config.attack_options
+        attacks = [
+            (make_attack(plan.attack, options.get(plan.attack, {})), frozenset(plan.grant.card()))
+            for plan in self.plans
+        ]
         for name in config.attack_options:
             if name not in config.attacks:
                 raise UnknownName("attack of this sweep", name, config.attacks)
@@ -114,6 +118,8 @@ class Sweep:
         # nothing is kept of a start that fails
         net = tried_weights(config, self.arch, weights, self.splits)
         self.chosen = choose(config, net, self.arch)
+        for split in self.chosen:
+            check_attacks(net, self.arch, split.name, config.tail_start, attacks)
         if config.freeze is not None:
             head_tensors(net, config.freeze, self.arch)
         require_writable(run)

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import defenses
+from adversary.attack import Attack
 from bench import data_notes
+from bench.feasible import check_attacks
 from bench.point import make_attack
 from bench.reproduce.experiment import Experiment, Found, Scale, Setup, Skipped
 from bench.reproduce.page import write_page
@@ -20,7 +22,7 @@ from bench.reproduce.table import rich_parts, write_csv
 from splitlab.data import PARTITIONS, Splits, load_splits
 from splitlab.errors import BadInput
 from splitlab.machine import commit
-from splitlab.models import read_checkpoint
+from splitlab.models import build, read_checkpoint
 from splitlab.record import Record, RecordStore
 from splitlab.storage import hash_tensors, read_json, require_writable, write_json
 from splitlab.training import choose_device
@@ -238,15 +240,24 @@ def check(experiment: Experiment) -> None:
     """Names and settings, before anything is loaded or trained.
 
     Raises:
-        UnknownName, BadInput: an attack, defence or setting that is none.
+        UnknownName, BadInput: an attack, defence or setting that is none, or an attack that cannot
+            attack this network where it is cut.
     """
+    setup = experiment.setup
     for place in experiment.places:
         stack = defenses.parse(place.defense)
-        stack.check(place.tail_start or experiment.setup.tail_start)
-    for measurement in experiment.measurements:
-        make_attack(measurement.attack, measurement.options)
+        stack.check(place.tail_start or setup.tail_start)
+    wanted: dict[tuple[str, str | None], list[tuple[Attack, frozenset[str]]]] = {}
+    for one in experiment.measurements:
+        attack = make_attack(one.attack, one.options)
+        at = (one.place.head_end or setup.head_end, one.place.tail_start or setup.tail_start)
+        wanted.setdefault(at, []).append((attack, one.knows))
     if not any(place.name == experiment.baseline for place in experiment.places):
         raise BadInput(f"{experiment.name}: nothing is measured at {experiment.baseline!r}")
+    arch = setup.arch(classes=2)
+    net = build(arch, seed=0)
+    for at, attacks in wanted.items():
+        check_attacks(net, arch, *at, attacks)
 
 
 def _require_untrained(experiment: Experiment, weights: Path) -> None:

@@ -141,8 +141,11 @@ def attacked(attack, defense, point):
     if (name, point) in REFUSED:
         error, words = REFUSED[name, point]
         with pytest.raises(error, match=words):
+            kind.check(model)
+        with pytest.raises(error, match=words):
             outcome(kind, model, seen)
         return
+    kind.check(model)
     done = outcome(kind, model, seen)
     assert done.estimate.images.shape == (8, 3, 16, 16)
     assert done.effort["fit_seconds"] >= 0

@@ -52,6 +52,9 @@ def told(words):
         (["--weights", "no-such-file.pth"], "--weights no-such-file.pth"),
         (["--dataset", "imagefolder:no-such-folder"], "no-such-folder"),
         (["--size", "5"], "value for '--size': 5"),
+        (["--attack", "dci", "--model", "tiny_vit"], "the network has no batch norm"),
+        (["--attack", "di", "--model", "tiny_vit"], "the network has no batch norm"),
+        (["--attack", "aligned-shadow", "--splits", "pool"], "the feature is (32, 1, 1)"),
     ],
 )
 def test_sweep(tmp_path, words, message):

@@ -93,6 +93,13 @@ def test_table_2_moves_to_one_place_of_another_network(tmp_path):
     assert costs.rows[1][7] == f"{steps * 313:,}"
 
 
+def test_a_network_that_remembers_no_images_is_refused_before_it_is_trained(tmp_path):
+    request = Request(tmp_path / "run", target=Target("squeezenet1_1", "features.5"))
+    with pytest.raises(BadInput, match="no batch norm that remembers its training images"):
+        table2(request)
+    assert not request.out.exists()
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_who_takes_no_other_network_names_those_that_do(tmp_path, name):
     run = Registry("experiment", EXPERIMENTS).load(name)
