@@ -152,6 +152,7 @@ class Server:
                 ["cloud_server", str(deployment / "server"), *words],
                 stdout=subprocess.PIPE,
                 stderr=errors,
+                fresh=True,  # its memory is watched
             )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
