@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from adversary.cli_synthesise import synthesise
-from adversary.cli_tap import tap
-from adversary.options import ATTACK_HELP, DryRun, read_options
+from adversary.cli_options import ATTACK_HELP, DryRun, read_options
+from adversary.synthesis.cli import synthesise
+from adversary.tap.cli import tap
 from splitlab.console import CommandLine, console, guarded
 from splitlab.errors import BadInput
 
@@ -72,11 +72,11 @@ def attack(
     if images is not None and not kind.learns:
         raise BadInput(f"--images: attack {attack!r} learns from no images; leave them out")
 
-    from adversary.attack import run_attack
-    from adversary.estimate_files import attacked, write_estimate
-    from adversary.estimates import attack_estimate
-    from adversary.fitted import Fitting, forget_fits, shelf
-    from adversary.synthetic_images import own_images
+    from adversary.contract.attack import run_attack
+    from adversary.contract.estimate_files import attacked, write_estimate
+    from adversary.contract.fitted import Fitting, forget_fits, shelf
+    from adversary.estimating.commands import attack_estimate
+    from adversary.synthesis.folder import own_images
     from splitlab.randomness import generator
     from splitlab.storage import alone
     from splitlab.training import choose_device, showing

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from adversary.options import ATTACK_HELP
+from adversary.cli_options import ATTACK_HELP
 from bench.cli_options import (
     NETWORK,
     Aux,
@@ -43,9 +43,9 @@ from bench.cli_options import (
     WeightsKey,
     Wires,
 )
-from bench.cli_perf import perf
-from bench.cli_soak import soak
 from bench.cli_train import train
+from bench.perf.cli import perf
+from bench.perf.soak.cli import soak
 from bench.reproduce.cli import reproduce, search
 from splitlab.console import CommandLine, console, guarded
 
@@ -121,14 +121,14 @@ def sweep_split_points(
     it has the real ones too. All attacks on
     synthetic images alone: `bench reproduce dci-table2`, or `adversary attack --images`.
     """
-    from bench import recipe
-    from bench.data_notes import show
     from bench.options import attack_options, counts, given, run_folder
-    from bench.recommend import recommend
-    from bench.report import all_doubts, write_report
-    from bench.sweep import Sweep
-    from bench.table import rich_table
-    from bench.weights import LabelFiles, weights_fields
+    from bench.point import recipe
+    from bench.point.data_notes import show
+    from bench.point.weights import LabelFiles, weights_fields
+    from bench.sweep.recommend import recommend
+    from bench.sweep.report import all_doubts, write_report
+    from bench.sweep.sweep import Sweep
+    from bench.sweep.table import rich_table
     from splitlab.record import RecordStore
     from splitlab.training import showing
 
@@ -218,9 +218,9 @@ def grant(
     download: Download = False,
 ) -> None:
     """Write what an adversary is granted, and nothing else, into a folder for it."""
-    from adversary.grant import write_grant
-    from bench.data_notes import show
-    from bench.grants import GrantRequest, adversary_images, make_threat
+    from adversary.contract.grant import write_grant
+    from bench.point.data_notes import show
+    from bench.point.grants import GrantRequest, adversary_images, make_threat
     from splitlab.capture import Capture
 
     request = GrantRequest(
@@ -247,7 +247,7 @@ def splits(
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
 ) -> None:
     """List a network's split points: shape, wire bytes, parameters and MACs on each side."""
-    from bench.splits import show_splits
+    from bench.sweep.splits import show_splits
 
     show_splits(model, size, classes, operations, as_json)
 
@@ -258,6 +258,6 @@ def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder with records/.")],
 ) -> None:
     """Rebuild report.html, report.json and the CSV of a run from its records alone."""
-    from bench.report import write_report
+    from bench.sweep.report import write_report
 
     console.print(f"Report: {write_report(run)}", soft_wrap=True, markup=False)

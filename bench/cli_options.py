@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from adversary.options import DryRun as DryRun
+from adversary.cli_options import DryRun as DryRun
 from bench import flag_words
 from splitlab.console import guarded
 from splitlab.errors import BadInput

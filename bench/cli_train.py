@@ -60,11 +60,11 @@ def train(
     dry_run: DryRun = False,
 ) -> None:
     """Train a network, cut it, and write the two halves of a deployment."""
-    from bench import recipe
-    from bench.data_notes import show
     from bench.options import given
-    from bench.train import train_and_deploy
-    from bench.weights import LabelFiles, weights_fields
+    from bench.point import recipe
+    from bench.point.data_notes import show
+    from bench.point.train import train_and_deploy
+    from bench.point.weights import LabelFiles, weights_fields
     from splitlab.estimating import Estimate
     from splitlab.training import showing
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from adversary.options import require_number
+from adversary.cli_options import require_number
 from splitlab.errors import BadInput
 
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")

@@ -159,12 +159,12 @@ def serve(
     import torch
 
     from cloud_server.check import checked
-    from cloud_server.connections import room_for
+    from cloud_server.guard.connections import room_for
+    from cloud_server.guard.limits import Limits
     from cloud_server.handler import largest_held
-    from cloud_server.limits import Limits
-    from cloud_server.logs import log_as_json, tap_trouble
-    from cloud_server.metrics_port import check_metrics
     from cloud_server.server import CloudServer
+    from cloud_server.watch.logs import log_as_json, tap_trouble
+    from cloud_server.watch.metrics_port import check_metrics
     from splitlab.capture import CaptureWriter, check_tap
     from splitlab.deployment import ServerHalf
     from splitlab.machine import settle

@@ -9,19 +9,19 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from cloud_server.admission import LINGERING
-from cloud_server.connections import room_for
 from cloud_server.engines.choose import Chosen
 from cloud_server.engines.engine import TOGETHER, Engine
-from cloud_server.gate import Gate
+from cloud_server.guard.admission import LINGERING
+from cloud_server.guard.connections import room_for
+from cloud_server.guard.gate import Gate
+from cloud_server.guard.limits import Limits
+from cloud_server.guard.token_check import TokenCheck
 from cloud_server.half import Half
 from cloud_server.handler import Handler, held_per_byte, largest_held, largest_request
-from cloud_server.health import Health
-from cloud_server.limits import Limits
-from cloud_server.metrics_port import MetricsPort
 from cloud_server.servicer import Servicer
-from cloud_server.telemetry import Telemetry
-from cloud_server.token_check import TokenCheck
+from cloud_server.watch.health import Health
+from cloud_server.watch.metrics_port import MetricsPort
+from cloud_server.watch.telemetry import Telemetry
 from splitlab.capture import CaptureWriter
 from splitlab.wire import micro_batch_rows
 from splitlab.wire.channels import Tls, bind, server_options, split_address

@@ -8,10 +8,10 @@ from typing import Any
 
 import grpc
 
+from cloud_server.guard.in_flight import InFlight
+from cloud_server.guard.limits import Limits, host_of
 from cloud_server.handler import Abandoned, Handler, Overdue, Unsendable
-from cloud_server.in_flight import InFlight
-from cloud_server.limits import Limits, host_of
-from cloud_server.telemetry import Telemetry
+from cloud_server.watch.telemetry import Telemetry
 from splitlab.capture import CaptureWriter
 from splitlab.errors import BadInput, Mismatch, TooLarge, UnknownName
 from splitlab.wire import open_inference_pb2 as pb

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from defenses.ensembler import Bodies
-from defenses.kept import Kept, load_tensors, tensors_of
 from defenses.output_dropout import Share, drop_out
-from defenses.prepare import Assembles, Finishes, Order
-from defenses.stack import Stack, protect
+from defenses.parts.kept import Kept, load_tensors, tensors_of
+from defenses.parts.prepare import Assembles, Finishes, Order
+from defenses.parts.stack import Stack, protect
 from splitlab.contracts import Defense
 from splitlab.deployment.halves import Halves
 from splitlab.deployment.selector import Selector

@@ -12,10 +12,10 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from defenses.kept import Kept, load_tensors, tensors_of
-from defenses.prepare import Assembles, Finishes, Order, scatter
-from defenses.stack import Stack, protect
-from defenses.stage_one import Trained, train_together
+from defenses.parts.kept import Kept, load_tensors, tensors_of
+from defenses.parts.prepare import Assembles, Finishes, Order, scatter
+from defenses.parts.stack import Stack, protect
+from defenses.parts.stage_one.together import Trained, train_together
 from splitlab.contracts import Defense
 from splitlab.contracts.ranges import Weight
 from splitlab.deployment.halves import Halves

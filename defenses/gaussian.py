@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from defenses.noise import NoiseDefense
+from defenses.parts.noise import NoiseDefense
 from splitlab.contracts.ranges import Level
 from splitlab.randomness import Draw
 

@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from defenses.noise import NoiseDefense
+from defenses.parts.noise import NoiseDefense
 from splitlab.contracts.ranges import Level
 from splitlab.randomness import Draw
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar
 
-from defenses.prepare import Finishes, Order, scatter
+from defenses.parts.prepare import Finishes, Order, scatter
 from splitlab.contracts import Defense
 from splitlab.deployment.halves import Halves
 from splitlab.models import build

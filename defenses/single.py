@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from defenses.gaussian import Gaussian
-from defenses.noise import DrawMode
+from defenses.parts.noise import DrawMode
 
 
 class Single(Gaussian):

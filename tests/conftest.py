@@ -42,7 +42,7 @@ def _photo_patches_made_once():
 @pytest.fixture(scope="session", autouse=True)
 def _light_nursery():
     """Tests have loaded torchvision and timm, which the networks that they serve hardly are of."""
-    from bench import nursery
+    from bench.roles import nursery
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nursery, "ALSO", ())

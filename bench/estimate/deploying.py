@@ -5,13 +5,13 @@ from __future__ import annotations
 from splitlab.deployment.equality import FEWEST
 
 PREPARED = 2
-"""Cuts of `defenses.prepare`: for the shape of the feature, and of the trained network."""
+"""Cuts of `defenses.parts.prepare`: for the shape of the feature, and of the trained network."""
 CHECKED = 1
 """Cut of `check_equality`, which makes the network anew."""
 WHOLE_ANSWERS, PART_ANSWERS, READ_BACK = 2, 1, 2
 """Answers to each batch of `check_equality`, and of its parts read back to the last batch."""
 UNDEFENDED = 2
-"""Halves that `bench.deploy.undefended` reads."""
+"""Halves that `bench.point.deploy.undefended` reads."""
 GRANTED = 1
 """Halves that are read for a grant; a second where bodies are granted."""
 SERVED = 2

@@ -7,10 +7,10 @@ import torch
 from bench.estimate.deploying import written_seconds
 from bench.estimate.points import few, timed_rows
 from bench.estimate.training import classifier_seconds, defended_seconds
-from bench.recipe import SweepConfig
-from bench.victim import head_tensors, learns
+from bench.point.recipe import SweepConfig
+from bench.point.victim import head_tensors, learns
 from defenses import Stack
-from defenses.prepare import Order
+from defenses.parts.prepare import Order
 from splitlab.contracts import ArchSpec
 from splitlab.data import Splits
 from splitlab.estimating import Clock, Estimate, Meter, memory_now

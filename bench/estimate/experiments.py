@@ -13,19 +13,19 @@ from dataclasses import dataclass, field, replace
 import torch
 
 import defenses
-from adversary.estimates import batch_seconds
-from adversary.synthesis import Known
-from adversary.synthesis_settings import SynthesisSettings
+from adversary.estimating.commands import batch_seconds
+from adversary.synthesis.settings import SynthesisSettings
+from adversary.synthesis.synthesis import Known
 from bench.estimate.cells import Cell, Run, stages
 from bench.estimate.halves import sample
 from bench.estimate.points import Costs, Wanted, few, measured, timed_rows
 from bench.estimate.processes import Starting
 from bench.estimate.scoring import Scoring
 from bench.estimate.training import classifier_seconds, defended_seconds, judge_seconds
-from bench.point import make_attack
-from bench.reproduce.experiment import Measurement, Place
-from bench.reproduce.seed_run import SeedRun
-from defenses.prepare import Order
+from bench.point.measure import make_attack
+from bench.reproduce.frame.experiment import Measurement, Place
+from bench.reproduce.frame.seed_run import SeedRun
+from defenses.parts.prepare import Order
 from splitlab.estimating import Bounded, Clock, Estimate, Meter, memory_now
 from splitlab.models import Normalised, build
 from splitlab.randomness import Secret

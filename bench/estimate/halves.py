@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from bench.recipe import SweepConfig
+from bench.point.recipe import SweepConfig
 from defenses import Stack
 from splitlab.contracts import ArchSpec, FeatureSpec
 from splitlab.deployment import ClientHalf, Selector

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bench.latency.link_runs import lossless
 from bench.latency.measure import AT_ONCE
 from bench.latency.turns import IMAGES, LINK_REQUESTS, REQUESTS, ROUNDS
-from bench.link_runs import lossless
 from edge_client.one_way import OneWay
 from splitlab.contracts.link import Link, parse_link
 

@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from adversary.attack import Attack
-from adversary.budget import FULL_SIZE
-from adversary.rehearsed import LIMIT, answered, attack_seconds
-from adversary.synthetic_images import Made
-from adversary.threat import ThreatModel
+from adversary.contract.attack import Attack
+from adversary.contract.threat import ThreatModel
+from adversary.estimating.rehearsed import LIMIT, answered, attack_seconds
+from adversary.parts.budget import FULL_SIZE
+from adversary.synthesis.folder import Made
 from bench.estimate.halves import Sample, sample
 from bench.estimate.processes import role_threads, threads
-from bench.grants import GrantRequest, query, threat_of
-from bench.recipe import SweepConfig
+from bench.point.grants import GrantRequest, query, threat_of
+from bench.point.recipe import SweepConfig
 from defenses import Stack
 from splitlab.contracts import ArchSpec
 from splitlab.data import ImageSet, Splits

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from bench.launch import start
+from bench.roles.launch import start
 from splitlab.contracts import ArchSpec
 from splitlab.models import build
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.estimate.experiments import experiment_estimate
-from bench.reproduce.experiment import Experiment, Measurement, Skipped
-from bench.reproduce.request import Request
-from bench.reproduce.run import Begun, Framed, begin
-from bench.reproduce.search import variants_of
+from bench.reproduce.frame.experiment import Experiment, Measurement, Skipped
+from bench.reproduce.frame.request import Request
+from bench.reproduce.frame.run import Begun, Framed, begin
+from bench.reproduce.frame.search import variants_of
 from splitlab.errors import BadInput, Unavailable
 from splitlab.estimating import Clock, Estimate, Meter, memory_now
 from splitlab.record import RecordStore

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adversary.budget import FULL_SIZE
+from adversary.parts.budget import FULL_SIZE
 from bench.estimate.points import few
-from bench.score import METRICS
+from bench.point.score import METRICS
 from splitlab.data import ImageSet
 from splitlab.estimating import Meter
-from splitlab.image_quality import evaluate, mean_interval
-from splitlab.image_quality.registry import METRICS as KNOWN
+from splitlab.metrics import evaluate, mean_interval
+from splitlab.metrics.registry import METRICS as KNOWN
 
 SCORED, GALLERY = 8, 32
 """Reconstructions and victims of a sample; 2 and 16 on images above `FULL_SIZE`."""
@@ -51,7 +51,7 @@ GROWTH: Mapping[str, Growth] = {
 
 
 class Scoring:
-    """Seconds of `bench.score.score`, for any number of reconstructions.
+    """Seconds of `bench.point.score.score`, for any number of reconstructions.
 
     Args:
         victims: all of them.

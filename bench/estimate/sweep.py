@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from adversary.budget import FULL_SIZE
-from adversary.pairs import KEPT_BYTES
+from adversary.parts.budget import FULL_SIZE
+from adversary.parts.pairs import KEPT_BYTES
 from bench.estimate.cells import (
     Cell,
     Run,
@@ -25,9 +25,9 @@ from bench.estimate.points import Costs, Wanted, few, measured, timed_rows
 from bench.estimate.processes import Starting
 from bench.estimate.scoring import Scoring
 from bench.estimate.training import classifier_seconds, defended_seconds, judge_seconds
-from bench.point import Plan, make_attack
-from bench.recipe import SweepConfig
-from bench.victim import head_tensors, learns
+from bench.point.measure import Plan, make_attack
+from bench.point.recipe import SweepConfig
+from bench.point.victim import head_tensors, learns
 from defenses import Stack
 from splitlab.contracts import ArchSpec
 from splitlab.data import Splits

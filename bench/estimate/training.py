@@ -9,12 +9,12 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from adversary.budget import FULL_SIZE
+from adversary.parts.budget import FULL_SIZE
 from bench.estimate.points import few
-from bench.judge import prepare_judge
-from bench.recipe import SweepConfig
-from defenses.prepare import Order, prepare
-from defenses.stack import Stack
+from bench.point.judge import prepare_judge
+from bench.point.recipe import SweepConfig
+from defenses.parts.prepare import Order, prepare
+from defenses.parts.stack import Stack
 from splitlab.data import ImageSet, Splits
 from splitlab.estimating import Meter, Took
 from splitlab.training import OutOfTime, Progress, TrainRecipe, train_classifier
@@ -71,7 +71,7 @@ def judge_seconds(
     Args:
         trains: whether it is still to be trained.
     """
-    from bench.judge import RECIPE
+    from bench.point.judge import RECIPE
 
     _, count = scaled(RECIPE, config.size)
     small = replace(splits, train=few(splits.train, count), validation=few(splits.validation, 2))
@@ -87,7 +87,7 @@ def judge_seconds(
 
 
 def defended_seconds(stack: Stack, order: Order, meter: Meter) -> float | None:
-    """Of `defenses.prepare`, whatever the stack trains; None where that cannot be told.
+    """Of `defenses.parts.prepare`, whatever the stack trains; None where that cannot be told.
 
     Several networks of one deployment are rehearsed one after another.
     """

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench.child import Forked
-from bench.launch import start, tail_of
+from bench.roles.child import Forked
+from bench.roles.launch import start, tail_of
 from splitlab.errors import SplitLabError
 
 

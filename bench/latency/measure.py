@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.latency.asker import Asker, asking
+from bench.latency.link_runs import lossless
 from bench.latency.load import Meter, load_average
 from bench.latency.turns import IMAGES, LINK_REQUESTS, REQUESTS, ROUNDS, Taken, order, summed, visit
-from bench.launch import ServerProcess
-from bench.link_runs import lossless
+from bench.roles.launch import ServerProcess
 from edge_client.one_way import MODEL
 from splitlab.contracts.link import parse_link
 from splitlab.deployment.manifest import ClientManifest, read_manifest

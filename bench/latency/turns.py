@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.link_runs import lossless, times_of
+from bench.latency.link_runs import lossless, times_of
 from edge_client.ledger import by_stage
 from edge_client.stages import TOTAL
 from splitlab.record import PlaceLatency

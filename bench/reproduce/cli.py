@@ -75,7 +75,7 @@ def reproduce(
 ) -> None:
     """Measure a table or figure of a paper again, with its numbers beside ours."""
     from bench.estimate.requests import reproduce_estimate
-    from bench.reproduce.request import Request, Shown, Target, scale_of, seeds_of
+    from bench.reproduce.frame.request import Request, Shown, Target, scale_of, seeds_of
     from splitlab.contracts.registry import Registry
     from splitlab.storage import alone
     from splitlab.training import showing
@@ -151,10 +151,10 @@ def search(
     """Try an attack's settings on an experiment's validation images, never on its victims."""
     from bench.estimate.requests import search_estimate
     from bench.options import grid
-    from bench.reproduce.request import Request, Target, scale_of, seeds_of
-    from bench.reproduce.run import Framed
-    from bench.reproduce.search import search as search_settings
-    from bench.reproduce.trials import table
+    from bench.reproduce.frame.request import Request, Target, scale_of, seeds_of
+    from bench.reproduce.frame.run import Framed
+    from bench.reproduce.frame.search import search as search_settings
+    from bench.reproduce.frame.trials import table
     from splitlab.contracts.registry import Registry
     from splitlab.storage import alone
     from splitlab.training import showing

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 EXPERIMENTS = {
-    "ensembler-table1": "bench.reproduce.ensembler_tables:table1",
-    "ensembler-table2": "bench.reproduce.ensembler_tables:table2",
-    "ensembler-table3": "bench.reproduce.ensembler_tables:table3",
-    "ensembler-figure2": "bench.reproduce.ensembler_figures:figure2",
-    "ensembler-figure3": "bench.reproduce.ensembler_figures:figure3",
-    "ensembler-ablations": "bench.reproduce.ensembler_ablations:ablations",
-    "ensembler-attackers": "bench.reproduce.ensembler_attackers:attackers",
-    "ensembler-subsets": "bench.reproduce.ensembler_subsets:subsets",
-    "dci-table2": "bench.reproduce.dci_table2:table2",
-    "dci-figure4": "bench.reproduce.dci_figure4:figure4",
-    "dci-figure9": "bench.reproduce.dci_figure9:figure9",
-    "dci-figure12": "bench.reproduce.dci_figure12:figure12",
-    "dci-ablations": "bench.reproduce.dci_ablations:ablations",
-    "dci-gan": "bench.reproduce.dci_gan:reproduce",
-    "ensembler-text": "bench.reproduce.text:reproduce",
+    "ensembler-table1": "bench.reproduce.ensembler.tables:table1",
+    "ensembler-table2": "bench.reproduce.ensembler.tables:table2",
+    "ensembler-table3": "bench.reproduce.ensembler.tables:table3",
+    "ensembler-figure2": "bench.reproduce.ensembler.figures:figure2",
+    "ensembler-figure3": "bench.reproduce.ensembler.figures:figure3",
+    "ensembler-ablations": "bench.reproduce.ensembler.ablations:ablations",
+    "ensembler-attackers": "bench.reproduce.ensembler.attackers:attackers",
+    "ensembler-subsets": "bench.reproduce.ensembler.subsets:subsets",
+    "dci-table2": "bench.reproduce.dci.table2:table2",
+    "dci-figure4": "bench.reproduce.dci.figure4:figure4",
+    "dci-figure9": "bench.reproduce.dci.figure9:figure9",
+    "dci-figure12": "bench.reproduce.dci.figure12:figure12",
+    "dci-ablations": "bench.reproduce.dci.ablations:ablations",
+    "dci-gan": "bench.reproduce.dci.figures6_7:reproduce",
+    "ensembler-text": "bench.reproduce.ensembler.text.experiment:reproduce",
 }
 """name -> "module:function" that takes a `Request` and returns what was `Shown`."""
 

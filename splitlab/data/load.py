@@ -17,7 +17,7 @@ DATASETS = Registry(
         "photo-patches": "splitlab.data.photo_patches:load",
         "cifar10": "splitlab.data.cifar:load_cifar10",
         "cifar100": "splitlab.data.cifar:load_cifar100",
-        "imagefolder": "splitlab.data.imagefolder:load",
+        "imagefolder": "splitlab.data.folders.imagefolder:load",
     },
 )
 Loader = Callable[[str, LoadOptions], Splits]

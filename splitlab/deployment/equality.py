@@ -12,8 +12,8 @@ from splitlab.errors import Mismatch
 from splitlab.models import build
 from splitlab.split import Parts, cut, load_part_state, part_state, widen
 from splitlab.split.limits.modules import library_alone
-from splitlab.split.macs import MacCounter
 from splitlab.split.proof import answer, batches_for, relative_error, trial_images
+from splitlab.split.trace.macs import MacCounter
 
 TOLERANCE = 1e-5
 """max|delta| / max|y|, the lab's one definition of equality, for PyTorch in FP32."""

@@ -80,7 +80,7 @@ class Halves:
             if not getattr(protector, "ready", True):
                 raise BadInput(
                     f"the protector {protector.purpose!r} has learned nothing yet and would "
-                    "protect nothing; let `defenses.prepare` finish the network"
+                    "protect nothing; let `defenses.parts.prepare` finish the network"
                 )
         if len(outputs) != 1:
             raise BadInput(f"the bodies answer with different shapes: {sorted(outputs)}")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from splitlab.split.recorder import is_leaf
+from splitlab.split.trace.recorder import is_leaf
 
 _PLAIN = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import nn
 
-from splitlab.split.flow import Flow, follow
 from splitlab.split.listing import cuttable, points_of
 from splitlab.split.points import find_point
+from splitlab.split.trace.flow import Flow, follow
 
 
 def head_modules(

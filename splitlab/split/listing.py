@@ -9,8 +9,8 @@ from torch import nn
 
 from splitlab.models import Normalised
 from splitlab.split.blocks import block_paths
-from splitlab.split.flow import Flow, follow
 from splitlab.split.points import Granularity, SplitPoint, SplitPoints
+from splitlab.split.trace.flow import Flow, follow
 
 _BYTES = 4
 

@@ -13,14 +13,14 @@ from torch import Tensor, fx, nn
 
 from splitlab.errors import BadInput, Mismatch
 from splitlab.models import Normalised
-from splitlab.split.calls import Call
-from splitlab.split.flow import Flow, follow
 from splitlab.split.limits.contexts import Autocast, Within
 from splitlab.split.listing import cuttable, points_of
 from splitlab.split.points import find_point
 from splitlab.split.proof import require_same_answers
-from splitlab.split.shadow import made_weights
-from splitlab.split.tree import Batch, Device, Ref, map_leaves
+from splitlab.split.trace.calls import Call
+from splitlab.split.trace.flow import Flow, follow
+from splitlab.split.trace.tree import Batch, Device, Ref, map_leaves
+from splitlab.split.trace.twin import made_weights
 
 
 class Part(nn.Module):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from splitlab.errors import NotCuttable
 from splitlab.split.limits.contexts import autocast_off
 from splitlab.split.limits.modules import library_alone
-from splitlab.split.shadow import shadow
+from splitlab.split.trace.twin import shadow
 
 ALWAYS = (1, 2)
 FURTHER = (16, 33, 8, 5, 32)

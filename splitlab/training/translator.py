@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from splitlab.data.vocabulary import BEGIN, PAD
+from splitlab.data.text.vocabulary import BEGIN, PAD
 from splitlab.training.fit import History, fit
 from splitlab.training.progress import Progress
 from splitlab.training.source import Batch, TensorSource, batch_count

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from worlds import images
 
-from adversary.aligned_shadow import AlignedShadow
-from adversary.colour_map import ColourMap
-from adversary.principal_images import principal_images
-from adversary.threat import AuxImages
+from adversary.contract.threat import AuxImages
+from adversary.inversion.aligned.attack import AlignedShadow
+from adversary.inversion.aligned.colour_map import ColourMap
+from adversary.inversion.aligned.principal_images import principal_images
 from splitlab.data import ImageSet
 
 

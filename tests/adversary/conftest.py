@@ -9,5 +9,6 @@ from splitlab.estimating import Estimate
 def _untold(monkeypatch):
     for name in ("attack_estimate", "synthesis_estimate"):
         monkeypatch.setattr(
-            f"adversary.estimates.{name}", lambda *_, **__: Estimate(0, (), memory_bytes=0)
+            f"adversary.estimating.commands.{name}",
+            lambda *_, **__: Estimate(0, (), memory_bytes=0),
         )

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from worlds import INPUT, images
 
-from adversary.shadow import Shadow
-from adversary.threat import AuxImages, ThreatModel
+from adversary.contract.threat import AuxImages, ThreatModel
+from adversary.inversion.shadow.attack import Shadow
 from splitlab.contracts import ArchSpec, FeatureSpec
 from splitlab.data import ImageSet
 from splitlab.models import build

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from adversary.attack import Observation
-from adversary.budget import LEARNED_PIXELS, answered_together, descent_steps, learned_passes
-from adversary.decoder import Decoder
-from adversary.rmle import RMLE
-from adversary.threat import AuxImages, ThreatModel
+from adversary.contract.attack import Observation
+from adversary.contract.threat import AuxImages, ThreatModel
+from adversary.inversion.decoder import Decoder
+from adversary.inversion.rmle.attack import RMLE
+from adversary.parts.budget import LEARNED_PIXELS, answered_together, descent_steps, learned_passes
 from splitlab.contracts import InputSpec
 from splitlab.data import ImageSet
 
@@ -47,7 +47,9 @@ def test_large_answers_in_pieces_are_those_of_all_at_once(monkeypatch):
     features = head(own.floats("cpu"))
     told = {}
     for together in (2, 250):
-        monkeypatch.setattr("adversary.decoder.answered_together", lambda _, n=together: n)
+        monkeypatch.setattr(
+            "adversary.inversion.decoder.answered_together", lambda _, n=together: n
+        )
         found = Decoder(width=4, depth=0, epochs=1).fit(threat, torch.Generator().manual_seed(1))
         told[together] = found(Observation(tuple("abcdef"), features)).images
     assert torch.allclose(told[2], told[250], atol=1e-5)
@@ -60,7 +62,7 @@ def images(count, size):
 
 @pytest.mark.parametrize(("size", "cut"), [(32, False), (128, True)])
 def test_what_was_cut_is_told(size, cut, monkeypatch):
-    monkeypatch.setattr("adversary.budget.LEARNED_PIXELS", 4 * 128**2)
+    monkeypatch.setattr("adversary.parts.budget.LEARNED_PIXELS", 4 * 128**2)
     own = images(6, size)
     head = torch.nn.AvgPool2d(8)
     threat = ThreatModel(

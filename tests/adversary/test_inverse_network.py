@@ -4,9 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from adversary.feature_map import FeatureMap, grid_of
-from adversary.inverse_network import InverseNetwork
-from adversary.linear_inverse import linear_inverse
+from adversary.parts.feature_map import FeatureMap, grid_of
+from adversary.parts.inverse_network import InverseNetwork
+from adversary.parts.linear_inverse import linear_inverse
 from splitlab.contracts import FeatureSpec
 
 

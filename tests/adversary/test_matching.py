@@ -4,8 +4,8 @@ import pytest
 import torch
 from worlds import INPUT, VICTIMS, Orthogonal, tiny_head
 
-from adversary.matching import Settings, match_features, total_variation
-from adversary.rmle_choice import Bench, choose
+from adversary.inversion.rmle.choice import Bench, choose
+from adversary.inversion.rmle.matching import Settings, match_features, total_variation
 from splitlab.randomness import generator
 
 

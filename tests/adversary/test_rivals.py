@@ -7,15 +7,15 @@ import torch
 from torch import nn
 from worlds import VICTIMS, capture, images, outcome, quality, tiny_head
 
-from adversary.dreams import DeepDream, DeepInversion
-from adversary.floor import MeanImage
-from adversary.gmi import GMI
-from adversary.pairs import gather
-from adversary.psim import PSiM, _losses
-from adversary.synthesis import Known, Wish
-from adversary.threat import AuxImages, ThreatModel
-from adversary.upconvolution import Critic, Upconvolution
-from adversary.wgan import LATENT, Play, _steepness, train
+from adversary.contract.threat import AuxImages, ThreatModel
+from adversary.inversion.dreams import DeepDream, DeepInversion
+from adversary.inversion.gmi import GMI
+from adversary.inversion.mean_image import MeanImage
+from adversary.inversion.psim import PSiM, _losses
+from adversary.parts.pairs import gather
+from adversary.parts.upconvolution import Critic, Upconvolution
+from adversary.parts.wgan import LATENT, Play, _steepness, train
+from adversary.synthesis.synthesis import Known, Wish
 from splitlab.contracts import ArchSpec, FeatureSpec, InputSpec
 from splitlab.models import build
 from splitlab.randomness import generator

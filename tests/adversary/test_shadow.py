@@ -8,11 +8,11 @@ from shadow_worlds import AUX, FEATURE, VICTIMS, granted, quick, sent, stranger,
 from torch import nn
 from worlds import INPUT, outcome, quality
 
-from adversary.attack import Observation, run_attack
-from adversary.decoder import Decoder
-from adversary.floor import MeanImage
-from adversary.shadow import Shadow
-from adversary.threat import AuxImages, Observed, ThreatModel
+from adversary.contract.attack import Observation, run_attack
+from adversary.contract.threat import AuxImages, Observed, ThreatModel
+from adversary.inversion.decoder import Decoder
+from adversary.inversion.mean_image import MeanImage
+from adversary.inversion.shadow.attack import Shadow
 from splitlab.errors import BadInput, MissingKnowledge
 from splitlab.randomness import generator
 

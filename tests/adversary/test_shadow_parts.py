@@ -7,12 +7,12 @@ from torch import nn
 from torch.nn import functional as F
 from worlds import INPUT, Orthogonal, capture, outcome, quality, threat
 
-from adversary.floor import MeanImage
-from adversary.shadow_bodies import Gate, LearnedGate, ShadowNetwork, TopGate, weighed
-from adversary.shadow_decoder import UpDecoder, UpNetwork
-from adversary.shadow_matching import BodyStatistics, Moments
-from adversary.shadow_networks import PaperHead, shadow_tail
-from adversary.shadow_training import Schooling, train_shadow
+from adversary.inversion.mean_image import MeanImage
+from adversary.inversion.shadow.bodies import Gate, LearnedGate, ShadowNetwork, TopGate, weighed
+from adversary.inversion.shadow.decoder import UpDecoder, UpNetwork
+from adversary.inversion.shadow.matching import BodyStatistics, Moments
+from adversary.inversion.shadow.networks import PaperHead, shadow_tail
+from adversary.inversion.shadow.training import Schooling, train_shadow
 from splitlab.contracts import FeatureSpec
 from splitlab.data import ImageSet
 from splitlab.deployment import Selector

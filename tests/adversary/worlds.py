@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from adversary.attack import Observation, Outcome, run_attack
-from adversary.threat import AuxImages, Observed, ThreatModel
+from adversary.contract.attack import Observation, Outcome, run_attack
+from adversary.contract.threat import AuxImages, Observed, ThreatModel
 from defenses import parse, protect
 from splitlab.contracts import ArchSpec, FeatureSpec, InputSpec
 from splitlab.data import ImageSet
-from splitlab.image_quality import psnr
+from splitlab.metrics import psnr
 from splitlab.models import build
 from splitlab.randomness import FreeDraw, Secret, generator
 from splitlab.split import cut

@@ -1,6 +1,6 @@
 """A small experiment and records made by hand, for tests of `bench reproduce`."""
 
-from bench.reproduce.experiment import Claim, Experiment, Measurement, Place, Row, Setup
+from bench.reproduce.frame.experiment import Claim, Experiment, Measurement, Place, Row, Setup
 from splitlab.record import METHOD_VERSION, Interval, Record, point_hash
 from splitlab.training import TrainRecipe
 

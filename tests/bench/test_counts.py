@@ -6,12 +6,12 @@ from painted import paint
 from records import record
 from typer.testing import CliRunner
 
-from bench import data_notes, recipe
 from bench.cli import app
-from bench.counts import fitted, ungiven
 from bench.options import given
-from bench.report import write_report
-from bench.sweep import Sweep
+from bench.point import data_notes, recipe
+from bench.point.counts import fitted, ungiven
+from bench.sweep.report import write_report
+from bench.sweep.sweep import Sweep
 from splitlab.data import Splits
 from splitlab.data.partition import of_arrays
 from splitlab.errors import BadInput

@@ -7,11 +7,11 @@ import torch
 from latencies import latency
 from records import interval, record
 
-from bench.doubtful import own_doubts, repeated, shared
-from bench.judge import Judge, at_chance
-from bench.report import missing_columns
-from bench.table import sweep_table
-from splitlab.image_quality import evaluate
+from bench.point.doubtful import own_doubts, repeated, shared
+from bench.point.judge import Judge, at_chance
+from bench.sweep.report import missing_columns
+from bench.sweep.table import sweep_table
+from splitlab.metrics import evaluate
 from splitlab.record import doubts, joined
 from splitlab.record.binomial import majority, no_better, wilson
 from splitlab.record.evidence_doubts import FEW_IMAGES, ROUNDING_DB, learned_from

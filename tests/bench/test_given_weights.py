@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 
 import defenses
 from bench.cli import app
-from bench.grants import adversary_images
-from bench.recipe import validated
-from bench.victim import prepare_victim
+from bench.point.grants import adversary_images
+from bench.point.recipe import validated
+from bench.point.victim import prepare_victim
 from splitlab.contracts import ArchSpec
 from splitlab.data import load_splits
 from splitlab.deployment import ClientHalf
@@ -208,7 +208,7 @@ def test_other_weights_in_the_same_folder_are_taken_and_not_the_old_ones(world, 
 
 
 def test_points_without_the_new_settings_keep_their_identity():
-    from bench.recipe import validated
+    from bench.point.recipe import validated
 
     point = validated().point("layer1.0", "decoder", "undefended")
     assert not {"weights_key", "labels_hash", "new_classifier", "freeze"} & point.keys()
@@ -242,7 +242,7 @@ def test_a_frozen_head_drops_nothing_while_the_rest_learns(
         )
         return train_classifier(net, *given, **words)
 
-    monkeypatch.setattr("bench.victim.train_classifier", watched)
+    monkeypatch.setattr("bench.point.victim.train_classifier", watched)
     splits = load_splits(f"imagefolder:{world / 'images'}", size=32)
     same = replace(splits, train=splits.train.subset(torch.zeros(8, dtype=torch.long)))
     victim = prepare_victim(tmp_path / "v", config, same, weights=tmp_path / "twenty.pth")

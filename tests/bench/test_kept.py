@@ -10,9 +10,9 @@ from recomputed import SCRIPT, falsify, recompute
 from records import record
 from safetensors.torch import load_file
 
-from bench.kept import BUDGET, keep, kept_by_default
-from bench.recipe import SweepConfig, validated
-from bench.score import score
+from bench.point.kept import BUDGET, keep, kept_by_default
+from bench.point.recipe import SweepConfig, validated
+from bench.point.score import score
 from splitlab.data import ImageSet
 from splitlab.errors import BadInput
 from splitlab.record import RecordStore

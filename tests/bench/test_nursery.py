@@ -9,9 +9,9 @@ import sys
 
 import pytest
 
-from bench import launch, nursery
-from bench.child import Forked
-from bench.launch import start
+from bench.roles import launch, nursery
+from bench.roles.child import Forked
+from bench.roles.launch import start
 
 LIGHT = """
 import json, sys
@@ -108,7 +108,7 @@ def test_its_end_is_told_as_popen_tells_it():
 def test_a_killed_parent_leaves_nobody():
     script = (
         "import os, signal, subprocess\nfrom bench import nursery\n"
-        "nursery.PRELOADED = ('json',)\nfrom bench.launch import start\n"
+        "nursery.PRELOADED = ('json',)\nfrom bench.roles.launch import start\n"
         "child = start(['sleeper'], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)\n"
         "assert child.stdout.readline() == b'up\\n'\n"
         "print(child.pid, nursery.nursery()._process.pid, flush=True)\n"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench import recipe
+from bench.point import recipe
 from splitlab.errors import BadInput, Corrupt
 from splitlab.record import point_hash
 

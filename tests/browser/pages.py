@@ -6,14 +6,14 @@ import torch
 from records import NAMES, interval, record
 from reproductions import PAPER, made, small
 
-from bench.grids import save_grid
-from bench.link_runs import PREFIX
-from bench.report import write_report
-from bench.reproduce.dci_gan_page import COLUMNS
-from bench.reproduce.dci_gan_page import write_page as write_gan_page
-from bench.reproduce.experiment import Claim, ExtraTable, Row
-from bench.reproduce.page import write_page
-from bench.reproduce.summary import summarise
+from bench.latency.link_runs import PREFIX
+from bench.report.grids import save_grid
+from bench.reproduce.dci.figures6_7_page import COLUMNS
+from bench.reproduce.dci.figures6_7_page import write_page as write_gan_page
+from bench.reproduce.frame.experiment import Claim, ExtraTable, Row
+from bench.reproduce.frame.page import write_page
+from bench.reproduce.frame.summary import summarise
+from bench.sweep.report import write_report
 from splitlab.record import RecordStore
 
 LOSSY = "rtt=40ms,up=10mbps,down=50mbps,loss=1%"

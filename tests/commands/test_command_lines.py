@@ -12,12 +12,12 @@ import typer
 from typer.testing import CliRunner
 
 from adversary.cli import app as adversary
-from adversary.fitted import shelf
+from adversary.contract.fitted import shelf
 from bench.cli import app as bench
-from bench.cli_perf import numbers
 from bench.options import attack_options, whole_number
-from bench.recipe import SweepConfig, validated
-from bench.sweep import Sweep
+from bench.perf.cli import numbers
+from bench.point.recipe import SweepConfig, validated
+from bench.sweep.sweep import Sweep
 from cloud_server.cli import app as cloud
 from edge_client.cli import app as edge
 from splitlab.contracts.named import value_of

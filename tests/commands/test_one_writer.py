@@ -10,10 +10,10 @@ import typer
 from typer.testing import CliRunner
 
 from adversary.cli import app as adversary
-from adversary.grant import write_grant
-from adversary.threat import ThreatModel
+from adversary.contract.grant import write_grant
+from adversary.contract.threat import ThreatModel
 from bench.cli import app as bench
-from bench.reproduce.request import Request, Shown
+from bench.reproduce.frame.request import Request, Shown
 from splitlab.contracts import ArchSpec, FeatureSpec, InputSpec
 from splitlab.contracts.registry import Registry
 from splitlab.errors import BadInput
@@ -67,9 +67,9 @@ def test_an_attack_holds_its_folder_and_looks_again_what_is_there(
             sole(world / "out")
         raise BadInput("held")
 
-    monkeypatch.setattr("adversary.estimates.attack_estimate", lambda *_: NOTHING)
-    monkeypatch.setattr("adversary.estimate_files.attacked", lambda *_: (_grant(), None))
-    monkeypatch.setattr("adversary.attack.run_attack", held)
+    monkeypatch.setattr("adversary.estimating.commands.attack_estimate", lambda *_: NOTHING)
+    monkeypatch.setattr("adversary.contract.estimate_files.attacked", lambda *_: (_grant(), None))
+    monkeypatch.setattr("adversary.contract.attack.run_attack", held)
     assert "held" in told(adversary, ATTACK, world)
     with alone(world / "out"):
         assert "another process is writing there" in told(adversary, ATTACK, world)
@@ -79,7 +79,7 @@ def test_an_attack_holds_its_folder_and_looks_again_what_is_there(
         (world / "out" / "estimate.json").touch()  # by another, meanwhile
         return {}
 
-    monkeypatch.setattr("adversary.fitted.shelf", finished)
+    monkeypatch.setattr("adversary.contract.fitted.shelf", finished)
     assert "an estimate is there already" in told(adversary, ATTACK, world)
 
 

@@ -17,7 +17,7 @@ import typer
 import yaml
 from prometheus_client import CollectorRegistry
 
-from cloud_server.metrics_port import MetricsPort
+from cloud_server.watch.metrics_port import MetricsPort
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 ROLES = {"cloud-server": ("cloud_server.cli", "serve"), "edge-client": ("edge_client.cli", None)}

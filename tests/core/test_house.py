@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -101,7 +102,7 @@ def test_help_does_not_pay_for_torch(role):
     [
         "splitlab.models:MODELS",
         "splitlab.data.load:DATASETS",
-        "splitlab.image_quality:METRICS",
+        "splitlab.metrics:METRICS",
         "defenses:DEFENSES",
         "adversary.registry:ATTACKS",
     ],
@@ -122,7 +123,9 @@ def test_every_package_is_named_in_the_readme_tree():
 
 def test_no_option_of_bench_is_declared_twice():
     """What two commands share has one declaration: its words and bounds are the same in both."""
-    from bench import cli, cli_perf, cli_soak, cli_train
+    from bench import cli, cli_train
+    from bench.perf import cli as cli_perf
+    from bench.perf.soak import cli as cli_soak
     from bench.reproduce import cli as reproduce
 
     places = [Path(one.__file__) for one in (cli, cli_perf, cli_soak, cli_train, reproduce)]
@@ -132,3 +135,9 @@ def test_no_option_of_bench_is_declared_twice():
             if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "Annotated":
                 seen.setdefault(ast.unparse(node), []).append(f"{path.name}:{node.lineno}")
     assert {text: where for text, where in seen.items() if len(where) > 1} == {}
+
+
+def test_no_folder_has_more_than_20_files():
+    count = Counter(path.parent.relative_to(ROOT) for path in tracked("*.py"))
+    full = {str(folder): files for folder, files in count.items() if files > 20}
+    assert not full, f"make rooms: {full}"

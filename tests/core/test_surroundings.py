@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from bench.cli import app
 from splitlab.console import VisibleConsole
-from splitlab.data.pixels import cache_folder
+from splitlab.data.folders.pixels import cache_folder
 from splitlab.errors import BadInput
 from splitlab.surroundings import encodable, expanded, prepare
 

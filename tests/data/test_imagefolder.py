@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from splitlab.data import load_splits
-from splitlab.data import pixels as pixels_module
+from splitlab.data.folders import pixels as pixels_module
 from splitlab.errors import BadInput, Corrupt
 
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from splitlab.data import lexicon as lex
-from splitlab.data.sentences import Pair, corpus_splits, grammar_splits, noun_phrase, tokenise
-from splitlab.data.vocabulary import END, PAD, SPECIAL, UNKNOWN, Vocabulary
+from splitlab.data.text import lexicon as lex
+from splitlab.data.text.sentences import Pair, corpus_splits, grammar_splits, noun_phrase, tokenise
+from splitlab.data.text.vocabulary import END, PAD, SPECIAL, UNKNOWN, Vocabulary
 from splitlab.errors import BadInput, Unavailable
 
 SIZES = {"train": 300, "auxiliary": 200, "validation": 20, "victims": 50}

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from defenses.prepare import Order
+from defenses.parts.prepare import Order
 from splitlab.contracts import ArchSpec, InputSpec
 from splitlab.data import ImageSet
 from splitlab.randomness import Secret

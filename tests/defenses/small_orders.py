@@ -9,7 +9,7 @@ import torch
 from orders import CLASSES
 
 from defenses import parse
-from defenses.prepare import Order, prepare
+from defenses.parts.prepare import Order, prepare
 from splitlab.data import ImageSet
 from splitlab.deployment import Halves
 from splitlab.training import TrainRecipe

@@ -6,8 +6,8 @@ from orders import ARCH, CLASSES, Killed, Killer, images, order
 
 import defenses
 from defenses.ensembler import similarities
-from defenses.prepare import prepare
-from defenses.stage_one import train_together
+from defenses.parts.prepare import prepare
+from defenses.parts.stage_one.together import train_together
 from splitlab.deployment import ClientHalf, Halves, Selector, ServerHalf, write_deployment
 from splitlab.errors import BadInput
 from splitlab.models import build

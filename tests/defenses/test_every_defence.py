@@ -8,10 +8,10 @@ from orders import CLASSES
 from small_orders import coloured, order
 
 import defenses
-from adversary.believed import believed, certain, loses_elements
-from adversary.threat import ThreatModel
+from adversary.contract.believed import believed, certain, loses_elements
+from adversary.contract.threat import ThreatModel
 from defenses import DEFENSES, parse
-from defenses.prepare import prepare
+from defenses.parts.prepare import prepare
 from splitlab.contracts import FeatureSpec
 from splitlab.deployment import ClientHalf, ServerHalf, write_deployment
 from splitlab.randomness import KeyedDraw, generator

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from defenses.learned_noise import LearnedNoise, perturb, resample
+from defenses.parts.learned_noise import LearnedNoise, perturb, resample
 from splitlab.randomness import FreeDraw, KeyedDraw, Secret, generator
 
 SHAPE = (4, 16, 16)

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from defenses import parse
 from defenses.output_dropout import drop_out
-from defenses.prepare import prepare
+from defenses.parts.prepare import prepare
 from splitlab.errors import BadInput
 from splitlab.randomness import FreeDraw, KeyedDraw, Secret, generator
 

@@ -9,8 +9,8 @@ from orders import ARCH, Killer, images, order
 
 import defenses
 from defenses import Stack
-from defenses.noise import Noise
-from defenses.prepare import Finishes, prepare
+from defenses.parts.noise import Noise
+from defenses.parts.prepare import Finishes, prepare
 from splitlab.contracts import Defense
 from splitlab.deployment.halves import Halves
 from splitlab.errors import BadInput, Mismatch

@@ -10,7 +10,7 @@ from small_orders import equal, order, prepared, tensors
 
 import defenses
 from defenses import parse
-from defenses.prepare import prepare
+from defenses.parts.prepare import prepare
 from defenses.shredder import Shredder
 from splitlab.deployment import ClientHalf, Halves, Selector, ServerHalf, write_deployment
 from splitlab.errors import BadInput, Corrupt, Mismatch

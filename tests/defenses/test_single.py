@@ -5,7 +5,7 @@ import torch
 from small_orders import equal, order, prepared, tensors
 
 from defenses import parse
-from defenses.prepare import prepare
+from defenses.parts.prepare import prepare
 from splitlab.errors import BadInput
 from splitlab.models import build
 from splitlab.randomness import FreeDraw, Secret, generator

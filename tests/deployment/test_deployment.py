@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import defenses
-from bench.deploy import whole
+from bench.point.deploy import whole
 from splitlab.contracts import ArchSpec
 from splitlab.deployment import ClientHalf, Halves, Selector, ServerHalf, write_deployment
 from splitlab.errors import BadInput, Corrupt

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from adversary.matching import Settings, match_features
-from adversary.synthesis import Known, synthesise
-from adversary.synthesis_settings import SynthesisSettings
+from adversary.inversion.rmle.matching import Settings, match_features
+from adversary.synthesis.settings import SynthesisSettings
+from adversary.synthesis.synthesis import Known, synthesise
 from splitlab.contracts import InputSpec
 from splitlab.estimating import Bounded, Clock
 from splitlab.training import (

@@ -16,7 +16,7 @@ from types import TracebackType
 
 from deployments import Process, environment
 
-from bench.perf import packet_relay
+from bench.perf.serving import packet_relay
 
 RELAY = Path(packet_relay.__file__)
 NUMBERS = itertools.count(1)

@@ -9,8 +9,8 @@ import torch
 from tables import distinct
 from torch import Tensor
 
-from bench.capture_run import Captured, utility
-from bench.point import observe
+from bench.point.capture import Captured, utility
+from bench.point.measure import observe
 from splitlab.capture import CaptureWriter
 from splitlab.randomness import generator
 from splitlab.wire import Request, encode

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from records import interval, record
 
-from bench.doubtful import own_doubts
+from bench.point.doubtful import own_doubts
 from splitlab import record as records_of
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from defenses import parse
 from defenses.laplace import standard_laplace
-from defenses.learned_noise import LearnedNoise, perturb, resample
+from defenses.parts.learned_noise import LearnedNoise, perturb, resample
 from splitlab.deployment import Selector
 from splitlab.errors import BadInput
 from splitlab.randomness import FreeDraw, KeyedDraw, Secret, generator

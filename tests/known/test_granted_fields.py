@@ -11,10 +11,10 @@ import torch
 from deployed import ARCH, CHOSEN, SHAPE, client_of, deployed, halves, splits
 from tables import SIZE, distinct
 
-from adversary.synthetic_images import Made
-from adversary.threat import ThreatModel
-from bench import grants
-from bench.grants import GrantRequest, adversary_images, make_threat, query
+from adversary.contract.threat import ThreatModel
+from adversary.synthesis.folder import Made
+from bench.point import grants
+from bench.point.grants import GrantRequest, adversary_images, make_threat, query
 from splitlab.errors import BadInput, Mismatch
 from splitlab.storage import read_tensors
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench.recipe import NOT_OF_A_POINT, SweepConfig, validated
+from bench.point.recipe import NOT_OF_A_POINT, SweepConfig, validated
 from splitlab.record import point_hash
 from splitlab.record.record import METHOD_VERSION
 from splitlab.training import TrainRecipe

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from splitlab.errors import BadInput
-from splitlab.image_quality import evaluate, mean_interval, mse, psnr
-from splitlab.image_quality.reidentification import reidentified
+from splitlab.metrics import evaluate, mean_interval, mse, psnr
+from splitlab.metrics.image.reidentification import reidentified
 from splitlab.randomness import generator
 
 

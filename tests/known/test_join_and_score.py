@@ -12,7 +12,7 @@ import torch
 from tables import SIZE, distinct, flat
 from torch import Tensor
 
-from bench.score import METRICS, Scores, read_join, score
+from bench.point.score import METRICS, Scores, read_join, score
 from splitlab.errors import Corrupt, Mismatch
 
 GREYS = [0, 51, 102, 153, 204, 255]  # 0, 0.2, 0.4, 0.6, 0.8, 1

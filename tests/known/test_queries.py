@@ -13,8 +13,8 @@ from deployed import SHAPE, client_of, deployed
 from tables import distinct
 from torch import Tensor, nn
 
-from bench import grants
-from bench.grants import query
+from bench.point import grants
+from bench.point.grants import query
 from splitlab.contracts import Protector
 from splitlab.deployment import ClientHalf
 from splitlab.randomness import Secret

@@ -10,7 +10,7 @@ import torch
 from tables import distinct
 from torch import nn
 
-from adversary.threat import MODULES, AuxImages, Observed, ThreatModel
+from adversary.contract.threat import MODULES, AuxImages, Observed, ThreatModel
 from splitlab.contracts import ArchSpec, FeatureSpec, InputSpec
 from splitlab.errors import BadInput, MissingKnowledge
 

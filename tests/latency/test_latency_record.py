@@ -9,9 +9,9 @@ from latencies import latency
 from records import over, record
 
 from bench.latency.measure import deployments
-from bench.recommend import places
-from bench.report import write_report
-from bench.table import sweep_table
+from bench.sweep.recommend import places
+from bench.sweep.report import write_report
+from bench.sweep.table import sweep_table
 from splitlab.errors import Corrupt
 from splitlab.record import RecordStore, joined, latency_hash
 from splitlab.record.latency import spread

@@ -11,7 +11,7 @@ from records import record
 from bench.latency.chart import STAGE_COLOURS, height, stages_of
 from bench.latency.load import Meter, busy_ticks, others_share, process_ticks
 from bench.latency.turns import IMAGES, REQUESTS, Taken, order, summed, visit
-from bench.plots import sweep_figure
+from bench.sweep.plots import sweep_figure
 from edge_client.stages import STAGES
 from splitlab.record import joined
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bench.launch import start
+from bench.roles.launch import start
 from defenses import parse
 from splitlab.contracts import ArchSpec, InputSpec
 from splitlab.deployment import Halves, Selector, write_deployment

@@ -15,8 +15,8 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from halves import FEATURE, Server
 
 from cloud_server.engines.engine import Engine
+from cloud_server.guard.limits import Limits
 from cloud_server.handler import Abandoned, Handler
-from cloud_server.limits import Limits
 from cloud_server.server import CloudServer
 from cloud_server.servicer import status_of
 from splitlab.capture import Capture, CaptureWriter

@@ -34,7 +34,7 @@ def test_each_mutant_has_one_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_mutant_is_named_by_its_function() -> None:
-    assert place_of("bench.score.x_read_join__mutmut_12") == "bench.score.read_join"
+    assert place_of("bench.point.score.x_read_join__mutmut_12") == "bench.point.score.read_join"
     assert place_of("a.b.xǁRecordǁ__init____mutmut_3") == "a.b.Record.__init__"
 
 
@@ -48,9 +48,9 @@ def test_a_reason_excuses_its_place_and_change_alone() -> None:
         {"where": r"score\.f$", "change": "None", "why": "first"},
         {"where": "z", "why": "z"},
     ]
-    assert why("bench.score.f", "+ None", reasons) == "first"
-    assert why("bench.score.g", "+ None", reasons) == ""
-    assert why("bench.score.f", "+ 1", reasons) == ""
+    assert why("bench.point.score.f", "+ None", reasons) == "first"
+    assert why("bench.point.score.g", "+ None", reasons) == ""
+    assert why("bench.point.score.f", "+ 1", reasons) == ""
     assert why("z.f", "+ 1", reasons) == "z"
 
 

@@ -13,8 +13,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from splitlab.errors import NotCuttable
 from splitlab.split import cut, find_point, split_points
-from splitlab.split.flow import follow
 from splitlab.split.limits.contexts import Within
+from splitlab.split.trace.flow import follow
 
 
 def autocast(self: Habit, x: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ import torch
 from deployments import deploy
 from torch import nn
 
-from bench.deploy import undefended
+from bench.point.deploy import undefended
 from defenses import parse
 from splitlab.contracts import ArchSpec
 from splitlab.data import ImageSet

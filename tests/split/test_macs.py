@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from splitlab.split.macs import MacCounter
+from splitlab.split.trace.macs import MacCounter
 
 ROWS, HEADS, QUERIES, KEYS, WIDTH, VALUES = 2, 4, 5, 7, 8, 6
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from splitlab.errors import NotCuttable
-from splitlab.split.flow import follow
+from splitlab.split.trace.flow import follow
 
 COUNT = 0
 

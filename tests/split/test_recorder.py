@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from splitlab.errors import BadInput, NotCuttable
 from splitlab.models import Normalised
 from splitlab.split import cut, find_point, split_points
-from splitlab.split.flow import follow
+from splitlab.split.trace.flow import follow
 
 IMAGES = torch.rand(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 SHAPE = (3, 8, 8)

@@ -9,8 +9,9 @@ from torch import nn
 
 from splitlab.contracts import ArchSpec, InputSpec
 from splitlab.models import Normalised, build
-from splitlab.split import cut, flow, split_points
-from splitlab.split.remembered import MOST, Memory, structure
+from splitlab.split import cut, split_points
+from splitlab.split.trace import flow
+from splitlab.split.trace.remembered import MOST, Memory, structure
 
 SHAPE = (3, 16, 16)
 

@@ -8,8 +8,8 @@ from splitlab.contracts import ArchSpec, InputSpec
 from splitlab.errors import BadInput, NotCuttable, UnknownName
 from splitlab.models import Normalised, build
 from splitlab.split import find_point, split_points, spread
-from splitlab.split.flow import follow
 from splitlab.split.listing import points_of
+from splitlab.split.trace.flow import follow
 
 
 def wrapped(net: nn.Module) -> Normalised:

@@ -65,7 +65,7 @@ def by_storage(self: Any, x: Tensor) -> Tensor:
 def test_what_can_be_seen_is_refused_while_the_network_is_followed(
     function: Any, says: str, numbers: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("splitlab.split.flow.is_cheap", lambda *_: numbers)
+    monkeypatch.setattr("splitlab.split.trace.flow.is_cheap", lambda *_: numbers)
     with pytest.raises(NotCuttable, match=says):
         split_points(habit(function)(), SHAPE)
 
@@ -83,7 +83,7 @@ def with_vmap_of_functions(self: Any, x: Tensor) -> Tensor:
 def test_vmap_is_refused_by_its_name(
     function: Any, numbers: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("splitlab.split.flow.is_cheap", lambda *_: numbers)
+    monkeypatch.setattr("splitlab.split.trace.flow.is_cheap", lambda *_: numbers)
     with pytest.raises(NotCuttable, match=r"it uses torch\.vmap"):
         split_points(habit(function)(), SHAPE)
 

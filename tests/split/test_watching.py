@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from splitlab.errors import NotCuttable
-from splitlab.split.flow import follow
 from splitlab.split.limits.batch_size import BatchInt, Column, batch_number
 from splitlab.split.limits.watching import ONE_TRACE, watched_builtins
+from splitlab.split.trace.flow import follow
 
 LENGTH, NUMBERS = len, range
 WAIT = 60

@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
-from bench.perf import train as module
-from bench.perf.train import perf_train
+from bench.perf.training import train as module
+from bench.perf.training.train import perf_train
 
 
 def test_both_loops_train_and_the_verdict_follows_the_ratio(monkeypatch):

@@ -2,7 +2,7 @@
 
 import torch
 
-from splitlab.data.vocabulary import BEGIN, END, PAD
+from splitlab.data.text.vocabulary import BEGIN, END, PAD
 from splitlab.models.seq2seq import Seq2Seq, Seq2SeqSpec
 from splitlab.storage import hash_tensors
 from splitlab.training.translator import fed, train_translator

@@ -10,13 +10,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from bench.perf.echo import SHAPE, EchoServer
-from bench.perf.transport import COPIES, ROW_BYTES
+from bench.perf.serving.echo import SHAPE, EchoServer
+from bench.perf.serving.transport import COPIES, ROW_BYTES
 from cloud_server.engines.engine import Engine
+from cloud_server.guard.limits import Limits
 from cloud_server.handler import Handler
-from cloud_server.limits import Limits
 from cloud_server.servicer import Servicer
-from cloud_server.telemetry import Telemetry
+from cloud_server.watch.telemetry import Telemetry
 from splitlab.wire import Reply, Request, decode, encode
 from splitlab.wire import open_inference_pb2 as pb
 from splitlab.wire.messages import from_stream_message

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from torch import Size
 
 from splitlab.errors import NotCuttable
-from splitlab.split.tree import leaves
+from splitlab.split.trace.tree import leaves
 
 MOST = 1024
 """The largest batch for which a comparison must come out the same; no micro-batch is larger."""

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from splitlab.errors import NotCuttable
 from splitlab.split.limits.contexts import Autocast
-from splitlab.split.tensor_book import Versions, versions
-from splitlab.split.tree import tensors
+from splitlab.split.trace.tensor_book import Versions, versions
+from splitlab.split.trace.tree import tensors
 
 
 @dataclass

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from splitlab.errors import NotCuttable
-from splitlab.split.calls import Call
-from splitlab.split.macs import MacCounter
-from splitlab.split.tree import Shape
+from splitlab.split.trace.calls import Call
+from splitlab.split.trace.macs import MacCounter
+from splitlab.split.trace.tree import Shape
 
 # How numbers leave a tensor for Python.
 _READS = frozenset(

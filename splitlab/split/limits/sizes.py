@@ -8,8 +8,8 @@ from torch import Size, Tensor
 
 from splitlab.errors import NotCuttable
 from splitlab.split.limits.batch_size import batch_product, batch_shape, factors_of
-from splitlab.split.tape import Tape
-from splitlab.split.tree import Shape
+from splitlab.split.trace.tape import Tape
+from splitlab.split.trace.tree import Shape
 
 _NUMBERS = frozenset({"numel", "nelement"})
 _STORAGES = frozenset({"untyped_storage", "storage", "_typed_storage", "data_ptr"})

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from adversary.cli import app as adversary
 from bench.cli import app as bench
-from bench.deploy import undefended
+from bench.point.deploy import undefended
 from cloud_server.cli import app as cloud_server
 from splitlab.data import load_splits
 from splitlab.deployment.equality import relative_error

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from checks import Roles, ended_well
 
-import adversary.estimates
-import bench.capture_run
-import bench.plots
-import bench.sweep
-import bench.train
-from bench.launch import Gate
+import adversary.estimating.commands
+import bench.point.capture
+import bench.point.train
+import bench.sweep.plots
+import bench.sweep.sweep
+from bench.roles.launch import Gate
 from cloud_server.server import CloudServer
 from edge_client.cli import app as edge_client
 from splitlab.capture import CaptureWriter
@@ -72,11 +72,11 @@ def run_edge_client(words: Sequence[str], log: Path, gate: Gate) -> None:
 
 def stand_in(patch: pytest.MonkeyPatch) -> None:
     """For the real ones, until the patch is undone."""
-    patch.setattr(bench.capture_run, "ServerProcess", Here)
-    patch.setattr(bench.capture_run, "run_edge_client", run_edge_client)
+    patch.setattr(bench.point.capture, "ServerProcess", Here)
+    patch.setattr(bench.point.capture, "run_edge_client", run_edge_client)
     # How long it takes has tests of its own.
-    patch.setattr(bench.sweep.Sweep, "estimate", lambda _: NOTHING)
-    patch.setattr(bench.train, "deployment_estimate", lambda *_, **__: NOTHING)
-    patch.setattr(adversary.estimates, "attack_estimate", lambda *_, **__: NOTHING)
-    patch.setattr(bench.sweep, "measure_run", lambda *_: None)
-    patch.setattr(bench.plots, "sweep_figure", lambda _: "")
+    patch.setattr(bench.sweep.sweep.Sweep, "estimate", lambda _: NOTHING)
+    patch.setattr(bench.point.train, "deployment_estimate", lambda *_, **__: NOTHING)
+    patch.setattr(adversary.estimating.commands, "attack_estimate", lambda *_, **__: NOTHING)
+    patch.setattr(bench.sweep.sweep, "measure_run", lambda *_: None)
+    patch.setattr(bench.sweep.plots, "sweep_figure", lambda _: "")

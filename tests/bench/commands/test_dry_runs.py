@@ -9,12 +9,12 @@ from reproductions import NONE, small
 from typer.testing import CliRunner
 
 from adversary.cli import app as adversary
-from adversary.grant import write_grant
-from adversary.threat import AuxImages, ThreatModel
+from adversary.contract.grant import write_grant
+from adversary.contract.threat import AuxImages, ThreatModel
 from bench.cli import app as bench
 from bench.reproduce import cli
-from bench.reproduce.experiment import Claim, Measurement, Row
-from bench.reproduce.run import Framed
+from bench.reproduce.frame.experiment import Claim, Measurement, Row
+from bench.reproduce.frame.run import Framed
 from splitlab.capture import CaptureWriter
 from splitlab.contracts import ArchSpec, FeatureSpec, InputSpec
 from splitlab.data import load_splits

@@ -3,8 +3,7 @@
 import pytest
 from meters import ONCE, REST, UNIT, Table
 
-import defenses.prepare
-from bench.deploy import undefended
+import defenses.parts.prepare
 from bench.estimate import SweepWork, sweep_estimate
 from bench.estimate.cells import Cell, Run, at_every_point, attack_stages, latency_seconds, stages
 from bench.estimate.deploying import (
@@ -18,11 +17,12 @@ from bench.estimate.deploying import (
 from bench.estimate.latency import place_seconds, starts, waiting
 from bench.estimate.points import Costs
 from bench.estimate.scoring import GROWTH, Scoring
-from bench.grants import GrantRequest, make_threat
-from bench.point import plans
-from bench.recipe import SweepConfig
-from bench.score import METRICS
-from bench.victim import prepare_halves, prepare_victim
+from bench.point.deploy import undefended
+from bench.point.grants import GrantRequest, make_threat
+from bench.point.measure import plans
+from bench.point.recipe import SweepConfig
+from bench.point.score import METRICS
+from bench.point.victim import prepare_halves, prepare_victim
 from defenses import parse
 from splitlab.contracts import ArchSpec
 from splitlab.contracts.link import parse_link
@@ -132,7 +132,7 @@ def test_cuts_are_as_many_as_the_work_makes(splits, tmp_path, monkeypatch):
 
         monkeypatch.setattr(module, "cut", cut)
 
-    for module in (defenses.prepare, equality, client_half, server_half):
+    for module in (defenses.parts.prepare, equality, client_half, server_half):
         counted(module, module.__name__)
     config = SweepConfig(**SMALL, victim={"epochs": 0})
     victim = prepare_victim(tmp_path / "victim", config, splits)

@@ -7,8 +7,8 @@ from checks import ended_well
 from PIL import Image
 from typer.testing import CliRunner
 
-from bench import data_notes, recipe
 from bench.cli import app
+from bench.point import data_notes, recipe
 from splitlab.record import RecordStore
 
 CLASSES = ("apples", "boats", "cranes")

@@ -15,9 +15,9 @@ from checks import Roles, check, ended_well
 from deployments import environment, pictures
 from typer.testing import CliRunner
 
-import bench.sweep
+import bench.sweep.sweep
 from bench.cli import app
-from bench.launch import ServerProcess, command
+from bench.roles.launch import ServerProcess, command
 from splitlab.record import RecordStore
 
 FACTORS = {
@@ -70,7 +70,7 @@ def test_a_sweep_that_ended_after_its_training_continues(photos, tmp_path, monke
         raise RuntimeError("Setting requires_grad=True on inference tensor")
 
     with monkeypatch.context() as patch:
-        patch.setattr(bench.sweep, "undefended", breaks)
+        patch.setattr(bench.sweep.sweep, "undefended", breaks)
         assert isinstance(CliRunner().invoke(app, words).exception, RuntimeError)
     kept = {
         path: path.stat().st_mtime_ns for path in tmp_path.glob("points/*/deployment/*/*.safe*")

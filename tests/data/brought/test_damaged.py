@@ -7,8 +7,8 @@ from painted import fill, picture
 from PIL import Image
 
 from splitlab.data import load_splits
-from splitlab.data.decode import decode, strict_about_size
-from splitlab.data.not_an_image import NotAnImage
+from splitlab.data.pictures.decode import decode, strict_about_size
+from splitlab.data.pictures.not_an_image import NotAnImage
 
 
 def saved(kind, **options):

@@ -8,8 +8,8 @@ from painted import fill
 from PIL import Image, TiffImagePlugin
 
 from splitlab.data import load_splits, read_image, read_images
-from splitlab.data.decode import decode, strict_about_size
-from splitlab.data.not_an_image import NotAnImage
+from splitlab.data.pictures.decode import decode, strict_about_size
+from splitlab.data.pictures.not_an_image import NotAnImage
 
 
 def grey(highest, dtype):

@@ -6,7 +6,7 @@ import pytest
 from painted import fill, paint, sizes, total
 
 from splitlab.data import load_splits
-from splitlab.data.sides import side_of, sides_of
+from splitlab.data.folders.sides import side_of, sides_of
 from splitlab.errors import BadInput
 
 

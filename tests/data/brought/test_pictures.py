@@ -9,8 +9,8 @@ from painted import fill, picture
 from PIL import Image, TiffImagePlugin
 
 from splitlab.data import load_splits, read_image
-from splitlab.data.decode import decode, strict_about_size
-from splitlab.data.not_an_image import NotAnImage
+from splitlab.data.pictures.decode import decode, strict_about_size
+from splitlab.data.pictures.not_an_image import NotAnImage
 from splitlab.errors import BadInput
 
 

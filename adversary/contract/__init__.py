@@ -1,0 +1,1 @@
+"""What an attack is, what it is granted, and what it leaves on disk."""

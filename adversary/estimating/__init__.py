@@ -1,0 +1,1 @@
+"""What an attack will take, reckoned from its own code on a few images."""

@@ -1,0 +1,1 @@
+"""Attacks that turn what crossed the wire back into images or text."""

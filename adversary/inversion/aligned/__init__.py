@@ -1,0 +1,1 @@
+"""`aligned-shadow`: an inversion without queries, aligned by what the images look like."""

@@ -1,0 +1,165 @@
+"""A generator inverted block by block (Dong et al., DCI, section 4.3): image -> latent.
+
+The blocks are a linear layer, residual blocks that double the side, and a last convolution; their
+inverses are a linear layer, which starts at the pseudo-inverse of the known weights, and residual
+blocks that halve it, trained in DCI's phases and with its losses.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from adversary.inversion.dci.chain import Block
+from adversary.inversion.dci.lessons import Lessons
+from adversary.inversion.dci.shelf import Shelf
+from adversary.inversion.dci.training import Schooling, divide_and_conquer
+from splitlab.models.sngan import LATENT, GBlock, SNGANGenerator
+from splitlab.storage import hash_tensors
+from splitlab.training import Progress
+
+INNER = 64
+"""Channels of the last convolution's inverse."""
+SHY = 0.999
+"""An image's values are kept below this before the inverse of tanh."""
+
+
+class InverseGBlock(nn.Module):
+    """[B, after, 2H, 2W] -> [B, before, H, W]: two convolutions with batch norms, beside one."""
+
+    def __init__(self, before: int, after: int, *, halve: bool) -> None:
+        super().__init__()
+        pool = [nn.AvgPool2d(2)] if halve else []
+        self.main = nn.Sequential(
+            nn.BatchNorm2d(after),
+            nn.ReLU(),
+            nn.Conv2d(after, before, 3, padding=1),
+            nn.BatchNorm2d(before),
+            nn.ReLU(),
+            nn.Conv2d(before, before, 3, padding=1),
+            *pool,
+        )
+        self.around = nn.Sequential(nn.Conv2d(after, before, 1), *pool)
+
+    def forward(self, feature: Tensor) -> Tensor:
+        found: Tensor = self.main(feature) + self.around(feature)
+        return found
+
+
+class InverseImage(nn.Module):
+    """Images [B, 3, S, S] in [-1, 1] -> what the last block gave [B, C, S, S]."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(6, INNER, 3, padding=1),
+            nn.BatchNorm2d(INNER),
+            nn.ReLU(),
+            nn.Conv2d(INNER, channels, 3, padding=1),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        straight = torch.atanh(images.clamp(-SHY, SHY))
+        found: Tensor = self.layers(torch.cat([images, straight], 1))
+        return found
+
+
+def chain_of(net: SNGANGenerator) -> list[Block]:
+    """Its parts as blocks, frozen."""
+    blocks, given = [], (LATENT,)
+    value = torch.zeros(1, LATENT, device=next(net.parameters()).device)
+    for number, part in enumerate(net.parts()):
+        with torch.no_grad():
+            value = part(value)
+        made = tuple(value.shape[1:])
+        blocks.append(Block(f"part{number + 1}", part.eval().requires_grad_(False), given, made))
+        given = made
+    return blocks
+
+
+def inverse_of(block: Block) -> nn.Module:
+    """The mirrored module of one part."""
+    if isinstance(block.module, GBlock):
+        halve = block.made[-1] != block.given[-1]
+        return InverseGBlock(block.given[0], block.made[0], halve=halve)
+    if len(block.given) == 1:
+        return nn.Sequential(nn.Flatten(), _pseudo_inverse(block))
+    return InverseImage(block.given[0])
+
+
+@torch.no_grad()
+def _pseudo_inverse(block: Block) -> nn.Linear:
+    """Where the inverse of a linear layer starts: gradient descent alone would take its time for
+    what the weights tell at once, and what z is has to be seen by the blocks after it.
+    """
+    place = next(block.module.parameters()).device
+    offset = block.module(torch.zeros(1, *block.given, device=place)).flatten()
+    columns = block.module(torch.eye(block.given[0], device=place)).flatten(1) - offset
+    back = torch.linalg.pinv(columns.T.double().cpu())
+    found = nn.Linear(back.shape[1], back.shape[0])
+    found.weight.copy_(back)
+    found.bias.copy_(-(back @ offset.double().cpu()))
+    return found
+
+
+def invert(
+    net: SNGANGenerator,
+    schooling: Schooling,
+    *,
+    latents: int,
+    seed: int,
+    device: torch.device,
+    folder: Path | None = None,
+    progress: Progress | None = None,
+) -> tuple[nn.Module, list[dict[str, float]]]:
+    """Train the inverse on latents of the adversary's own; as many as it likes.
+
+    Args:
+        latents: z ~ N(0, I) to learn from.
+        folder: for checkpoints and finished depths.
+
+    Returns:
+        Images [B, 3, S, S] in [-1, 1] -> z [B, 128], in eval mode; and the losses of each depth.
+    """
+    blocks = chain_of(net.to(device))
+    draw = torch.Generator().manual_seed(seed)
+    inputs = torch.randn(latents, LATENT, generator=draw).to(device)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        inverses = [inverse_of(block).to(device) for block in blocks]
+    lessons = Lessons.of(blocks, inputs)
+    shelf = None
+    if folder is not None:
+        about = {"schooling": vars(schooling), "inputs": hash_tensors({"z": inputs}), "seed": seed}
+        shelf = Shelf(folder / "blocks", about, blocks, schooling.whole_cycle, keep_last=True)
+    told = divide_and_conquer(
+        inverses,
+        lessons,
+        schooling,
+        seed=seed,
+        device=device,
+        shelf=shelf,
+        checkpoint=folder / "inverse.pt" if folder is not None else None,
+        progress=progress,
+    )
+    return nn.Sequential(*reversed(inverses)).eval(), told
+
+
+@torch.inference_mode()
+def errors_by_depth(net: SNGANGenerator, inverse: nn.Module, latents: Tensor) -> list[float]:
+    """mean |z - z'| where z' is found from u_k, the true output of block k; of k = 1, 2, ...
+
+    Args:
+        inverse: as `invert` returns it: the inverse of the last block first.
+        latents: z [N, 128].
+    """
+    steps = list(inverse.children())
+    value, found = latents, []
+    for k, block in enumerate(net.parts(), 1):
+        value = again = block(value)
+        for step in steps[len(steps) - k :]:
+            again = step(again)
+        found.append(float((again - latents).abs().mean()))
+    return found

@@ -1,0 +1,152 @@
+"""GMI (Zhang et al. 2020, "The Secret Revealer") on captured features: search in the latent space
+of a WGAN for the image whose feature was captured. As a rival, adapted by Dong et al. (DCI).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from adversary.contract.attack import Attack, Estimate, Observation, Preset, Reconstruct, seed_of
+from adversary.contract.believed import Spoil, certain
+from adversary.contract.threat import AuxImages, ThreatModel
+from adversary.parts.wgan import LATENT, Play, train
+from splitlab.contracts.ranges import BatchSize, Epochs, LearningRate, Steps, Weight
+from splitlab.errors import BadInput
+from splitlab.split.folding import fold_batch_norm
+from splitlab.training import Progress, Silent, Work, choose_device, goes_on
+
+ROWS = 256
+MOMENTUM = 0.9
+CLOSEST = 1e-12
+
+
+class GMI(Attack):
+    """minimise weight * mean((head(G(z)) - z^)^2) / var(z^) - D(G(z)) over latents z in [-1, 1].
+
+    The paper's identity loss is the one of the feature here; its weight of 100 is kept. Of several
+    restarts the one whose feature comes nearest is taken.
+
+    Args:
+        epochs, batch_size, learning_rate, width: of the WGAN on the adversary's images.
+        steps, rate: of the search.
+        weight: of the feature's loss beside the critic's.
+        restarts: starts of the search.
+    """
+
+    name: ClassVar[str] = "gmi"
+    source: ClassVar[str] = "Zhang et al. 2020, arXiv:1911.07135; features as in Dong et al., DCI"
+    asks: ClassVar[Mapping[str, frozenset[str]]] = {
+        "undefended": frozenset({"head"}),
+        "adaptive": frozenset({"head", "defense"}),
+        "unaware": frozenset({"head"}),
+    }
+    presets: ClassVar[Mapping[str, Preset]] = {
+        "zhang2020": Preset(
+            {"width": 64, "epochs": 120, "steps": 1500, "restarts": 5},
+            "AI-secure/GMI-Attack, celebA settings",
+        )
+    }
+
+    epochs: Epochs = 120
+    batch_size: BatchSize = 64
+    learning_rate: LearningRate = 2e-4
+    width: Annotated[int, Field(ge=4, le=1024, description="channels")] = 16
+    steps: Steps = 500
+    rate: LearningRate = 0.02
+    weight: Weight = 100.0
+    restarts: Annotated[int, Field(ge=1, le=100, description="starts")] = 2
+
+    def fit(
+        self,
+        threat: ThreatModel,
+        rng: torch.Generator,
+        *,
+        device: str = "cpu",
+        progress: Progress | None = None,
+        checkpoint: Path | None = None,
+    ) -> Reconstruct:
+        place, who = choose_device(device), f"attack {self.name!r}"
+        head = fold_batch_norm(copy.deepcopy(threat.need("head", who))).to(place)
+        own: AuxImages = threat.need("aux", who)
+        if len(own.images) < 2:
+            raise BadInput(f"{who} has {len(own.images)} images to learn from; grant it at least 2")
+        play = Play(self.epochs, self.batch_size, self.learning_rate, width=self.width)
+        net, critic, told = train(
+            own.images.images.to(place),
+            play,
+            seed=seed_of(rng) % 2**31,
+            device=place,
+            checkpoint=checkpoint,
+            progress=progress,
+        )
+        draw = torch.Generator().manual_seed(seed_of(rng))
+        sure, watch = certain(threat), progress or Silent()
+
+        def reconstruct(observed: Observation) -> Estimate:
+            work = watch.task(self.name, self.restarts * self.steps * len(observed.ids))
+            found, apart = [], []
+            for part in observed.features.split(ROWS):
+                images, error = self._search(net, critic, head, sure, part.to(place), draw, work)
+                found.append(images.cpu())
+                apart.append(error.cpu())
+            work.close()
+            facts: dict[str, object] = {
+                "learned_from": f"{len(own.images)} {own.word} images",
+                **own.facts,
+                "critic_losses": told.get("critic", [])[-3:],
+                "feature_error": float(torch.cat(apart).mean()),
+            }
+            return Estimate(torch.cat(found), [], facts)
+
+        return reconstruct
+
+    def _search(
+        self,
+        net: nn.Module,
+        critic: nn.Module,
+        head: nn.Module,
+        sure: Spoil,
+        seen: Tensor,
+        draw: torch.Generator,
+        work: Work,
+    ) -> tuple[Tensor, Tensor]:
+        """Images [B, 3, S, S] and their features' errors [B] in units of the capture's variance."""
+        unit = seen.var().clamp_min(CLOSEST)
+        best, lowest = torch.zeros(0), torch.full((len(seen),), torch.inf, device=seen.device)
+        for _ in range(self.restarts):
+            latent = torch.randn(len(seen), LATENT, generator=draw).to(seen.device)
+            speed = torch.zeros_like(latent)
+            for _ in range(self.steps):
+                latent.requires_grad_()
+                images = net(latent)
+                error = _errors(sure(head(images), draw), seen) / unit
+                loss = (self.weight * error - critic(images)).sum()
+                (slope,) = torch.autograd.grad(loss, latent)
+                with torch.no_grad():
+                    before, speed = speed, MOMENTUM * speed - self.rate * slope
+                    step = -MOMENTUM * before + (1 + MOMENTUM) * speed
+                    latent = (latent + step).clamp(-1, 1)
+                if not goes_on(work.advance, len(seen), loss.detach() / len(seen)):
+                    break
+            with torch.no_grad():
+                images = net(latent)
+                error = _errors(sure(head(images), draw), seen) / unit
+                nearer = error < lowest
+                lowest = torch.where(nearer, error, lowest)
+                best = images if not len(best) else torch.where(_like(nearer), images, best)
+        return best, lowest
+
+
+def _errors(answer: Tensor, seen: Tensor) -> Tensor:
+    return (answer - seen).square().flatten(1).mean(1)
+
+
+def _like(rows: Tensor) -> Tensor:
+    return rows[:, None, None, None]

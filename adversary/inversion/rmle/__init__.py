@@ -1,0 +1,1 @@
+"""`rmle`: gradient descent on the pixels, regularised."""

@@ -1,0 +1,226 @@
+"""Regularised maximum likelihood (He, Zhang and Lee 2019, "Model Inversion Attacks Against
+Collaborative Inference", section 4.1, white box): the image whose feature is the captured one.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, ClassVar, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from adversary.contract.attack import (
+    Attack,
+    Estimate,
+    FittedOn,
+    Observation,
+    Preset,
+    Reconstruct,
+    seed_of,
+)
+from adversary.contract.believed import believed, certain, loses_elements
+from adversary.contract.threat import ThreatModel
+from adversary.inversion.rmle.choice import LEARNING_RATES, TV_WEIGHTS, Bench, choose
+from adversary.inversion.rmle.matching import Match, Settings, match_features
+from adversary.inversion.rmle.presets import PRESETS
+from adversary.parts.budget import FULL_SIZE, LEAST_STEPS, LEAST_TRIAL_STEPS, descent_steps
+from splitlab.contracts import InputSpec
+from splitlab.contracts.ranges import LearningRate, Steps, Weight
+from splitlab.split.folding import fold_batch_norm
+from splitlab.training import Progress, Silent, choose_device
+
+ROWS = 64
+"""Images that are optimised together."""
+UNCHOSEN = (1.0, 0.03)
+"""Learning rate and TV weight where there is nothing to choose them by."""
+STILL_FALLING, CONVERGED = 0.01, 1e-5
+"""A descent is cut short if its loss fell by more than this share over its last tenth, unless the
+loss is below this share of the features' variance."""
+
+
+class Effort(NamedTuple):
+    """Steps of a descent; validation images and steps of a trial of settings."""
+
+    steps: int
+    choose_images: int
+    choose_steps: int
+
+
+class RMLE(Attack):
+    """Gradient descent on the pixels (`adversary.inversion.rmle.matching`).
+
+    Learning rate and TV weight are chosen on the adversary's own validation images by how near
+    the reconstructions' features come to the true ones (`adversary.inversion.rmle.choice`); where
+    given, they are taken as they are.
+
+    Knowing the defence (adaptive), noise that is fixed and granted becomes part of the model; with
+    dropout last, elements that came as exact zeros are left out of the loss; and the settings are
+    chosen under the defence. Unaware, none of this.
+
+    Args:
+        steps: of Adam. Papers take 500 to 20,000: what still falls at the end is a doubt.
+        learning_rate: step in normalised pixels; None to choose.
+        tv: weight of the total variation of normalised pixels; None to choose.
+        l2: weight of the mean squared normalised pixel.
+        box: keep pixels in [0, 1] throughout.
+        relative: feature loss in units of the captured features' variance, so that a weight means
+            the same at every split point; the papers' presets are absolute.
+        choose_images: validation images to choose on; 0 takes `UNCHOSEN`.
+        choose_steps: steps of each trial; on large images these three, where not given, are cut
+            (`adversary.parts.budget`). Short ones favour small rates and strong TV, which a long
+            descent then pays for.
+    """
+
+    name: ClassVar[str] = "rmle"
+    source: ClassVar[str] = "He, Zhang, Lee 2019, ACSAC, section 4.1, equation 5"
+    fitted_on: ClassVar[FittedOn] = "nothing"
+    asks: ClassVar[Mapping[str, frozenset[str]]] = {
+        "undefended": frozenset({"head"}),
+        "adaptive": frozenset({"head", "defense"}),
+        "unaware": frozenset({"head"}),
+    }
+    presets: ClassVar[Mapping[str, Preset]] = PRESETS
+
+    steps: Steps = 300
+    learning_rate: LearningRate | None = None
+    tv: Weight | None = None
+    l2: Weight = 0.0
+    box: bool = True
+    relative: bool = True
+    choose_images: Annotated[int, Field(ge=0, le=64, description="validation images")] = 2
+    choose_steps: Steps = 100
+
+    def fit(
+        self,
+        threat: ThreatModel,
+        rng: torch.Generator,
+        *,
+        device: str = "cpu",
+        progress: Progress | None = None,
+        checkpoint: Path | None = None,
+    ) -> Reconstruct:
+        del checkpoint  # seconds of work start again
+        place = choose_device(device)
+        head: nn.Module = threat.need("head", f"attack {self.name!r}")
+        # A copy with its batch norms folded in: the same function at two thirds of the time.
+        head = fold_batch_norm(copy.deepcopy(head)).to(place)
+        head = head.to(memory_format=torch.channels_last)
+        draw = torch.Generator().manual_seed(seed_of(rng))
+        sure, lossy = certain(threat), loses_elements(threat)
+
+        def model(images: Tensor) -> Tensor:
+            return sure(head(images), draw)
+
+        def counts(feature: Tensor) -> Tensor | None:
+            return (feature != 0).to(feature) if lossy else None
+
+        given = threat.input or InputSpec()
+        watch = progress or Silent()
+        settings = self._settings(threat, head, model, counts, draw, watch)
+
+        def reconstruct(observed: Observation) -> Estimate:
+            unit = self._unit(observed.features)
+            work = watch.task(self.name, settings.steps * len(observed.ids))
+            matches = [
+                match_features(
+                    model, z, [settings] * len(z), given, draw, counts(z), unit, work.advance
+                )
+                for z in observed.features.to(place).split(ROWS)
+            ]
+            work.close()
+            found = _estimate(settings, matches, unit / _variance(observed.features))
+            effort = self.effort(given.size)
+            if effort != (self.steps, self.choose_images, self.choose_steps):
+                found.doubts.append(_cut(effort, self, given.size))
+                found.extra["budget"] = effort._asdict()
+            return found
+
+        return reconstruct
+
+    def effort(self, size: int) -> Effort:
+        """What it does on images of `size` pixels a side; what was given is done in full."""
+        given = self.model_fields_set
+        cut = {
+            "steps": descent_steps(self.steps, LEAST_STEPS, size),
+            "choose_images": min(self.choose_images, 1) if size > FULL_SIZE else self.choose_images,
+            "choose_steps": descent_steps(self.choose_steps, LEAST_TRIAL_STEPS, size),
+        }
+        return Effort(**{n: getattr(self, n) if n in given else cut[n] for n in Effort._fields})
+
+    def _settings(
+        self,
+        threat: ThreatModel,
+        head: nn.Module,
+        model: Callable[[Tensor], Tensor],
+        counts: Callable[[Tensor], Tensor | None],
+        draw: torch.Generator,
+        watch: Progress,
+    ) -> Settings:
+        rate, tv = self.learning_rate, self.tv
+        effort = self.effort((threat.input or InputSpec()).size)
+        held_out = threat.aux.validation if threat.aux is not None else None
+        if effort.choose_images and held_out is not None and len(held_out) and None in (rate, tv):
+            place = next(head.parameters(), torch.empty(0)).device
+            images = held_out.take(effort.choose_images).floats(place)
+            with torch.no_grad():
+                clean = head(images)
+                seen, truth = believed(threat, tuple(clean.shape[1:]))(clean, draw), model(images)
+            trials = (rate is None) * len(LEARNING_RATES) + (tv is None) * len(TV_WEIGHTS)
+            work = watch.task(f"{self.name}: settings", trials * effort.choose_steps * len(images))
+            bench = Bench(
+                model,
+                seen,
+                truth,
+                counts(seen),
+                threat.input or InputSpec(),
+                self._unit(seen),
+                draw,
+                work.advance,
+            )
+            base = Settings(effort.choose_steps, 1.0, 0.0, self.l2, self.box)
+            found = choose(bench, base, rate, tv)
+            work.close()
+            rate, tv = found.learning_rate, found.tv
+        rate, tv = UNCHOSEN[0] if rate is None else rate, UNCHOSEN[1] if tv is None else tv
+        return Settings(effort.steps, rate, tv, self.l2, self.box)
+
+    def _unit(self, feature: Tensor) -> float:
+        return _variance(feature) if self.relative else 1.0
+
+
+def _variance(feature: Tensor) -> float:
+    return max(float(feature.var()), 1e-12)
+
+
+def _estimate(settings: Settings, matches: list[Match], share: float) -> Estimate:
+    """Images with what is doubtful; `share` turns a loss into a share of the features' variance."""
+    losses = torch.cat([m.losses for m in matches]).cpu()
+    fall = max(m.late_fall for m in matches)
+    blind = int(sum(m.blind.sum() for m in matches))
+    doubts = []
+    if fall > STILL_FALLING and float(losses.mean()) * share > CONVERGED:
+        doubts.append(
+            f"truncated: the feature loss still fell by {100 * fall:z.0f} % over the last tenth of "
+            f"{settings.steps} steps"
+        )
+    if blind:
+        doubts.append(
+            f"zero gradient: {blind} of {len(losses)} features do not change with the pixels"
+        )
+    extra = {**asdict(settings), "feature_loss": float(losses.mean()), "late_fall": fall}
+    return Estimate(torch.cat([m.images for m in matches]).cpu(), doubts, extra)
+
+
+def _cut(effort: Effort, full: RMLE, size: int) -> str:
+    """The doubt of a descent that was shorter than its default."""
+    return (
+        f"cut to a budget: images of {size} px, above {FULL_SIZE}; {effort.steps} steps in place "
+        f"of {full.steps}, settings chosen on {effort.choose_images} images in "
+        f"{effort.choose_steps} steps in place of {full.choose_images} and {full.choose_steps}; "
+        f"--set rmle.steps={full.steps} descends in full"
+    )

@@ -1,0 +1,1 @@
+"""`shadow`: a head and tail trained around the known bodies, then inverted."""

@@ -1,0 +1,1 @@
+"""What attacks share: inverse networks, pairs to learn from, budgets."""

@@ -1,0 +1,1 @@
+"""Images from nothing but the batch norms of a granted network."""

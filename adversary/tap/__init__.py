@@ -1,0 +1,1 @@
+"""Relays between client and server that write down what passes."""

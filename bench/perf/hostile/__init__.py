@@ -1,0 +1,1 @@
+"""`bench perf hostile`: a server under attack, beside an honest client."""

@@ -1,0 +1,1 @@
+"""Speed of what crosses the wire and of what answers it."""

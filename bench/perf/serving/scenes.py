@@ -1,0 +1,77 @@
+"""What the serving benchmarks share: an untrained deployment, its two sides, and timing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import statistics
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.perf.serving.bodies import Scene, deploy
+from bench.roles.launch import ServerProcess
+from defenses import parse
+from splitlab.deployment import ClientHalf, ServerHalf
+from splitlab.thread_share import thread_share
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds of single turns, summed up in ms."""
+
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+
+    @classmethod
+    def of(cls, seconds: Sequence[float]) -> Times:
+        ordered = sorted(seconds)
+        late = (ordered[min(len(ordered) - 1, int(share * len(ordered)))] for share in (0.95, 0.99))
+        return cls(statistics.median(ordered) * 1000, *(seconds * 1000 for seconds in late))
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A deployment on disk and its two halves in memory."""
+
+    client: ClientHalf
+    server: ServerHalf
+    folder: Path
+
+    @contextlib.contextmanager
+    def served(self, threads: int, *more: str) -> Iterator[ServerProcess]:
+        """A `cloud-server` process for it."""
+        log = self.folder / "server.log"
+        with ServerProcess(self.folder / "server", None, log, threads, more, fresh=True) as server:
+            yield server
+
+
+@contextlib.contextmanager
+def deployed(bodies: int, scene: Scene) -> Iterator[Deployed]:
+    """N untrained bodies of the scene's network; times do not depend on weights."""
+    with tempfile.TemporaryDirectory(prefix="perf-") as text:
+        folder = Path(text)
+        deploy(folder, bodies, 1, scene)
+        server = ServerHalf.load(folder / "server")
+        yield Deployed(ClientHalf.load(folder / "client", parse), server, folder)
+
+
+def cores() -> int:
+    """Cores of this machine."""
+    return os.cpu_count() or 1
+
+
+def pixels(rows: int, size: int = 32) -> torch.Tensor:
+    """Images [rows, 3, size, size] in [0, 1]."""
+    return torch.rand(rows, 3, size, size, generator=torch.Generator().manual_seed(rows))
+
+
+def told_of(said: Mapping[str, Any], threads: int) -> dict[str, Any]:
+    """What a server says of its engine, and what its process was told about threads."""
+    own = {name: said[name] for name in ("engine", "arranged", "engines_ms") if name in said}
+    return {**own, **thread_share(threads)}

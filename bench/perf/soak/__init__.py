@@ -1,0 +1,1 @@
+"""`bench soak`: hours of kills, cut cables and full disks."""

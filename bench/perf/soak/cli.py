@@ -1,0 +1,101 @@
+"""`bench soak`: the split path under kills, cut cables and a full disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bench.cli_options import Deployment, Measured
+from splitlab.console import console, guarded
+
+
+@guarded
+def soak(
+    deployment: Deployment,
+    seconds: Annotated[float, typer.Option(min=1.0, help="How long.")] = 600.0,
+    requests: Annotated[
+        int | None, typer.Option(min=1, help="Stop earlier, once so many were sent.")
+    ] = None,
+    clients: Annotated[int, typer.Option(min=1, max=64, help="Side by side.")] = 4,
+    events: Annotated[
+        str, typer.Option(help="What happens: kill,cut or one; with cut alone one server lives on.")
+    ] = "kill,cut",
+    killed_for: Annotated[
+        float,
+        typer.Option(min=0.0, max=1.0, help="Share of the time with kills; the last server stays."),
+    ] = 0.4,
+    least_answered: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Share of the requests that must be answered.")
+    ] = 0.9,
+    engine: Annotated[str, typer.Option(help="Of the server, as cloud-server's.")] = "torch",
+    pause: Annotated[float, typer.Option(min=0.1, help="Seconds between events, on average.")] = 5,
+    small_disk: Annotated[
+        Path | None,
+        typer.Option(help="Folder on a small disk, for a tap that fills it; what is there goes."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of events and images.")] = 0,
+    log: Annotated[
+        Path, typer.Option(help="File for what servers say; what is there goes.")
+    ] = Path("runs/soak-server.log"),
+    out: Measured = None,
+) -> None:
+    """Clients that never stop, while the server is killed and the cable cut.
+
+    Exit code 1 if an answer was wrong, too few came, a request failed in a way that no event
+    explains, crashed or was lost, a client hung, a server ended by itself, or memory grew.
+    """
+    from bench.perf.soak.soak import Soak, parse_events
+    from bench.roles.launch import tail_of
+    from splitlab.storage import write_json
+
+    told = Soak(
+        deployment,
+        seconds=seconds,
+        requests=requests,
+        clients=clients,
+        log=log,
+        events=parse_events(events),
+        killed_for=killed_for,
+        least=least_answered,
+        engine=engine,
+        pause=pause,
+        disk=small_disk,
+        seed=seed,
+    ).run()
+    if out is not None:
+        write_json(out, told)
+    failed = _counts(told["failed"])
+    console.print(
+        f"{told['sent']} requests sent, {told['answered']} answered, {told['wrong']} wrong; "
+        f"failed: {failed}; events: {_counts(told['events'])}"
+    )
+    console.print(f"client: {_memory(told['client_memory'])}")
+    for number, memory in enumerate(told["server_memory"], 1):
+        console.print(f"server {number}: {_memory(memory)}")
+    for number, tap in enumerate(told["taps"], 1):
+        console.print(f"tap of server {number}: {_tap(tap)}")
+    for words in told["complaints"]:
+        console.print(f"FAILED: {words}")
+    if told["complaints"]:
+        console.print(f"{log} ends: {tail_of(log, 10)}", markup=False)
+    raise typer.Exit(0 if told["passed"] else 1)
+
+
+def _counts(found: dict[str, int]) -> str:
+    return ", ".join(f"{count} x {name}" for name, count in found.items()) or "none"
+
+
+def _tap(tap: dict[str, Any]) -> str:
+    lost = "others lost with it" if tap["dropped"] is None else f"{tap['dropped']} dropped"
+    return f"{tap['frames']} frames kept, {lost}" + ("; the disk was full" * tap["disk_full"])
+
+
+def _memory(memory: dict[str, Any]) -> str:
+    mib = memory["mib"]
+    if not mib:
+        return "too few answers to look at its memory"
+    growth = memory["growth_mib"]
+    told = "not watched long enough to count" if growth is None else f"grew by {growth:z.1f} MiB"
+    return f"{mib[0]:z.0f} MiB after the first answers, {mib[-1]:z.0f} MiB at the end; {told}"

@@ -1,0 +1,1 @@
+"""One measured point: what it takes to make it, and its record."""

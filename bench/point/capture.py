@@ -1,0 +1,157 @@
+"""One split point over real processes: server with tap, client with the victims' images."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from bench.point.recipe import SweepConfig
+from bench.point.score import read_join
+from bench.roles.launch import Gate, ServerProcess, run_edge_client
+from splitlab.capture import Capture
+from splitlab.data import ImageSet
+from splitlab.errors import SplitLabError
+from splitlab.record.binomial import majority
+from splitlab.storage import read_json, read_tensors
+
+
+@dataclass(frozen=True)
+class Captured:
+    """What came of it: the client's own account, its join table, and the tap's capture."""
+
+    evaluation: dict[str, Any]
+    join: dict[str, int]
+    capture: Path
+    logits: Tensor
+
+    @property
+    def latency(self) -> dict[str, dict[str, float]]:
+        """By stage, of this evaluation alone: others were not measured beside it."""
+        found: dict[str, dict[str, float]] = self.evaluation["latency"]
+        return found
+
+
+class CaptureRun:
+    """One split point over real processes, in a thread of its own; a context manager.
+
+    The processes start at once; the images are sent when the first one asks for the result. An
+    earlier, finished run is read back. Leaving the block before that ends them unused.
+
+    The thread that starts the processes also waits for them: on Linux a child is told to end with
+    the thread that made it.
+    """
+
+    def __init__(
+        self,
+        place: Path,
+        config: SweepConfig,
+        data_root: Path | None,
+        secret_seed: int | None = None,
+    ) -> None:
+        self._gate = Gate()
+        pool = ThreadPoolExecutor(1, thread_name_prefix="capture")
+        self._future = pool.submit(run, place, config, data_root, secret_seed, self._gate)
+        pool.shutdown(wait=False)
+
+    def result(self) -> Captured:
+        """Let the client send, and wait for what comes of it.
+
+        Raises:
+            SplitLabError: a process failed.
+        """
+        self._gate.open()
+        return self._future.result()
+
+    def __enter__(self) -> CaptureRun:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._gate.give_up()
+
+
+def run(
+    place: Path,
+    config: SweepConfig,
+    data_root: Path | None,
+    secret_seed: int | None,
+    gate: Gate,
+) -> Captured:
+    """Serve, evaluate once the gate is open, capture; files under `place`.
+
+    Raises:
+        SplitLabError: a process failed; the message ends with its words.
+    """
+    done = read_back(place)
+    if done is not None:
+        return done
+    shutil.rmtree(place / "capture", ignore_errors=True)
+    shutil.rmtree(place / "evaluation", ignore_errors=True)
+    server = place / "deployment" / "server"
+    threads = max(1, (os.cpu_count() or 2) // 2)
+    log = place / "server.log"
+    with ServerProcess(server, place / "capture", log, threads) as process:
+        words = [
+            str(place / "deployment" / "client"),
+            "--server",
+            process.address(),
+            "evaluate",
+            "--dataset",
+            config.dataset,
+            "--size",
+            str(config.size),
+            "--seed",
+            str(config.seed),
+            "--limit",
+            str(config.victims),
+            "--repeat",
+            str(config.repeats),
+            "--out",
+            str(place / "evaluation"),
+        ]
+        if data_root is not None:
+            words += ["--data-root", str(data_root)]
+        if secret_seed is not None:
+            words += ["--secret-seed", str(secret_seed)]
+        run_edge_client(words, place / "client.log", gate)
+    found = read_back(place)
+    if found is None:
+        raise SplitLabError(f"{place}: client and server ended well, yet the capture is not whole")
+    return found
+
+
+def read_back(place: Path) -> Captured | None:
+    """A finished capture under `place`, or None where one is missing or was cut short."""
+    try:
+        evaluation = read_json(place / "evaluation" / "evaluation.json")
+        join = read_join(place / "evaluation" / "join.json")
+        logits = read_tensors(place / "evaluation" / "logits.safetensors")["logits"]
+        Capture.open(place / "capture")
+    except SplitLabError:
+        return None
+    return Captured(evaluation, join, place / "capture", logits)
+
+
+def utility(captured: Captured, whole: Tensor, victims: ImageSet) -> dict[str, float]:
+    """Accuracy through the wire and of the undefended network, and how far their answers differ.
+
+    Returns:
+        accuracy, accuracy_whole, agreement (same argmax), majority (the largest class's share, what
+        a constant answer gets), all in %; relative_error = max|delta| / max|y| over all logits.
+    """
+    through = captured.logits
+    right = (whole.argmax(1) == victims.labels).double().mean()
+    same = (through.argmax(1) == whole.argmax(1)).double().mean()
+    error = (through - whole).abs().max() / whole.abs().max()
+    return {
+        "accuracy": float(captured.evaluation["accuracy"]),
+        "accuracy_whole": 100.0 * float(right),
+        "agreement": 100.0 * float(same),
+        "majority": majority(victims.labels.tolist()),
+        "relative_error": float(error),
+    }

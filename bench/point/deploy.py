@@ -1,0 +1,64 @@
+"""Deployments on disk: whether one is whole, and what it answers without its defences."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+import defenses
+from bench.point.victim import Victim
+from splitlab.data import ImageSet
+from splitlab.deployment import ClientHalf, ServerHalf
+from splitlab.errors import SplitLabError
+from splitlab.split import Part, part_state
+
+ROWS = 256
+
+
+@torch.inference_mode()
+def undefended(folder: Path, images: ImageSet, victim: Victim | None = None) -> Tensor:
+    """Logits [N, classes] in this process, with no noise, no dropout and no wire in between.
+
+    Where the halves are cut from `victim` these are the logits of the undivided network; else, as
+    with several bodies, those of head, bodies, selector and tail one after another.
+    """
+    client = ClientHalf.load(folder / "client", defenses.parse)
+    bodies = ServerHalf.load(folder / "server").bodies
+    pieces = images.floats("cpu").split(ROWS)
+    if victim is not None and _is_cut_from(victim, [client.head, *bodies, client.tail]):
+        return torch.cat([victim.net(piece) for piece in pieces])
+    return torch.cat(
+        [
+            client.tail(client.selector([body(feature) for body in bodies]))
+            for feature in map(client.head, pieces)
+        ]
+    )
+
+
+def _is_cut_from(victim: Victim, modules: list[torch.nn.Module]) -> bool:
+    """Whether the modules are head, one body and tail of `victim`, with its very weights."""
+    state = victim.net.net.state_dict()
+    parts = [module for module in modules if isinstance(module, Part)]
+    held = [item for part in parts for item in part_state(part).items()]
+    return len(modules) == 3 and all(
+        name in state and torch.equal(state[name], value) for name, value in held
+    )
+
+
+def whole(folder: Path) -> bool:
+    """Whether `folder` holds two halves that load and belong together; what does not is removed.
+
+    For runs that continue after a kill: a half-written deployment is made again.
+    """
+    try:
+        client = ClientHalf.load(folder / "client", defenses.parse)
+        server = ServerHalf.load(folder / "server")
+        if client.digest == server.digest and len(server.bodies) == len(client.outputs):
+            return True
+    except SplitLabError:
+        pass
+    shutil.rmtree(folder, ignore_errors=True)
+    return False

@@ -1,0 +1,77 @@
+"""Synthetic images for the adversaries of an experiment, made of what a deployment's batch norms
+remember (Dong et al., DCI, equation 4).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor
+
+import defenses
+from adversary.synthesis.folder import Made, load_images, make_images, making
+from adversary.synthesis.settings import SynthesisSettings
+from adversary.synthesis.synthesis import Known
+from bench.reproduce.frame.experiment import Synthetic
+from splitlab.deployment import ClientHalf, ServerHalf
+from splitlab.errors import BadInput
+from splitlab.models import build, load_exactly
+from splitlab.split import part_state
+from splitlab.split.parts import Part
+from splitlab.storage import canonical_json, lock, sha256
+from splitlab.training import Progress, choose_device
+
+
+def synthetic_images(
+    folder: Path,
+    deployment: Path,
+    wanted: Synthetic,
+    *,
+    seed: int,
+    device: str,
+    progress: Progress | None = None,
+) -> Made:
+    """As many as `wanted` says, and `Synthetic.HELD_OUT` more; what is in `folder` is not repeated.
+
+    Args:
+        folder: for images of these layers; each of several settings has a folder in it.
+
+    Raises:
+        BadInput: the whole network is asked for and several bodies are served; or no batch norm.
+    """
+    count = wanted.images + wanted.HELD_OUT
+    settings = SynthesisSettings.configured(wanted.settings)
+    place = folder / sha256(canonical_json(settings.model_dump(mode="json")))[:8]
+    with lock(place):
+        content = make_images(
+            place,
+            known(deployment, wanted.layers),
+            settings,
+            count=count,
+            seed=seed,
+            device=choose_device(device),
+            progress=progress,
+        )
+    size = ClientHalf.load(deployment / "client", defenses.parse).input.size
+    return Made(load_images(place, size, count), making(content, count))
+
+
+def known(deployment: Path, layers: str) -> Known:
+    """What the adversary reads: the head, or the network as one, the same wherever it is cut.
+
+    Raises:
+        BadInput: the whole network is asked for and several bodies are served.
+    """
+    client = ClientHalf.load(deployment / "client", defenses.parse)
+    if layers == "head":
+        return Known((client.head,), client.input, False)
+    bodies = ServerHalf.load(deployment / "server").bodies
+    if len(bodies) != 1:
+        raise BadInput(f"{len(bodies)} bodies make no single network; read the head's layers")
+    net = build(client.manifest.arch, seed=0)
+    state: dict[str, Tensor] = {}
+    for part in (client.head, *bodies, client.tail):
+        assert isinstance(part, Part)
+        state |= part_state(part)
+    load_exactly(net.net, state, str(deployment))
+    return Known((net.eval().requires_grad_(False),), client.input, True)

@@ -1,0 +1,198 @@
+"""The network under attack, undefended or with its defences; a kill costs at most an epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.point.recipe import SweepConfig
+from bench.point.weights import arch_of, basis, first_weights
+from defenses import Stack
+from defenses.parts.prepare import Order, prepare
+from splitlab.contracts import ArchSpec
+from splitlab.data import ImageSet, Splits
+from splitlab.deployment import Halves
+from splitlab.errors import BadInput, Corrupt
+from splitlab.models import Normalised, build
+from splitlab.randomness import FreeDraw, Secret, generator
+from splitlab.split import cut, head_modules, part_state
+from splitlab.storage import hash_tensors, read_json, read_tensors, write_json, write_tensors
+from splitlab.training import Progress, accuracy, train_classifier
+
+
+@dataclass(frozen=True)
+class Victim:
+    """A trained network, in eval mode on the CPU.
+
+    Args:
+        arch: the network as data.
+        net: images [B, 3, S, S] in [0, 1] -> logits.
+        facts: epochs, seconds, images per second, validation accuracy in %, hash of the weights.
+    """
+
+    arch: ArchSpec
+    net: Normalised
+    facts: dict[str, Any]
+
+
+def prepare_victim(
+    folder: Path,
+    config: SweepConfig,
+    splits: Splits,
+    *,
+    weights: Path | None = None,
+    progress: Progress | None = None,
+) -> Victim:
+    """The undefended victim in `folder`, trained there if it is not there yet.
+
+    Args:
+        folder: gets `weights.safetensors` and `victim.json`; while training, a checkpoint.
+        weights: a checkpoint to use instead of training, or to begin it where the config asks
+            for a new classifier.
+
+    Raises:
+        Corrupt: a file in `folder`, or `weights`, is damaged.
+        Mismatch: `weights` are of another network.
+        UnknownName: the network is not known.
+    """
+    arch = arch_of(config, len(splits.classes))
+    finished, kept = folder / "victim.json", folder / "weights.safetensors"
+    of = basis(config, splits)
+    if finished.exists():
+        facts = read_json(finished, f"remove {folder} to train again")
+        if facts.get("basis", of) == of:
+            net = build(arch, seed=config.seed)
+            net.net.load_state_dict(read_tensors(kept, f"remove {folder} to train again"))
+            return Victim(arch, net.eval(), facts)
+    net = first_weights(config, arch, weights, quiet=False)
+    facts = {"epochs": 0, "seconds": 0.0, "images_per_second": 0.0, "basis": of}
+    checkpoint = folder / ("checkpoint.pt" if weights is None else f"checkpoint-{of[:16]}.pt")
+    if weights is None or config.new_classifier:
+        history = train_classifier(
+            net,
+            splits,
+            config.victim,
+            seed=config.seed,
+            device=config.device,
+            checkpoint=checkpoint,
+            progress=progress,
+            frozen=head_tensors(net, config.freeze, arch) if config.freeze else (),
+            resting=head_modules(net, config.freeze, arch.input.shape) if config.freeze else (),
+        )
+        facts |= {
+            "epochs": history.epochs,
+            "seconds": round(history.seconds, 2),
+            "images_per_second": round(history.images_per_second, 1),
+        }
+    net.to("cpu").eval()
+    facts["validation_accuracy"] = accuracy(net, splits.validation, config.device)
+    net.to("cpu")
+    facts["weights"] = hash_tensors(net.net.state_dict())
+    write_tensors(kept, net.net.state_dict(), private=True)  # it holds the head
+    write_json(finished, facts)
+    checkpoint.unlink(missing_ok=True)
+    return Victim(arch, net, facts)
+
+
+def head_tensors(net: Normalised, head_end: str, arch: ArchSpec) -> list[str]:
+    """Names in `net`'s state dict of all tensors up to a split point, buffers too.
+
+    Raises:
+        UnknownName, NotCuttable: it is no split point.
+    """
+    return [f"net.{name}" for name in part_state(cut(net, head_end, None, arch.input.shape).head)]
+
+
+def learns(config: SweepConfig, stack: Stack) -> bool:
+    """Whether a network is trained for this very stack, so that no undefended one is of use."""
+    return any(d.retrains or config.train_with_defense for d in stack.defenses)
+
+
+def require_no_weights(config: SweepConfig, stack: Stack, weights: Path | None) -> None:
+    """
+    Raises:
+        BadInput: trained weights are given for a network that has to learn with a defence.
+    """
+    if weights is not None and learns(config, stack):
+        raise BadInput(
+            f"--weights {weights}: with --defense {config.defense} the network is trained here, "
+            "with the defence; leave out --weights, or choose a defence that needs no training"
+        )
+
+
+def prepare_halves(
+    folder: Path,
+    config: SweepConfig,
+    splits: Splits,
+    stack: Stack,
+    head_end: str,
+    secret: Secret,
+    *,
+    victim: Victim | None = None,
+    progress: Progress | None = None,
+) -> Halves:
+    """Head, bodies and tail with their defences, trained in `folder` or cut from `victim`.
+
+    Args:
+        folder: gets finished stages and checkpoints; all of it is the client's.
+        victim: an undefended network, taken where no defence has to be learned with.
+
+    Raises:
+        Mismatch, Corrupt: `folder` holds another run, or a damaged file.
+    """
+    order = Order(
+        arch=arch_of(config, len(splits.classes)),
+        head_end=head_end,
+        tail_start=config.tail_start,
+        images=splits.train,
+        recipe=config.victim,
+        seed=config.seed,
+        secret=secret,
+        device=config.device,
+        folder=folder,
+        progress=progress,
+        trained=victim.net.net.state_dict() if victim is not None else None,
+        train_with_defense=config.train_with_defense,
+    )
+    halves = prepare(stack, order)
+    halves.facts["validation_accuracy"] = defended_accuracy(halves, stack, splits.validation)
+    write_json(folder / "defended.json", halves.facts, private=True)
+    return halves
+
+
+@torch.inference_mode()
+def defended_accuracy(halves: Halves, stack: Stack, images: ImageSet, rows: int = 256) -> float:
+    """Share of `images` that the halves classify rightly with every defence in place, in %."""
+    draw = FreeDraw(generator(0, "accuracy"))
+    pieces = zip(images.floats("cpu").split(rows), images.labels.split(rows), strict=True)
+    hits = sum(
+        int((halves.logits(pixels, draw, stack).argmax(1) == labels).sum())
+        for pixels, labels in pieces
+    )
+    return 100.0 * hits / len(images)
+
+
+def kept_secret(path: Path, secret_seed: int | None) -> Secret:
+    """The client's secret of this run: drawn once, so that a continued run has the same noise.
+
+    Raises:
+        Corrupt: the file is damaged.
+        BadInput: the run began with another secret than `secret_seed` gives.
+    """
+    if path.exists():
+        try:
+            kept = Secret(bytes.fromhex(read_json(path)["key"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise Corrupt(path, "it is damaged", "start in a new folder") from error
+        if secret_seed is not None and kept != Secret.new(secret_seed):
+            raise BadInput(
+                f"--secret-seed {secret_seed}: this run began with another secret; leave the flag "
+                "out to continue it, or choose another --out"
+            )
+        return kept
+    secret = Secret.new(secret_seed)
+    write_json(path, {"key": secret.key.hex()}, private=True)
+    return secret

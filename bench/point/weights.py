@@ -1,0 +1,182 @@
+"""What a user gives beside a network: trained weights, names of their outputs, a map of labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from bench.options import file_hash
+from bench.point.recipe import SweepConfig
+from splitlab.console import errors
+from splitlab.contracts import ArchSpec, InputSpec
+from splitlab.data import Splits, places, read_label_map, read_output_names
+from splitlab.errors import BadInput
+from splitlab.models import Normalised, build, checkpoint_outputs, classifier_keys, load_checkpoint
+from splitlab.storage import canonical_json, sha256
+from splitlab.training import require_numbers
+
+TRANSFER_RATE = 0.01
+"""Learning rate where trained weights are trained further: a fifth of the rate from scratch."""
+
+
+TRIED = 32
+"""Images that given weights answer before anything is kept."""
+
+
+class LabelFiles(NamedTuple):
+    """`--classes`: names of the network's outputs in order; `--label-map`: folder -> output."""
+
+    classes: Path | None = None
+    label_map: Path | None = None
+
+
+def weights_fields(
+    weights: Path | None,
+    labels: LabelFiles,
+    *,
+    key: str | None = None,
+    new_classifier: bool = False,
+    freeze: str | None = None,
+    epochs: int | None = None,
+) -> dict[str, Any]:
+    """The fields of a `SweepConfig` that follow from what was given.
+
+    Raises:
+        BadInput: a flag without the one that it belongs to, or a file that cannot be read.
+    """
+    for flag, given in (
+        ("--weights-key", key),
+        ("--classes", labels.classes),
+        ("--label-map", labels.label_map),
+        ("--new-classifier", new_classifier),
+        ("--freeze", freeze),
+    ):
+        if given and weights is None:
+            raise BadInput(f"{flag} says how given weights are used; give --weights FILE too")
+    if new_classifier and any(labels):
+        raise BadInput(
+            "--new-classifier has the outputs of the data set; leave out --classes and --label-map"
+        )
+    if freeze is not None and not new_classifier:
+        raise BadInput(
+            f"--freeze {freeze} trains what lies behind it; give --new-classifier with it"
+        )
+    training: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
+    if new_classifier:
+        training["learning_rate"] = TRANSFER_RATE
+    hashes = [sha256(_bytes(flag, path)) for flag, path in _named(labels)]
+    return {
+        "victim": training,
+        "weights_hash": file_hash(weights),
+        "weights_key": key,
+        "labels_hash": sha256(*(digest.encode() for digest in hashes)) if any(labels) else None,
+        "new_classifier": new_classifier,
+        "freeze": freeze,
+    }
+
+
+def _named(labels: LabelFiles) -> list[tuple[str, Path | None]]:
+    return [("--classes", labels.classes), ("--label-map", labels.label_map)]
+
+
+def _bytes(flag: str, path: Path | None) -> bytes:
+    try:
+        return b"" if path is None else path.read_bytes()
+    except OSError as error:
+        raise BadInput(f"{flag} {path}: {error.strerror}; give a readable file") from error
+
+
+def arch_of(config: SweepConfig, classes: int) -> ArchSpec:
+    """The configured network for this many classes and this image size."""
+    return ArchSpec.named(config.model, classes=classes, input=InputSpec(size=config.size))
+
+
+def with_outputs(
+    config: SweepConfig, splits: Splits, weights: Path | None, labels: LabelFiles
+) -> Splits:
+    """`splits`, labelled with the outputs of the given weights where `labels` says how.
+
+    Raises:
+        BadInput: a class of the data that is no output, or another number of names than outputs.
+        Corrupt: a file of another form.
+    """
+    if weights is None or not any(labels):
+        return splits
+    label_map = read_label_map(labels.label_map) if labels.label_map is not None else None
+    if labels.classes is not None:
+        names = read_output_names(labels.classes)
+    else:
+        names = [(f"output {number}",) for number in range(_outputs(config, splits, weights))]
+    there = _outputs(config, splits, weights, len(names))
+    if there != len(names):
+        raise BadInput(
+            f"--classes {labels.classes} names {len(names)} outputs, {weights} has {there}; give "
+            "a name for each, in their order"
+        )
+    return splits.relabelled([one[0] for one in names], places(splits.classes, names, label_map))
+
+
+def _outputs(config: SweepConfig, splits: Splits, weights: Path, classes: int | None = None) -> int:
+    """How many outputs the weights have, as far as a network of `classes` shows."""
+    own = len(splits.classes) if classes is None else classes
+    net = build(arch_of(config, own), seed=0)
+    return checkpoint_outputs(net, weights, config.weights_key) or own
+
+
+def first_weights(
+    config: SweepConfig, arch: ArchSpec, weights: Path | None, *, quiet: bool = True
+) -> Normalised:
+    """The network before any training: drawn under the seed, or with the given weights in it.
+
+    With `--new-classifier` the last layer stays as it was drawn.
+
+    Args:
+        quiet: say nothing of what was chosen in the file.
+
+    Raises:
+        BadInput, Corrupt, Mismatch: the weights are no weights, or of another network.
+    """
+    net = build(arch, seed=config.seed)
+    if weights is not None:
+        fresh = _classifier(net, arch) if config.new_classifier else ()
+        notes = load_checkpoint(net, weights, config.weights_key, fresh=fresh)
+        for note in () if quiet else notes:
+            errors.print(f"{weights.name}: {note}", markup=False)
+    return net
+
+
+def tried_weights(
+    config: SweepConfig, arch: ArchSpec, weights: Path | None, splits: Splits
+) -> Normalised:
+    """`first_weights`, once given ones have answered the first validation images.
+
+    Raises:
+        BadInput, Corrupt, Mismatch: as `first_weights`, or answers that are no numbers.
+    """
+    net = first_weights(config, arch, weights)
+    images = splits.validation
+    if weights is not None and len(images):
+        net.eval()
+        with torch.inference_mode():
+            try:
+                require_numbers(net(images.images[:TRIED].float().div_(255)))
+            except BadInput as error:
+                raise BadInput(f"--weights {weights}: {error}") from error
+        net.train()
+    return net
+
+
+def _classifier(net: Normalised, arch: ArchSpec) -> list[str]:
+    other = build(arch.model_copy(update={"classes": arch.classes + 1}), seed=0)
+    return classifier_keys(net.net.state_dict(), other.net.state_dict())
+
+
+def basis(config: SweepConfig, splits: Splits) -> str:
+    """Hex SHA-256 of all that a trained victim depends on, so that a stale one is not taken."""
+    names = ("model", "size", "seed", "victim", "weights_hash", "weights_key", "new_classifier")
+    settings: Mapping[str, Any] = config.model_dump(mode="json")
+    mine = {name: settings[name] for name in (*names, "freeze")}
+    return sha256(canonical_json({**mine, "data": splits.hash}))

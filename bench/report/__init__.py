@@ -1,0 +1,1 @@
+"""Parts that the pages of sweeps and experiments share."""

@@ -1,0 +1,1 @@
+"""Tables and figures of Ensembler (Liu and Xiong 2024)."""

@@ -1,0 +1,1 @@
+"""The experiment on text (Liu and Xiong 2024, appendix A.1)."""

@@ -1,0 +1,297 @@
+"""An experiment as data: where networks are cut, what is measured there, which rows and claims."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from adversary.synthesis.folder import HELD_OUT
+from bench.point.grants import GrantRequest
+from bench.point.recipe import Knowledge
+from splitlab.contracts import ArchSpec, InputSpec
+from splitlab.contracts.ranges import Count
+from splitlab.data import Splits
+from splitlab.errors import BadInput
+from splitlab.record import Record
+from splitlab.training import TrainRecipe
+
+Scale = Literal["quick", "paper"]
+Metric = Literal["accuracy_change", "ssim", "psnr"]
+Relation = Literal["below", "above", "near", "at least"]
+
+
+class Setup(BaseModel):
+    """What all deployments of an experiment share.
+
+    Args:
+        model, arguments: the network; `splitlab.models.build` knows them.
+        dataset: name, or "" where the user has to name one.
+        size: side of the images in pixels.
+        head_end, tail_start: the two split points, where a place names no others.
+        recipe: of every training.
+        train, auxiliary, validation, victims: numbers of images; None for all there are.
+        queries: chosen inputs that the ceiling's decoder may have the client send.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    dataset: str
+    size: int = 32
+    head_end: str
+    tail_start: str | None
+    recipe: TrainRecipe
+    train: Count | None = None
+    auxiliary: Count | None = None
+    validation: Count | None = None
+    victims: Count | None = None
+    queries: Count = 2000
+
+    def arch(self, classes: int) -> ArchSpec:
+        """The undefended network for this many classes."""
+        named = ArchSpec.named(self.model, classes=classes, input=InputSpec(size=self.size))
+        return named.model_copy(update={"arguments": {**named.arguments, **self.arguments}})
+
+    def counted(self, splits: Splits, adapt: bool = False) -> Setup:
+        """The same setup with every number of images filled in from what there is.
+
+        Args:
+            adapt: numbers above what there is become it; for data that the user named, where
+                nobody gave the numbers.
+
+        Raises:
+            BadInput: more images are asked for than there are; a record would state a false number.
+        """
+        found: dict[str, int] = {}
+        for part, images in splits.partitions.items():
+            asked = getattr(self, part)
+            if asked is not None and asked > len(images) and not adapt:
+                raise BadInput(
+                    f"{asked} {part} images are wanted, {splits.name or self.dataset} has "
+                    f"{len(images)}; give a larger data set"
+                )
+            found[part] = min(asked or len(images), len(images))
+        found["queries"] = min(self.queries, found["auxiliary"])
+        return self.model_copy(update=found)
+
+
+@dataclass(frozen=True)
+class Place:
+    """One deployment: a defence, and where the network is cut.
+
+    Args:
+        name: unique in the experiment; names a folder.
+        defense: text that `defenses.parse` reads.
+        head_end, tail_start: None for the setup's.
+    """
+
+    name: str
+    defense: str = "none"
+    head_end: str | None = None
+    tail_start: str | None = None
+
+
+@dataclass(frozen=True)
+class Synthetic:
+    """Images of the adversary's own making, in place of real ones.
+
+    Args:
+        layers: whose batch norms it reads: the head's, or the whole network's.
+        images: to learn from.
+        settings: of the synthesis.
+    """
+
+    layers: Literal["head", "network"]
+    images: int
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    HELD_OUT: ClassVar[int] = HELD_OUT
+    """More of them, to choose settings by."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON."""
+        return {"layers": self.layers, "images": self.images, "settings": dict(self.settings)}
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One attack on one deployment, once a seed.
+
+    Args:
+        key: unique in the experiment.
+        place: what is attacked.
+        attack, options: name and hyper-parameters.
+        knows: fields that are granted beside auxiliary and validation images; "observe" stands for
+            the setup's number of queries.
+        share: of the auxiliary images that the adversary has.
+        images: how many of them, where it is a number and not a share.
+        synthetic: what it has instead of auxiliary and validation images; None for real ones.
+        limit: victims that are attacked; None for all.
+    """
+
+    key: str
+    place: Place
+    attack: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    knows: frozenset[str] = frozenset()
+    share: float = 1.0
+    images: int | None = None
+    synthetic: Synthetic | None = None
+    limit: int | None = None
+
+    def grant(self, setup: Setup) -> GrantRequest:
+        """What the adversary is given, in numbers; `setup` is counted."""
+        flags: dict[str, Any] = {name: True for name in self.knows if name != "observe"}
+        if (made := self.synthetic) is not None:
+            return GrantRequest(
+                **flags,
+                auxiliary=made.images,
+                validation=made.HELD_OUT,
+                observe=made.images if "observe" in self.knows else 0,
+                synthetic=made.layers,
+            )
+        assert setup.auxiliary is not None
+        assert setup.validation is not None
+        return GrantRequest(
+            **flags,
+            auxiliary=self.images or max(2, round(self.share * setup.auxiliary)),
+            validation=setup.validation,
+            observe=setup.queries if "observe" in self.knows else 0,
+        )
+
+    @property
+    def knowledge(self) -> Knowledge:
+        """Whether the adversary knows of the defence, told or by queries that show it."""
+        if self.place.defense == "none":
+            return "undefended"
+        return "adaptive" if self.knows & {"defense", "observe"} else "unaware"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Args:
+        key: unique in the experiment.
+        label: as in the paper, where it has this line.
+        attack: how it was attacked, in a word or two.
+        of: keys of measurements; of several the best is shown, seed by seed.
+        best: by which metric; chosen with the true images, as the paper does.
+        paper: the paper's numbers, accuracy change in points, SSIM, PSNR in dB.
+        cell: (row, column) in an experiment that is a grid.
+    """
+
+    key: str
+    label: str
+    attack: str
+    of: tuple[str, ...]
+    best: Literal["ssim", "psnr"] = "ssim"
+    paper: Mapping[str, float] = field(default_factory=dict)
+    cell: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A direction that the paper states, or that its argument needs.
+
+    Args:
+        text: in words.
+        metric: of both rows.
+        row: key of the row it speaks of.
+        relation: "below" and "above" compare with `than`; "near" allows `margin` either way;
+            "at least" compares with `margin` alone.
+        than: key of another row.
+        otherwise: what it means where the claim does not hold.
+    """
+
+    text: str
+    metric: Metric
+    row: str
+    relation: Relation
+    than: str | None = None
+    margin: float = 0.0
+    otherwise: str = ""
+
+
+@dataclass(frozen=True)
+class ExtraTable:
+    """A table that is computed from the records."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A measurement that could not be made, and why."""
+
+    why: str
+
+
+Found = Mapping[int, Mapping[str, Record | Skipped]]
+"""seed -> key of the measurement -> what came of it."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A table or figure of a paper at one scale.
+
+    Args:
+        name: on the command line.
+        title, source: for the page.
+        notes: what a reader must know to read the numbers rightly.
+        baseline: name of the place whose accuracy the others are compared with.
+        extra: tables beyond the rows.
+        figure: an inline SVG of what was found.
+        timed: whether its seconds are results, so that nothing may run beside them.
+    """
+
+    name: str
+    title: str
+    source: str
+    scale: Scale
+    setup: Setup
+    measurements: tuple[Measurement, ...]
+    rows: tuple[Row, ...]
+    claims: tuple[Claim, ...] = ()
+    notes: tuple[str, ...] = ()
+    baseline: str = "none"
+    extra: Callable[[Found], list[ExtraTable]] | None = None
+    figure: Callable[[Found], str] | None = None
+    timed: bool = False
+
+    def __post_init__(self) -> None:
+        for what, keys in (
+            ("measurement", [m.key for m in self.measurements]),
+            ("row", [row.key for row in self.rows]),
+        ):
+            if len(set(keys)) != len(keys):
+                twice = sorted({key for key in keys if keys.count(key) > 1})
+                raise BadInput(f"{self.name}: {what} {', '.join(twice)} stands there twice")
+        known = {m.key for m in self.measurements}
+        rows = {row.key for row in self.rows}
+        named = {key for claim in self.claims for key in (claim.row, claim.than) if key}
+        if unknown := sorted({key for row in self.rows for key in row.of} - known):
+            raise BadInput(f"{self.name}: rows name measurements that are not made: {unknown}")
+        if unknown := sorted(named - rows):
+            raise BadInput(f"{self.name}: claims name rows that are not there: {unknown}")
+
+    @property
+    def places(self) -> list[Place]:
+        """Every deployment, in the order in which it is first attacked.
+
+        Raises:
+            BadInput: two deployments of one name.
+        """
+        found: dict[str, Place] = {}
+        for measurement in self.measurements:
+            place = measurement.place
+            if found.setdefault(place.name, place) != place:
+                raise BadInput(f"{self.name}: two deployments are called {place.name!r}")
+        return list(found.values())

@@ -1,0 +1,296 @@
+"""Run an experiment for every seed, continue what was begun, and show what came of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import defenses
+from adversary.contract.attack import Attack
+from bench.point import data_notes
+from bench.point.feasible import check_attacks
+from bench.point.measure import make_attack
+from bench.reproduce.frame.experiment import Experiment, Found, Scale, Setup, Skipped
+from bench.reproduce.frame.page import write_page
+from bench.reproduce.frame.request import Request, Shown, Target
+from bench.reproduce.frame.seed_run import SeedRun
+from bench.reproduce.frame.summary import summarise
+from bench.reproduce.frame.table import rich_parts, write_csv
+from splitlab.data import PARTITIONS, Splits, load_splits
+from splitlab.errors import BadInput
+from splitlab.machine import commit
+from splitlab.models import build, read_checkpoint
+from splitlab.record import Record, RecordStore
+from splitlab.storage import hash_tensors, read_json, require_writable, write_json
+from splitlab.training import choose_device
+
+GIVEN_DATA = "The data were named with --dataset; the paper's numbers are of its own data."
+
+
+class Framed:
+    """An experiment of this frame, as the registry names it.
+
+    Args:
+        build: scale -> the experiment.
+        moved: the same of another network or at other split points; None where it has its own.
+    """
+
+    def __init__(
+        self,
+        build: Callable[[Scale], Experiment],
+        moved: Callable[[Scale, Target], Experiment] | None = None,
+    ) -> None:
+        self.build, self._moved = build, moved
+
+    def experiment(self, request: Request) -> Experiment:
+        """What is asked for, at its own network or the one that was named.
+
+        Raises:
+            UnknownName, NotCuttable, BadInput: another network is named that is none, or that this
+                experiment does not take.
+        """
+        if self._moved is not None and request.target:
+            return self._moved(request.scale, request.target)
+        experiment = self.build(request.scale)
+        request.refuse(experiment.name, "target")
+        return experiment
+
+    def __call__(self, request: Request) -> Shown:
+        """Run it; see `reproduce`."""
+        return reproduce(self.experiment(request), request)
+
+
+@dataclass(frozen=True)
+class Begun:
+    """An experiment that may run in the request's folder.
+
+    Args:
+        settings: what the folder is bound to.
+        lacking: why nothing of this scale can be run here, or None.
+    """
+
+    experiment: Experiment
+    request: Request
+    settings: dict[str, Any]
+    lacking: Skipped | None
+
+    def run(self, seed: int) -> SeedRun | Skipped:
+        """One seed with its data, or why there are none.
+
+        Raises:
+            BadInput: the data cannot be read, are too few, or have one class.
+        """
+        run = self.opened(seed)
+        if isinstance(run, Skipped):
+            return run
+        write_json(self.request.out / "experiment.json", self.settings)
+        adapted = _adapted(self.experiment.setup, run.setup)
+        data_notes.show((*run.splits.notes, *adapted))
+        data_notes.keep(run.folder, run.splits, adapted)
+        return run
+
+    def opened(self, seed: int) -> SeedRun | Skipped:
+        """The same; nothing is written and nothing told."""
+        experiment, request = self.experiment, self.request
+        splits = self.lacking or _splits(experiment, request, seed)
+        if isinstance(splits, Skipped):
+            return splits
+        setup = experiment.setup.counted(splits, adapt=request.dataset is not None)
+        return SeedRun(experiment, setup, request, seed, splits, RecordStore(request.out))
+
+
+def begin(experiment: Experiment, request: Request) -> Begun:
+    """Check everything that can be checked before minutes are spent.
+
+    Raises:
+        UnknownName, BadInput: names, settings, or a folder of another experiment.
+    """
+    commit()  # of the code that was loaded, not of what the checkout becomes meanwhile
+    request.refuse(experiment.name, "text_root")
+    if request.dataset is not None:
+        setup = experiment.setup.model_copy(update={"dataset": request.dataset})
+        notes = (*experiment.notes, GIVEN_DATA)
+        experiment = replace(experiment, setup=setup, notes=notes)
+    choose_device(request.device)
+    check(experiment)
+    if request.weights is not None:
+        _require_untrained(experiment, request.weights)
+    require_writable(request.out)
+    settings = _settings(experiment, request)
+    return Begun(experiment, request, settings, _lacking(experiment, request))
+
+
+def reproduce(experiment: Experiment, request: Request) -> Shown:
+    """Measure what is not measured yet, and write table, summary and page into `request.out`.
+
+    Where the scale's data or a GPU are missing every row says `skipped (why)`.
+
+    Raises:
+        UnknownName, BadInput: names, settings, or a folder of another experiment.
+        SplitLabError: a training, a process or an attack failed; what is finished is kept.
+    """
+    begun = begin(experiment, request)
+    experiment, clock = begun.experiment, Clock(request.out)
+    found: dict[int, dict[str, Record | Skipped]] = {}
+    work = request.progress.task(experiment.name, len(request.seeds) * len(experiment.measurements))
+    for seed in request.seeds:
+        run = begun.run(seed)
+        if isinstance(run, Skipped):
+            found[seed] = {m.key: run for m in experiment.measurements}
+            continue
+        found[seed] = dict(run.finished())
+        work.advance(len(found[seed]))
+        clock.start()
+        for key, outcome in run.missing():
+            found[seed][key] = outcome
+            clock.lap(seed)
+            work.advance(1)
+    work.close()
+    return show(experiment, request, found, clock.seconds)
+
+
+def show(
+    experiment: Experiment, request: Request, found: Found, seconds: dict[str, float]
+) -> Shown:
+    """Everything that is derived from the records: `summary.json`, `table.csv`, `report.html`."""
+    summary = summarise(experiment, found)
+    records = [r for own in found.values() for r in own.values() if isinstance(r, Record)]
+    if records:
+        RecordStore(request.out).derive(records)
+    write_json(request.out / "summary.json", {**summary.as_dict(), "seconds": seconds})
+    write_csv(request.out / "table.csv", summary)
+    page = write_page(request.out, experiment, summary, records, seconds)
+    return Shown(rich_parts(summary), page)
+
+
+class Clock:
+    """Seconds of work a seed, over all sittings; kept in `seconds.json`."""
+
+    def __init__(self, run: Path) -> None:
+        self._path = run / "seconds.json"
+        kept = read_json(self._path) if self._path.exists() else {}
+        self.seconds: dict[str, float] = {key: float(value) for key, value in kept.items()}
+        self._since = time.perf_counter()
+
+    def start(self) -> None:
+        """Begin to count."""
+        self._since = time.perf_counter()
+
+    def lap(self, seed: int) -> None:
+        """Add what has passed to a seed's account."""
+        now = time.perf_counter()
+        self.seconds[str(seed)] = round(self.seconds.get(str(seed), 0.0) + now - self._since, 2)
+        self._since = now
+        write_json(self._path, self.seconds)
+
+
+def _lacking(experiment: Experiment, request: Request) -> Skipped | None:
+    """Why nothing of this scale can be run here, or None."""
+    if not experiment.setup.dataset:
+        return Skipped(
+            "the data is not stated by the paper and not at hand: give --dataset imagefolder:PATH"
+        )
+    on_cpu = choose_device(request.device).type == "cpu"
+    if experiment.scale == "paper" and request.device == "auto" and on_cpu:
+        return Skipped("no GPU here; --device cpu runs it all the same, for days")
+    return None
+
+
+def _splits(experiment: Experiment, request: Request, seed: int) -> Splits | Skipped:
+    """The data of one seed; at the paper's scale its own data set may be missing.
+
+    Raises:
+        BadInput: a data set that the user named cannot be read, or has one class.
+    """
+    setup = experiment.setup
+    try:
+        splits = load_splits(
+            setup.dataset,
+            size=setup.size,
+            seed=seed,
+            root=request.data_root,
+            download=request.download,
+            limits={"train": setup.train} if setup.train is not None else None,
+        )
+    except BadInput as error:
+        if request.dataset is None and experiment.scale == "paper":
+            return Skipped(str(error))
+        raise
+    if len(splits.classes) < 2:
+        raise BadInput(
+            f"--dataset {setup.dataset.partition(':')[0]}: all images are of one class "
+            f"({splits.classes[0]}), there is no task to learn; give a folder for each class"
+        )
+    return splits
+
+
+def _adapted(asked: Setup, there: Setup) -> list[str]:
+    """In words, which numbers of images the data were too small for."""
+    return [
+        f"{getattr(there, part)} {part} images are all there are (this scale's own are {wanted})"
+        for part in PARTITIONS
+        if (wanted := getattr(asked, part)) is not None and wanted > getattr(there, part)
+    ]
+
+
+def check(experiment: Experiment) -> None:
+    """Names and settings, before anything is loaded or trained.
+
+    Raises:
+        UnknownName, BadInput: an attack, defence or setting that is none, or an attack that cannot
+            attack this network where it is cut.
+    """
+    setup = experiment.setup
+    for place in experiment.places:
+        stack = defenses.parse(place.defense)
+        stack.check(place.tail_start or setup.tail_start)
+    wanted: dict[tuple[str, str | None], list[tuple[Attack, frozenset[str]]]] = {}
+    for one in experiment.measurements:
+        attack = make_attack(one.attack, one.options)
+        at = (one.place.head_end or setup.head_end, one.place.tail_start or setup.tail_start)
+        wanted.setdefault(at, []).append((attack, one.knows))
+    if not any(place.name == experiment.baseline for place in experiment.places):
+        raise BadInput(f"{experiment.name}: nothing is measured at {experiment.baseline!r}")
+    arch = setup.arch(classes=2)
+    net = build(arch, seed=0)
+    for at, attacks in wanted.items():
+        check_attacks(net, arch, *at, attacks)
+
+
+def _require_untrained(experiment: Experiment, weights: Path) -> None:
+    """
+    Raises:
+        BadInput: a defence of the experiment learns with the network; or no readable checkpoint.
+    """
+    for place in experiment.places:
+        if any(defense.retrains for defense in defenses.parse(place.defense).defenses):
+            raise BadInput(
+                f"--weights {weights}: {experiment.name} trains networks with {place.defense}; "
+                "leave it out"
+            )
+    read_checkpoint(weights)
+
+
+def _settings(experiment: Experiment, request: Request) -> dict[str, Any]:
+    """What a run folder is bound to.
+
+    Raises:
+        BadInput: the folder holds another experiment, scale or setup.
+    """
+    setup = experiment.setup.model_dump(mode="json")
+    setup["dataset"] = experiment.setup.dataset.partition(":")[0]
+    now = {"experiment": experiment.name, "scale": experiment.scale, **setup}
+    if request.weights is not None:
+        now["weights"] = hash_tensors(read_checkpoint(request.weights))
+    path = request.out / "experiment.json"
+    was = read_json(path) if path.exists() else now
+    if differing := sorted(k for k in {*was, *now} if was.get(k) != now.get(k)):
+        first = differing[0]
+        raise BadInput(
+            f"{request.out} holds a run with {first} = {was.get(first)!r}, wanted is "
+            f"{now.get(first)!r}; choose another --out"
+        )
+    return now

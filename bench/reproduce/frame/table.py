@@ -1,0 +1,159 @@
+"""A reproduction as tables: for a terminal, and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from bench.reproduce.frame.claims import DIGITS
+from bench.reproduce.frame.experiment import ExtraTable, Metric
+from bench.reproduce.frame.summary import METRICS, RowSummary, Spread, Summary
+from splitlab.storage import write_bytes
+
+TITLES: Mapping[Metric, str] = {
+    "accuracy_change": "accuracy change [points]",
+    "ssim": "SSIM",
+    "psnr": "PSNR [dB]",
+}
+SHORT: Mapping[Metric, str] = {
+    "accuracy_change": "acc.\n[pts]",
+    "ssim": "SSIM",
+    "psnr": "PSNR\n[dB]",
+}
+STYLES = {"holds": "green", "does not hold": "red", "holds in some seeds": "yellow"}
+
+
+def shown(metric: Metric, value: Spread | None) -> str:
+    """The mean, "" where there is none."""
+    return "" if value is None else f"{value.mean:z.{DIGITS[metric]}f}"
+
+
+def ranged(metric: Metric, value: Spread | None) -> str:
+    """Smallest to largest over seeds, "" for one seed."""
+    if value is None or len(value.by_seed) < 2:
+        return ""
+    return f"{value.low:z.{DIGITS[metric]}f}..{value.high:z.{DIGITS[metric]}f}"
+
+
+def printed(value: float | None) -> str:
+    """A number as the paper prints it, "" where it has none."""
+    return "" if value is None else f"{value:zg}"
+
+
+LONGEST_NUMBER, LONGEST_WORD = 8, 26
+
+
+def has_paper(summary: Summary) -> bool:
+    """Whether the paper has a number for any row."""
+    return any(row.row.paper for row in summary.rows)
+
+
+def rich_parts(summary: Summary) -> list[RenderableType]:
+    """The table, the verdicts and the extra tables, for a terminal."""
+    seeds = ", ".join(map(str, summary.seeds))
+    title = f"{summary.experiment.title} ({summary.experiment.scale} scale, seeds {seeds})"
+    drawn = Table(title=title, header_style="bold", pad_edge=False)
+    drawn.add_column("row", overflow="fold")
+    drawn.add_column("attack", overflow="fold")
+    for metric in METRICS:
+        drawn.add_column(SHORT[metric], justify="right")
+    for metric in METRICS if has_paper(summary) else ():
+        drawn.add_column(f"paper\n{SHORT[metric]}", justify="right", style="dim")
+    width = len(drawn.columns)
+    for row in summary.rows:
+        drawn.add_row(*_cells(row)[:width])
+    drawn.add_section()
+    for told, floor in floor_lines(summary):
+        numbers = [shown(metric, floor[metric]) for metric in METRICS]
+        drawn.add_row(*["Floor", told, *numbers, "", "", ""][:width])
+    parts: list[RenderableType] = [drawn]
+    for judged in summary.judged:
+        colour = STYLES.get(judged.verdict, "yellow")
+        why = f": {judged.reason}" if judged.reason else ""
+        parts.append(Text.assemble((judged.verdict, colour), f"  {judged.claim.text}{why}"))
+    return [*parts, *map(_extra, summary.tables)]
+
+
+def _cells(row: RowSummary) -> list[str]:
+    if row.why:
+        return [row.row.label, row.row.attack, f"skipped ({row.why})", "", "", *_paper(row)]
+    numbers = []
+    for metric, value in row.metrics.items():
+        between = ranged(metric, value)
+        numbers.append(shown(metric, value) + (f"\n{between}" if between else ""))
+    return [row.row.label, row.row.attack, *numbers, *_paper(row)]
+
+
+def _paper(row: RowSummary) -> list[str]:
+    return [printed(row.row.paper.get(metric)) for metric in METRICS]
+
+
+def floor_lines(summary: Summary) -> list[tuple[str, Mapping[Metric, Spread | None]]]:
+    """(whose floor it is, its numbers): one for all rows that show the same, most rows first.
+
+    Rows whose attack was run on other victims have a floor of their own.
+    """
+    groups: dict[tuple[str, ...], list[RowSummary]] = {}
+    for row in summary.rows:
+        if row.floor["psnr"] is not None:
+            same = tuple(shown(m, row.floor[m]) + ranged(m, row.floor[m]) for m in METRICS)
+            groups.setdefault(same, []).append(row)
+    found = sorted(groups.values(), key=len, reverse=True)
+    names = ["; ".join(f"{one.row.label}, {one.row.attack}" for one in rows) for rows in found]
+    told = ["mean image", *(f"mean image, for {name}" for name in names[1:])]
+    if len(found) > 1:
+        told[0] = "mean image, for all other rows"
+    return [(text, rows[0].floor) for text, rows in zip(told, found, strict=False)]
+
+
+def _extra(table: ExtraTable) -> Table:
+    """Without columns of long words, which the page has room for."""
+    drawn = Table(title=table.title, header_style="bold", pad_edge=False)
+    left_out = []
+    columns = []
+    for number, name in enumerate(table.columns):
+        values = [row[number] for row in table.rows]
+        longest = max(map(len, values), default=0)
+        if number and longest > LONGEST_WORD:
+            left_out.append(name)
+            continue
+        numeric = bool(number) and longest <= LONGEST_NUMBER
+        drawn.add_column(
+            name.replace(" ", "\n") if numeric else name,
+            justify="right" if numeric else "left",
+            no_wrap=numeric,
+            overflow="fold",
+        )
+        columns.append(values)
+    for row in zip(*columns, strict=True):
+        drawn.add_row(*row)
+    more = f"The page also has: {', '.join(left_out)}." if left_out else ""
+    drawn.caption = " ".join(filter(None, (table.note, more)))
+    return drawn
+
+
+def write_csv(path: Path, summary: Summary) -> None:
+    """One line a row of the table: mean, smallest and largest over seeds, floor, paper."""
+    text = io.StringIO()
+    numbers = [
+        f"{metric}.{what}"
+        for metric in METRICS
+        for what in ("mean", "min", "max", "floor", "paper")
+    ]
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["key", "label", "attack", "seeds", *numbers, "doubts", "skipped"])
+    for row in summary.rows:
+        cells: list[object] = []
+        for metric in METRICS:
+            value, floor = row.metrics[metric], row.floor[metric]
+            cells += ["", "", ""] if value is None else [value.mean, value.low, value.high]
+            cells += ["" if floor is None else floor.mean, row.row.paper.get(metric, "")]
+        named = [row.row.key, row.row.label, row.row.attack, len(row.records)]
+        writer.writerow([*named, *cells, "; ".join(row.doubts), row.why])
+    write_bytes(path, text.getvalue().encode())

@@ -1,0 +1,1 @@
+"""Client and server as processes that end with the bench."""

@@ -1,0 +1,1 @@
+"""Every chosen split point of a network: measured, tabled, shown."""

@@ -1,0 +1,1 @@
+"""Who may enter, how much of the server it gets, and for how long."""

@@ -1,0 +1,1 @@
+"""What defences share: stacks, specs, noise, training."""

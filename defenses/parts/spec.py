@@ -1,0 +1,39 @@
+"""Defences as text: "gaussian:level=0.1,draw=fixed+dropout:level=0.3"."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+from defenses.parts.stack import Stack
+from defenses.registry import DEFENSES
+from splitlab.contracts import Defense
+from splitlab.contracts.named import named_fields
+from splitlab.errors import BadInput, plain
+
+
+def parse(text: str) -> Stack:
+    """Read a stack of defences.
+
+    Args:
+        text: names joined by "+", each with ":field=value,field=value" where a default is not
+            wanted. "none" for no defence.
+
+    Raises:
+        UnknownName: no such defence; lists the nearest.
+        BadInput: a field that the defence has not, a value outside its range, or two owners.
+    """
+    return Stack([_one(part) for part in text.split("+")])
+
+
+def _one(part: str) -> Defense:
+    name, fields = named_fields(part)
+    kind: type[Defense] = DEFENSES.load(name)
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        known = ", ".join(kind.model_fields) or "none"
+        why = plain(first["msg"])
+        told = f"{field}={fields.get(field, '')}: {why}" if field else why
+        raise BadInput(f"defence {name!r}, {told}; its fields are: {known}") from error

@@ -1,0 +1,1 @@
+"""N networks, each with noise of its own: one after another, together, in processes."""

@@ -1,0 +1,152 @@
+"""Ensembler's stage one (Liu and Xiong 2024) as one computation: `vmap` over stacked networks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state, vmap
+from torch.nn import functional as F
+
+from defenses.parts.kept import tensors_of
+from defenses.parts.prepare import Order
+from defenses.parts.stack import protect
+from defenses.parts.stage_one.together import Member, Members, Trained
+from splitlab.randomness import FreeDraw
+from splitlab.training import Batch, Loss, State, choose_device, fit
+
+
+class _Stacked:
+    """Modules of one shape as one function with stacked tensors.
+
+    Args:
+        modules: in train mode, on the device; only the first one's code runs.
+    """
+
+    def __init__(self, modules: Sequence[nn.Module]) -> None:
+        self.modules = modules
+        self.parameters, self.buffers = stack_module_state(list(modules))
+        base = modules[0]
+
+        def one(parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor) -> Tensor:
+            return functional_call(base, (parameters, buffers), (x,))
+
+        self._call: Callable[..., Tensor] = vmap(one, randomness="different")
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """[N, B, ...] -> [N, B, ...]; buffers (running statistics) are updated in place."""
+        return self._call(self.parameters, self.buffers, inputs)
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {**self.parameters, **self.buffers}
+
+    @torch.no_grad()
+    def give_back(self) -> None:
+        """Copy what was learned into the modules."""
+        for number, module in enumerate(self.modules):
+            own = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+            for name, stacked in self.tensors().items():
+                own[name].copy_(stacked[number])
+
+
+def train_batched(order: Order, members: Members, pending: Sequence[int]) -> dict[int, Trained]:
+    """Train the networks `pending` at once; all are finished, and kept, together.
+
+    Every network sees its own images in its own order: a batch has one column for each.
+    """
+    device, recipe = choose_device(order.device), order.recipe
+    group = [members.make(number) for number in pending]
+    for member in group:
+        for module in member.modules().values():
+            module.to(device)
+    head = _Stacked([member.parts.head for member in group])
+    rest = _Stacked([nn.Sequential(member.parts.body, member.parts.tail) for member in group])
+    rows = len(order.images)
+    losses = torch.zeros(max(1, recipe.epochs), len(group), device=device)
+    epoch = torch.full((), -1, dtype=torch.int64)
+    generators = {k: rng for member in group for k, rng in member.generators().items()}
+
+    def sampler(rows: int, rng: torch.Generator) -> Tensor:
+        epoch.add_(1)
+        losses[epoch] = 0
+        return torch.stack([member.order(rows, rng) for member in group], dim=1)
+
+    def step(_state: State, batch: Batch) -> dict[str, Loss]:
+        images = _augmented(order, group, batch.images, generators)
+        feature = head(images)
+        drawn = [
+            protect(m.protectors, z, FreeDraw(generators[f"draw {m.number}"]))
+            for m, z in zip(group, feature, strict=True)
+        ]
+        logits = rest(torch.stack(drawn))
+        each = torch.stack(
+            [
+                F.cross_entropy(one, labels, label_smoothing=recipe.label_smoothing)
+                for one, labels in zip(logits, batch.labels.unbind(1), strict=True)
+            ]
+        )
+        losses[epoch] += each.detach() * len(batch.indices) / rows
+        return {"net": each.sum()}
+
+    learned = [*head.parameters.values(), *rest.parameters.values()]
+    optimizer = recipe.optimizer(
+        (p for m in group for p in m.protectors.parameters()), stacked=learned
+    )
+    together = dataclasses.replace(members.kept(pending[0]), name=_name(pending))
+    history = fit(
+        step,
+        State(
+            {f"protectors {m.number}": m.protectors for m in group},
+            {"net": optimizer},
+            {"net": recipe.scheduler(optimizer, rows)},
+            {
+                **{f"head.{k}": v for k, v in head.tensors().items()},
+                **{f"rest.{k}": v for k, v in rest.tensors().items()},
+                "losses": losses,
+                "epoch": epoch,
+            },
+            generators,
+        ),
+        order.images,
+        epochs=recipe.epochs,
+        batch_size=recipe.batch_size,
+        seed=order.seed,
+        device=device,
+        sampler=sampler,
+        checkpoint=together.checkpoint,
+        progress=order.progress,
+        name=f"{len(group)} networks at once",
+    )
+    head.give_back()
+    rest.give_back()
+    done = {}
+    for place, member in enumerate(group):
+        facts = {
+            "losses": losses[: recipe.epochs, place].tolist(),
+            "seconds": round(history.seconds / len(group), 2),
+            "images_per_second": round(history.images_per_second * len(group), 1),
+        }
+        done[member.number] = member.finished(facts)
+        members.kept(member.number).write(tensors_of(member.modules()), facts)
+    together.clear()
+    return done
+
+
+def _name(pending: Sequence[int]) -> str:
+    return "networks-" + "-".join(map(str, pending))
+
+
+def _augmented(
+    order: Order, group: Sequence[Member], images: Tensor, rngs: dict[str, torch.Generator]
+) -> Tensor:
+    """[B, N, C, S, S] -> [N, B, C, S, S], each network's images augmented on their own."""
+    augment = order.recipe.augment
+    columns = images.unbind(1)
+    if augment is not None:
+        columns = tuple(
+            augment(column, rngs[f"augment {m.number}"])
+            for m, column in zip(group, columns, strict=True)
+        )
+    return torch.stack(columns)

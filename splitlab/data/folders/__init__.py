@@ -1,0 +1,1 @@
+"""Image folders and tars: which files, which sides, which classes."""

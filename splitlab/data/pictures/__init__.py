@@ -1,0 +1,1 @@
+"""One file of pixels -> one 8-bit RGB image."""

@@ -1,0 +1,1 @@
+"""Metrics of one reconstruction beside its true image."""

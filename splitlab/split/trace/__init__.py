@@ -1,0 +1,1 @@
+"""How the graph of a network is found: followed, written down, merged."""

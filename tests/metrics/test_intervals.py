@@ -1,0 +1,47 @@
+"""Bootstrap intervals over groups."""
+
+import pytest
+import torch
+
+from splitlab.errors import BadInput
+from splitlab.metrics import mean_interval
+
+
+def test_groups_make_the_interval_wider():
+    """100 copies of 10 independent values are 10 observations, not 1,000."""
+    values = torch.randn(10, generator=torch.Generator().manual_seed(0)).repeat_interleave(100)
+    by_group = mean_interval(values, torch.arange(10).repeat_interleave(100))
+    by_image = mean_interval(values, torch.arange(1_000))
+    assert by_group.mean == by_image.mean == pytest.approx(values.mean().item(), abs=1e-6)
+    assert by_group.high - by_group.low > 5 * (by_image.high - by_image.low)
+
+
+def test_coverage_is_about_95_percent():
+    g = torch.Generator().manual_seed(1)
+    hits = 0
+    for trial in range(200):
+        values = torch.randn(60, generator=g)
+        _, low, high = mean_interval(values, torch.arange(60), n_boot=400, seed=trial)
+        hits += low <= 0 <= high
+    assert 0.89 <= hits / 200 <= 0.99
+
+
+def test_unequal_groups_weigh_by_their_images():
+    values = torch.tensor([1.0, 1.0, 1.0, 5.0])
+    assert mean_interval(values, torch.tensor([0, 0, 0, 1])).mean == 2.0
+
+
+def test_same_seed_same_interval():
+    values, groups = torch.rand(30), torch.arange(30)
+    assert mean_interval(values, groups, seed=4) == mean_interval(values, groups, seed=4)
+    assert mean_interval(values, groups, seed=4) != mean_interval(values, groups, seed=5)
+
+
+def test_one_group_has_no_interval():
+    assert mean_interval(torch.tensor([1.0, 3.0]), torch.zeros(2).long()) == (2.0, None, None)
+
+
+@pytest.mark.parametrize("values", [torch.zeros(0), torch.tensor([float("nan"), 1.0])])
+def test_bad_values_are_refused(values):
+    with pytest.raises(BadInput):
+        mean_interval(values, torch.arange(len(values)))
