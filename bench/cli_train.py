@@ -63,8 +63,8 @@ def train(
     from bench.options import given
     from bench.point import recipe
     from bench.point.data_notes import show
-    from bench.point.train import train_and_deploy
     from bench.point.weights import LabelFiles, weights_fields
+    from bench.train import train_and_deploy
     from splitlab.estimating import Estimate
     from splitlab.training import showing
 

@@ -9,8 +9,9 @@ from typing import Any
 import grpc
 
 from cloud_server.guard.in_flight import InFlight
-from cloud_server.guard.limits import Limits, host_of
+from cloud_server.guard.limits import Limits
 from cloud_server.handler import Abandoned, Handler, Overdue, Unsendable
+from cloud_server.hosts import host_of
 from cloud_server.watch.telemetry import Telemetry
 from splitlab.capture import CaptureWriter
 from splitlab.errors import BadInput, Mismatch, TooLarge, UnknownName

@@ -15,7 +15,8 @@ from torch.nn import functional as F
 from defenses.parts.kept import Kept, load_tensors, tensors_of
 from defenses.parts.prepare import Assembles, Finishes, Order, scatter
 from defenses.parts.stack import Stack, protect
-from defenses.parts.stage_one.together import Trained, train_together
+from defenses.parts.stage_one.members import Trained
+from defenses.parts.stage_one.together import train_together
 from splitlab.contracts import Defense
 from splitlab.contracts.ranges import Weight
 from splitlab.deployment.halves import Halves

@@ -7,15 +7,11 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from defenses.parts.noise import NoiseDefense
+from defenses.parts.noise import NoiseDefense, standard_laplace
 from splitlab.contracts.ranges import Level
 from splitlab.randomness import Draw
-
-SMALLEST = 2.0**-25
-"""Half a step of a uniform float32: keeps the logarithm finite where the draw is exactly 0."""
 
 
 class Laplace(NoiseDefense):
@@ -35,10 +31,3 @@ class Laplace(NoiseDefense):
 
     def sample(self, like: Tensor, draw: Draw, purpose: str) -> Tensor:
         return self.level / math.sqrt(2) * standard_laplace(draw.uniform(like, purpose))
-
-
-def standard_laplace(uniform: Tensor) -> Tensor:
-    """Numbers uniform in [0, 1) -> the same from a Laplace distribution of mean 0 and scale 1."""
-    centred = uniform - 0.5
-    tail = (1 - 2 * centred.abs()).clamp_min(SMALLEST)
-    return -torch.sign(centred) * torch.log(tail)

@@ -16,10 +16,10 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from defenses.laplace import standard_laplace
 from defenses.parts.frozen import Frozen, Protect, frozen
 from defenses.parts.kept import Kept
 from defenses.parts.learned_noise import PARTS, Kind, LearnedNoise, Sampling, perturb
+from defenses.parts.noise import standard_laplace
 from defenses.parts.prepare import Finishes, Order
 from splitlab.contracts import Defense
 from splitlab.contracts.ranges import Epochs, LearningRate, Weight

@@ -23,7 +23,8 @@ from bench.estimate.processes import Starting
 from bench.estimate.scoring import Scoring
 from bench.estimate.training import classifier_seconds, defended_seconds, judge_seconds
 from bench.point.measure import make_attack
-from bench.reproduce.frame.experiment import Measurement, Place
+from bench.point.setup import Place
+from bench.reproduce.frame.experiment import Measurement
 from bench.reproduce.frame.seed_run import SeedRun
 from defenses.parts.prepare import Order
 from splitlab.estimating import Bounded, Clock, Estimate, Meter, memory_now

@@ -11,8 +11,8 @@ from torch import Tensor
 
 import defenses
 from bench.point.deploy import whole
+from bench.point.setup import Place, Setup
 from bench.point.victim import defended_accuracy, kept_secret
-from bench.reproduce.frame.experiment import Place, Setup
 from bench.reproduce.frame.request import Request
 from defenses.ensembler import Ensembler
 from defenses.parts.prepare import Order, prepare

@@ -12,7 +12,7 @@ import defenses
 from adversary.synthesis.folder import Made, load_images, make_images, making
 from adversary.synthesis.settings import SynthesisSettings
 from adversary.synthesis.synthesis import Known
-from bench.reproduce.frame.experiment import Synthetic
+from bench.point.setup import Synthetic
 from splitlab.deployment import ClientHalf, ServerHalf
 from splitlab.errors import BadInput
 from splitlab.models import build, load_exactly

@@ -11,13 +11,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bench.latency.chart import latency_panel
+from bench.report.colours import COLOURS
 from bench.report.floors import floors
 from splitlab.record import Record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOURS = ("#1f5fa8", "#c2502e", "#3d8b54", "#8457a3", "#a8812a", "#4a9aa3", "#882255", "#332288")
 MARKS = ("o", "s", "^", "D")
 """Of lines, where there are more of them than colours."""
 DASHES: Any = ((0, (5, 3)), (0, (1, 2)), (0, (6, 2, 1, 2)), (0, (10, 3)))

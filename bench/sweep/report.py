@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from bench.point import data_notes
 from bench.point.kept import kept_told
 from bench.report.grids import data_uri
+from bench.report.page import filled, missing_columns
 from bench.report.settings_table import setting_groups
 from bench.sweep.depth import depth_correlations
 from bench.sweep.page_table import page_tables
@@ -136,19 +136,3 @@ def _grids(run: Path, records: Sequence[Record]) -> list[dict[str, str]]:
             {"split": record.split["name"], "attack": attack, "figure": shown, "data": data}
         )
     return found
-
-
-def missing_columns(records: Sequence[Record]) -> list[str]:
-    """Each metric that could not be computed, and why."""
-    return sorted({f"{n}: {v.why}" for r in records for n, v in r.leakage.items() if v.why})
-
-
-def filled(template: str, **content: Any) -> str:
-    """A page of `bench/templates` with its content, in the house's style; nothing is loaded."""
-    import jinja2
-
-    folder = files("bench") / "templates"
-    loader = jinja2.FunctionLoader(lambda name: (folder / name).read_text("utf-8"))
-    pages = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, loader=loader)
-    style = jinja2.Environment(loader=loader).get_template("style.css").render()
-    return pages.get_template(template).render(style=style, version=__version__, **content)

@@ -27,8 +27,9 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
-from cloud_server.guard.limits import Exhausted, Limits, host_of
+from cloud_server.guard.limits import Exhausted, Limits
 from cloud_server.guard.shares import Shared
+from cloud_server.hosts import host_of
 from splitlab.wire import refusals
 
 IDLE_SECONDS = 1.0

@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health
 
-from cloud_server.guard.limits import host_of
+from cloud_server.hosts import host_of
 
 WATCHES = 32
 """At a time, of all hosts."""

@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from defenses.laplace import standard_laplace
+from defenses.parts.noise import standard_laplace
 from splitlab.contracts import Protector
 from splitlab.randomness import Draw
 

@@ -70,3 +70,14 @@ class NoiseDefense(Defense):
             source = KeyedDraw(secret, f"fixed noise of {self.name}")
             fixed = self.sample(torch.empty(1, *feature_shape), source, "fixed")[0]
         return Noise(self.combine, self.sample, fixed)
+
+
+SMALLEST = 2.0**-25
+"""Half a step of a uniform float32: keeps the logarithm finite where the draw is exactly 0."""
+
+
+def standard_laplace(uniform: Tensor) -> Tensor:
+    """Numbers uniform in [0, 1) -> the same from a Laplace distribution of mean 0 and scale 1."""
+    centred = uniform - 0.5
+    tail = (1 - 2 * centred.abs()).clamp_min(SMALLEST)
+    return -torch.sign(centred) * torch.log(tail)

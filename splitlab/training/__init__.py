@@ -1,6 +1,7 @@
 """One training loop, and what is trained with it: classifiers here, attacks' networks elsewhere."""
 
 from splitlab.training.augment import Augment
+from splitlab.training.bars import RichProgress, showing
 from splitlab.training.classifier import (
     Penalty,
     Protection,
@@ -10,7 +11,7 @@ from splitlab.training.classifier import (
 )
 from splitlab.training.device import choose_device
 from splitlab.training.fit import History, Loss, Step, fit
-from splitlab.training.progress import Progress, RichProgress, Silent, Work, showing
+from splitlab.training.progress import Progress, Silent, Work
 from splitlab.training.recipe import LONG, TrainRecipe
 from splitlab.training.rehearsal import Enough, Loop, OutOfTime, Rehearsal, goes_on
 from splitlab.training.source import Batch, TensorSource, batch_count

@@ -1,6 +1,7 @@
 """A small experiment and records made by hand, for tests of `bench reproduce`."""
 
-from bench.reproduce.frame.experiment import Claim, Experiment, Measurement, Place, Row, Setup
+from bench.point.setup import Place, Setup
+from bench.reproduce.frame.experiment import Claim, Experiment, Measurement, Row
 from splitlab.record import METHOD_VERSION, Interval, Record, point_hash
 from splitlab.training import TrainRecipe
 

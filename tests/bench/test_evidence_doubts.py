@@ -9,7 +9,7 @@ from records import interval, record
 
 from bench.point.doubtful import own_doubts, repeated, shared
 from bench.point.judge import Judge, at_chance
-from bench.sweep.report import missing_columns
+from bench.report.page import missing_columns
 from bench.sweep.table import sweep_table
 from splitlab.metrics import evaluate
 from splitlab.record import doubts, joined

@@ -9,10 +9,12 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import grimp
 import pytest
 import typer
 
 ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("splitlab", "defenses", "adversary", "edge_client", "cloud_server", "bench")
 ROLES = {
     "bench": "bench.cli",
     "edge-client": "edge_client.cli",
@@ -141,3 +143,17 @@ def test_no_folder_has_more_than_20_files():
     count = Counter(path.parent.relative_to(ROOT) for path in tracked("*.py"))
     full = {str(folder): files for folder, files in count.items() if files > 20}
     assert not full, f"make rooms: {full}"
+
+
+def test_no_module_imports_itself_by_a_detour():
+    """Circles count wherever the import stands, inside a function too."""
+    graph = grimp.build_graph(*PACKAGES, cache_dir=None)
+    left = {name: graph.find_modules_directly_imported_by(name) for name in graph.modules}
+    while free := [name for name, others in left.items() if not others & left.keys()]:
+        for name in free:
+            del left[name]
+    # Of what is left, who is imported by none of it is no part of a circle.
+    while free := left.keys() - set().union(*left.values()):
+        for name in free:
+            del left[name]
+    assert not left, f"these import one another: {sorted(left)}"

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from defenses import parse
-from defenses.laplace import standard_laplace
 from defenses.parts.learned_noise import LearnedNoise, perturb, resample
+from defenses.parts.noise import standard_laplace
 from splitlab.deployment import Selector
 from splitlab.errors import BadInput
 from splitlab.randomness import FreeDraw, KeyedDraw, Secret, generator

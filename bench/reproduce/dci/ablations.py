@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from bench.point.setup import Scale
 from bench.reproduce.dci.notes import NOTES, OWN, setting_notes
 from bench.reproduce.dci.setup import (
     OPTIONS,
@@ -17,7 +18,7 @@ from bench.reproduce.dci.setup import (
     moved,
     spot,
 )
-from bench.reproduce.frame.experiment import Claim, Experiment, Row, Scale
+from bench.reproduce.frame.experiment import Claim, Experiment, Row
 from bench.reproduce.frame.request import Target
 from bench.reproduce.frame.run import Framed
 

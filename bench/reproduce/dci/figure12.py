@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from adversary.inversion.dci.attack import DCI
+from bench.point.setup import Scale, Setup
 from bench.reproduce.dci.notes import NATURAL_NOTE, NOTES, OWN, setting_notes
 from bench.reproduce.dci.setup import (
     MADE,
@@ -24,16 +25,7 @@ from bench.reproduce.dci.setup import (
     on_real,
     spot,
 )
-from bench.reproduce.frame.experiment import (
-    Claim,
-    Experiment,
-    ExtraTable,
-    Found,
-    Measurement,
-    Row,
-    Scale,
-    Setup,
-)
+from bench.reproduce.frame.experiment import Claim, Experiment, ExtraTable, Found, Measurement, Row
 from bench.reproduce.frame.perceived import lpips_orders, lpips_tables
 from bench.reproduce.frame.request import Target
 from bench.reproduce.frame.run import Framed

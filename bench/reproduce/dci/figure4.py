@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from bench.point.setup import Place, Scale, Setup
 from bench.reproduce.dci.notes import NOTES, OWN, setting_notes
 from bench.reproduce.dci.setup import (
     BLOCKS,
@@ -24,11 +25,8 @@ from bench.reproduce.frame.experiment import (
     ExtraTable,
     Found,
     Measurement,
-    Place,
     Relation,
     Row,
-    Scale,
-    Setup,
 )
 from bench.reproduce.frame.levels import Depth, depth_figure
 from bench.reproduce.frame.perceived import lpips_tables

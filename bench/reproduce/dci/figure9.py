@@ -6,18 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
+from bench.point.setup import Place, Scale
 from bench.reproduce.dci.notes import NOTES, OWN, setting_notes
 from bench.reproduce.dci.setup import BLOCKS, SETUP, SOURCE, ceiling, data_free, grouping, moved
-from bench.reproduce.frame.experiment import (
-    Claim,
-    Experiment,
-    ExtraTable,
-    Found,
-    Measurement,
-    Place,
-    Row,
-    Scale,
-)
+from bench.reproduce.frame.experiment import Claim, Experiment, ExtraTable, Found, Measurement, Row
 from bench.reproduce.frame.levels import Curve, levels_figure
 from bench.reproduce.frame.request import Target
 from bench.reproduce.frame.run import Framed

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from adversary.inversion.dci.gan_inversion import errors_by_depth, invert
 from adversary.inversion.dci.training import Schooling
+from bench.point.setup import Scale
 from bench.report.grids import rows_png
 from bench.reproduce.dci.figures6_7_page import SHARES, claims, drawn, write_page
 from bench.reproduce.dci.setup import SOURCE
-from bench.reproduce.frame.experiment import Scale
 from bench.reproduce.frame.request import Request, Shown
 from splitlab.data import ImageSet, load_splits
 from splitlab.errors import BadInput, Unavailable

@@ -9,8 +9,8 @@ from typing import Any
 from rich.table import Table
 
 from bench.report.grids import data_uri
+from bench.report.page import filled
 from bench.report.settings_table import setting_groups
-from bench.sweep.report import filled
 from splitlab.storage import write_bytes
 
 SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.reproduce.frame.experiment import Scale
+from bench.point.setup import Scale
 from bench.reproduce.frame.request import Target
 
 OWN = Target()

@@ -14,7 +14,8 @@ from adversary.inversion.dci.chain import chain, grouped
 from adversary.parts.wgan import Play
 from adversary.registry import ATTACKS
 from bench.point.measure import make_attack
-from bench.reproduce.frame.experiment import Measurement, Place, Scale, Setup, Synthetic
+from bench.point.setup import Place, Scale, Setup, Synthetic
+from bench.reproduce.frame.experiment import Measurement
 from bench.reproduce.frame.request import Target
 from splitlab.errors import BadInput
 from splitlab.models import build

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+from bench.point.setup import Scale, Setup
 from bench.reproduce.dci.notes import NATURAL_NOTE, NOTES, OWN, PAPER_SCALE_NOTE, setting_notes
 from bench.reproduce.dci.setup import (
     MADE,
@@ -28,8 +29,6 @@ from bench.reproduce.frame.experiment import (
     Found,
     Measurement,
     Row,
-    Scale,
-    Setup,
     Skipped,
 )
 from bench.reproduce.frame.perceived import lpips_orders

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bench.point.setup import Place, Scale
 from bench.reproduce.ensembler.attacks import ALL, ORACLE, Draft, Kind
 from bench.reproduce.ensembler.claims import LEAKAGE, accuracy_claim, oracle_claims
 from bench.reproduce.ensembler.tables import (
@@ -13,7 +14,7 @@ from bench.reproduce.ensembler.tables import (
     SOURCE,
     ensembler,
 )
-from bench.reproduce.frame.experiment import Claim, Experiment, Metric, Place, Scale
+from bench.reproduce.frame.experiment import Claim, Experiment, Metric
 from bench.reproduce.frame.run import Framed
 
 STRONG: tuple[Kind, ...] = ("strengthened",)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from adversary.inversion.shadow.presets import PRESETS
+from bench.point.setup import Place, Scale
 from bench.reproduce.ensembler.attacks import ALL, ORACLE, SEARCH, Draft
 from bench.reproduce.ensembler.claims import LEAKAGE
 from bench.reproduce.ensembler.tables import (
@@ -19,7 +20,7 @@ from bench.reproduce.ensembler.tables import (
     SOURCE,
     ensembler,
 )
-from bench.reproduce.frame.experiment import Claim, Experiment, Measurement, Place, Scale
+from bench.reproduce.frame.experiment import Claim, Experiment, Measurement
 from bench.reproduce.frame.run import Framed
 
 SETTINGS: Mapping[Scale, Mapping[str, Any]] = {

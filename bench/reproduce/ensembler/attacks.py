@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from bench.reproduce.frame.experiment import Measurement, Place, Row, Scale
+from bench.point.setup import Place, Scale
+from bench.reproduce.frame.experiment import Measurement, Row
 
 Kind = Literal["literal", "strengthened"]
 

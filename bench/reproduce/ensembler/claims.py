@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bench.point.setup import Scale
 from bench.reproduce.ensembler.attacks import KINDS, SHORT, Kind
-from bench.reproduce.frame.experiment import Claim, Metric, Scale
+from bench.reproduce.frame.experiment import Claim, Metric
 
 LEAKAGE: tuple[Metric, ...] = ("ssim", "psnr")
 POINTS = 3.0

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from bench.point.setup import Place, Scale, Setup
 from bench.reproduce.ensembler.attacks import KINDS, SHORT, Draft
 from bench.reproduce.ensembler.claims import LEAKAGE
 from bench.reproduce.ensembler.tables import PAPER, QUICK, SOURCE
-from bench.reproduce.frame.experiment import Claim, Experiment, Place, Scale, Setup
+from bench.reproduce.frame.experiment import Claim, Experiment
 from bench.reproduce.frame.run import Framed
 
 FLAT = 0.05

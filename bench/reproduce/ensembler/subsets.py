@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from bench.point.setup import Place, Scale
 from bench.reproduce.ensembler.attacks import ALL, ORACLE, SEARCH, Draft, Kind, shadow
 from bench.reproduce.ensembler.claims import LEAKAGE
 from bench.reproduce.ensembler.tables import PAPER, QUICK, SOURCE, ensembler
-from bench.reproduce.frame.experiment import Claim, Experiment, ExtraTable, Found, Place, Scale
+from bench.reproduce.frame.experiment import Claim, Experiment, ExtraTable, Found
 from bench.reproduce.frame.run import Framed
 from splitlab.record import Record
 

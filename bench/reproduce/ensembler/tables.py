@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from adversary.inversion.aligned.attack import AlignedShadow
+from bench.point.setup import Place, Scale, Setup
 from bench.reproduce.ensembler.attacks import (
     ALL,
     OPTIONS,
@@ -14,7 +15,7 @@ from bench.reproduce.ensembler.attacks import (
     through_noise,
 )
 from bench.reproduce.ensembler.claims import accuracy_claim, oracle_claims, protection_claims
-from bench.reproduce.frame.experiment import Experiment, Place, Scale, Setup
+from bench.reproduce.frame.experiment import Experiment
 from bench.reproduce.frame.run import Framed
 from splitlab.training import TrainRecipe
 from splitlab.training.recipe import LONG

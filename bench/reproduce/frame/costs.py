@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 
 import defenses
-from bench.reproduce.frame.experiment import Experiment, ExtraTable, Found, Place
+from bench.point.setup import Place
+from bench.reproduce.frame.experiment import Experiment, ExtraTable, Found
 from splitlab.record import Record
 
 COLUMNS = (

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from bench.sweep.plots import COLOURS
+from bench.report.colours import COLOURS
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from typing import Any
 
 from bench.point.kept import kept_told
 from bench.report.grids import strips
+from bench.report.page import filled, missing_columns
 from bench.report.settings_table import setting_groups
 from bench.reproduce.frame.claims import ABOVE_FLOOR, TOO_SMALL
 from bench.reproduce.frame.experiment import Experiment
 from bench.reproduce.frame.summary import METRICS, RowSummary, Summary
 from bench.reproduce.frame.table import TITLES, floor_lines, has_paper, printed, ranged, shown
-from bench.sweep.report import filled, missing_columns
 from splitlab.record import Record
 from splitlab.storage import write_bytes
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import RenderableType
 
-from bench.reproduce.frame.experiment import Scale
+from bench.point.setup import Scale
 from bench.reproduce.registry import MOVABLE
 from splitlab.errors import BadInput
 from splitlab.training import Progress, Silent

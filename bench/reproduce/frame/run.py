@@ -13,7 +13,8 @@ from adversary.contract.attack import Attack
 from bench.point import data_notes
 from bench.point.feasible import check_attacks
 from bench.point.measure import make_attack
-from bench.reproduce.frame.experiment import Experiment, Found, Scale, Setup, Skipped
+from bench.point.setup import Scale, Setup
+from bench.reproduce.frame.experiment import Experiment, Found, Skipped
 from bench.reproduce.frame.page import write_page
 from bench.reproduce.frame.request import Request, Shown, Target
 from bench.reproduce.frame.seed_run import SeedRun

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from defenses.parts.kept import tensors_of
 from defenses.parts.prepare import Order
 from defenses.parts.stack import protect
-from defenses.parts.stage_one.together import Member, Members, Trained
+from defenses.parts.stage_one.members import Member, Members, Trained
 from splitlab.randomness import FreeDraw
 from splitlab.training import Batch, Loss, State, choose_device, fit
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from defenses.parts.prepare import Order
 from defenses.parts.spec import parse
-from defenses.parts.stage_one.together import Members, train_one
+from defenses.parts.stage_one.members import Members, train_one
 from splitlab.errors import SplitLabError
 from splitlab.training import Progress, Work
 from splitlab.workers import side_by_side

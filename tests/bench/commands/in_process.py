@@ -15,9 +15,9 @@ from checks import Roles, ended_well
 
 import adversary.estimating.commands
 import bench.point.capture
-import bench.point.train
 import bench.sweep.plots
 import bench.sweep.sweep
+import bench.train
 from bench.roles.launch import Gate
 from cloud_server.server import CloudServer
 from edge_client.cli import app as edge_client
@@ -76,7 +76,7 @@ def stand_in(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(bench.point.capture, "run_edge_client", run_edge_client)
     # How long it takes has tests of its own.
     patch.setattr(bench.sweep.sweep.Sweep, "estimate", lambda _: NOTHING)
-    patch.setattr(bench.point.train, "deployment_estimate", lambda *_, **__: NOTHING)
+    patch.setattr(bench.train, "deployment_estimate", lambda *_, **__: NOTHING)
     patch.setattr(adversary.estimating.commands, "attack_estimate", lambda *_, **__: NOTHING)
     patch.setattr(bench.sweep.sweep, "measure_run", lambda *_: None)
     patch.setattr(bench.sweep.plots, "sweep_figure", lambda _: "")

@@ -7,13 +7,14 @@ from records import interval, record
 from reproductions import made, small
 
 from bench.point.kept import kept_told
+from bench.report.colours import COLOURS
 from bench.report.floors import floors
 from bench.report.settings_table import setting_groups
 from bench.reproduce.frame.experiment import Row
 from bench.reproduce.frame.summary import summarise
 from bench.reproduce.frame.table import floor_lines
 from bench.sweep.page_table import page_tables
-from bench.sweep.plots import COLOURS, sweep_figure
+from bench.sweep.plots import sweep_figure
 from bench.sweep.report import render
 from bench.sweep.table import rich_table, sweep_table
 from splitlab.record import Kept

@@ -15,6 +15,7 @@ from adversary.contract.threat import AuxImages, ThreatModel
 from bench.cli import app
 from bench.point.measure import make_attack
 from bench.point.networks import Networks
+from bench.point.setup import Synthetic
 from bench.reproduce.dci import setup as dci_setup
 from bench.reproduce.dci.ablations import ablations
 from bench.reproduce.dci.figure4 import figure4
@@ -24,7 +25,6 @@ from bench.reproduce.dci.figures6_7 import CONFIGS
 from bench.reproduce.dci.figures6_7_page import claims
 from bench.reproduce.dci.setup import BLOCKS, updates
 from bench.reproduce.dci.table2 import DEPTHS, METHODS, table2
-from bench.reproduce.frame.experiment import Synthetic
 from bench.reproduce.frame.levels import Curve, levels_figure
 from bench.reproduce.frame.perceived import lpips_orders
 from bench.reproduce.frame.request import Request

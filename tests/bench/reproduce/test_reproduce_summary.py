@@ -9,6 +9,7 @@ import torch
 from reproductions import MANY, NONE, PAPER, SETUP, made, small
 from rich.console import Console
 
+from bench.point.setup import Place
 from bench.report.grids import save_grid
 from bench.reproduce.frame.costs import cost_table
 from bench.reproduce.frame.experiment import (
@@ -16,7 +17,6 @@ from bench.reproduce.frame.experiment import (
     Experiment,
     ExtraTable,
     Measurement,
-    Place,
     Row,
     Skipped,
 )

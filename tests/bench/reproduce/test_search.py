@@ -9,9 +9,10 @@ from typer.testing import CliRunner
 
 from bench.cli import app
 from bench.options import grid
+from bench.point.setup import Synthetic
 from bench.reproduce import cli
 from bench.reproduce.frame import search as searching
-from bench.reproduce.frame.experiment import Claim, Measurement, Row, Synthetic
+from bench.reproduce.frame.experiment import Claim, Measurement, Row
 from bench.reproduce.frame.request import Request
 from bench.reproduce.frame.run import Framed
 from bench.reproduce.frame.search import combinations, search

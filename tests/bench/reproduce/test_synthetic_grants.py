@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from bench.point.grants import GrantRequest, make_threat
+from bench.point.setup import Place, Setup, Synthetic
 from bench.point.synthetic import known, synthetic_images
-from bench.reproduce.frame.experiment import Measurement, Place, Setup, Synthetic
+from bench.reproduce.frame.experiment import Measurement
 from defenses import Stack
 from defenses.parts.prepare import Order, prepare
 from splitlab.contracts import ArchSpec, InputSpec

@@ -19,7 +19,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from halves import Client, Server, images, wait_until
 
 from cloud_server import servicer
-from cloud_server.guard.limits import Limits, host_of
+from cloud_server.guard.limits import Limits
+from cloud_server.hosts import host_of
 from cloud_server.server import CloudServer
 from edge_client.client import EdgeClient
 from splitlab.errors import ServerRefused, ServerUnavailable
