@@ -65,7 +65,7 @@ def train(
     from bench.point.data_notes import show
     from bench.point.weights import LabelFiles, weights_fields
     from bench.train import train_and_deploy
-    from splitlab.estimating import Estimate
+    from splitlab.estimating import Forecast
     from splitlab.training import showing
 
     config = recipe.validated(
@@ -90,7 +90,7 @@ def train(
         device=device,
     )
 
-    def begins(estimate: Estimate) -> bool:
+    def begins(estimate: Forecast) -> bool:
         estimate.show(console, dry_run)
         return not dry_run
 

@@ -21,7 +21,7 @@ from bench.point.weights import LabelFiles, arch_of, tried_weights, with_outputs
 from splitlab.data import ImageSet, load_splits
 from splitlab.deployment import write_deployment
 from splitlab.errors import BadInput
-from splitlab.estimating import Estimate
+from splitlab.estimating import Forecast
 from splitlab.models import build
 from splitlab.record.binomial import majority
 from splitlab.record.evidence_doubts import chance_told
@@ -44,7 +44,7 @@ def train_and_deploy(
     secret_seed: int | None,
     progress: Progress,
     say: Callable[[Sequence[str]], None] = lambda _: None,
-    begins: Callable[[Estimate], bool] | None = None,
+    begins: Callable[[Forecast], bool] | None = None,
 ) -> dict[str, Any]:
     """Train (or load) the configured network, cut it at `config.splits`, write both halves.
 

@@ -7,14 +7,14 @@ from typing import Any
 import torch
 
 from cloud_server.engines.engine import Engine
-from cloud_server.half import Half
+from cloud_server.half import ServedHalf
 from cloud_server.handler import largest_request
 from splitlab.errors import Corrupt
 from splitlab.wire import micro_batch_rows
 
 
 def checked(
-    half: Half, engine: str, device: str, bfloat16: bool = False, threads: int | None = None
+    half: ServedHalf, engine: str, device: str, bfloat16: bool = False, threads: int | None = None
 ) -> dict[str, Any]:
     """Run one row through every body; what is served, as JSON.
 

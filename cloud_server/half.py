@@ -9,7 +9,7 @@ from torch import nn
 from splitlab.contracts import FeatureSpec
 
 
-class Half(Protocol):
+class ServedHalf(Protocol):
     """Bodies and what they are fed. Nothing here reveals head, tail, selector or seed."""
 
     @property

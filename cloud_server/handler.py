@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from cloud_server.engines.engine import Answer, Engine
-from cloud_server.half import Half
+from cloud_server.half import ServedHalf
 from splitlab import __version__
 from splitlab.errors import BadInput, Mismatch, SplitLabError, UnknownName
 from splitlab.wire import Reply, Request, WireTensor, decode, encode, payload_bytes, reply_datatype
@@ -34,12 +34,12 @@ class Unsendable(SplitLabError):
     """
 
 
-def largest_request(half: Half) -> int:
+def largest_request(half: ServedHalf) -> int:
     """Bytes of the largest declared micro-batch, with its envelope."""
     return half.max_rows * payload_bytes(half.feature.shape, half.wire) + ENVELOPE_BYTES
 
 
-def held_per_byte(half: Half) -> float:
+def held_per_byte(half: ServedHalf) -> float:
     """Bytes that a byte of a request takes: itself, its value in FP32, its share of the reply."""
     row = payload_bytes(half.feature.shape, half.wire)
     decoded = math.prod(half.feature.shape) * item_bytes("FP32")
@@ -47,7 +47,7 @@ def held_per_byte(half: Half) -> float:
     return 1 + (decoded + outputs * item_bytes(reply_datatype(half.wire))) / row
 
 
-def largest_held(half: Half) -> int:
+def largest_held(half: ServedHalf) -> int:
     """Bytes that the largest request takes until its reply is gone."""
     return math.ceil(held_per_byte(half) * largest_request(half))
 
@@ -76,7 +76,7 @@ class Handler:
         engine: runs them.
     """
 
-    def __init__(self, half: Half, engine: Engine) -> None:
+    def __init__(self, half: ServedHalf, engine: Engine) -> None:
         self._half, self._engine = half, engine
         self._names = [f"output_{body_id}" for body_id in half.body_ids]
 

@@ -16,7 +16,7 @@ from cloud_server.guard.connections import room_for
 from cloud_server.guard.gate import Gate
 from cloud_server.guard.limits import Limits
 from cloud_server.guard.token_check import TokenCheck
-from cloud_server.half import Half
+from cloud_server.half import ServedHalf
 from cloud_server.handler import Handler, held_per_byte, largest_held, largest_request
 from cloud_server.servicer import Servicer
 from cloud_server.watch.health import Health
@@ -63,7 +63,7 @@ class CloudServer:
 
     def __init__(
         self,
-        half: Half,
+        half: ServedHalf,
         listen: str,
         *,
         tap: CaptureWriter | None = None,

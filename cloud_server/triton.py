@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from cloud_server.engines.choose import example_of
 from cloud_server.engines.contract import Unfit, relative_error
 from cloud_server.engines.onnx_graph import Together, onnx_graph
-from cloud_server.half import Half
+from cloud_server.half import ServedHalf
 from splitlab.contracts import FeatureSpec
 from splitlab.errors import BadInput, Corrupt
 from splitlab.storage import require_writable, write_bytes
@@ -70,7 +70,7 @@ class OnTheWire(nn.Module):
         return tuple(y.half() for y in outputs) if self.wire == "FP16" else outputs
 
 
-def export_triton(half: Half, repository: Path) -> Exported:
+def export_triton(half: ServedHalf, repository: Path) -> Exported:
     """Write `repository/<model>/config.pbtxt` and `1/model.onnx`, and compare it with the bodies.
 
     Raises:
@@ -146,7 +146,7 @@ def _error(graph: bytes, examples: dict[str, Tensor], wanted: list[Tensor]) -> f
     return max(relative_error(torch.from_numpy(y).float(), x) for y, x in pairs)
 
 
-def _config(half: Half, examples: dict[str, Tensor], names: Sequence[str]) -> str:
+def _config(half: ServedHalf, examples: dict[str, Tensor], names: Sequence[str]) -> str:
     """Triton's protobuf text; the batch is not among the dims."""
 
     def entry(name: str, datatype: str, shape: Sequence[int]) -> str:

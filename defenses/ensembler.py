@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from defenses.parts.kept import Kept, load_tensors, tensors_of
 from defenses.parts.prepare import Assembles, Finishes, Order, scatter
 from defenses.parts.stack import Stack, protect
-from defenses.parts.stage_one.members import Trained
+from defenses.parts.stage_one.members import TrainedMember
 from defenses.parts.stage_one.together import train_together
 from splitlab.contracts import Defense
 from splitlab.contracts.ranges import Weight
@@ -98,7 +98,7 @@ class StageTwo:
         self,
         order: Order,
         stack: Stack,
-        networks: Sequence[Trained],
+        networks: Sequence[TrainedMember],
         selector: Selector,
         weight: float,
     ) -> None:
@@ -213,7 +213,7 @@ class StageTwo:
         return self.selector(full)
 
     @torch.inference_mode()
-    def _measure(self, chosen: Sequence[Trained], device: torch.device) -> dict[str, Any]:
+    def _measure(self, chosen: Sequence[TrainedMember], device: torch.device) -> dict[str, Any]:
         """On training images as they are: each similarity, largest first, and the feature's size.
 
         Largest first, because the order of the selector is secret.

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 
 from edge_client.client import EdgeClient, InferResult
-from edge_client.half import Half
+from edge_client.half import UsedHalf
 from splitlab.data import read_images
 
 
 def classify(
-    connect: Callable[[], tuple[Half, EdgeClient]], paths: Sequence[Path]
+    connect: Callable[[], tuple[UsedHalf, EdgeClient]], paths: Sequence[Path]
 ) -> tuple[list[dict[str, Any]], InferResult]:
     """One row a file, in order: image, class, probability, prepared.
 

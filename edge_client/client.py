@@ -12,7 +12,7 @@ from types import TracebackType
 import torch
 from torch import Tensor
 
-from edge_client.half import Half
+from edge_client.half import UsedHalf
 from edge_client.holders import Holders, distinct, group
 from edge_client.ledger import Ledger
 from edge_client.micro_batch import MicroBatch
@@ -86,7 +86,7 @@ class EdgeClient:
 
     def __init__(
         self,
-        half: Half,
+        half: UsedHalf,
         servers: Sequence[str],
         *,
         replicas: bool = False,

@@ -10,7 +10,7 @@ from splitlab.contracts import FeatureSpec, InputSpec
 from splitlab.randomness import Draw, Secret
 
 
-class Half(Protocol):
+class UsedHalf(Protocol):
     """Head, protectors, secret selector and tail, and what belongs on the wire."""
 
     @property

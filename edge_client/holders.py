@@ -37,9 +37,9 @@ class Holders:
         self._turns = itertools.count()
         self.outputs = self._transports[0].outputs
 
-    def start(self, raw: bytes) -> Call:
-        """Send a serialised request, to be waited for with `Call.result`."""
-        return Call(self, raw)
+    def start(self, raw: bytes) -> HeldCall:
+        """Send a serialised request, to be waited for with `HeldCall.result`."""
+        return HeldCall(self, raw)
 
     def order(self) -> list[Transport]:
         """Whom to ask first, second, ...: in turns, and last those that have just failed."""
@@ -64,7 +64,7 @@ class Holders:
         )
 
 
-class Call:
+class HeldCall:
     """One request under way; the bytes are made once and never again, whoever is sent them.
 
     Attributes:

@@ -40,7 +40,7 @@ MOMENTARY = (grpc.StatusCode.OK, grpc.StatusCode.CANCELLED, *RAISED)
 """Ends of a stream after which another may be opened at once."""
 
 
-class Pending:
+class LaneReply:
     """What gRPC's future is for a message on a lane.
 
     Attributes:
@@ -137,12 +137,12 @@ class Lane:
         self._free, self._ended = free, ended
         self._outgoing: SimpleQueue[bytes | None] = SimpleQueue()
         self._lock, self._over = threading.Lock(), False
-        self._pending: Pending | None = None
+        self._pending: LaneReply | None = None
         self._call = call(iter(self._outgoing.get, None))
         self._reader = threading.Thread(target=self._read, name="lane", daemon=True)
         self._reader.start()
 
-    def send(self, pending: Pending) -> bool:
+    def send(self, pending: LaneReply) -> bool:
         """Whether it is on its way; not so on a stream that has ended."""
         with self._lock:
             if self._over:
@@ -152,7 +152,7 @@ class Lane:
         self._outgoing.put(pending.raw)
         return True
 
-    def abandon(self, pending: Pending) -> None:
+    def abandon(self, pending: LaneReply) -> None:
         """End the stream if it still carries this message."""
         with self._lock:
             own = self._pending is pending
@@ -191,7 +191,7 @@ class Lane:
             pending.send_as_call()
 
 
-def _settle(pending: Pending, message: bytes) -> None:
+def _settle(pending: LaneReply, message: bytes) -> None:
     """Hand over what came: a reply, an error with its status, or one that a call must tell."""
     try:
         words, reply = from_stream_message(message)
@@ -225,7 +225,7 @@ class Lanes:
 
     def send(self, raw: bytes, seconds: float) -> Any:
         """Send a message on a free lane, or as a call; returns what does as gRPC's future."""
-        pending = Pending(raw, seconds, self._call)
+        pending = LaneReply(raw, seconds, self._call)
         while (lane := self._lane()) is not None:
             if lane.send(pending):
                 return pending

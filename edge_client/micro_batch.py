@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from edge_client.half import Half
-from edge_client.holders import Call, Holders
+from edge_client.half import UsedHalf
+from edge_client.holders import HeldCall, Holders
 from edge_client.ledger import Ledger
 from edge_client.stages import Span, journey, waited
 from splitlab.errors import BadInput, ServerRefused, foreign
@@ -36,7 +36,7 @@ class MicroBatch:
 
     def __init__(
         self,
-        half: Half,
+        half: UsedHalf,
         head: Callable[[Tensor], Tensor],
         groups: Sequence[Holders],
         images: Tensor,
@@ -56,7 +56,7 @@ class MicroBatch:
             tensors = tuple(encode(feature, half.wire))
             raws = [self._request(tensors, holders) for holders in groups]
         payload = sum(len(tensor.data) for tensor in tensors)
-        self._calls: list[tuple[Holders, Call]] = []
+        self._calls: list[tuple[Holders, HeldCall]] = []
         for holders, raw in zip(groups, raws, strict=True):
             ledger.sent(payload, raw)
             handed = time.perf_counter()
@@ -70,7 +70,7 @@ class MicroBatch:
             ServerUnavailable, ServerRefused, Mismatch: a server failed, or answered nonsense.
         """
         outputs: dict[str, Tensor] = {}
-        slowest: tuple[Call, Reply] | None = None
+        slowest: tuple[HeldCall, Reply] | None = None
         for holders, call in self._calls:
             since = time.perf_counter()
             raw = call.result()
@@ -125,7 +125,7 @@ class MicroBatch:
             decoded[name] = output
         return decoded
 
-    def _note(self, call: Call, reply: Reply) -> None:
+    def _note(self, call: HeldCall, reply: Reply) -> None:
         """Part the slowest server's round trip into its own time and the network's."""
         server = server_seconds(reply.parameters, call.seconds)
         self._ledger.add_seconds("network", call.seconds - sum(server.values()))
@@ -135,7 +135,7 @@ class MicroBatch:
             self._ledger.add_seconds(stage, spent)
 
 
-def _journey(call: Call, reply: Reply) -> list[Span]:
+def _journey(call: HeldCall, reply: Reply) -> list[Span]:
     started = call.started
     told = server_times(reply.parameters, call.seconds)
     return journey(started - call.lost_seconds, started, started + call.seconds, told)

@@ -30,7 +30,7 @@ def _closed() -> CallFailed:
     return CallFailed(grpc.StatusCode.CANCELLED, "the client was closed")
 
 
-class Pending:
+class LinkReply:
     """What gRPC's future is for a call over the link."""
 
     def __init__(self) -> None:
@@ -103,13 +103,13 @@ class SimulatedLink:
         self._up, self._down = access.connection()
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers, self._changed, self._closed = itertools.count(), threading.Condition(), False
-        self._open: set[Pending] = set()
+        self._open: set[LinkReply] = set()
         self._thread = threading.Thread(target=self._run, name="link", daemon=True)
         self._thread.start()
 
-    def send(self, raw: bytes) -> Pending:
+    def send(self, raw: bytes) -> LinkReply:
         """Put it on the link; returns at once. On a link that was closed it has failed by then."""
-        pending, started = Pending(), time.monotonic()
+        pending, started = LinkReply(), time.monotonic()
         until = started + self._deadline
         with self._changed:
             if self._closed:
@@ -132,7 +132,7 @@ class SimulatedLink:
                 pending.call.cancel()
             pending.fail(_closed())
 
-    def _arrived(self, pending: Pending, raw: bytes, until: float, in_time: bool) -> None:
+    def _arrived(self, pending: LinkReply, raw: bytes, until: float, in_time: bool) -> None:
         if pending.inside.cancelled():
             return
         if not in_time:
@@ -141,7 +141,7 @@ class SimulatedLink:
         pending.call = self._send(raw, max(0.001, until - time.monotonic()))
         pending.call.add_done_callback(lambda call: self._answered(pending, call, until))
 
-    def _answered(self, pending: Pending, call: Any, until: float) -> None:
+    def _answered(self, pending: LinkReply, call: Any, until: float) -> None:
         if call.cancelled():
             pending.inside.cancel()
             return

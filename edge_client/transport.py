@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 
 from edge_client.failures import explain
-from edge_client.half import Half
+from edge_client.half import UsedHalf
 from edge_client.lanes import Lanes
 from edge_client.simulated_link import AccessLink, SimulatedLink
 from edge_client.tls_probe import diagnose
@@ -49,7 +49,7 @@ class Transport:
     def __init__(
         self,
         address: str,
-        half: Half,
+        half: UsedHalf,
         *,
         deadline_s: float,
         retries: int,

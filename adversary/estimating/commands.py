@@ -17,7 +17,7 @@ from adversary.synthesis.settings import SynthesisSettings
 from adversary.synthesis.synthesis import Known
 from splitlab.contracts import InputSpec
 from splitlab.data import ImageSet
-from splitlab.estimating import Clock, Estimate, Meter, memory_now
+from splitlab.estimating import Clock, Forecast, Meter, memory_now
 from splitlab.training import OutOfTime, Progress
 
 
@@ -45,7 +45,7 @@ def attack_estimate(
     observation: Observation,
     device: str,
     meter: Meter | None = None,
-) -> Estimate:
+) -> Forecast:
     """Of `run_attack` with this knowledge; what an earlier run has learned is not looked for."""
     size = (threat.input or InputSpec()).size
     own = threat.aux.images if threat.aux is not None else None
@@ -67,7 +67,7 @@ def attack_estimate(
     memory = memory_now() + min(KEPT_BYTES, feature * pairs) + 15 * (pairs + victims) * size**2
     name = f"attack {attack.name}"
     missing = [name] if taken is None else []
-    return Estimate.of_stages(victims, {name: taken or 0.0}, memory, missing, "reconstructions")
+    return Forecast.of_stages(victims, {name: taken or 0.0}, memory, missing, "reconstructions")
 
 
 def synthesis_estimate(
@@ -79,7 +79,7 @@ def synthesis_estimate(
     seed: int,
     device: torch.device,
     meter: Meter | None = None,
-) -> Estimate:
+) -> Forecast:
     """Of the batches that `out` lacks.
 
     Raises:
@@ -92,7 +92,7 @@ def synthesis_estimate(
     if left:
         seconds = batch_seconds(known, settings, seed=seed, device=device, meter=meter or Clock())
     pixels = 3 * settings.batch_size * known.input.size**2
-    return Estimate.of_stages(
+    return Forecast.of_stages(
         left * settings.batch_size,
         {"making images": left * (seconds or 0.0)},
         memory_now() + 4 * 8 * pixels,

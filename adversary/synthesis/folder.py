@@ -21,7 +21,7 @@ from torch import nn
 
 from adversary.contract.threat import AuxImages, ThreatModel
 from adversary.synthesis.settings import SynthesisSettings
-from adversary.synthesis.synthesis import Batch, Known, synthesise
+from adversary.synthesis.synthesis import Known, MadeBatch, synthesise
 from splitlab.data import ImageSet, read_image
 from splitlab.errors import BadInput, Corrupt
 from splitlab.machine import environment
@@ -119,7 +119,7 @@ def make_batch(
     number: int,
     device: torch.device,
     work: Work | None = None,
-) -> Batch:
+) -> MadeBatch:
     """As `synthesise`; the seconds that it took are among its facts."""
     started = perf_counter()
     made = synthesise(known, settings, seed=seed, number=number, device=device, work=work)
@@ -239,7 +239,7 @@ def _layers(modules: Sequence[nn.Module]) -> list[str]:
     ]
 
 
-def _save(folder: Path, number: int, batch: Batch) -> None:
+def _save(folder: Path, number: int, batch: MadeBatch) -> None:
     pixels = batch.images.mul(255).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
     for row, (image, label) in enumerate(zip(pixels, batch.classes.tolist(), strict=True)):
         file = io.BytesIO()

@@ -82,7 +82,7 @@ class Wish:
         return total
 
 
-class Batch(NamedTuple):
+class MadeBatch(NamedTuple):
     """
     Args:
         images: [B, 3, S, S] in [0, 1].
@@ -104,7 +104,7 @@ def synthesise(
     device: torch.device,
     work: Work | None = None,
     wish: Wish | None = None,
-) -> Batch:
+) -> MadeBatch:
     """Batch `number` of the run with this public seed; it depends on no other batch.
 
     Args:
@@ -174,7 +174,7 @@ def synthesise(
         "mean_error": [round(a, 4) for a, _ in errors],
         "variance_error": [round(b, 4) for _, b in errors],
     }
-    return Batch(images.cpu().contiguous(), wanted, facts)
+    return MadeBatch(images.cpu().contiguous(), wanted, facts)
 
 
 @torch.no_grad()

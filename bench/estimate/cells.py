@@ -59,7 +59,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Cell:
+class PlannedCell:
     """A deployment that is written, captured and attacked.
 
     Args:
@@ -76,7 +76,7 @@ class Cell:
         return GRANTED * self.halves
 
 
-def stages(cells: Sequence[Cell], run: Run) -> dict[str, float]:
+def stages(cells: Sequence[PlannedCell], run: Run) -> dict[str, float]:
     """What the cells take besides training, attacks and scoring."""
     written = sum(
         written_seconds(one.costs.cut, run.image, run.validation)
@@ -93,7 +93,7 @@ def stages(cells: Sequence[Cell], run: Run) -> dict[str, float]:
     }
 
 
-def attack_stages(cells: Sequence[Cell], names: Sequence[str]) -> dict[str, float | None]:
+def attack_stages(cells: Sequence[PlannedCell], names: Sequence[str]) -> dict[str, float | None]:
     """Attack -> seconds, None where one of them cannot be told.
 
     Args:

@@ -13,7 +13,7 @@ from defenses import Stack
 from defenses.parts.prepare import Order
 from splitlab.contracts import ArchSpec
 from splitlab.data import Splits
-from splitlab.estimating import Clock, Estimate, Meter, memory_now
+from splitlab.estimating import Clock, Forecast, Meter, memory_now
 from splitlab.models import build
 from splitlab.randomness import Secret
 from splitlab.split import cut
@@ -28,7 +28,7 @@ def deployment_estimate(
     *,
     trains: bool,
     meter: Meter | None = None,
-) -> Estimate:
+) -> Forecast:
     """Of training one network and writing its halves, cut at `config.splits`.
 
     Args:
@@ -58,7 +58,7 @@ def deployment_estimate(
     times = 1 if learns(config, stack) else 2  # the network's own accuracy, and the halves'
     seconds["the deployment"] = written_seconds(cutting, image, times * validation)
     memory = memory_now() + 5 * (rows + validation) * 3 * config.size**2
-    return Estimate.of_stages(1, seconds, memory, missing, "deployments")
+    return Forecast.of_stages(1, seconds, memory, missing, "deployments")
 
 
 def order_of(config: SweepConfig, arch: ArchSpec, splits: Splits) -> Order:

@@ -16,7 +16,7 @@ import defenses
 from adversary.estimating.commands import batch_seconds
 from adversary.synthesis.settings import SynthesisSettings
 from adversary.synthesis.synthesis import Known
-from bench.estimate.cells import Cell, Run, stages
+from bench.estimate.cells import PlannedCell, Run, stages
 from bench.estimate.halves import sample
 from bench.estimate.points import Costs, Wanted, few, measured, timed_rows
 from bench.estimate.processes import Starting
@@ -27,7 +27,7 @@ from bench.point.setup import Place
 from bench.reproduce.frame.experiment import Measurement
 from bench.reproduce.frame.seed_run import SeedRun
 from defenses.parts.prepare import Order
-from splitlab.estimating import Bounded, Clock, Estimate, Meter, memory_now
+from splitlab.estimating import Bounded, Clock, Forecast, Meter, memory_now
 from splitlab.models import Normalised, build
 from splitlab.randomness import Secret
 from splitlab.storage import canonical_json
@@ -67,7 +67,7 @@ def experiment_estimate(
     served: bool = True,
     meter: Meter | None = None,
     start: float | None = None,
-) -> Estimate:
+) -> Forecast:
     """Of all seeds, measured with the data of one.
 
     Args:
@@ -79,7 +79,7 @@ def experiment_estimate(
     points = sum(map(len, pending.values()))
     every = [one for own in pending.values() for one in own]
     if not every:
-        return Estimate.of_stages(0, {}, memory_now())
+        return Forecast.of_stages(0, {}, memory_now())
     device = str(choose_device(run.request.device))
     arch = run.setup.arch(len(run.splits.classes))
     net = build(arch, seed=0).eval()
@@ -109,7 +109,7 @@ def experiment_estimate(
         for place in dict.fromkeys(one.place for one in own):
             here = [one for one in own if one.place == place]
             halves = sum(1 + ("bodies" in one.knows) for one in here)
-            cells.append(Cell(costs[kind_of(here[0])], (), halves))
+            cells.append(PlannedCell(costs[kind_of(here[0])], (), halves))
         for what, taken in stages(cells, common).items():
             if served or what == "deployments":
                 sums.add(what, taken)
@@ -119,7 +119,7 @@ def experiment_estimate(
         for one in every:
             sums.add("scoring", scoring.seconds(one.limit or len(victims)))
     pixels = sum(map(len, run.splits.partitions.values())) * 3 * run.setup.size**2
-    return Estimate.of_stages(points, sums.seconds, memory_now() + 5 * pixels, sums.missing)
+    return Forecast.of_stages(points, sums.seconds, memory_now() + 5 * pixels, sums.missing)
 
 
 def _all_costs(

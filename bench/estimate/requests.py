@@ -10,11 +10,11 @@ from typing import Any
 
 from bench.estimate.experiments import experiment_estimate
 from bench.reproduce.frame.experiment import Experiment, Measurement, Skipped
-from bench.reproduce.frame.request import Request
+from bench.reproduce.frame.request import ExperimentRequest
 from bench.reproduce.frame.run import Begun, Framed, begin
 from bench.reproduce.frame.search import variants_of
 from splitlab.errors import BadInput, Unavailable
-from splitlab.estimating import Clock, Estimate, Meter, memory_now
+from splitlab.estimating import Clock, Forecast, Meter, memory_now
 from splitlab.record import RecordStore
 from splitlab.training import OutOfTime
 
@@ -23,8 +23,8 @@ FREE_SECONDS = 10.0
 
 
 def reproduce_estimate(
-    run: Callable[[Request], Any], request: Request, meter: Meter | None = None
-) -> Estimate:
+    run: Callable[[ExperimentRequest], Any], request: ExperimentRequest, meter: Meter | None = None
+) -> Forecast:
     """Of all seeds that are asked for; nothing is written.
 
     Raises:
@@ -40,10 +40,10 @@ def search_estimate(
     experiment: Experiment,
     key: str,
     grid: Mapping[str, Sequence[Any]],
-    request: Request,
+    request: ExperimentRequest,
     images: int,
     meter: Meter | None = None,
-) -> Estimate:
+) -> Forecast:
     """Of all settings on all seeds; what was tried before is counted too.
 
     Raises:
@@ -62,13 +62,13 @@ def _framed(
     pending: Mapping[int, Sequence[Measurement]],
     meter: Meter | None,
     searched: int | None = None,
-) -> Estimate:
+) -> Forecast:
     pending = {seed: own for seed, own in pending.items() if own}
     run = begun.opened(begun.request.seeds[0])
     if isinstance(run, Skipped):
         if searched is not None:
             raise BadInput(f"{begun.experiment.name}: {run.why}")
-        return Estimate.of_stages(0, {}, memory_now(), [run.why])
+        return Forecast.of_stages(0, {}, memory_now(), [run.why])
     if searched is not None and not 0 < searched < len(run.splits.validation):
         there = len(run.splits.validation)
         raise BadInput(
@@ -91,8 +91,8 @@ def _left(begun: Begun) -> dict[int, list[Measurement]]:
 
 
 def _free_estimate(
-    run: Callable[[Request], Any], request: Request, meter: Meter | None
-) -> Estimate:
+    run: Callable[[ExperimentRequest], Any], request: ExperimentRequest, meter: Meter | None
+) -> Forecast:
     """Of an experiment that goes its own way: one seed of it, with its loops cut short.
 
     Where that takes too long, the loops that it came to are counted.
@@ -109,11 +109,11 @@ def _free_estimate(
             stages = {loop.name: loop.seconds for loop in error.loops}
             missing = [f"what comes after {error}"]
         except Unavailable as error:
-            return Estimate.of_stages(0, {}, memory_now(), [str(error)])
+            return Forecast.of_stages(0, {}, memory_now(), [str(error)])
         else:
             stages = {loop.name: loop.seconds for loop in took.loops}
             stages["the rest"] = took.rest
             missing = []
     count = len(request.seeds)
     every = {what: count * taken for what, taken in stages.items()}
-    return Estimate.of_stages(count, every, memory_now(), missing, "seeds")
+    return Forecast.of_stages(count, every, memory_now(), missing, "seeds")

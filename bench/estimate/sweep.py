@@ -13,7 +13,7 @@ from torch import nn
 from adversary.parts.budget import FULL_SIZE
 from adversary.parts.pairs import KEPT_BYTES
 from bench.estimate.cells import (
-    Cell,
+    PlannedCell,
     Run,
     at_every_point,
     attack_stages,
@@ -31,7 +31,7 @@ from bench.point.victim import head_tensors, learns
 from defenses import Stack
 from splitlab.contracts import ArchSpec
 from splitlab.data import Splits
-from splitlab.estimating import Clock, Estimate, Meter, between, memory_now
+from splitlab.estimating import Clock, Forecast, Meter, between, memory_now
 from splitlab.models import Normalised, build
 from splitlab.split import SplitPoint
 from splitlab.training import choose_device
@@ -71,7 +71,7 @@ class SweepWork:
 
 def sweep_estimate(
     work: SweepWork, meter: Meter | None = None, start: float | None = None, cores: int = 0
-) -> Estimate:
+) -> Forecast:
     """Every stage, from samples at the actual size.
 
     Args:
@@ -87,7 +87,7 @@ def sweep_estimate(
     if work.trains and not learns(config, work.stack):
         seconds["the victim's training"] = _victim(work, meter, device)
     if not work.pending:
-        return Estimate.of_stages(0, seconds, memory_now())
+        return Forecast.of_stages(0, seconds, memory_now())
     begun = Starting(work.arch) if start is None else None
     seconds["the judge"], embed = judge_seconds(config, work.splits, meter, trains=work.judges)
     count, several = len(work.chosen), MEASURED if config.size <= FULL_SIZE else MEASURED_LARGE
@@ -99,7 +99,7 @@ def sweep_estimate(
             missing.append(f"training with {config.defense}")
         seconds["training with the defence"] = (own or 0.0) * len({n for n, _ in work.pending})
     cells = [
-        Cell(costs[n], plans, sum(1 + work.plans[p].grant.bodies for p in plans))
+        PlannedCell(costs[n], plans, sum(1 + work.plans[p].grant.bodies for p in plans))
         for (n, _), plans in work.pending.items()
     ]
     run = Run(
@@ -127,7 +127,7 @@ def sweep_estimate(
         for wire in config.on_each_wire.values()
     ]
     seconds["latency"] = latency_seconds(places, config.links, start, cores)
-    return Estimate.of_stages(work.points, seconds, _memory(work), missing)
+    return Forecast.of_stages(work.points, seconds, _memory(work), missing)
 
 
 def _attacked(work: SweepWork, plan: int) -> int:

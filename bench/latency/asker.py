@@ -20,7 +20,7 @@ from bench.roles.launch import start, tail_of
 from splitlab.errors import SplitLabError
 
 
-class Asker:
+class DeploymentAsker:
     """The other end of that process's pipes."""
 
     def __init__(self, process: subprocess.Popen[str] | Forked, log: Path) -> None:
@@ -52,7 +52,7 @@ class Asker:
 
 
 @contextlib.contextmanager
-def asking(log: Path, threads: int = 1) -> Iterator[Asker]:
+def asking(log: Path, threads: int = 1) -> Iterator[DeploymentAsker]:
     """A client process; what it says on standard error goes to `log`."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with (
@@ -67,7 +67,7 @@ def asking(log: Path, threads: int = 1) -> Iterator[Asker]:
         ) as process,
     ):
         try:
-            yield Asker(process, log)
+            yield DeploymentAsker(process, log)
         finally:
             if process.stdin is not None:
                 with contextlib.suppress(BrokenPipeError):

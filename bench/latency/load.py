@@ -51,7 +51,7 @@ def usable_cores() -> tuple[int, ...]:
     return tuple(range(os.cpu_count() or 1))
 
 
-class Meter:
+class LoadMeter:
     """Adds up what the machine and these processes did, over any number of spans of time."""
 
     def __init__(self) -> None:

@@ -15,9 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.latency.asker import Asker, asking
+from bench.latency.asker import DeploymentAsker, asking
 from bench.latency.link_runs import lossless
-from bench.latency.load import Meter, load_average
+from bench.latency.load import LoadMeter, load_average
 from bench.latency.turns import IMAGES, LINK_REQUESTS, REQUESTS, ROUNDS, Taken, order, summed, visit
 from bench.roles.launch import ServerProcess
 from edge_client.one_way import MODEL
@@ -25,7 +25,7 @@ from splitlab.contracts.link import parse_link
 from splitlab.deployment.manifest import ClientManifest, read_manifest
 from splitlab.errors import SplitLabError
 from splitlab.machine import environment
-from splitlab.record import Latency, Load, Record, RecordStore, latency_hash
+from splitlab.record import Latency, MachineLoad, Record, RecordStore, latency_hash
 from splitlab.training import Progress, Work
 
 AT_ONCE = 12
@@ -52,9 +52,9 @@ def measure_run(
     key = latency_hash(digests, given, MODEL)
     if not folders or any(latency.hash == key for latency in store.latencies()):
         return
-    before, meter = load_average(), Meter()
+    before, meter = load_average(), LoadMeter()
     taken = _taken(store.latency_folder / "client.log", folders, links, meter, progress)
-    load = Load(
+    load = MachineLoad(
         others=meter.others,
         average_before=before,
         average_after=load_average(),
@@ -92,7 +92,7 @@ def _taken(
     log: Path,
     folders: Mapping[str, Path],
     links: Sequence[str],
-    meter: Meter,
+    meter: LoadMeter,
     progress: Progress,
 ) -> dict[str, Taken]:
     """Requests of every place in every round.
@@ -126,7 +126,7 @@ def _taken(
 def _served(
     folders: Mapping[str, Path],
     links: Sequence[str],
-    asker: Asker,
+    asker: DeploymentAsker,
     until: contextlib.ExitStack,
 ) -> dict[str, ServerProcess]:
     """Servers that start side by side, each with a connection for every link."""
@@ -146,11 +146,11 @@ def _served(
     return found
 
 
-def _ask(asker: Asker, name: str, link: str | None, images: int) -> dict[str, Any]:
+def _ask(asker: DeploymentAsker, name: str, link: str | None, images: int) -> dict[str, Any]:
     return asker.do(ask=_name(name, link), images=images)
 
 
-def _close(asker: Asker, name: str) -> None:
+def _close(asker: DeploymentAsker, name: str) -> None:
     with contextlib.suppress(SplitLabError):  # where the client has ended, so has the connection
         asker.do(close=name)
 

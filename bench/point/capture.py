@@ -13,7 +13,7 @@ from torch import Tensor
 
 from bench.point.recipe import SweepConfig
 from bench.point.score import read_join
-from bench.roles.launch import Gate, ServerProcess, run_edge_client
+from bench.roles.launch import ServerProcess, StartGate, run_edge_client
 from splitlab.capture import Capture
 from splitlab.data import ImageSet
 from splitlab.errors import SplitLabError
@@ -54,7 +54,7 @@ class CaptureRun:
         data_root: Path | None,
         secret_seed: int | None = None,
     ) -> None:
-        self._gate = Gate()
+        self._gate = StartGate()
         pool = ThreadPoolExecutor(1, thread_name_prefix="capture")
         self._future = pool.submit(run, place, config, data_root, secret_seed, self._gate)
         pool.shutdown(wait=False)
@@ -80,7 +80,7 @@ def run(
     config: SweepConfig,
     data_root: Path | None,
     secret_seed: int | None,
-    gate: Gate,
+    gate: StartGate,
 ) -> Captured:
     """Serve, evaluate once the gate is open, capture; files under `place`.
 

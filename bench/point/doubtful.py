@@ -6,14 +6,14 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from splitlab.record import Interval
+from splitlab.record import Leakage
 
 FLOOR_MARGIN_DB = 0.5
 
 
 def own_doubts(
-    leakage: Mapping[str, Interval],
-    floor: Mapping[str, Interval],
+    leakage: Mapping[str, Leakage],
+    floor: Mapping[str, Leakage],
     *,
     scored: int,
     victims: int,

@@ -22,7 +22,7 @@ from pathlib import Path
 from torch import Tensor
 
 from bench.point.score import Scores
-from splitlab.record import Kept, Record
+from splitlab.record import KeptImages, Record
 from splitlab.storage import write_tensors
 
 FORMAT = "splitlab/reconstructions/1"
@@ -62,7 +62,7 @@ def keep(
     floor: Tensor,
     scores: Scores,
     limit: int,
-) -> Kept:
+) -> KeptImages:
     """Write what one record was scored on, atomically.
 
     Args:
@@ -86,7 +86,7 @@ def keep(
     facts = {"format": FORMAT, "record": point, "ids": json.dumps(list(ids))}
     name = f"{point}.safetensors"
     write_tensors(folder / name, tensors, facts)
-    return Kept(file=name, victims=count, of=len(ids))
+    return KeptImages(file=name, victims=count, of=len(ids))
 
 
 def _columns(prefix: str, values: Mapping[str, Tensor]) -> dict[str, Tensor]:

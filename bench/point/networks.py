@@ -13,7 +13,7 @@ import defenses
 from bench.point.deploy import whole
 from bench.point.setup import Place, Setup
 from bench.point.victim import defended_accuracy, kept_secret
-from bench.reproduce.frame.request import Request
+from bench.reproduce.frame.request import ExperimentRequest
 from defenses.ensembler import Ensembler
 from defenses.parts.prepare import Order, prepare
 from splitlab.data import Splits
@@ -33,7 +33,7 @@ class Networks:
     """
 
     setup: Setup
-    request: Request
+    request: ExperimentRequest
     seed: int
     splits: Splits
     folder: Path

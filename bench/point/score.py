@@ -14,7 +14,7 @@ from torch import Tensor
 from splitlab.data import ImageSet
 from splitlab.errors import Corrupt, Mismatch
 from splitlab.metrics import Column, evaluate, mean_interval
-from splitlab.record import Interval
+from splitlab.record import Leakage
 
 METRICS = (
     "mse",
@@ -38,8 +38,8 @@ class Scores:
         values, floor_values: metric -> float32 [n], where it could be computed.
     """
 
-    leakage: dict[str, Interval]
-    floor: dict[str, Interval]
+    leakage: dict[str, Leakage]
+    floor: dict[str, Leakage]
     truth: Tensor
     items: int
     index: Tensor
@@ -110,15 +110,15 @@ def score(
     )
 
 
-def _intervals(columns: Mapping[str, Column], groups: Tensor, seed: int) -> dict[str, Interval]:
+def _intervals(columns: Mapping[str, Column], groups: Tensor, seed: int) -> dict[str, Leakage]:
     found = {}
     for name, column in columns.items():
         base = {"unit": column.metric.unit, "leakage": column.metric.leakage}
         if column.values is None:
-            found[name] = Interval(**base, mean=None, why=column.why)
+            found[name] = Leakage(**base, mean=None, why=column.why)
             continue
         value = mean_interval(column.values, groups, seed=seed)
-        found[name] = Interval(
+        found[name] = Leakage(
             **base,
             mean=value.mean,
             low=value.low,

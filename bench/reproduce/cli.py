@@ -75,7 +75,7 @@ def reproduce(
 ) -> None:
     """Measure a table or figure of a paper again, with its numbers beside ours."""
     from bench.estimate.requests import reproduce_estimate
-    from bench.reproduce.frame.request import Request, Shown, Target, scale_of, seeds_of
+    from bench.reproduce.frame.request import ExperimentRequest, Shown, Target, scale_of, seeds_of
     from splitlab.contracts.registry import Registry
     from splitlab.storage import alone
     from splitlab.training import showing
@@ -84,7 +84,7 @@ def reproduce(
     chosen, numbers = scale_of(scale), seeds_of(seeds)
     place = out or Path("runs") / f"{name}-{scale}"
     with showing(console) as progress, nullcontext() if dry_run else alone(place):
-        request = Request(
+        request = ExperimentRequest(
             out=place,
             scale=chosen,
             seeds=numbers,
@@ -151,7 +151,7 @@ def search(
     """Try an attack's settings on an experiment's validation images, never on its victims."""
     from bench.estimate.requests import search_estimate
     from bench.options import grid
-    from bench.reproduce.frame.request import Request, Target, scale_of, seeds_of
+    from bench.reproduce.frame.request import ExperimentRequest, Target, scale_of, seeds_of
     from bench.reproduce.frame.run import Framed
     from bench.reproduce.frame.search import search as search_settings
     from bench.reproduce.frame.trials import table
@@ -165,7 +165,7 @@ def search(
     chosen, numbers, values = scale_of(scale), seeds_of(seeds), grid(tries)
     place = out or Path("runs") / f"{name}-{scale}"
     with showing(console) as progress, nullcontext() if dry_run else alone(place):
-        request = Request(
+        request = ExperimentRequest(
             out=place,
             scale=chosen,
             seeds=numbers,

@@ -204,7 +204,7 @@ class ServerProcess:
         self.stop()
 
 
-class Gate:
+class StartGate:
     """Opened or given up, once, by another thread than the one that waits for it."""
 
     def __init__(self) -> None:
@@ -221,7 +221,7 @@ class Gate:
 
 
 def run_edge_client(
-    words: Sequence[str], log: Path, gate: Gate, threads: int = 1, *, fresh: bool = False
+    words: Sequence[str], log: Path, gate: StartGate, threads: int = 1, *, fresh: bool = False
 ) -> None:
     """Run one `edge-client ... evaluate --hold` to its end.
 

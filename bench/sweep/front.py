@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 
-from bench.sweep.recommend import Place, places
+from bench.sweep.recommend import Candidate, places
 from splitlab.record import Record
 
 LATENCY_SHARE = 0.05
@@ -54,12 +54,12 @@ def _above(name: str, beaten_by: Mapping[str, Set[str]], left: Set[str]) -> froz
     return frozenset(found)
 
 
-def beats(other: Place, one: Place) -> bool:
+def beats(other: Candidate, one: Candidate) -> bool:
     """Whether `other` is clearly better in something and clearly worse in nothing."""
     return _clearly_better(other, one) and not _clearly_better(one, other)
 
 
-def _clearly_better(a: Place, b: Place) -> bool:
+def _clearly_better(a: Candidate, b: Candidate) -> bool:
     """Whether `a` is so in leakage, accuracy, bytes or the latency of a link that both have."""
     return (
         _leaks_clearly_less(a, b)
@@ -73,14 +73,14 @@ def _clearly_better(a: Place, b: Place) -> bool:
     )
 
 
-def _leaks_clearly_less(a: Place, b: Place) -> bool:
+def _leaks_clearly_less(a: Candidate, b: Candidate) -> bool:
     """Whether its PSNR is lower and neither mean lies in the other's interval."""
     high = a.psnr + PSNR_DB if a.interval is None else a.interval[1]
     low = b.psnr - PSNR_DB if b.interval is None else b.interval[0]
     return a.psnr < low and high < b.psnr
 
 
-def _resolved(place: Place) -> float:
+def _resolved(place: Candidate) -> float:
     """Points that an accuracy over the victims can resolve: a standard error, an image at least."""
     if not place.victims:
         return 0.0

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.sweep.table import DECODER, FLOOR, LEAKAGE_COLUMNS, Cell, Row, SweepTable
+from bench.sweep.table import DECODER, FLOOR, LEAKAGE_COLUMNS, Cell, SweepRow, SweepTable
 
 FIRST = ("split point", "attack", "PSNR [dB]", FLOOR, DECODER, "PSNR [dB, change]", "SSIM")
 """Of the leakage, from the left; then the other metrics, then what the attack had."""
@@ -20,7 +20,7 @@ NOTHING = frozenset({"", "n/a"})
 
 
 @dataclass(frozen=True)
-class Column:
+class PageColumn:
     """A heading, and whether words stand under it."""
 
     title: str
@@ -32,8 +32,8 @@ class PageTable:
     """One table of a page; a row's cells are as many as the columns."""
 
     title: str
-    columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
+    columns: tuple[PageColumn, ...]
+    rows: tuple[SweepRow, ...]
 
 
 def page_tables(table: SweepTable) -> tuple[PageTable, PageTable]:
@@ -60,7 +60,7 @@ def page_tables(table: SweepTable) -> tuple[PageTable, PageTable]:
     return leakage, _part("Utility, rate and latency of each split point", costs, each)
 
 
-def _with_knowledge(table: SweepTable, row: Row) -> tuple[dict[str, Cell], bool]:
+def _with_knowledge(table: SweepTable, row: SweepRow) -> tuple[dict[str, Cell], bool]:
     """The row's cells by title, the knowledge below the attack's name."""
     cells = dict(zip(table.columns, row.cells, strict=True))
     cells["attack"] = Cell(cells["attack"].text, cells["knowledge"].text)
@@ -73,6 +73,6 @@ def _part(
     shown = [t for t in order if any(cells[t].text not in NOTHING for cells, _ in rows)]
     return PageTable(
         title,
-        tuple(Column(name, name in WORDS) for name in shown),
-        tuple(Row(tuple(cells[t] for t in shown), best) for cells, best in rows),
+        tuple(PageColumn(name, name in WORDS) for name in shown),
+        tuple(SweepRow(tuple(cells[t] for t in shown), best) for cells, best in rows),
     )

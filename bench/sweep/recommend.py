@@ -27,7 +27,7 @@ class Recommendation:
 
 
 @dataclass(frozen=True)
-class Place:
+class Candidate:
     """One split point with the best attack on it.
 
     Args:
@@ -49,7 +49,7 @@ class Place:
     victims: int = 0
 
 
-def places(records: Sequence[Record]) -> list[Place]:
+def places(records: Sequence[Record]) -> list[Candidate]:
     """One entry a split point, judged by the best attack that was run on it (highest PSNR).
 
     An attack that is itself no better than the mean image earns the defence nothing; such a place
@@ -65,7 +65,7 @@ def places(records: Sequence[Record]) -> list[Place]:
         macs = best.split["head_macs"] + best.split["rest_macs"]
         leak = best.leakage["psnr"]
         found.append(
-            Place(
+            Candidate(
                 split=split,
                 index=best.split["index"],
                 psnr=leak.mean or 0.0,
@@ -87,7 +87,7 @@ def places(records: Sequence[Record]) -> list[Place]:
     return sorted(found, key=lambda p: p.index)
 
 
-def _slow(place: Place, fit: Sequence[Place]) -> bool:
+def _slow(place: Candidate, fit: Sequence[Candidate]) -> bool:
     """Whether a request takes far longer there, under some link, than where it is fastest of those
     that may be taken.
     """
@@ -97,12 +97,12 @@ def _slow(place: Place, fit: Sequence[Place]) -> bool:
     )
 
 
-def _left_out(fit: list[Place], shown: list[Place]) -> str:
+def _left_out(fit: list[Candidate], shown: list[Candidate]) -> str:
     count = len(fit) - len(shown)
     return f", {count} left out as every attack failed there" if count else ""
 
 
-def _on_links(best: Place, slow: Sequence[Place]) -> str:
+def _on_links(best: Candidate, slow: Sequence[Candidate]) -> str:
     if not best.links:
         return ""
     told = ", ".join(f"{value:z.0f} ms over {link}" for link, value in best.links.items())

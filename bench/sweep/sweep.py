@@ -35,7 +35,7 @@ from bench.sweep.choose import choose
 from splitlab.data import Splits, load_splits
 from splitlab.deployment import write_deployment
 from splitlab.errors import UnknownName
-from splitlab.estimating import Estimate
+from splitlab.estimating import Forecast
 from splitlab.machine import commit
 from splitlab.record import Record, RecordStore, point_hash
 from splitlab.split import SplitPoint
@@ -130,7 +130,7 @@ class Sweep:
         data_notes.keep(run, self.splits, adapted)
         self.secret = kept_secret(run / "client-secret.json", secret_seed)
 
-    def estimate(self) -> Estimate:
+    def estimate(self) -> Forecast:
         """What is left to be done, from a few steps at the actual size."""
         pending: dict[tuple[int, str], tuple[int, ...]] = {}
         for (n, split), c in itertools.product(

@@ -11,7 +11,7 @@ from bench.latency.chart import told
 from bench.latency.link_runs import links_of, over, shown_over
 from bench.sweep.front import FRONT_RULE, pareto_front
 from bench.sweep.wires import WIRE_COLUMNS, against_first
-from splitlab.record import Interval, Record
+from splitlab.record import Leakage, Record
 from splitlab.record.evidence_doubts import JUDGE_AT_CHANCE
 
 TITLES = {
@@ -53,7 +53,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class SweepRow:
     cells: tuple[Cell, ...]
     best: bool
 
@@ -61,7 +61,7 @@ class Row:
 @dataclass(frozen=True)
 class SweepTable:
     columns: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[SweepRow, ...]
     note: str
 
 
@@ -112,7 +112,7 @@ def sweep_table(records: Sequence[Record], recommended: str | None) -> SweepTabl
             *(map(Cell, against_first(record, records)) if several else ()),
             *((Cell("yes" if name in front else ""),) if links or several else ()),
         ]
-        rows.append(Row(tuple(cells), best=name == recommended))
+        rows.append(SweepRow(tuple(cells), best=name == recommended))
     note = (
         "Mean and 95 % bootstrap interval over independent groups of victims. Floor: answering "
         "with the mean auxiliary image, on the victims of that row. Decoder with queries: one that "
@@ -160,12 +160,12 @@ def decoder_with_queries(records: Sequence[Record]) -> dict[str, float]:
     return found
 
 
-def _shown(value: Interval) -> bool:
+def _shown(value: Leakage) -> bool:
     """Whether its column says anything: a number, or why a number would say nothing."""
     return value.mean is not None or value.why.startswith(JUDGE_AT_CHANCE)
 
 
-def _metric(name: str, value: Interval | None) -> Cell:
+def _metric(name: str, value: Leakage | None) -> Cell:
     if value is None or value.mean is None:
         judged = value is not None and value.why.startswith(JUDGE_AT_CHANCE)
         return Cell(JUDGE_AT_CHANCE if judged else "n/a")

@@ -14,10 +14,10 @@ from torch import Tensor
 from cloud_server.engines import onnxruntime_graph, openvino_graph
 from cloud_server.engines.contract import (
     Arranged,
+    EngineTask,
     Kind,
     Outputs,
     Runner,
-    Task,
     Unfit,
     relative_error,
 )
@@ -91,7 +91,7 @@ def check_name(name: str) -> None:
         raise BadInput(f"--engine {name!r}: give {', '.join(NAMES[:-1])} or {NAMES[-1]}")
 
 
-def choose(name: str, task: Task) -> Chosen:
+def choose(name: str, task: EngineTask) -> Chosen:
     """Build the engine that was asked for, or measure all that there are and keep the fastest.
 
     `torch` gives way to the plain loop where folding changes what comes out.
@@ -104,7 +104,7 @@ def choose(name: str, task: Task) -> Chosen:
     if name == "plain":
         precision = "BF16" if task.bfloat16 else "FP32"
         return Chosen(name, plain(task), 0.0, precision)
-    reference = plain(Task(task.bodies, task.example, task.place, task.threads))
+    reference = plain(EngineTask(task.bodies, task.example, task.place, task.threads))
     wanted, _ = reference(task.example)
     if name == "auto":
         return _fastest(task, wanted)
@@ -126,7 +126,7 @@ def choose(name: str, task: Task) -> Chosen:
     return Chosen(name, run, error, "BF16" if task.bfloat16 else "FP32")
 
 
-def _require(name: str, kind: Kind, task: Task) -> None:
+def _require(name: str, kind: Kind, task: EngineTask) -> None:
     if task.place.type not in kind.devices:
         raise BadInput(
             f"--engine {name} runs on {' or '.join(kind.devices)}, the device is "
@@ -142,7 +142,7 @@ class _Measured(NamedTuple):
     error: float
 
 
-def _fastest(task: Task, wanted: list[Tensor]) -> Chosen:
+def _fastest(task: EngineTask, wanted: list[Tensor]) -> Chosen:
     """Each has its own copy of the bodies; only those of the fastest with one row and with many are
     kept, and in the end both only where that pays.
     """
@@ -211,7 +211,7 @@ def _how(timed: Timed) -> str:
     return f"{timed.how}{own}"
 
 
-def _say_what_is_measured(task: Task, large: Tensor) -> None:
+def _say_what_is_measured(task: EngineTask, large: Tensor) -> None:
     """On standard error, before what may take minutes; by the plain loop's time, run once."""
     able = [
         name
@@ -220,7 +220,7 @@ def _say_what_is_measured(task: Task, large: Tensor) -> None:
         and (kind.half or not task.bfloat16)
         and not kind.missing()
     ]
-    loop = plain(Task(task.bodies, task.example, task.place, task.threads))
+    loop = plain(EngineTask(task.bodies, task.example, task.place, task.threads))
     began = time.perf_counter()
     loop(large)
     each = (1 + REPEATS) * (time.perf_counter() - began) + 2 * BUDGET_SECONDS
@@ -232,7 +232,9 @@ def _say_what_is_measured(task: Task, large: Tensor) -> None:
     )
 
 
-def _measured(name: str, kind: Kind, task: Task, wanted: list[Tensor], large: Tensor) -> _Measured:
+def _measured(
+    name: str, kind: Kind, task: EngineTask, wanted: list[Tensor], large: Tensor
+) -> _Measured:
     """
     Raises:
         Unfit: its outputs are too far from those wanted.
@@ -253,7 +255,7 @@ def _words(failure: Exception) -> str:
     return f"it failed ({type(failure).__name__}: {line})"
 
 
-def _error(run: Runner, task: Task, wanted: list[Tensor]) -> float:
+def _error(run: Runner, task: EngineTask, wanted: list[Tensor]) -> float:
     """Of all rows together and of the first alone; NaN where one of them is."""
     outputs, _ = run(task.example)
     alone, _ = run(task.example[:1])

@@ -33,7 +33,7 @@ class Unfit(SplitLabError):
 
 
 @dataclass(frozen=True)
-class Task:
+class EngineTask:
     """What is to be run, and where.
 
     Args:
@@ -64,7 +64,7 @@ class Kind:
         missing: what has to be installed for it, "" where nothing has.
     """
 
-    make: Callable[[Task], Runner]
+    make: Callable[[EngineTask], Runner]
     devices: tuple[str, ...] = ("cpu",)
     tolerance: float = 1e-4
     half: bool = False

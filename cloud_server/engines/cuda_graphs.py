@@ -11,7 +11,7 @@ from collections import OrderedDict
 import torch
 from torch import Tensor
 
-from cloud_server.engines.contract import Outputs, Runner, Task, Unfit
+from cloud_server.engines.contract import EngineTask, Outputs, Runner, Unfit
 from splitlab.split.folding import fold_batch_norm
 
 KEPT = 8
@@ -49,7 +49,7 @@ class _Recording:
         return [output.cpu() for output in self._outputs]
 
 
-def cuda_graphs(task: Task) -> Runner:
+def cuda_graphs(task: EngineTask) -> Runner:
     """
     Raises:
         Unfit: a body that cannot be recorded, such as one that looks at its values on the CPU.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from cloud_server.engines.choose import check_name, choose, example_of
-from cloud_server.engines.contract import Task
+from cloud_server.engines.contract import EngineTask
 from cloud_server.engines.turns import Turns
 from splitlab.thread_share import use_threads
 from splitlab.training import choose_device
@@ -85,7 +85,7 @@ class Engine:
             # TF32 keeps 10 bits of the mantissa; the lab's equality is 1e-5
             torch.backends.cudnn.allow_tf32 = False
         callers = torch.get_num_threads()
-        task = Task(
+        task = EngineTask(
             [body.to(place) for body in bodies],
             example_of(shape, rows),
             place,
@@ -133,7 +133,7 @@ class Engine:
             self._changed.notify()
         self._thread.join()
 
-    def _work(self, name: str, task: Task, ready: Future[None]) -> None:
+    def _work(self, name: str, task: EngineTask, ready: Future[None]) -> None:
         try:
             use_threads(task.threads)
             self.chosen = choose(name, task)

@@ -7,7 +7,7 @@ import importlib.util
 import torch
 from torch import Tensor
 
-from cloud_server.engines.contract import Outputs, Runner, Task, Unfit
+from cloud_server.engines.contract import EngineTask, Outputs, Runner, Unfit
 from cloud_server.engines.onnx_graph import bodies_graph, missing_exporter
 
 
@@ -17,7 +17,7 @@ def missing() -> str:
     return f"{own} {missing_exporter()}".strip()
 
 
-def onnxruntime(task: Task) -> Runner:
+def onnxruntime(task: EngineTask) -> Runner:
     """
     Raises:
         Unfit: not installed, or not for this network.

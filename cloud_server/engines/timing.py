@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from cloud_server.engines.contract import Arranged, Outputs, Runner, Task
+from cloud_server.engines.contract import Arranged, EngineTask, Outputs, Runner
 
 REPEATS = 3
 BUDGET_SECONDS = 0.05
@@ -35,7 +35,7 @@ def enough(one: Timed, many: Timed) -> Timed | None:
     return one if one.together <= WORTH * many.together else None
 
 
-def fastest(ways: Mapping[str, Callable[[Task], Runner]], task: Task) -> Arranged:
+def fastest(ways: Mapping[str, Callable[[EngineTask], Runner]], task: EngineTask) -> Arranged:
     """What runs fastest; with one row and with several it may be two ways, each with its bodies."""
     one: Timed | None = None
     many: Timed | None = None

@@ -13,7 +13,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from cloud_server.engines.contract import Outputs, Runner, Task
+from cloud_server.engines.contract import EngineTask, Outputs, Runner
 from cloud_server.engines.timing import fastest
 from splitlab.split.folding import fold_batch_norm
 from splitlab.thread_share import use_threads
@@ -21,23 +21,23 @@ from splitlab.thread_share import use_threads
 LAYOUTS = {"channels first": torch.contiguous_format, "channels last": torch.channels_last}
 
 
-def plain(task: Task) -> Runner:
+def plain(task: EngineTask) -> Runner:
     """The loop over the modules as they are: what every other engine is measured against."""
     return _runner(task, task.bodies, torch.contiguous_format)
 
 
-def folded(task: Task) -> Runner:
+def folded(task: EngineTask) -> Runner:
     """BatchNorm folded into the convolutions."""
     return _runner(task, _folded(task.bodies), torch.contiguous_format)
 
 
-def channels_last(task: Task) -> Runner:
+def channels_last(task: EngineTask) -> Runner:
     """BatchNorm folded, and the memory layout in which a pixel's channels lie side by side."""
     bodies = [body.to(memory_format=torch.channels_last) for body in _folded(task.bodies)]
     return _runner(task, bodies, torch.channels_last)
 
 
-def best(task: Task) -> Runner:
+def best(task: EngineTask) -> Runner:
     """Folded, and arranged as it runs fastest here.
 
     Which memory layout is the faster one differs between processors and numbers of rows, and so
@@ -52,7 +52,7 @@ def best(task: Task) -> Runner:
     return fastest(ways, task)
 
 
-def side_by_side(task: Task, layout: torch.memory_format = torch.channels_last) -> Runner:
+def side_by_side(task: EngineTask, layout: torch.memory_format = torch.channels_last) -> Runner:
     """Each body on one thread, as many at once as there are threads.
 
     Two threads inside every convolution meet after each layer, and small layers leave them waiting;
@@ -86,7 +86,7 @@ def _folded(bodies: Sequence[nn.Module]) -> list[nn.Module]:
     return [fold_batch_norm(copy.deepcopy(body)) for body in bodies]
 
 
-def _runner(task: Task, bodies: Sequence[nn.Module], layout: torch.memory_format) -> Runner:
+def _runner(task: EngineTask, bodies: Sequence[nn.Module], layout: torch.memory_format) -> Runner:
     dtype = torch.bfloat16 if task.bfloat16 else torch.float32
     if task.bfloat16:
         bodies = [copy.deepcopy(body).to(dtype) for body in bodies]

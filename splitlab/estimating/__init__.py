@@ -2,12 +2,12 @@
 
 from splitlab.estimating.lines import between, extended, on_a_line
 from splitlab.estimating.meter import Bounded, Clock, Meter, Took
-from splitlab.estimating.told import Estimate, Stage, memory_now
+from splitlab.estimating.told import Forecast, Stage, memory_now
 
 __all__ = [
     "Bounded",
     "Clock",
-    "Estimate",
+    "Forecast",
     "Meter",
     "Stage",
     "Took",

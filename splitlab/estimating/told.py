@@ -20,7 +20,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Forecast:
     """Of what is to be done.
 
     Args:
@@ -45,7 +45,7 @@ class Estimate:
         memory_bytes: int,
         not_counted: Iterable[str] = (),
         of: str = "points",
-    ) -> Estimate:
+    ) -> Forecast:
         """From what -> seconds; what takes none is left out."""
         stages = tuple(Stage(what, taken) for what, taken in seconds.items() if taken > 0)
         return cls(points, stages, memory_bytes, tuple(dict.fromkeys(not_counted)), of)

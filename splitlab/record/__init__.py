@@ -3,20 +3,20 @@
 from splitlab.record.doubts import doubts
 from splitlab.record.latency import (
     Latency,
-    Load,
+    MachineLoad,
     PlaceLatency,
     joined,
     latency_hash,
 )
-from splitlab.record.record import METHOD_VERSION, Interval, Kept, Record, point_hash
+from splitlab.record.record import METHOD_VERSION, KeptImages, Leakage, Record, point_hash
 from splitlab.record.store import RecordStore
 
 __all__ = [
     "METHOD_VERSION",
-    "Interval",
-    "Kept",
+    "KeptImages",
     "Latency",
-    "Load",
+    "Leakage",
+    "MachineLoad",
     "PlaceLatency",
     "Record",
     "RecordStore",

@@ -40,7 +40,7 @@ class PlaceLatency(BaseModel):
     link_rounds: dict[str, tuple[float, ...]] = Field(default_factory=dict)
 
 
-class Load(BaseModel):
+class MachineLoad(BaseModel):
     """What else the machine did meanwhile.
 
     `others` is the share of the time of the cores at hand that other processes took; None where
@@ -67,7 +67,7 @@ class Latency(BaseModel):
     images: int = Field(description="of a request over loopback; over a link it has one")
     requests: int = Field(description="counted in each round, at each deployment")
     places: dict[str, PlaceLatency]
-    load: Load
+    load: MachineLoad
     environment: dict[str, Any]
 
 

@@ -11,7 +11,7 @@ from splitlab.storage import canonical_json, sha256
 METHOD_VERSION = 1  # raise it when a change makes old numbers incomparable
 
 
-class Interval(BaseModel):
+class Leakage(BaseModel):
     """A mean with its 95 % bootstrap interval over independent groups.
 
     `mean` is None where the metric could not be computed; `why` then says so.
@@ -29,7 +29,7 @@ class Interval(BaseModel):
     why: str = ""
 
 
-class Kept(BaseModel):
+class KeptImages(BaseModel):
     """Which of a record's reconstructions are kept as tensors.
 
     Args:
@@ -67,8 +67,8 @@ class Record(BaseModel):
         default_factory=dict,
         description="of the run's record of latency, once joined; a file under records/ has none",
     )
-    leakage: dict[str, Interval]
-    floor: dict[str, Interval]
+    leakage: dict[str, Leakage]
+    floor: dict[str, Leakage]
     effort: dict[str, float] = Field(description="seconds and counts of the attack")
     attack_facts: dict[str, Any] = Field(
         default_factory=dict,
@@ -76,7 +76,7 @@ class Record(BaseModel):
     )
     doubts: tuple[str, ...] = ()
     images: str | None = Field(default=None, description="file under images/ with the grid's data")
-    kept: Kept | None = Field(default=None, description="tensors under images/; None before")
+    kept: KeptImages | None = Field(default=None, description="tensors under images/; None before")
     environment: dict[str, Any]
 
 

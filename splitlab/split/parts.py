@@ -19,7 +19,7 @@ from splitlab.split.points import find_point
 from splitlab.split.proof import require_same_answers
 from splitlab.split.trace.calls import Call
 from splitlab.split.trace.flow import Flow, follow
-from splitlab.split.trace.tree import Batch, Device, Ref, map_leaves
+from splitlab.split.trace.tree import BatchMark, Device, Ref, map_leaves
 from splitlab.split.trace.twin import made_weights
 
 
@@ -222,16 +222,16 @@ class _GraphBuilder:
     def _argument(self, leaf: Any) -> Any:
         if isinstance(leaf, Ref):
             return self._node(leaf.step)
-        if not isinstance(leaf, (Batch, Device)):
+        if not isinstance(leaf, (BatchMark, Device)):
             return leaf
         if leaf not in self.extra:
             self.extra[leaf] = self._extra(leaf)
         return self.extra[leaf]
 
-    def _extra(self, leaf: Batch | Device) -> fx.Node:
+    def _extra(self, leaf: BatchMark | Device) -> fx.Node:
         """Batch size and device are read off the part's own input."""
         if isinstance(leaf, Device):
             return self.graph.call_function(getattr, (self.input, "device"))
         if leaf.factor == 1:
             return self.graph.call_method("size", (self.input, 0))
-        return self.graph.call_function(operator.mul, (self._argument(Batch(1)), leaf.factor))
+        return self.graph.call_function(operator.mul, (self._argument(BatchMark(1)), leaf.factor))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from splitlab.estimating import Estimate
+from splitlab.estimating import Forecast
 
 
 @pytest.fixture(autouse=True)
@@ -10,5 +10,5 @@ def _untold(monkeypatch):
     for name in ("attack_estimate", "synthesis_estimate"):
         monkeypatch.setattr(
             f"adversary.estimating.commands.{name}",
-            lambda *_, **__: Estimate(0, (), memory_bytes=0),
+            lambda *_, **__: Forecast(0, (), memory_bytes=0),
         )

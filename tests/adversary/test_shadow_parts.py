@@ -8,11 +8,11 @@ from torch.nn import functional as F
 from worlds import INPUT, Orthogonal, capture, outcome, quality, threat
 
 from adversary.inversion.mean_image import MeanImage
-from adversary.inversion.shadow.bodies import Gate, LearnedGate, ShadowNetwork, TopGate, weighed
+from adversary.inversion.shadow.bodies import BodyGate, LearnedGate, ShadowNetwork, TopGate, weighed
 from adversary.inversion.shadow.decoder import UpDecoder, UpNetwork
 from adversary.inversion.shadow.matching import BodyStatistics, Moments
 from adversary.inversion.shadow.networks import PaperHead, shadow_tail
-from adversary.inversion.shadow.training import Schooling, train_shadow
+from adversary.inversion.shadow.training import ShadowSchooling, train_shadow
 from splitlab.contracts import FeatureSpec
 from splitlab.data import ImageSet
 from splitlab.deployment import Selector
@@ -67,7 +67,7 @@ def test_the_papers_decoder_finds_the_inverse_of_an_orthogonal_head():
 
 def test_equal_weights_are_what_the_clients_selector_does():
     outputs = [torch.randn(4, 5, generator=generator(i)) for i in range(3)]
-    mine = weighed([outputs[0], outputs[2]], Gate(2)(generator(0), outputs[0]))
+    mine = weighed([outputs[0], outputs[2]], BodyGate(2)(generator(0), outputs[0]))
     assert torch.equal(mine, Selector(3, (0, 2))(outputs))
     assert weighed(outputs[:1], torch.ones(1)) is outputs[0]
 
@@ -117,7 +117,7 @@ def test_a_top_gate_learns_which_bodies_carry_the_labels():
 
     bodies = [Passes(0, 0, 0), Passes(1, 0, 0), Passes(0, 0, 0), Passes(0, 1, 0)]
     images = labelled(*separable(512, 20.0))
-    how = Schooling(epochs=40, batch_size=32, learning_rate=5e-3, weight=0)
+    how = ShadowSchooling(epochs=40, batch_size=32, learning_rate=5e-3, weight=0)
 
     def found(seed):
         net = linear_shadow(bodies, TopGate(4, 2, steps=640), nn.Linear(12, 3))
@@ -146,8 +146,8 @@ def labelled(pixels, labels):
 def test_what_cross_entropy_tells_of_a_linear_head_is_recovered():
     """Through a body and tail that pass everything on, logits are known up to a constant."""
     pixels, labels = separable(8000, 8.0)
-    net = linear_shadow([nn.Identity()], Gate(1), nn.Identity())
-    how = Schooling(epochs=8, batch_size=64, learning_rate=2e-2, weight=0)
+    net = linear_shadow([nn.Identity()], BodyGate(1), nn.Identity())
+    how = ShadowSchooling(epochs=8, batch_size=64, learning_rate=2e-2, weight=0)
     train_shadow(net, labelled(pixels, labels), how, penalty=None, seed=0, device=CPU)
     found, wanted = net.head[1].weight.detach(), 8 * truth()
     found, wanted = found - found.mean(0), wanted - wanted.mean(0)
@@ -167,7 +167,7 @@ def test_gradients_flow_through_frozen_bodies_that_stay_in_eval_mode():
 
 
 def test_an_offset_is_fed_to_its_body_and_its_mean_stands_in_the_senders_feature():
-    net = linear_shadow([nn.Identity(), nn.Identity()], Gate(2), nn.Identity(), offsets=(3,))
+    net = linear_shadow([nn.Identity(), nn.Identity()], BodyGate(2), nn.Identity(), offsets=(3,))
     pixels, plain = torch.rand(4, 3, 2, 2), net.eval().head
     with torch.no_grad():
         net.offsets.copy_(torch.tensor([[2.0, 0, 0], [0, 4.0, 0]]))
@@ -196,7 +196,7 @@ def test_moments_are_zero_for_the_same_features_and_known_for_others():
 
 def test_body_statistics_are_least_for_what_the_body_was_trained_on():
     body = victim().body
-    net = ShadowNetwork(nn.Identity(), [body], Gate(1), nn.Identity(), device=CPU)
+    net = ShadowNetwork(nn.Identity(), [body], BodyGate(1), nn.Identity(), device=CPU)
     heard = BodyStatistics(net.bodies)
     far = []
     for feature in (sent(), 3 * sent(), torch.randn(16, *FEATURE.shape, generator=generator(0))):

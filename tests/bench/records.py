@@ -1,13 +1,13 @@
 """Records made by hand, for tests of what is derived from them."""
 
-from splitlab.record import METHOD_VERSION, Interval, Record, point_hash
+from splitlab.record import METHOD_VERSION, Leakage, Record, point_hash
 
 NAMES = ("conv1", "layer1", "layer2", "fc")
 
 
 def interval(mean, unit="dB", leakage="rises", why=""):
     spread = {} if mean is None else {"low": mean - 1, "high": mean + 1}
-    return Interval(unit=unit, leakage=leakage, mean=mean, items=8, groups=6, why=why, **spread)
+    return Leakage(unit=unit, leakage=leakage, mean=mean, items=8, groups=6, why=why, **spread)
 
 
 def record(

@@ -1,8 +1,8 @@
 """A small experiment and records made by hand, for tests of `bench reproduce`."""
 
 from bench.point.setup import Place, Setup
-from bench.reproduce.frame.experiment import Claim, Experiment, Measurement, Row
-from splitlab.record import METHOD_VERSION, Interval, Record, point_hash
+from bench.reproduce.frame.experiment import Claim, Experiment, ExperimentRow, Measurement
+from splitlab.record import METHOD_VERSION, Leakage, Record, point_hash
 from splitlab.training import TrainRecipe
 
 SETUP = Setup(
@@ -34,9 +34,9 @@ def small(*, measurements=(), rows=(), claims=(), scale="quick", setup=SETUP):
         ),
     )
     lines = rows or (
-        Row("none", "NONE", "decoder", ("none/decoder",)),
-        Row("blind", "NONE", "blind", ("none/blind",)),
-        Row("many", "Many", "best of two", ("many/decoder", "many/head"), "psnr", PAPER),
+        ExperimentRow("none", "NONE", "decoder", ("none/decoder",)),
+        ExperimentRow("blind", "NONE", "blind", ("none/blind",)),
+        ExperimentRow("many", "Many", "best of two", ("many/decoder", "many/head"), "psnr", PAPER),
     )
     told = claims or (
         Claim("many below none", "psnr", "many", "below", "none"),
@@ -47,7 +47,7 @@ def small(*, measurements=(), rows=(), claims=(), scale="quick", setup=SETUP):
 
 
 def interval(mean, unit="1"):
-    return Interval(unit=unit, leakage="rises", mean=mean, low=mean, high=mean, items=8, groups=8)
+    return Leakage(unit=unit, leakage="rises", mean=mean, low=mean, high=mean, items=8, groups=8)
 
 
 def made(key, seed=0, *, psnr=20.0, ssim=0.5, accuracy=80.0, place="none", doubts=(), **effort):

@@ -10,7 +10,7 @@ from bench.latency.link_runs import PREFIX
 from bench.report.grids import save_grid
 from bench.reproduce.dci.figures6_7_page import COLUMNS
 from bench.reproduce.dci.figures6_7_page import write_page as write_gan_page
-from bench.reproduce.frame.experiment import Claim, ExtraTable, Row
+from bench.reproduce.frame.experiment import Claim, ExperimentRow, ExtraTable
 from bench.reproduce.frame.page import write_page
 from bench.reproduce.frame.summary import summarise
 from bench.sweep.report import write_report
@@ -89,16 +89,16 @@ def reproduction(folder):
                 torch.rand(8, 3, 32, 32),
             )
     rows = [
-        Row(
+        ExperimentRow(
             "none",
             "h = 1, a network without any defence",
             "decoder",
             ("none/decoder",),
             paper=PAPER,
         ),
-        Row("many", "many", "best of two", ("many/decoder", "many/head"), "psnr", PAPER),
+        ExperimentRow("many", "many", "best of two", ("many/decoder", "many/head"), "psnr", PAPER),
         *(
-            Row(
+            ExperimentRow(
                 f"cell-{k}-{t}",
                 f"h = {k}",
                 "grid",

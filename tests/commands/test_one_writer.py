@@ -13,16 +13,16 @@ from adversary.cli import app as adversary
 from adversary.contract.grant import write_grant
 from adversary.contract.threat import ThreatModel
 from bench.cli import app as bench
-from bench.reproduce.frame.request import Request, Shown
+from bench.reproduce.frame.request import ExperimentRequest, Shown
 from splitlab.contracts import ArchSpec, FeatureSpec, InputSpec
 from splitlab.contracts.registry import Registry
 from splitlab.errors import BadInput
-from splitlab.estimating import Estimate
+from splitlab.estimating import Forecast
 from splitlab.models import build
 from splitlab.split import cut
 from splitlab.storage import alone, sole
 
-NOTHING = Estimate(points=0, stages=(), memory_bytes=0)
+NOTHING = Forecast(points=0, stages=(), memory_bytes=0)
 
 ATTACK = ("attack", "{}/capture", "--knows={}/grant", "--out={}/out", "--device=cpu")
 SYNTHESISE = ("synthesise", "--knows={}/grant", "--out={}/out", "--count=1", "--set=steps=1")
@@ -90,7 +90,7 @@ def _grant() -> ThreatModel:
 def test_reproduce_holds_its_folder_to_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def run(request: Request) -> Shown:
+    def run(request: ExperimentRequest) -> Shown:
         with pytest.raises(BadInput, match="another process"):
             sole(request.out)
         return Shown(["measured"], request.out / "report.html")

@@ -157,3 +157,13 @@ def test_no_module_imports_itself_by_a_detour():
         for name in free:
             del left[name]
     assert not left, f"these import one another: {sorted(left)}"
+
+
+def test_no_class_has_another_ones_name():
+    """One word, one meaning; what begins with an underscore is of its own file."""
+    seen = {}
+    for path in (path for name in PACKAGES for path in tracked(f"{name}/*.py")):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                seen.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert {name: where for name, where in seen.items() if len(where) > 1} == {}

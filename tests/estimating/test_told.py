@@ -5,11 +5,11 @@ import io
 import pytest
 from rich.console import Console
 
-from splitlab.estimating import Estimate
+from splitlab.estimating import Forecast
 
 
 def made(taken, missing=(), points=12, of="points"):
-    return Estimate.of_stages(
+    return Forecast.of_stages(
         points, {"scoring": taken - 1, "nothing": 0.0, "latency": 1.0}, 3 << 29, missing, of
     )
 

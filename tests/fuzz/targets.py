@@ -109,7 +109,7 @@ def lane(data: bytes) -> None:
     def call(_raw: bytes, _seconds: float) -> None:
         raise ValueError("the channel is closed")
 
-    pending = lanes.Pending(b"", 3600.0, call)
+    pending = lanes.LaneReply(b"", 3600.0, call)
     lanes._settle(pending, data)
     with contextlib.suppress(grpc.RpcError):
         Reply.from_bytes(pending.result(0))

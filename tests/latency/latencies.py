@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 
-from splitlab.record import Latency, Load, PlaceLatency
+from splitlab.record import Latency, MachineLoad, PlaceLatency
 from splitlab.storage import sha256
 
 
@@ -26,7 +26,7 @@ def latency(rounds, *, link=None, others=0.0, created="2026-01-01T00:00:00+00:00
             links=links,
             link_rounds=dict.fromkeys(links, (link, link)),
         )
-    load = Load(others=others, average_before=1.0, average_after=1.0, cores=2, seconds=3.0)
+    load = MachineLoad(others=others, average_before=1.0, average_after=1.0, cores=2, seconds=3.0)
     return Latency(
         hash=sha256(str(rounds).encode(), created.encode()),
         created=created,

@@ -9,7 +9,7 @@ from latencies import latency
 from records import record
 
 from bench.latency.chart import STAGE_COLOURS, height, stages_of
-from bench.latency.load import Meter, busy_ticks, others_share, process_ticks
+from bench.latency.load import LoadMeter, busy_ticks, others_share, process_ticks
 from bench.latency.turns import IMAGES, REQUESTS, Taken, order, summed, visit
 from bench.sweep.plots import sweep_figure
 from edge_client.stages import STAGES
@@ -78,7 +78,7 @@ def test_others_have_what_is_left():
 
 
 def test_a_meter_knows_or_says_that_it_does_not(monkeypatch):
-    meter = Meter()
+    meter = LoadMeter()
     with meter.watch([os.getpid()]):
         sum(range(1000))
     assert meter.seconds >= 0

@@ -11,7 +11,7 @@ from splitlab.contracts import ArchSpec, InputSpec
 from splitlab.models import Normalised, build
 from splitlab.split import cut, split_points
 from splitlab.split.trace import flow
-from splitlab.split.trace.remembered import MOST, Memory, structure
+from splitlab.split.trace.remembered import MOST, LastAsked, structure
 
 SHAPE = (3, 16, 16)
 
@@ -25,7 +25,7 @@ def network(name="tiny_cnn", seed=0, **arguments):
 def runs(monkeypatch):
     """How often a network was run to be followed, with nothing known at first."""
     found, record = [], flow.record
-    monkeypatch.setattr(flow, "_FLOWS", Memory())
+    monkeypatch.setattr(flow, "_FLOWS", LastAsked())
 
     def counted(*given):
         found.append(given[1].shape)
@@ -158,7 +158,7 @@ def test_a_user_s_network_is_followed_each_time(runs):
 
 
 def test_only_the_last_ones_are_kept():
-    memory = Memory()
+    memory = LastAsked()
     for number in range(MOST):
         memory.put(number, str(number))
     assert memory.get(0) == "0"

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from splitlab.errors import NotCuttable
-from splitlab.split.limits.batch_size import BatchInt, Column, batch_number
+from splitlab.split.limits.batch_size import AtSizes, BatchInt, batch_number
 from splitlab.split.limits.watching import ONE_TRACE, watched_builtins
 from splitlab.split.trace.flow import follow
 
@@ -46,7 +46,7 @@ def elsewhere(work: Callable[[], Any]) -> Any:
 
 
 def sized(count: int) -> Any:
-    return batch_number(count, Column(NUMBERS(1, 1025)), "net")
+    return batch_number(count, AtSizes(NUMBERS(1, 1025)), "net")
 
 
 class Marked(TorchFunctionMode):

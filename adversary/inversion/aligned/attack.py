@@ -30,11 +30,11 @@ from torch import Tensor, nn
 from adversary.contract.attack import Attack, Estimate, FittedOn, Observation, Reconstruct, seed_of
 from adversary.contract.threat import AuxImages, ThreatModel
 from adversary.inversion.aligned.body_agreement import answers
-from adversary.inversion.aligned.body_alignment import Scene, Standard
-from adversary.inversion.aligned.colour_choice import Judged, Jury, choose
+from adversary.inversion.aligned.body_alignment import Alignment, Standard
+from adversary.inversion.aligned.colour_choice import JudgedMap, Jury, choose
 from adversary.inversion.aligned.colour_map import distinct
 from adversary.inversion.aligned.head import ShadowHead
-from adversary.inversion.aligned.proposals import Effort, proposals, require_map
+from adversary.inversion.aligned.proposals import ProposalEffort, proposals, require_map
 from adversary.inversion.decoder import Decoder
 from splitlab.contracts import FeatureSpec
 from splitlab.contracts.ranges import Epochs
@@ -122,7 +122,7 @@ class AlignedShadow(Attack):
             own.images.images,
             threat.need("arch", who),
             (threat.need("head_end", who), threat.tail_start),
-            Effort(
+            ProposalEffort(
                 self.critic_epochs,
                 self.tried,
                 self.started,
@@ -143,7 +143,7 @@ class AlignedShadow(Attack):
         alone = len(noise.tensors) == 1
         met = captured if alone else noise.remove(captured)
         replies = [answers(body, met) for body in used]
-        scene = Scene(
+        scene = Alignment(
             known.head,
             known.white,
             noise if alone else None,
@@ -154,7 +154,7 @@ class AlignedShadow(Attack):
             known.critics,
         )
         jury = Jury(scene, replies, shown, labels)
-        judged: list[Judged] = []
+        judged: list[JudgedMap] = []
         for number in range(self.searches):
             again = known.maps(number)
             judged += choose(

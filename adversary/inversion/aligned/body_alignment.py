@@ -46,7 +46,7 @@ class Standard(NamedTuple):
         return (answers - self.mean) @ self.basis
 
 
-class Scene(NamedTuple):
+class Alignment(NamedTuple):
     """What stays the same for every map that is tried.
 
     Args:
@@ -69,7 +69,7 @@ class Scene(NamedTuple):
     critics: Sequence[nn.Module]
 
 
-def align(start: ColourMap, scene: Scene, rng: torch.Generator, *, steps: int) -> ColourMap:
+def align(start: ColourMap, scene: Alignment, rng: torch.Generator, *, steps: int) -> ColourMap:
     """`start` after `steps` of Adam on its twelve numbers, one body and 64 own images a step."""
     colours = scene.colours
     whole = (colours.white @ start.matrix).clone().requires_grad_(True)

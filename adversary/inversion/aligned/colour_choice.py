@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from adversary.inversion.aligned.body_agreement import PIECE, answers, answers_apart, meanings_apart
-from adversary.inversion.aligned.body_alignment import Scene, align
+from adversary.inversion.aligned.body_alignment import Alignment, align
 from adversary.inversion.aligned.colour_map import ColourMap, distinct, judge
 from adversary.inversion.aligned.head import ShadowHead
 
@@ -25,7 +25,7 @@ TINY = 1e-12
 """Distances at or below it are none."""
 
 
-class Judged(NamedTuple):
+class JudgedMap(NamedTuple):
     """A map of colours and what speaks for it.
 
     Args:
@@ -55,13 +55,13 @@ class Jury:
     """
 
     def __init__(
-        self, scene: Scene, replies: Sequence[Tensor], images: Tensor, labels: Tensor
+        self, scene: Alignment, replies: Sequence[Tensor], images: Tensor, labels: Tensor
     ) -> None:
         self._scene, self._replies = scene, replies
         self._images, self._labels = images, labels
 
     @torch.no_grad()
-    def __call__(self, colours: ColourMap) -> Judged:
+    def __call__(self, colours: ColourMap) -> JudgedMap:
         scene = self._scene
         shadow = ShadowHead(scene.head, colours)
         seen = torch.cat([shadow(part) for part in self._images.split(PIECE)])
@@ -73,12 +73,12 @@ class Jury:
         apart = answers_apart(self._replies, own)
         meant = meanings_apart(self._replies, own, pictures, self._images, self._labels)
         worth = math.log(max(apart, TINY)) + math.log(max(meant, TINY)) + SAY * natural
-        return Judged(worth, apart, meant, natural, colours)
+        return JudgedMap(worth, apart, meant, natural, colours)
 
 
 def choose(
-    maps: Sequence[ColourMap], jury: Jury, scene: Scene, *, aligned: int, steps: int, seed: int
-) -> list[Judged]:
+    maps: Sequence[ColourMap], jury: Jury, scene: Alignment, *, aligned: int, steps: int, seed: int
+) -> list[JudgedMap]:
     """The `aligned` best of the maps, unlike each other, each after `steps` of alignment.
 
     Returns:
@@ -95,5 +95,5 @@ def choose(
     return [found for found in again if any(found.colours is one for one in left)]
 
 
-def _worth(found: Judged) -> float:
+def _worth(found: JudgedMap) -> float:
     return found.worth

@@ -40,7 +40,7 @@ SMALLEST = 4
 
 
 @dataclass(frozen=True)
-class Effort:
+class ProposalEffort:
     """How much is done; see `AlignedShadow`."""
 
     critic_epochs: int
@@ -91,7 +91,7 @@ def proposals(
     images: Tensor,
     arch: ArchSpec,
     cut_at: tuple[str, str | None],
-    effort: Effort,
+    effort: ProposalEffort,
     *,
     seed: int,
     device: torch.device,
@@ -169,7 +169,7 @@ def _search(
     critics: tuple[ColourCritic, ...],
     white: Tensor,
     colours: Whitening,
-    effort: Effort,
+    effort: ProposalEffort,
     rng: torch.Generator,
 ) -> list[ColourMap]:
     """Maps that the critics find natural: many that are refined a little, the best of them more."""

@@ -21,7 +21,7 @@ from adversary.inversion.dci.images import made_images
 from adversary.inversion.dci.inverse_blocks import inverse_of
 from adversary.inversion.dci.lessons import Lessons
 from adversary.inversion.dci.shelf import Shelf
-from adversary.inversion.dci.training import Schooling, divide_and_conquer, end_to_end
+from adversary.inversion.dci.training import InverseSchooling, divide_and_conquer, end_to_end
 from adversary.synthesis.batch_norm_gap import BatchNormGap
 from adversary.synthesis.character import character
 from adversary.synthesis.settings import SynthesisSettings, fitting
@@ -208,8 +208,8 @@ class DCI(Attack):
             progress=progress,
         )
 
-    def _schooling(self) -> Schooling:
-        return Schooling(
+    def _schooling(self) -> InverseSchooling:
+        return InverseSchooling(
             self.epochs,
             self.learning_rate,
             self.tune_epochs,

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from adversary.inversion.dci.chain import Block
 from adversary.inversion.dci.lessons import Lessons
 from adversary.inversion.dci.shelf import Shelf
-from adversary.inversion.dci.training import Schooling, divide_and_conquer
+from adversary.inversion.dci.training import InverseSchooling, divide_and_conquer
 from splitlab.models.sngan import LATENT, GBlock, SNGANGenerator
 from splitlab.storage import hash_tensors
 from splitlab.training import Progress
@@ -106,7 +106,7 @@ def _pseudo_inverse(block: Block) -> nn.Linear:
 
 def invert(
     net: SNGANGenerator,
-    schooling: Schooling,
+    schooling: InverseSchooling,
     *,
     latents: int,
     seed: int,

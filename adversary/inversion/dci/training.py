@@ -21,7 +21,7 @@ from splitlab.training import Batch, Loss, Progress, State, TensorSource, batch_
 
 
 @dataclass(frozen=True)
-class Schooling:
+class InverseSchooling:
     """
     Args:
         epochs, rate: of phase A.
@@ -46,7 +46,7 @@ def losses(
     blocks: Sequence[Block],
     levels: Sequence[Tensor],
     seen: Tensor,
-    schooling: Schooling,
+    schooling: InverseSchooling,
 ) -> Tensor:
     """L_layer + L_img + L_cyc for the last of `inverses`; each norm a mean over elements.
 
@@ -72,7 +72,7 @@ def losses(
 def divide_and_conquer(
     inverses: Sequence[nn.Module],
     lessons: Lessons,
-    schooling: Schooling,
+    schooling: InverseSchooling,
     *,
     seed: int,
     device: torch.device,
@@ -127,7 +127,7 @@ def divide_and_conquer(
 def end_to_end(
     inverses: Sequence[nn.Module],
     lessons: Lessons,
-    schooling: Schooling,
+    schooling: InverseSchooling,
     *,
     seed: int,
     device: torch.device,
@@ -141,7 +141,7 @@ def end_to_end(
         inverses,
         list(inverses),
         lessons,
-        Schooling(**{**vars(schooling), "layer": 0.0}),
+        InverseSchooling(**{**vars(schooling), "layer": 0.0}),
         epochs=epochs,
         rate=schooling.rate,
         seed=seed,
@@ -157,7 +157,7 @@ def _phase(
     inverses: Sequence[nn.Module],
     learning: Sequence[nn.Module],
     lessons: Lessons,
-    schooling: Schooling,
+    schooling: InverseSchooling,
     *,
     epochs: int,
     rate: float,

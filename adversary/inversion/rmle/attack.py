@@ -43,7 +43,7 @@ STILL_FALLING, CONVERGED = 0.01, 1e-5
 loss is below this share of the features' variance."""
 
 
-class Effort(NamedTuple):
+class Descent(NamedTuple):
     """Steps of a descent; validation images and steps of a trial of settings."""
 
     steps: int
@@ -142,7 +142,7 @@ class RMLE(Attack):
 
         return reconstruct
 
-    def effort(self, size: int) -> Effort:
+    def effort(self, size: int) -> Descent:
         """What it does on images of `size` pixels a side; what was given is done in full."""
         given = self.model_fields_set
         cut = {
@@ -150,7 +150,7 @@ class RMLE(Attack):
             "choose_images": min(self.choose_images, 1) if size > FULL_SIZE else self.choose_images,
             "choose_steps": descent_steps(self.choose_steps, LEAST_TRIAL_STEPS, size),
         }
-        return Effort(**{n: getattr(self, n) if n in given else cut[n] for n in Effort._fields})
+        return Descent(**{n: getattr(self, n) if n in given else cut[n] for n in Descent._fields})
 
     def _settings(
         self,
@@ -216,7 +216,7 @@ def _estimate(settings: Settings, matches: list[Match], share: float) -> Estimat
     return Estimate(torch.cat([m.images for m in matches]).cpu(), doubts, extra)
 
 
-def _cut(effort: Effort, full: RMLE, size: int) -> str:
+def _cut(effort: Descent, full: RMLE, size: int) -> str:
     """The doubt of a descent that was shorter than its default."""
     return (
         f"cut to a budget: images of {size} px, above {FULL_SIZE}; {effort.steps} steps in place "

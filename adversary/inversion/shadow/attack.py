@@ -30,13 +30,13 @@ from adversary.contract.attack import (
 from adversary.contract.believed import believed
 from adversary.contract.threat import AuxImages, ThreatModel
 from adversary.inversion.decoder import Decoder
-from adversary.inversion.shadow.bodies import Gate, LearnedGate, ShadowNetwork, TopGate
+from adversary.inversion.shadow.bodies import BodyGate, LearnedGate, ShadowNetwork, TopGate
 from adversary.inversion.shadow.choice import doubts_of, facts_of, partition, price_of, subsets
 from adversary.inversion.shadow.decoder import UpDecoder
 from adversary.inversion.shadow.matching import BodyStatistics, Moments, Penalty
 from adversary.inversion.shadow.networks import architecture_head, paper_head, shadow_tail
 from adversary.inversion.shadow.presets import PRESETS
-from adversary.inversion.shadow.training import Schooling, Trained, judge, train_shadow
+from adversary.inversion.shadow.training import ShadowSchooling, TrainedShadow, judge, train_shadow
 from splitlab.contracts.ranges import BatchSize, Epochs, LearningRate, Weight
 from splitlab.data import ImageSet
 from splitlab.storage import hash_tensors, sha256
@@ -122,7 +122,7 @@ class Shadow(Attack):
         seeds = [seed_of(rng) for _ in range(self.shadows)]
         captured = self._captured(threat, place)
         mark = self._mark(threat) if checkpoint is not None else ""
-        best: Trained | None = None
+        best: TrainedShadow | None = None
         tried: list[dict[str, Any]] = []
         for ids, (number, seed) in itertools.product(choices, enumerate(seeds)):
             label = ",".join(map(str, ids))
@@ -139,7 +139,7 @@ class Shadow(Attack):
                 name=f"shadow of {label}",
             )
             draw = torch.Generator().manual_seed(seed)
-            trained = Trained(ids, net, history, judge(net, held_out, captured, draw, place))
+            trained = TrainedShadow(ids, net, history, judge(net, held_out, captured, draw, place))
             tried.append(trained.facts())
             if best is None or self._score(trained) < self._score(best):
                 best = trained
@@ -170,8 +170,8 @@ class Shadow(Attack):
         return reconstruct
 
     @property
-    def _schooling(self) -> Schooling:
-        return Schooling(self.epochs, self.batch_size, self.learning_rate, self.weight)
+    def _schooling(self) -> ShadowSchooling:
+        return ShadowSchooling(self.epochs, self.batch_size, self.learning_rate, self.weight)
 
     def _captured(self, threat: ThreatModel, device: torch.device) -> Moments | None:
         """Needed to match moments; else used where it is granted."""
@@ -214,13 +214,13 @@ class Shadow(Attack):
             offsets=feature if self.tensors else None,
         )
 
-    def _gate(self, threat: ThreatModel, bodies: int, rows: int) -> Gate:
+    def _gate(self, threat: ThreatModel, bodies: int, rows: int) -> BodyGate:
         if self.bodies == "all":
             return LearnedGate(bodies)
         if self.bodies == "top-P":
             steps = max(1, self.epochs * batch_count(rows, self.batch_size))
             return TopGate(bodies, threat.need("P", WHO), steps)
-        return Gate(bodies)
+        return BodyGate(bodies)
 
     def _penalty(self, net: ShadowNetwork, captured: Moments | None) -> Penalty | None:
         if self.match == "statistics":
@@ -229,7 +229,7 @@ class Shadow(Attack):
             return captured.distance
         return None
 
-    def _score(self, trained: Trained) -> float:
+    def _score(self, trained: TrainedShadow) -> float:
         """Lower is better; between subsets, moments alone where they are what is matched."""
         judged = trained.judged
         if self.bodies == "search":

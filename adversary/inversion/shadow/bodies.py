@@ -16,7 +16,7 @@ from adversary.contract.believed import Spoil
 from splitlab.contracts import FeatureSpec
 
 
-class Gate(nn.Module):
+class BodyGate(nn.Module):
     """Weights of the bodies' outputs, [bodies], which sum to 1; equal ones."""
 
     def __init__(self, bodies: int) -> None:
@@ -33,7 +33,7 @@ class Gate(nn.Module):
             return self.eval()(torch.Generator(), torch.zeros(())).tolist()
 
 
-class LearnedGate(Gate):
+class LearnedGate(BodyGate):
     """The softmax of learned numbers, which begins with equal weights (E-12)."""
 
     def __init__(self, bodies: int) -> None:
@@ -48,7 +48,7 @@ class LearnedGate(Gate):
             return self.scores.softmax(0).tolist()
 
 
-class TopGate(Gate):
+class TopGate(BodyGate):
     """Exactly P bodies with 1/P each, others with 0, the choice learned straight through (E-13 b).
 
     While it is trained, Gumbel noise is added to the scores, which draws subsets in proportion to
@@ -114,7 +114,7 @@ class ShadowNetwork(nn.Module):
         self,
         head: nn.Module,
         bodies: Sequence[nn.Module],
-        gate: Gate,
+        gate: BodyGate,
         tail: nn.Module,
         *,
         device: torch.device,

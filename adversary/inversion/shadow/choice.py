@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from adversary.contract.threat import AuxImages, ThreatModel
-from adversary.inversion.shadow.training import Judgement, Trained
+from adversary.inversion.shadow.training import Judgement, TrainedShadow
 from splitlab.data import ImageSet
 from splitlab.errors import BadInput
 
@@ -94,7 +94,9 @@ def guessing(held_out: ImageSet) -> float:
     return 100 * float(held_out.labels.bincount().max()) / len(held_out)
 
 
-def facts_of(best: Trained, tried: list[dict[str, Any]], held_out: ImageSet) -> dict[str, Any]:
+def facts_of(
+    best: TrainedShadow, tried: list[dict[str, Any]], held_out: ImageSet
+) -> dict[str, Any]:
     """What a record says of the shadow that was kept, and of all that were tried."""
     gates = best.net.gate.settled()
     facts = {

@@ -24,7 +24,7 @@ ROWS = 250
 
 
 @dataclass(frozen=True)
-class Schooling:
+class ShadowSchooling:
     """How a shadow is trained: with Adam at a constant rate.
 
     Args:
@@ -58,7 +58,7 @@ class Judgement:
 
 
 @dataclass(frozen=True, eq=False)
-class Trained:
+class TrainedShadow:
     """A finished shadow.
 
     Args:
@@ -84,7 +84,7 @@ class Trained:
 def train_shadow(
     net: ShadowNetwork,
     images: ImageSet,
-    how: Schooling,
+    how: ShadowSchooling,
     *,
     penalty: Penalty | None,
     seed: int,

@@ -42,7 +42,7 @@ class TextShadow(BaseModel):
 
 
 @dataclass(frozen=True, eq=False)
-class Shadow:
+class FittedTextShadow:
     """What the adversary ends with, in eval mode.
 
     Args:
@@ -64,7 +64,7 @@ def fit_shadow(
     device: str = "auto",
     checkpoint: Path | None = None,
     progress: Progress | None = None,
-) -> Shadow:
+) -> FittedTextShadow:
     """Train the shadow through the body, then the decoder on the shadow.
 
     Raises:
@@ -95,7 +95,7 @@ def fit_shadow(
     decoder = fit_decoder(
         features_of(net.head, own), own.source, spec, settings, seed=seed, device=device
     )
-    return Shadow(net.cpu(), decoder, history.losses["words"])
+    return FittedTextShadow(net.cpu(), decoder, history.losses["words"])
 
 
 def fit_decoder(

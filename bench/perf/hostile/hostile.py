@@ -25,15 +25,15 @@ from torch import Tensor
 
 from bench.perf.hostile.peers import ATTACKS, SOURCES
 from bench.perf.hostile.raw_http2 import Sent
-from bench.perf.hostile.row import Asked, Hostile, Resident
-from bench.perf.serving.bodies import Scene
+from bench.perf.hostile.row import Hostile, Resident, Treatment
+from bench.perf.serving.bodies import ServingScene
 from bench.perf.serving.scenes import Deployed, Times, deployed, pixels, told_of
 from bench.perf.soak.server import WARM_ANSWERS, resident_mib
 from bench.roles.launch import ServerProcess, command, thread_environment
 from edge_client.client import EdgeClient
 from splitlab.errors import SplitLabError
 
-SCENE = Scene(model="tiny_cnn", head_end="block1", tail_start="block3")
+SCENE = ServingScene(model="tiny_cnn", head_end="block1", tail_start="block3")
 ALONE = "no attack"
 IMAGES = 8
 """Asked one by one in turns; each has an answer of its own."""
@@ -53,7 +53,7 @@ PAUSE_SECONDS = 0.05
 
 def perf_hostile(
     seconds: float = 10.0,
-    scene: Scene = SCENE,
+    scene: ServingScene = SCENE,
     attacks: Sequence[str] = tuple(ATTACKS),
 ) -> dict[str, dict[str, Any]]:
     """Measure a server without attack and under each; by its name. `ratio` is the share of seconds
@@ -108,7 +108,7 @@ def _under(
         peak = max(peak, _watch(pid, min(seconds, SETTLE_SECONDS)))
         after = resident_mib(pid)
         told = counts(server) if server.alive else counted
-        last = ask(client, images[:1], wanted[:1], over) if server.alive else Asked()
+        last = ask(client, images[:1], wanted[:1], over) if server.alive else Treatment()
     memory = None
     if fresh is not None and before is not None and after is not None:
         memory = Resident(fresh, before, max(peak, after), after)
@@ -139,9 +139,9 @@ def whole(made: Deployed, x: Tensor) -> Tensor:
 
 def ask(
     client: EdgeClient, images: Sequence[Tensor], wanted: Sequence[Tensor], over: threading.Event
-) -> Asked:
+) -> Treatment:
     """Ask one image after another until it is over, once at least."""
-    asked, started = Asked(), time.monotonic()
+    asked, started = Treatment(), time.monotonic()
     while True:
         turn = len(asked.at) % len(images)
         begun = time.monotonic()

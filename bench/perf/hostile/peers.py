@@ -22,9 +22,9 @@ from bench.perf.hostile.raw_http2 import (
     PREFACE,
     SETTINGS,
     TICK_SECONDS,
+    AttackedServer,
     Caller,
     Sent,
-    Target,
     frame,
     message,
     prefix,
@@ -49,7 +49,7 @@ LARGE = (1 << 30, (1 << 32) - 1)
 FRAMES, LARGE_CALLS = 3, 8
 
 
-def slow_loris(target: Target) -> None:
+def slow_loris(target: AttackedServer) -> None:
     """Calls whose message never comes, and as many whose message comes a byte at a time."""
     with Caller(target) as caller:
         trickling = set[int]()
@@ -66,7 +66,7 @@ def slow_loris(target: Target) -> None:
             target.over.wait(TICK_SECONDS)
 
 
-def half_open(target: Target) -> None:
+def half_open(target: AttackedServer) -> None:
     """Connections that say nothing, and as many that say half of a preface."""
     held: list[socket.socket] = []
     try:
@@ -96,7 +96,7 @@ def _is_over(connection: socket.socket) -> bool:
         return True
 
 
-def tiny_floods(target: Target) -> None:
+def tiny_floods(target: AttackedServer) -> None:
     """Requests of no byte to 49, and questions whether the server lives, as many as it takes."""
     with Caller(target) as caller:
         while not target.over.is_set():
@@ -106,7 +106,7 @@ def tiny_floods(target: Target) -> None:
             caller.turn()
 
 
-def garbage(target: Target) -> None:
+def garbage(target: AttackedServer) -> None:
     """Random bytes, then a right preface with random frames behind it, and so on."""
     drawn = random.Random(target.source)
     while not target.over.is_set():
@@ -134,7 +134,7 @@ def _random_frames(drawn: random.Random) -> bytes:
     )
 
 
-def over_the_size(target: Target) -> None:
+def over_the_size(target: AttackedServer) -> None:
     """Messages that say they have a GiB and more."""
     with Caller(target) as caller:
         while not target.over.is_set():
@@ -147,7 +147,7 @@ def over_the_size(target: Target) -> None:
             caller.turn()
 
 
-ATTACKS: dict[str, tuple[Callable[[Target], None], int]] = {
+ATTACKS: dict[str, tuple[Callable[[AttackedServer], None], int]] = {
     "slow-loris": (slow_loris, 1),
     "half-open": (half_open, 1),
     "tiny floods": (tiny_floods, FLOODS),
@@ -160,9 +160,11 @@ ATTACKS: dict[str, tuple[Callable[[Target], None], int]] = {
 def attack(name: str, host: str, port: int, over: threading.Event) -> list[Sent]:
     """Start it from every source; what each thread of it has sent, which grows until `over`."""
     act, each = ATTACKS[name]
-    targets = [Target(host, port, source, over, Sent()) for source in SOURCES for _ in range(each)]
+    targets = [
+        AttackedServer(host, port, source, over, Sent()) for source in SOURCES for _ in range(each)
+    ]
 
-    def again(target: Target) -> None:
+    def again(target: AttackedServer) -> None:
         while not over.is_set():
             with suppress(OSError):
                 act(target)

@@ -39,7 +39,7 @@ class Sent:
 
 
 @dataclass(frozen=True)
-class Target:
+class AttackedServer:
     """Whom to attack and from where, until `over`."""
 
     host: str
@@ -98,7 +98,7 @@ class Caller:
         window: bytes of DATA that the server still takes on this connection.
     """
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: AttackedServer) -> None:
         self._target, self._socket = target, target.connect()
         self.open: set[int] = set()
         self.window = FIRST_WINDOW

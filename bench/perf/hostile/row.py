@@ -13,7 +13,7 @@ from bench.perf.soak.server import GROWTH_MIB
 
 
 @dataclass
-class Asked:
+class Treatment:
     """What became of an honest client's requests.
 
     Args:
@@ -79,7 +79,7 @@ class Hostile:
     sent: Sent
     refused: dict[str, int]
     calls: dict[str, int]
-    asked: Asked
+    asked: Treatment
     memory: Resident | None
     alive: bool
     alone: Times | None

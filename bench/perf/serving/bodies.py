@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench.roles.launch import Gate, ServerProcess, run_edge_client
+from bench.roles.launch import ServerProcess, StartGate, run_edge_client
 from defenses import parse
 from splitlab.contracts import ArchSpec, InputSpec
 from splitlab.data import load_splits
@@ -38,7 +38,7 @@ DEARER = 1.1
 
 
 @dataclass(frozen=True)
-class Scene:
+class ServingScene:
     """What is served, and how it is asked.
 
     Args:
@@ -58,8 +58,8 @@ class Scene:
     threads: int = 1
 
 
-FULL = Scene()
-QUICK = Scene(model="resnet20", head_end="relu", images=64, rounds=1)
+FULL = ServingScene()
+QUICK = ServingScene(model="resnet20", head_end="relu", images=64, rounds=1)
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Serving:
         output_bytes: of one body's output for one image.
     """
 
-    scene: Scene
+    scene: ServingScene
     bodies: int
     chosen: int
     output_bytes: int
@@ -133,7 +133,7 @@ class Serving:
         }
 
 
-def perf_serving(bodies: int, chosen: int, scene: Scene) -> Serving:
+def perf_serving(bodies: int, chosen: int, scene: ServingScene) -> Serving:
     """Serve N bodies and one, and ask both in turns.
 
     Args:
@@ -174,7 +174,7 @@ def perf_serving(bodies: int, chosen: int, scene: Scene) -> Serving:
     )
 
 
-def fair(scene: Scene) -> Scene:
+def fair(scene: ServingScene) -> ServingScene:
     """The scene with as many threads for a server as this machine has beside the client's one."""
     return replace(scene, threads=max(1, (os.cpu_count() or 2) - 1))
 
@@ -183,7 +183,7 @@ def _values(cost: Cost) -> tuple[float, ...]:
     return tuple(asdict(cost).values())
 
 
-def deploy(folder: Path, bodies: int, chosen: int, scene: Scene) -> int:
+def deploy(folder: Path, bodies: int, chosen: int, scene: ServingScene) -> int:
     """Write an untrained deployment; bytes of one body's output for one image."""
     classes = load_splits(DATASET, limits={"train": 1}).classes
     arch = ArchSpec(name=scene.model, classes=len(classes), input=InputSpec(size=32))
@@ -208,11 +208,11 @@ def deploy(folder: Path, bodies: int, chosen: int, scene: Scene) -> int:
     return 4 * math.prod(parts.body.output_shape)
 
 
-def _ask(half: Path, address: str, scene: Scene, root: Path) -> Cost:
+def _ask(half: Path, address: str, scene: ServingScene, root: Path) -> Cost:
     """Latency of single images, then the rate of requests of `batch`."""
     accounts = []
     for batch, count in ((1, scene.images), (scene.batch, scene.images)):
-        gate, out = Gate(), root / "evaluation"
+        gate, out = StartGate(), root / "evaluation"
         gate.open()
         words = [str(half), "--server", address, "--threads", "1", "evaluate"]
         words += ["--dataset", DATASET, "--limit", str(count), "--batch", str(batch)]

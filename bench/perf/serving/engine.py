@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.perf.serving.asker import asking
-from bench.perf.serving.bodies import Scene
+from bench.perf.serving.bodies import ServingScene
 from bench.perf.serving.scenes import Deployed, Times, cores, deployed, pixels, told_of
 from cloud_server.engines.choose import KINDS
 from cloud_server.engines.contract import relative_error
@@ -28,7 +28,7 @@ from splitlab.errors import ServerUnavailable
 from splitlab.randomness import KeyedDraw
 from splitlab.training import choose_device
 
-SCENE = Scene()
+SCENE = ServingScene()
 """ResNet-18 with a CIFAR stem, cut behind it: features [64, 16, 16], 11 million weights a body."""
 NUMBERS = (1, 4, 10)
 BATCHES = (1, 32)
@@ -93,7 +93,7 @@ class EngineSpeed:
 
 
 def perf_engine(
-    numbers: tuple[int, ...] = NUMBERS, scene: Scene = SCENE, device: str = "auto"
+    numbers: tuple[int, ...] = NUMBERS, scene: ServingScene = SCENE, device: str = "auto"
 ) -> dict[str, Any]:
     """Measure every engine for the device that is installed, by bodies, batch and engine.
 

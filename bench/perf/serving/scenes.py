@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from bench.perf.serving.bodies import Scene, deploy
+from bench.perf.serving.bodies import ServingScene, deploy
 from bench.roles.launch import ServerProcess
 from defenses import parse
 from splitlab.deployment import ClientHalf, ServerHalf
@@ -52,7 +52,7 @@ class Deployed:
 
 
 @contextlib.contextmanager
-def deployed(bodies: int, scene: Scene) -> Iterator[Deployed]:
+def deployed(bodies: int, scene: ServingScene) -> Iterator[Deployed]:
     """N untrained bodies of the scene's network; times do not depend on weights."""
     with tempfile.TemporaryDirectory(prefix="perf-") as text:
         folder = Path(text)

@@ -18,12 +18,12 @@ from typing import Any
 
 import torch
 
-from bench.perf.serving.bodies import Scene
+from bench.perf.serving.bodies import ServingScene
 from bench.perf.serving.scenes import Deployed, Times, deployed, pixels, told_of
 from bench.perf.soak.server import GROWTH_MIB, resident_mib
 from edge_client.client import EdgeClient
 
-SCENE = Scene(model="resnet18_cifar")
+SCENE = ServingScene(model="resnet18_cifar")
 CLIENTS = (1, 2, 4, 8, 16)
 SAMPLES = 8
 """Of the server's memory, in each turn; turns are compared by their medians."""
@@ -33,7 +33,7 @@ SLACK = 0.95
 
 
 @dataclass(frozen=True)
-class Load:
+class Crowd:
     """A server under so many clients.
 
     Args:
@@ -59,8 +59,8 @@ class Serve:
 
     clients: int
     seconds: float
-    together: Load
-    apart: Load
+    together: Crowd
+    apart: Crowd
     resident_mib: tuple[float, float] | None
     server: dict[str, Any] = field(default_factory=dict)
 
@@ -85,7 +85,10 @@ class Serve:
 
 
 def perf_serve(
-    clients: tuple[int, ...] = CLIENTS, seconds: float = 8.0, scene: Scene = SCENE, bodies: int = 4
+    clients: tuple[int, ...] = CLIENTS,
+    seconds: float = 8.0,
+    scene: ServingScene = SCENE,
+    bodies: int = 4,
 ) -> dict[str, dict[str, Any]]:
     """Measure every number of clients; by its name.
 
@@ -127,10 +130,10 @@ def perf_serve(
     return found
 
 
-def _load(turns: list[tuple[float, list[float]]]) -> Load:
+def _load(turns: list[tuple[float, list[float]]]) -> Crowd:
     spent = sum(seconds for seconds, _ in turns)
     every = [one for _, seconds in turns for one in seconds]
-    return Load(len(every) / spent, Times.of(every))
+    return Crowd(len(every) / spent, Times.of(every))
 
 
 def _turn(

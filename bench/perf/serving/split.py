@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.perf.serving.asker import asking
-from bench.perf.serving.bodies import Scene
+from bench.perf.serving.bodies import ServingScene
 from bench.perf.serving.scenes import Times, cores, deployed, pixels, told_of
 from splitlab.split.folding import fold_batch_norm
 
@@ -29,9 +29,11 @@ LIMIT = 1.15
 FROM_MS = 100.0
 TOLERANCE = 1e-4
 SCENES = {
-    "resnet20 behind its stem": Scene(model="resnet20", head_end="relu", tail_start="avgpool"),
-    "resnet18_cifar behind its stem": Scene(),
-    "resnet18_cifar in its middle": Scene(head_end="layer2.1"),
+    "resnet20 behind its stem": ServingScene(
+        model="resnet20", head_end="relu", tail_start="avgpool"
+    ),
+    "resnet18_cifar behind its stem": ServingScene(),
+    "resnet18_cifar in its middle": ServingScene(head_end="layer2.1"),
 }
 ENGINES = ("torch", "auto")
 WARM_UP = 2
@@ -99,7 +101,9 @@ def perf_split(quick: bool = False) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _measure(scene: Scene, batches: tuple[int, ...], quick: bool, engine: str) -> list[SplitSpeed]:
+def _measure(
+    scene: ServingScene, batches: tuple[int, ...], quick: bool, engine: str
+) -> list[SplitSpeed]:
     threads = cores()
     torch.set_num_threads(threads)
     found = []

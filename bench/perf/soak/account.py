@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from bench.perf.soak.server import GROWTH_MIB, SELF, Memory, Tap
+from bench.perf.soak.server import GROWTH_MIB, SELF, ResidentMemory, Tap
 
 EXPLAINED = frozenset({"ServerUnavailable"})
 """What a client may say while the server is dead or the cable cut; any other error is a defect."""
@@ -50,8 +50,8 @@ class Account:
     died: int = 0
     events: Counter[str] = field(default_factory=Counter)
     windows: list[tuple[float, float]] = field(default_factory=list)
-    servers: list[Memory] = field(default_factory=list)
-    client: Memory = field(default_factory=lambda: Memory(SELF))
+    servers: list[ResidentMemory] = field(default_factory=list)
+    client: ResidentMemory = field(default_factory=lambda: ResidentMemory(SELF))
     taps: list[Tap] = field(default_factory=list)
     least: float = LEAST_ANSWERED
     lock: threading.Lock = field(default_factory=threading.Lock)

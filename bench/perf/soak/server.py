@@ -31,7 +31,7 @@ SELF = "self"
 
 
 @dataclass
-class Memory:
+class ResidentMemory:
     """Resident memory of one process, from `WARM_ANSWERS` answers on; of this one without what the
     garbage collector would free.
 
@@ -125,7 +125,7 @@ class Server:
             start with a tap that it cannot write; what the one before kept is known by then.
         log: file that its standard error goes to, behind what is there.
         port: 0 for any.
-        answers: see `Memory`.
+        answers: see `ResidentMemory`.
 
     Raises:
         SplitLabError: it ended before it listened; the message ends with its words.
@@ -162,7 +162,7 @@ class Server:
         told = json.loads(line)
         self.port, self.engine = int(told["port"]), str(told["engine"])
         self.tap: Tap | None = None
-        self.memory = Memory(str(self._process.pid), answers)
+        self.memory = ResidentMemory(str(self._process.pid), answers)
 
     def alive(self) -> bool:
         """Whether it still runs."""

@@ -31,7 +31,7 @@ from adversary.contract.threat import ThreatModel
 from adversary.inversion.dci.chain import Block, chain
 from adversary.inversion.dci.inverse_blocks import mirror
 from adversary.inversion.dci.lessons import Lessons
-from adversary.inversion.dci.training import Schooling, divide_and_conquer, losses
+from adversary.inversion.dci.training import InverseSchooling, divide_and_conquer, losses
 from splitlab.contracts import ArchSpec
 from splitlab.data import load_splits
 from splitlab.models import build
@@ -41,7 +41,7 @@ from splitlab.training import Work, choose_device
 LIMIT = 1.5
 """Least ratio of the rival's time to ours on a CPU."""
 MODEL, DEEPEST = "repvgg_mini", "stage3.2"
-SCHOOLING = Schooling(1, 1e-3, 1, 1e-4, 64, 1.0, 1.0, 1.0, True)
+SCHOOLING = InverseSchooling(1, 1e-3, 1, 1e-4, 64, 1.0, 1.0, 1.0, True)
 SEED = 0
 
 

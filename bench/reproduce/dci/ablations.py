@@ -18,7 +18,7 @@ from bench.reproduce.dci.setup import (
     moved,
     spot,
 )
-from bench.reproduce.frame.experiment import Claim, Experiment, Row
+from bench.reproduce.frame.experiment import Claim, Experiment, ExperimentRow
 from bench.reproduce.frame.request import Target
 from bench.reproduce.frame.run import Framed
 
@@ -63,8 +63,8 @@ def _ablations(scale: Scale, target: Target = OWN) -> Experiment:
         setup=setup,
         measurements=(whole, *without, bound),
         rows=(
-            *(Row(m.key, label, "DCI", (m.key,)) for label, m in lines),
-            Row(bound.key, "ceiling", "queries", (bound.key,)),
+            *(ExperimentRow(m.key, label, "DCI", (m.key,)) for label, m in lines),
+            ExperimentRow(bound.key, "ceiling", "queries", (bound.key,)),
         ),
         claims=tuple(
             Claim(

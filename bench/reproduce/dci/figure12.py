@@ -25,7 +25,14 @@ from bench.reproduce.dci.setup import (
     on_real,
     spot,
 )
-from bench.reproduce.frame.experiment import Claim, Experiment, ExtraTable, Found, Measurement, Row
+from bench.reproduce.frame.experiment import (
+    Claim,
+    Experiment,
+    ExperimentRow,
+    ExtraTable,
+    Found,
+    Measurement,
+)
 from bench.reproduce.frame.perceived import lpips_orders, lpips_tables
 from bench.reproduce.frame.request import Target
 from bench.reproduce.frame.run import Framed
@@ -107,7 +114,9 @@ def _figure12(scale: Scale, target: Target = OWN) -> Experiment:
         scale=scale,
         setup=setup,
         measurements=tuple(one for _, _, one in measured),
-        rows=tuple(Row(one.key, label, kind, (one.key,)) for label, kind, one in measured),
+        rows=tuple(
+            ExperimentRow(one.key, label, kind, (one.key,)) for label, kind, one in measured
+        ),
         claims=(
             *_on_images(keys, few, many, better.key),
             Claim(

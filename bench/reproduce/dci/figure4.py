@@ -22,11 +22,11 @@ from bench.reproduce.dci.setup import (
 from bench.reproduce.frame.experiment import (
     Claim,
     Experiment,
+    ExperimentRow,
     ExtraTable,
     Found,
     Measurement,
     Relation,
-    Row,
 )
 from bench.reproduce.frame.levels import Depth, depth_figure
 from bench.reproduce.frame.perceived import lpips_tables
@@ -55,16 +55,16 @@ def _figure4(scale: Scale, target: Target = OWN) -> Experiment:
     places = _places(scale, setup, target)
     options = {"cycle_to": "k", **grouping(setup)}
     measurements: list[Measurement] = []
-    rows: list[Row] = []
+    rows: list[ExperimentRow] = []
     for depth, place in enumerate(places, 1):
         label = f"block {depth}" + (f", {place.head_end}" if target else "")
         made = data_free(scale, place, "dci", options=options)
         measurements.append(made)
-        rows.append(Row(made.key, label, "DCI", (made.key,)))
+        rows.append(ExperimentRow(made.key, label, "DCI", (made.key,)))
         if depth in (1, len(places) // 2, len(places)):
             bound = ceiling(scale, place)
             measurements.append(bound)
-            rows.append(Row(bound.key, f"{label}: ceiling", "queries", (bound.key,)))
+            rows.append(ExperimentRow(bound.key, f"{label}: ceiling", "queries", (bound.key,)))
     keys = [f"{place.name}/dci" for place in places]
     labels = tuple((row.label, row.key) for row in rows)
     return Experiment(

@@ -9,7 +9,14 @@ from functools import partial
 from bench.point.setup import Place, Scale
 from bench.reproduce.dci.notes import NOTES, OWN, setting_notes
 from bench.reproduce.dci.setup import BLOCKS, SETUP, SOURCE, ceiling, data_free, grouping, moved
-from bench.reproduce.frame.experiment import Claim, Experiment, ExtraTable, Found, Measurement, Row
+from bench.reproduce.frame.experiment import (
+    Claim,
+    Experiment,
+    ExperimentRow,
+    ExtraTable,
+    Found,
+    Measurement,
+)
 from bench.reproduce.frame.levels import Curve, levels_figure
 from bench.reproduce.frame.request import Target
 from bench.reproduce.frame.run import Framed
@@ -57,12 +64,12 @@ def _figure9(scale: Scale, target: Target = OWN) -> Experiment:
         UnknownName, NotCuttable, BadInput: a network or split point that is none.
     """
     measurements: list[Measurement] = []
-    rows: list[Row] = []
+    rows: list[ExperimentRow] = []
 
     def attacked(place: Place, label: str, who: str, knows: frozenset[str]) -> None:
         one = data_free(scale, place, "dci", name=who, options=grouping(setup))
         measurements.append(replace(one, knows=knows))
-        rows.append(Row(one.key, label, f"DCI, {who}", (one.key,)))
+        rows.append(ExperimentRow(one.key, label, f"DCI, {who}", (one.key,)))
 
     frame = {"head_end": BLOCKS[scale][DEPTH[scale] - 1], "victims": VICTIMS[scale]}
     setup = moved(SETUP[scale].model_copy(update=frame), target)
@@ -73,7 +80,7 @@ def _figure9(scale: Scale, target: Target = OWN) -> Experiment:
     def bounded(place: Place, label: str) -> None:
         bound = ceiling(scale, place)
         measurements.append(bound)
-        rows.append(Row(bound.key, f"{label}: ceiling", "queries", (bound.key,)))
+        rows.append(ExperimentRow(bound.key, f"{label}: ceiling", "queries", (bound.key,)))
 
     none = placed("none")
     attacked(none, "no defence", "undefended", KNOWING["unaware"])

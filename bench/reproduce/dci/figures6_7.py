@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from adversary.inversion.dci.gan_inversion import errors_by_depth, invert
-from adversary.inversion.dci.training import Schooling
+from adversary.inversion.dci.training import InverseSchooling
 from bench.point.setup import Scale
 from bench.report.grids import rows_png
 from bench.reproduce.dci.figures6_7_page import SHARES, claims, drawn, write_page
 from bench.reproduce.dci.setup import SOURCE
-from bench.reproduce.frame.request import Request, Shown
+from bench.reproduce.frame.request import ExperimentRequest, Shown
 from splitlab.data import ImageSet, load_splits
 from splitlab.errors import BadInput, Unavailable
 from splitlab.machine import environment
@@ -63,7 +63,7 @@ class Config:
     train: int | None
     gan: GanRecipe
     latents: int
-    schooling: Schooling
+    schooling: InverseSchooling
     victims: int
 
     def as_dict(self) -> dict[str, Any]:
@@ -79,7 +79,7 @@ CONFIGS: Mapping[Scale, Config] = {
         train=2000,
         gan=GanRecipe(width=32, epochs=24, rounds=2),
         latents=8192,
-        schooling=Schooling(1, 1e-3, 3, 3e-4, 64, 1.0, 1.0, 1.0, True),
+        schooling=InverseSchooling(1, 1e-3, 3, 3e-4, 64, 1.0, 1.0, 1.0, True),
         victims=256,
     ),
     "paper": Config(
@@ -88,13 +88,13 @@ CONFIGS: Mapping[Scale, Config] = {
         train=None,
         gan=GanRecipe(width=1024, epochs=300, rounds=2),
         latents=192_000,
-        schooling=Schooling(1, 1e-3, 1, 1e-4, 32, 1.0, 1.0, 1.0, True),
+        schooling=InverseSchooling(1, 1e-3, 1, 1e-4, 32, 1.0, 1.0, 1.0, True),
         victims=1000,
     ),
 }
 
 
-def reproduce(request: Request) -> Shown:
+def reproduce(request: ExperimentRequest) -> Shown:
     """Train a generator and its inverse for every seed; tables, images and a page.
 
     Raises:
@@ -136,7 +136,7 @@ def _bind(path: Path, about: dict[str, Any]) -> None:
     write_json(path, about)
 
 
-def _seed(request: Request, config: Config, seed: int) -> dict[str, Any]:
+def _seed(request: ExperimentRequest, config: Config, seed: int) -> dict[str, Any]:
     """One generator, its inverse, and what came of them; a finished one is read back."""
     folder = request.out / f"seed-{seed}"
     real = None if request.weights else _real_images(request, config, seed)
@@ -162,7 +162,7 @@ def _seed(request: Request, config: Config, seed: int) -> dict[str, Any]:
     return row
 
 
-def _real_images(request: Request, config: Config, seed: int) -> ImageSet:
+def _real_images(request: ExperimentRequest, config: Config, seed: int) -> ImageSet:
     """
     Raises:
         Unavailable: no data set is named, and the scale has none.
@@ -184,7 +184,7 @@ def _real_images(request: Request, config: Config, seed: int) -> ImageSet:
 
 
 def _generator(
-    request: Request, config: Config, seed: int, folder: Path, real: ImageSet | None
+    request: ExperimentRequest, config: Config, seed: int, folder: Path, real: ImageSet | None
 ) -> SNGANGenerator:
     """The given one, that of an earlier run, or one trained on `real`."""
     kept = folder / "generator.safetensors"

@@ -25,10 +25,10 @@ from bench.reproduce.dci.setup import (
 from bench.reproduce.frame.experiment import (
     Claim,
     Experiment,
+    ExperimentRow,
     ExtraTable,
     Found,
     Measurement,
-    Row,
     Skipped,
 )
 from bench.reproduce.frame.perceived import lpips_orders
@@ -92,13 +92,13 @@ def _table2(scale: Scale, target: Target = OWN) -> Experiment:
     spots = _spots(scale, setup, target)
     printed = {} if target else PAPER
     measurements: list[Measurement] = []
-    rows: list[Row] = []
+    rows: list[ExperimentRow] = []
     claims: list[Claim] = []
 
     def add(measured: Measurement, label: str, attack: str, paper: str = "") -> None:
         measurements.append(measured)
         numbers = {"psnr": PAPER[paper][2]} if paper in printed else {}
-        rows.append(Row(measured.key, label, attack, (measured.key,), paper=numbers))
+        rows.append(ExperimentRow(measured.key, label, attack, (measured.key,), paper=numbers))
 
     for _, where, place in spots:
         for attack, label in METHODS:

@@ -14,7 +14,7 @@ from bench.reproduce.ensembler.tables import (
     SOURCE,
     ensembler,
 )
-from bench.reproduce.frame.experiment import Claim, Experiment, Metric
+from bench.reproduce.frame.experiment import Claim, Experiment, MetricName
 from bench.reproduce.frame.run import Framed
 
 STRONG: tuple[Kind, ...] = ("strengthened",)
@@ -33,7 +33,7 @@ def _removed(total: int, chosen: int) -> dict[str, tuple[str, str]]:
     }
 
 
-def _unneeded(part: str, place: str, metric: Metric) -> Claim:
+def _unneeded(part: str, place: str, metric: MetricName) -> Claim:
     """Whether a part of the method hides anything."""
     return Claim(
         f"Without its {part} Ensembler leaks more: {metric.upper()} of Adaptive is higher",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from bench.point.setup import Place, Scale
-from bench.reproduce.frame.experiment import Measurement, Row
+from bench.reproduce.frame.experiment import ExperimentRow, Measurement
 
 Kind = Literal["literal", "strengthened"]
 
@@ -99,7 +99,7 @@ class Draft:
 
     scale: Scale = "quick"
     measurements: list[Measurement] = field(default_factory=list)
-    rows: list[Row] = field(default_factory=list)
+    rows: list[ExperimentRow] = field(default_factory=list)
 
     def add(
         self,
@@ -117,7 +117,7 @@ class Draft:
         self.measurements += [m for m in made if m.key not in known]
         key = key or made[0].key
         self.rows.append(
-            Row(key, label, attack, tuple(m.key for m in made), best, paper or {}, cell)
+            ExperimentRow(key, label, attack, tuple(m.key for m in made), best, paper or {}, cell)
         )
         return key
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from bench.point.setup import Scale
 from bench.reproduce.ensembler.attacks import KINDS, SHORT, Kind
-from bench.reproduce.frame.experiment import Claim, Metric
+from bench.reproduce.frame.experiment import Claim, MetricName
 
-LEAKAGE: tuple[Metric, ...] = ("ssim", "psnr")
+LEAKAGE: tuple[MetricName, ...] = ("ssim", "psnr")
 POINTS = 3.0
 """Accuracy that Ensembler may lose, in points."""
 

@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from bench.point.doubtful import FLOOR_MARGIN_DB
-from bench.reproduce.frame.experiment import Claim, Metric
+from bench.reproduce.frame.experiment import Claim, MetricName
 
 Verdict = Literal["holds", "does not hold", "holds in some seeds", "cannot be judged"]
 
-ABOVE_FLOOR: Mapping[Metric, float] = {"psnr": FLOOR_MARGIN_DB, "ssim": 0.02}
+ABOVE_FLOOR: Mapping[MetricName, float] = {"psnr": FLOOR_MARGIN_DB, "ssim": 0.02}
 """By how much an attack has to beat the mean image before anything is concluded from it."""
-TOO_SMALL: Mapping[Metric, float] = {"psnr": 0.2, "ssim": 0.01}
+TOO_SMALL: Mapping[MetricName, float] = {"psnr": 0.2, "ssim": 0.01}
 """A difference up to this is none: neither "below" nor "above" holds by it."""
-DIGITS: Mapping[Metric, int] = {"accuracy_change": 2, "ssim": 3, "psnr": 2}
-UNITS: Mapping[Metric, str] = {"accuracy_change": " points", "ssim": "", "psnr": " dB"}
+DIGITS: Mapping[MetricName, int] = {"accuracy_change": 2, "ssim": 3, "psnr": 2}
+UNITS: Mapping[MetricName, str] = {"accuracy_change": " points", "ssim": "", "psnr": " dB"}
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def _one(claim: Claim, row: Value | str, than: Value | str | None) -> dict[str, 
     return {"verdict": _word(holds), "told": told, **numbers}
 
 
-def _failed(metric: Metric, side: Value) -> bool:
+def _failed(metric: MetricName, side: Value) -> bool:
     """Whether the attack is not above its floor."""
     return side.floor is not None and side.value <= side.floor + ABOVE_FLOOR[metric]
 
@@ -153,5 +153,5 @@ def _word(holds: bool) -> Verdict:
     return "holds" if holds else "does not hold"
 
 
-def _text(metric: Metric, value: float) -> str:
+def _text(metric: MetricName, value: float) -> str:
     return f"{value:z.{DIGITS[metric]}f}{UNITS[metric]}"

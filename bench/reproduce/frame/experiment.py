@@ -12,7 +12,7 @@ from bench.point.setup import Place, Scale, Setup, Synthetic
 from splitlab.errors import BadInput
 from splitlab.record import Record
 
-Metric = Literal["accuracy_change", "ssim", "psnr"]
+MetricName = Literal["accuracy_change", "ssim", "psnr"]
 Relation = Literal["below", "above", "near", "at least"]
 
 
@@ -71,7 +71,7 @@ class Measurement:
 
 
 @dataclass(frozen=True)
-class Row:
+class ExperimentRow:
     """One line of the table.
 
     Args:
@@ -108,7 +108,7 @@ class Claim:
     """
 
     text: str
-    metric: Metric
+    metric: MetricName
     row: str
     relation: Relation
     than: str | None = None
@@ -157,7 +157,7 @@ class Experiment:
     scale: Scale
     setup: Setup
     measurements: tuple[Measurement, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[ExperimentRow, ...]
     claims: tuple[Claim, ...] = ()
     notes: tuple[str, ...] = ()
     baseline: str = "none"

@@ -35,7 +35,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Request:
+class ExperimentRequest:
     """One call of the command.
 
     Args:

@@ -16,7 +16,7 @@ from bench.point.measure import make_attack
 from bench.point.setup import Scale, Setup
 from bench.reproduce.frame.experiment import Experiment, Found, Skipped
 from bench.reproduce.frame.page import write_page
-from bench.reproduce.frame.request import Request, Shown, Target
+from bench.reproduce.frame.request import ExperimentRequest, Shown, Target
 from bench.reproduce.frame.seed_run import SeedRun
 from bench.reproduce.frame.summary import summarise
 from bench.reproduce.frame.table import rich_parts, write_csv
@@ -46,7 +46,7 @@ class Framed:
     ) -> None:
         self.build, self._moved = build, moved
 
-    def experiment(self, request: Request) -> Experiment:
+    def experiment(self, request: ExperimentRequest) -> Experiment:
         """What is asked for, at its own network or the one that was named.
 
         Raises:
@@ -59,7 +59,7 @@ class Framed:
         request.refuse(experiment.name, "target")
         return experiment
 
-    def __call__(self, request: Request) -> Shown:
+    def __call__(self, request: ExperimentRequest) -> Shown:
         """Run it; see `reproduce`."""
         return reproduce(self.experiment(request), request)
 
@@ -74,7 +74,7 @@ class Begun:
     """
 
     experiment: Experiment
-    request: Request
+    request: ExperimentRequest
     settings: dict[str, Any]
     lacking: Skipped | None
 
@@ -103,7 +103,7 @@ class Begun:
         return SeedRun(experiment, setup, request, seed, splits, RecordStore(request.out))
 
 
-def begin(experiment: Experiment, request: Request) -> Begun:
+def begin(experiment: Experiment, request: ExperimentRequest) -> Begun:
     """Check everything that can be checked before minutes are spent.
 
     Raises:
@@ -124,7 +124,7 @@ def begin(experiment: Experiment, request: Request) -> Begun:
     return Begun(experiment, request, settings, _lacking(experiment, request))
 
 
-def reproduce(experiment: Experiment, request: Request) -> Shown:
+def reproduce(experiment: Experiment, request: ExperimentRequest) -> Shown:
     """Measure what is not measured yet, and write table, summary and page into `request.out`.
 
     Where the scale's data or a GPU are missing every row says `skipped (why)`.
@@ -134,7 +134,7 @@ def reproduce(experiment: Experiment, request: Request) -> Shown:
         SplitLabError: a training, a process or an attack failed; what is finished is kept.
     """
     begun = begin(experiment, request)
-    experiment, clock = begun.experiment, Clock(request.out)
+    experiment, clock = begun.experiment, SeedClock(request.out)
     found: dict[int, dict[str, Record | Skipped]] = {}
     work = request.progress.task(experiment.name, len(request.seeds) * len(experiment.measurements))
     for seed in request.seeds:
@@ -154,7 +154,7 @@ def reproduce(experiment: Experiment, request: Request) -> Shown:
 
 
 def show(
-    experiment: Experiment, request: Request, found: Found, seconds: dict[str, float]
+    experiment: Experiment, request: ExperimentRequest, found: Found, seconds: dict[str, float]
 ) -> Shown:
     """Everything that is derived from the records: `summary.json`, `table.csv`, `report.html`."""
     summary = summarise(experiment, found)
@@ -167,7 +167,7 @@ def show(
     return Shown(rich_parts(summary), page)
 
 
-class Clock:
+class SeedClock:
     """Seconds of work a seed, over all sittings; kept in `seconds.json`."""
 
     def __init__(self, run: Path) -> None:
@@ -188,7 +188,7 @@ class Clock:
         write_json(self._path, self.seconds)
 
 
-def _lacking(experiment: Experiment, request: Request) -> Skipped | None:
+def _lacking(experiment: Experiment, request: ExperimentRequest) -> Skipped | None:
     """Why nothing of this scale can be run here, or None."""
     if not experiment.setup.dataset:
         return Skipped(
@@ -200,7 +200,7 @@ def _lacking(experiment: Experiment, request: Request) -> Skipped | None:
     return None
 
 
-def _splits(experiment: Experiment, request: Request, seed: int) -> Splits | Skipped:
+def _splits(experiment: Experiment, request: ExperimentRequest, seed: int) -> Splits | Skipped:
     """The data of one seed; at the paper's scale its own data set may be missing.
 
     Raises:
@@ -275,7 +275,7 @@ def _require_untrained(experiment: Experiment, weights: Path) -> None:
     read_checkpoint(weights)
 
 
-def _settings(experiment: Experiment, request: Request) -> dict[str, Any]:
+def _settings(experiment: Experiment, request: ExperimentRequest) -> dict[str, Any]:
     """What a run folder is bound to.
 
     Raises:

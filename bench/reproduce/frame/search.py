@@ -23,7 +23,7 @@ from adversary.synthesis.settings import SynthesisSettings
 from bench.point.grants import make_threat, query
 from bench.point.measure import make_attack
 from bench.reproduce.frame.experiment import Experiment, Measurement, Skipped
-from bench.reproduce.frame.request import Request
+from bench.reproduce.frame.request import ExperimentRequest
 from bench.reproduce.frame.run import begin
 from bench.reproduce.frame.seed_run import SeedRun
 from bench.reproduce.frame.trials import Searched, Settings, Trial, Tried
@@ -49,7 +49,7 @@ def search(
     experiment: Experiment,
     key: str,
     grid: Mapping[str, Sequence[Any]],
-    request: Request,
+    request: ExperimentRequest,
     images: int,
 ) -> Searched:
     """Try every combination of `grid` on each of the request's seeds; what was tried is kept.

@@ -21,7 +21,7 @@ from bench.point.setup import Place, Setup
 from bench.point.synthetic import synthetic_images
 from bench.point.victim import kept_secret
 from bench.reproduce.frame.experiment import Experiment, Measurement, Skipped
-from bench.reproduce.frame.request import Request
+from bench.reproduce.frame.request import ExperimentRequest
 from bench.roles.nursery import nursery
 from splitlab.data import Splits
 from splitlab.errors import Unavailable
@@ -49,7 +49,7 @@ class SeedRun:
 
     experiment: Experiment
     setup: Setup
-    request: Request
+    request: ExperimentRequest
     seed: int
     splits: Splits
     store: RecordStore

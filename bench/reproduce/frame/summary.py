@@ -10,15 +10,15 @@ from bench.reproduce.frame.claims import TOO_SMALL, Judged, Value, judge
 from bench.reproduce.frame.costs import cost_table
 from bench.reproduce.frame.experiment import (
     Experiment,
+    ExperimentRow,
     ExtraTable,
     Found,
-    Metric,
-    Row,
+    MetricName,
     Skipped,
 )
 from splitlab.record import Record, doubts
 
-METRICS: tuple[Metric, ...] = get_args(Metric)
+METRICS: tuple[MetricName, ...] = get_args(MetricName)
 FLOOR = "Floor: mean auxiliary image"
 
 
@@ -51,9 +51,9 @@ class RowSummary:
         why: the reason, where the row was skipped in every seed.
     """
 
-    row: Row
-    metrics: dict[Metric, Spread | None]
-    floor: dict[Metric, Spread | None]
+    row: ExperimentRow
+    metrics: dict[MetricName, Spread | None]
+    floor: dict[MetricName, Spread | None]
     chosen: dict[int, str] = field(default_factory=dict)
     records: dict[int, str] = field(default_factory=dict)
     doubts: tuple[str, ...] = ()
@@ -152,7 +152,7 @@ def summarise(experiment: Experiment, found: Found) -> Summary:
     )
 
 
-def pick(row: Row, own: Mapping[str, Record | Skipped]) -> Record | Skipped:
+def pick(row: ExperimentRow, own: Mapping[str, Record | Skipped]) -> Record | Skipped:
     """The record that a row shows in one seed: the only one, or the best by the row's metric."""
     made: list[Record] = []
     for key in row.of:
@@ -176,7 +176,7 @@ def _accuracy_at(place: str, own: Mapping[str, Record | Skipped]) -> float | Non
     return None
 
 
-def _value(one: Record | Skipped, metric: Metric, base: float | None) -> Value | str:
+def _value(one: Record | Skipped, metric: MetricName, base: float | None) -> Value | str:
     """One row's number in one seed, or why there is none."""
     if isinstance(one, Skipped):
         return f"skipped ({one.why})"
@@ -194,7 +194,7 @@ def _value(one: Record | Skipped, metric: Metric, base: float | None) -> Value |
 def _bounded(
     value: Value | str,
     one: Record | Skipped,
-    metric: Metric,
+    metric: MetricName,
     experiment: Experiment,
     own: Mapping[str, Record | Skipped],
 ) -> Value | str:
@@ -214,7 +214,7 @@ def _bounded(
 
 
 def _row(
-    row: Row, picked: Mapping[int, Record | Skipped], base: Mapping[int, float | None]
+    row: ExperimentRow, picked: Mapping[int, Record | Skipped], base: Mapping[int, float | None]
 ) -> RowSummary:
     values = {
         metric: {seed: _value(one, metric, base[seed]) for seed, one in picked.items()}
@@ -274,7 +274,7 @@ def _over_ceiling(experiment: Experiment, rows: Sequence[RowSummary], found: Fou
     return told
 
 
-def _jsoned(spreads: Mapping[Metric, Spread | None]) -> dict[str, Any]:
+def _jsoned(spreads: Mapping[MetricName, Spread | None]) -> dict[str, Any]:
     return {
         name: None
         if value is None

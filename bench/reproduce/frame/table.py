@@ -12,16 +12,16 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.reproduce.frame.claims import DIGITS
-from bench.reproduce.frame.experiment import ExtraTable, Metric
+from bench.reproduce.frame.experiment import ExtraTable, MetricName
 from bench.reproduce.frame.summary import METRICS, RowSummary, Spread, Summary
 from splitlab.storage import write_bytes
 
-TITLES: Mapping[Metric, str] = {
+TITLES: Mapping[MetricName, str] = {
     "accuracy_change": "accuracy change [points]",
     "ssim": "SSIM",
     "psnr": "PSNR [dB]",
 }
-SHORT: Mapping[Metric, str] = {
+SHORT: Mapping[MetricName, str] = {
     "accuracy_change": "acc.\n[pts]",
     "ssim": "SSIM",
     "psnr": "PSNR\n[dB]",
@@ -29,12 +29,12 @@ SHORT: Mapping[Metric, str] = {
 STYLES = {"holds": "green", "does not hold": "red", "holds in some seeds": "yellow"}
 
 
-def shown(metric: Metric, value: Spread | None) -> str:
+def shown(metric: MetricName, value: Spread | None) -> str:
     """The mean, "" where there is none."""
     return "" if value is None else f"{value.mean:z.{DIGITS[metric]}f}"
 
 
-def ranged(metric: Metric, value: Spread | None) -> str:
+def ranged(metric: MetricName, value: Spread | None) -> str:
     """Smallest to largest over seeds, "" for one seed."""
     if value is None or len(value.by_seed) < 2:
         return ""
@@ -94,7 +94,7 @@ def _paper(row: RowSummary) -> list[str]:
     return [printed(row.row.paper.get(metric)) for metric in METRICS]
 
 
-def floor_lines(summary: Summary) -> list[tuple[str, Mapping[Metric, Spread | None]]]:
+def floor_lines(summary: Summary) -> list[tuple[str, Mapping[MetricName, Spread | None]]]:
     """(whose floor it is, its numbers): one for all rows that show the same, most rows first.
 
     Rows whose attack was run on other victims have a floor of their own.

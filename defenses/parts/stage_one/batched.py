@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from defenses.parts.kept import tensors_of
 from defenses.parts.prepare import Order
 from defenses.parts.stack import protect
-from defenses.parts.stage_one.members import Member, Members, Trained
+from defenses.parts.stage_one.members import Member, Members, TrainedMember
 from splitlab.randomness import FreeDraw
 from splitlab.training import Batch, Loss, State, choose_device, fit
 
@@ -51,7 +51,9 @@ class _Stacked:
                 own[name].copy_(stacked[number])
 
 
-def train_batched(order: Order, members: Members, pending: Sequence[int]) -> dict[int, Trained]:
+def train_batched(
+    order: Order, members: Members, pending: Sequence[int]
+) -> dict[int, TrainedMember]:
     """Train the networks `pending` at once; all are finished, and kept, together.
 
     Every network sees its own images in its own order: a batch has one column for each.

@@ -20,7 +20,7 @@ from splitlab.training import Batch, Loss, State, choose_device, fit
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedMember:
     """One finished network of stage one, in eval mode on the CPU."""
 
     head: Part
@@ -49,10 +49,10 @@ class Member:
         named: dict[str, nn.Module] = dict(self.parts._asdict())
         return {**named, "protectors": self.protectors}
 
-    def finished(self, facts: dict[str, Any]) -> Trained:
+    def finished(self, facts: dict[str, Any]) -> TrainedMember:
         for module in self.modules().values():
             module.to("cpu").eval()
-        return Trained(*self.parts, self.protectors, facts)
+        return TrainedMember(*self.parts, self.protectors, facts)
 
     def order(self, rows: int, rng: torch.Generator) -> Tensor:
         """int64 [rows]: the order of one epoch, which `rng` stands for; as a `Sampler`."""
@@ -95,7 +95,7 @@ class Members:
         return Kept(self._order.folder, f"network-{number}", run)
 
 
-def train_one(order: Order, members: Members, number: int) -> Trained:
+def train_one(order: Order, members: Members, number: int) -> TrainedMember:
     """Train network `number` in this process and keep it."""
     member = members.make(number)
     recipe, device = order.recipe, choose_device(order.device)

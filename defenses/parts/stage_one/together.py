@@ -17,7 +17,7 @@ from pathlib import Path
 from defenses.parts.kept import load_tensors
 from defenses.parts.prepare import Order, Together
 from defenses.parts.stack import Stack
-from defenses.parts.stage_one.members import Members, Trained, train_one
+from defenses.parts.stage_one.members import Members, TrainedMember, train_one
 from splitlab.errors import BadInput
 from splitlab.storage import lock
 from splitlab.training import Work, choose_device
@@ -29,7 +29,7 @@ WORTH_PROCESSES = 20_000
 
 def train_together(
     order: Order, stack: Stack, count: int, how: Together | None = None
-) -> list[Trained]:
+) -> list[TrainedMember]:
     """Train `count` networks that differ in weights, order of the images and noise.
 
     Each finished network is kept in `order.folder` and never trained again; an unfinished one goes
@@ -52,9 +52,9 @@ def train_together(
         return _train(order, stack, count, how)
 
 
-def _train(order: Order, stack: Stack, count: int, how: Together | None) -> list[Trained]:
+def _train(order: Order, stack: Stack, count: int, how: Together | None) -> list[TrainedMember]:
     members = Members(order, stack)
-    done: dict[int, Trained] = {}
+    done: dict[int, TrainedMember] = {}
     pending = []
     for number in range(count):
         if (found := members.kept(number).read()) is not None:
@@ -93,7 +93,7 @@ def _choose(how: str, order: Order, count: int) -> str:
 
 def _in_processes(
     order: Order, stack: Stack, members: Members, pending: list[int]
-) -> dict[int, Trained]:
+) -> dict[int, TrainedMember]:
     """The networks in several processes, which leave them in the folder."""
     from defenses.parts.stage_one.processes import share_out
 

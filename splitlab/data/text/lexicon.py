@@ -29,7 +29,7 @@ class Verb(NamedTuple):
     scenes: str
 
 
-class Place(NamedTuple):
+class PlacePhrase(NamedTuple):
     """Whole phrases, as the two languages choose prepositions differently."""
 
     english: tuple[str, ...]
@@ -214,7 +214,7 @@ WITHOUT_OBJECT = tuple(
 )
 
 PLACES = tuple(
-    Place(tuple(row[0].split()), tuple(row[1].split()), row[2])
+    PlacePhrase(tuple(row[0].split()), tuple(row[1].split()), row[2])
     for row in _rows("""
     on the street:auf der Straße:s
     in the park:im Park:p

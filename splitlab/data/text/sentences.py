@@ -180,7 +180,7 @@ class _Draw:
     def verb(self, table: tuple[lex.Verb, ...]) -> lex.Verb:
         return table[self._in_scene([entry.scenes for entry in table])]
 
-    def place(self) -> lex.Place:
+    def place(self) -> lex.PlacePhrase:
         return lex.PLACES[self._in_scene([entry.scenes for entry in lex.PLACES])]
 
     def word(self, table: tuple[tuple[str, str], ...]) -> tuple[str, str]:

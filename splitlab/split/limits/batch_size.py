@@ -20,7 +20,7 @@ MOST = 1024
 _FAILS = (ArithmeticError, ValueError, TypeError)
 
 
-class Column(NamedTuple):
+class AtSizes(NamedTuple):
     """What a number is for 1, 2 ... `MOST` images.
 
     Args:
@@ -38,7 +38,7 @@ class _Unhashable(NotCuttable, TypeError):
 class _Sized:
     """A number that follows the batch; what is computed from it is one too."""
 
-    column: Column
+    column: AtSizes
     where: str
 
     def __bool__(self) -> bool:
@@ -67,7 +67,7 @@ class BatchFloat(_Sized, float):
     """A float that grows with the batch."""
 
 
-def batch_number(value: Any, column: Column, where: str) -> Any:
+def batch_number(value: Any, column: AtSizes, where: str) -> Any:
     """`value`, which follows the batch, so that comparisons of it are noticed.
 
     Args:
@@ -83,15 +83,15 @@ def batch_number(value: Any, column: Column, where: str) -> Any:
     return made
 
 
-def column(function: Callable[..., Any], given: Sequence[Any]) -> Column:
+def column(function: Callable[..., Any], given: Sequence[Any]) -> AtSizes:
     """`function` of `given` for each number of images; computed once, however it was come by."""
-    columns = [one.column if isinstance(one, _Sized) else Column([one] * MOST) for one in given]
+    columns = [one.column if isinstance(one, _Sized) else AtSizes([one] * MOST) for one in given]
     values = [one.values for one in columns]
     if not any(one.fails for one in columns):
         with contextlib.suppress(*_FAILS):
-            return Column(list(map(function, *values)))
+            return AtSizes(list(map(function, *values)))
     found = [_tried(function, row) for row in zip(*values, strict=True)]
-    return Column(found, any(isinstance(one, type) for one in found))
+    return AtSizes(found, any(isinstance(one, type) for one in found))
 
 
 def batch_shape(shape: Size, factors: Sequence[int | None], where: str) -> Size:
@@ -174,7 +174,7 @@ def refuse_bent(number: Any, where: str) -> None:
 
 
 def _multiple(value: int, factor: int, where: str) -> Any:
-    return batch_number(value, Column(range(factor, factor * MOST + 1, factor)), where)
+    return batch_number(value, AtSizes(range(factor, factor * MOST + 1, factor)), where)
 
 
 def _tried(function: Callable[..., Any], given: Sequence[Any]) -> Any:

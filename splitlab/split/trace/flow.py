@@ -18,7 +18,7 @@ from splitlab.split.limits.state import UntouchedDraws, first_change, kept_state
 from splitlab.split.limits.watching import ONE_TRACE
 from splitlab.split.trace.merging import merge_batches, per_image
 from splitlab.split.trace.recorder import record
-from splitlab.split.trace.remembered import Memory, key_of
+from splitlab.split.trace.remembered import LastAsked, key_of
 from splitlab.split.trace.tape import Step, Tape
 from splitlab.split.trace.tree import Ref, Shape, map_leaves, refs
 from splitlab.split.trace.twin import images, is_cheap, shadow
@@ -107,7 +107,7 @@ class Flow:
         return self.steps[step].step.name.removeprefix(self.prefix)
 
 
-_FLOWS: Memory[Flow] = Memory()
+_FLOWS: LastAsked[Flow] = LastAsked()
 
 
 def follow(net: nn.Module, input_shape: tuple[int, ...], numbers: bool | None = None) -> Flow:

@@ -6,7 +6,7 @@ from typing import Any
 
 from splitlab.errors import NotCuttable
 from splitlab.split.limits.batch_size import plain_number, refuse_bent
-from splitlab.split.trace.tree import Batch, Shape, leaves, map_leaves
+from splitlab.split.trace.tree import BatchMark, Shape, leaves, map_leaves
 
 
 def merge_batches(one: Any, two: Any, batches: tuple[int, int], where: str) -> Any:
@@ -27,7 +27,7 @@ def merge_batches(one: Any, two: Any, batches: tuple[int, int], where: str) -> A
             factor, rest = divmod(leaf, batches[0])
             if rest == 0 and factor * batches[1] == other:
                 refuse_bent(marked, where)
-                return Batch(factor)
+                return BatchMark(factor)
         raise NotCuttable(
             f"{where}: an argument is {leaf!r} for {batches[0]} images and {other!r} for "
             f"{batches[1]}, which is no multiple of the batch size"

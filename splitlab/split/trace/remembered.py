@@ -30,7 +30,7 @@ class _Unknown(Exception):
     """Something that the key cannot hold."""
 
 
-class Memory(Generic[T]):
+class LastAsked(Generic[T]):
     """The `MOST` that were asked for last, by a key; None is no key."""
 
     def __init__(self) -> None:

@@ -18,7 +18,7 @@ class Ref:
 
 
 @dataclass(frozen=True)
-class Batch:
+class BatchMark:
     """An int that is `factor` times the batch size."""
 
     factor: int

@@ -7,7 +7,7 @@ from torch import nn
 from worlds import INPUT
 
 from adversary.inversion.aligned.body_agreement import answers
-from adversary.inversion.aligned.body_alignment import Scene, Standard, align, distance
+from adversary.inversion.aligned.body_alignment import Alignment, Standard, align, distance
 from adversary.inversion.aligned.colour_choice import Jury, choose
 from adversary.inversion.aligned.colour_map import ColourMap
 from adversary.inversion.aligned.principal_images import Whitening
@@ -39,7 +39,7 @@ def world():
     body = cut(build(ARCH, seed=1), "block1", "pool", INPUT.shape).body.eval()
     body.requires_grad_(False)
     replies = [answers(body, mixed(pixels))]
-    scene = Scene(
+    scene = Alignment(
         TrueHead(true),
         white,
         None,

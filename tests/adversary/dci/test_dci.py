@@ -23,7 +23,12 @@ from adversary.inversion.dci.attack import DCI, PIECE
 from adversary.inversion.dci.chain import Block, chain
 from adversary.inversion.dci.inverse_blocks import InverseBlock, inverse_of, mirror
 from adversary.inversion.dci.lessons import Lessons
-from adversary.inversion.dci.training import Schooling, divide_and_conquer, end_to_end, losses
+from adversary.inversion.dci.training import (
+    InverseSchooling,
+    divide_and_conquer,
+    end_to_end,
+    losses,
+)
 from adversary.inversion.mean_image import MeanImage
 from splitlab.contracts import ArchSpec, FeatureSpec, InputSpec
 from splitlab.errors import BadInput, MissingKnowledge
@@ -56,7 +61,7 @@ def schooling(**more):
         "cycle": 1.0,
         "whole_cycle": True,
     }
-    return Schooling(**{**fields, **more})
+    return InverseSchooling(**{**fields, **more})
 
 
 def granted(point="block2", name="tiny_cnn", size=16, **more):

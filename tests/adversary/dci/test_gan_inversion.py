@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from adversary.inversion.dci.gan_inversion import chain_of, errors_by_depth, inverse_of, invert
-from adversary.inversion.dci.training import Schooling
+from adversary.inversion.dci.training import InverseSchooling
 from splitlab.models.sngan import SNGANGenerator
 from splitlab.randomness import generator
 from splitlab.training.gan import GanRecipe, train_sngan
 
 CPU = torch.device("cpu")
-SHORT = Schooling(2, 3e-3, 1, 1e-3, 32, 1.0, 1.0, 1.0, True)
+SHORT = InverseSchooling(2, 3e-3, 1, 1e-3, 32, 1.0, 1.0, 1.0, True)
 
 
 def small(width: int = 4) -> SNGANGenerator:
@@ -74,7 +74,7 @@ def test_the_error_of_every_depth_is_of_the_inverses_up_to_it() -> None:
 @pytest.mark.slow
 def test_latents_come_nearer_than_an_inverse_that_learned_nothing() -> None:
     net = small(width=16)
-    schooling = Schooling(20, 3e-3, 10, 1e-3, 32, 1.0, 1.0, 1.0, True)
+    schooling = InverseSchooling(20, 3e-3, 10, 1e-3, 32, 1.0, 1.0, 1.0, True)
     inverse, _ = invert(net, schooling, latents=512, seed=1, device=CPU)
     z = torch.randn(64, 128, generator=generator(5))
     with torch.no_grad():

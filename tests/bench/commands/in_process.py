@@ -18,14 +18,14 @@ import bench.point.capture
 import bench.sweep.plots
 import bench.sweep.sweep
 import bench.train
-from bench.roles.launch import Gate
+from bench.roles.launch import StartGate
 from cloud_server.server import CloudServer
 from edge_client.cli import app as edge_client
 from splitlab.capture import CaptureWriter
 from splitlab.deployment import ServerHalf
-from splitlab.estimating import Estimate
+from splitlab.estimating import Forecast
 
-NOTHING = Estimate(points=0, stages=(), memory_bytes=0)
+NOTHING = Forecast(points=0, stages=(), memory_bytes=0)
 
 
 @contextlib.contextmanager
@@ -62,7 +62,7 @@ class Here:
         self._stack.close()
 
 
-def run_edge_client(words: Sequence[str], log: Path, gate: Gate) -> None:
+def run_edge_client(words: Sequence[str], log: Path, gate: StartGate) -> None:
     """In place of the function of that name: in the thread that calls, once the gate is open."""
     del log
     gate.decided.wait()

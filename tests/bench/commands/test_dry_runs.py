@@ -13,7 +13,7 @@ from adversary.contract.grant import write_grant
 from adversary.contract.threat import AuxImages, ThreatModel
 from bench.cli import app as bench
 from bench.reproduce import cli
-from bench.reproduce.frame.experiment import Claim, Measurement, Row
+from bench.reproduce.frame.experiment import Claim, ExperimentRow, Measurement
 from bench.reproduce.frame.run import Framed
 from splitlab.capture import CaptureWriter
 from splitlab.contracts import ArchSpec, FeatureSpec, InputSpec
@@ -29,7 +29,7 @@ SMALL = Framed(
             Measurement("none/decoder", NONE, "decoder", {"epochs": 1}, frozenset({"observe"})),
             Measurement("none/rmle", NONE, "rmle", {"steps": 2}, frozenset({"head"}), limit=2),
         ),
-        rows=(Row("none", "NONE", "decoder", ("none/decoder",)),),
+        rows=(ExperimentRow("none", "NONE", "decoder", ("none/decoder",)),),
         claims=(Claim("accuracy", "accuracy_change", "none", "at least", margin=-100.0),),
     )
 )

@@ -5,7 +5,14 @@ from meters import ONCE, REST, UNIT, Table
 
 import defenses.parts.prepare
 from bench.estimate import SweepWork, sweep_estimate
-from bench.estimate.cells import Cell, Run, at_every_point, attack_stages, latency_seconds, stages
+from bench.estimate.cells import (
+    PlannedCell,
+    Run,
+    at_every_point,
+    attack_stages,
+    latency_seconds,
+    stages,
+)
 from bench.estimate.deploying import (
     CHECKED,
     GRANTED,
@@ -156,7 +163,7 @@ def test_cuts_are_as_many_as_the_work_makes(splits, tmp_path, monkeypatch):
 
 def cell(share=0.0, attacks=(1.0, 4.0)):
     costs = Costs(cut=1 + share, head=0.1, rest=0.3, wire=0.01, attacks=attacks)
-    return Cell(costs, (0, 1), 2)
+    return PlannedCell(costs, (0, 1), 2)
 
 
 RUN = Run(image=0.2, start=3.0, loading=2.0, victims=10, undefended=5, validation=20, cores=4)

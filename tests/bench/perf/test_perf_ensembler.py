@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from bench.perf.serving.bodies import Cost, Scene, Serving, perf_serving
+from bench.perf.serving.bodies import Cost, Serving, ServingScene, perf_serving
 from bench.perf.training import ensembler as module
 from bench.perf.training.ensembler import perf_ensembler, perf_stage_one
 from splitlab.errors import BadInput
@@ -24,7 +24,7 @@ TEN = dataclasses.replace(ONE, p50_ms=25.0, bodies_ms=16.0, payload_down=400.0, 
 
 
 def serving(many):
-    return Serving(Scene(), 10, 4, output_bytes=40, one=ONE, many=many)
+    return Serving(ServingScene(), 10, 4, output_bytes=40, one=ONE, many=many)
 
 
 def test_the_verdict_on_a_service():
@@ -77,7 +77,7 @@ def test_bad_options(words, message):
 
 @pytest.mark.slow
 def test_a_small_service_through_real_processes():
-    scene = Scene("tiny_cnn", "block1", "pool", images=8, batch=4, rounds=1)
+    scene = ServingScene("tiny_cnn", "block1", "pool", images=8, batch=4, rounds=1)
     found = perf_serving(3, 2, scene)
     assert found.bytes_as_promised
     assert found.many.payload_down == 3 * found.one.payload_down

@@ -18,11 +18,11 @@ from bench.perf.hostile import hostile
 from bench.perf.hostile.hostile import ALONE, ask, counts_of, whole
 from bench.perf.hostile.peers import ATTACKS
 from bench.perf.hostile.raw_http2 import Sent
-from bench.perf.hostile.row import Asked, Hostile, Resident
+from bench.perf.hostile.row import Hostile, Resident, Treatment
 from bench.perf.serving.scenes import deployed, pixels
 from splitlab.errors import ServerRefused
 
-STEADY = Asked(at=[0.5, 1.5, 2.5], seconds=[0.002, 0.004, 0.006])
+STEADY = Treatment(at=[0.5, 1.5, 2.5], seconds=[0.002, 0.004, 0.006])
 FINE = Hostile(
     seconds=3.1,
     sent=Sent(4, 512, 9000),
@@ -49,8 +49,8 @@ def test_a_server_that_answers_every_second_and_keeps_no_memory_passes():
         ({"alive": False}, 0.0),
         ({"asked": replace(STEADY, wrong=1)}, 0.0),
         ({"memory": Resident(299.0, 300.0, 340.0, 332.1)}, 0.0),
-        ({"asked": Asked(at=[0.5, 2.5], seconds=[0.1, 0.1])}, 2 / 3),
-        ({"asked": Asked(failed=Counter(ServerRefused=9))}, 0.0),
+        ({"asked": Treatment(at=[0.5, 2.5], seconds=[0.1, 0.1])}, 2 / 3),
+        ({"asked": Treatment(failed=Counter(ServerRefused=9))}, 0.0),
     ],
 )
 def test_what_does_not_pass(change, ratio):
@@ -65,10 +65,10 @@ def test_memory_that_the_system_does_not_tell_is_no_failure():
 
 
 def test_silence_is_measured_from_the_beginning_to_the_end():
-    assert Asked(at=[2.0, 3.0]).longest_wait(3.5) == 2.0
-    assert Asked(at=[0.5, 1.0]).longest_wait(4.0) == 3.0
-    assert Asked().longest_wait(4.0) == 4.0
-    assert Asked(at=[0.1, 0.9, 1.2, 5.0]).answered_seconds(3) == 2
+    assert Treatment(at=[2.0, 3.0]).longest_wait(3.5) == 2.0
+    assert Treatment(at=[0.5, 1.0]).longest_wait(4.0) == 3.0
+    assert Treatment().longest_wait(4.0) == 4.0
+    assert Treatment(at=[0.1, 0.9, 1.2, 5.0]).answered_seconds(3) == 2
 
 
 def test_counts_are_read_by_reason_and_by_code():

@@ -12,17 +12,17 @@ from typer.testing import CliRunner
 
 from bench.cli import app
 from bench.perf.serving import engine, serve
-from bench.perf.serving.bodies import Scene
+from bench.perf.serving.bodies import ServingScene
 from bench.perf.serving.engine import EngineSpeed, output_error, perf_engine
 from bench.perf.serving.scenes import Times, deployed, pixels
-from bench.perf.serving.serve import SAMPLES, Load, Serve, perf_serve
+from bench.perf.serving.serve import SAMPLES, Crowd, Serve, perf_serve
 from bench.perf.serving.split import SplitSpeed, perf_split
 from bench.perf.serving.transport import MIB, Echo, perf_transport
 from cloud_server.server import CloudServer
 from splitlab.errors import SplitLabError
 from splitlab.randomness import Secret
 
-TINY = Scene(model="tiny_cnn", head_end="block1", tail_start="block3")
+TINY = ServingScene(model="tiny_cnn", head_end="block1", tail_start="block3")
 
 
 def times(ms: float) -> Times:
@@ -148,12 +148,12 @@ def test_a_body_that_is_not_selected_is_compared_as_well():
 
 
 def test_clients_together_must_not_cost_memory():
-    load = Load(100.0, times(10.0))
-    assert Serve(8, 1.0, load, Load(90.0, times(10.0)), (300.0, 310.0)).as_dict()["ok"]
-    grown = Serve(8, 1.0, load, Load(90.0, times(10.0)), (1300.0, 1340.0)).as_dict()
+    load = Crowd(100.0, times(10.0))
+    assert Serve(8, 1.0, load, Crowd(90.0, times(10.0)), (300.0, 310.0)).as_dict()["ok"]
+    grown = Serve(8, 1.0, load, Crowd(90.0, times(10.0)), (1300.0, 1340.0)).as_dict()
     assert not grown["memory_is_flat"]
     assert not grown["ok"]
-    unknown = Serve(8, 1.0, load, Load(90.0, times(10.0)), None).as_dict()
+    unknown = Serve(8, 1.0, load, Crowd(90.0, times(10.0)), None).as_dict()
     assert unknown["memory_is_flat"] is None
     assert unknown["ok"]
 

@@ -10,10 +10,10 @@ from records import over, record
 
 from bench.sweep import front
 from bench.sweep.front import FRONT_RULE, beats, pareto_front
-from bench.sweep.recommend import Place, places
+from bench.sweep.recommend import Candidate, places
 from bench.sweep.table import sweep_table
 
-RELU = Place("relu", 2, 38.6, "decoder", 12.7, 80.5, 0.01, 65536, {"lte": 118.55})
+RELU = Candidate("relu", 2, 38.6, "decoder", 12.7, 80.5, 0.01, 65536, {"lte": 118.55})
 
 
 def test_the_pareto_front_leaves_out_what_another_place_beats_in_all():

@@ -17,7 +17,7 @@ from bench.sweep.depth import depth_correlations
 from bench.sweep.report import write_report
 from bench.sweep.table import rich_table, sweep_table
 from bench.sweep.wires import change_of
-from splitlab.record import Interval, Record, RecordStore, point_hash
+from splitlab.record import Leakage, Record, RecordStore, point_hash
 
 ROOT = Path(__file__).parents[3]
 ROOMS = ("splitlab", "defenses", "adversary", "edge_client", "cloud_server", "bench", "docs")
@@ -25,7 +25,7 @@ NOTHING = re.compile(r"(?<![\w.])[-+]0(\.0*)?(?![\d.]|\.\d)")
 DIGITS = re.compile(r"\.(\d|\{)[^z]*[f%]$")
 
 
-def nearly(mean: float, unit: str = "dB") -> Interval:
+def nearly(mean: float, unit: str = "dB") -> Leakage:
     return interval(mean, unit).model_copy(update={"low": mean, "high": mean})
 
 

@@ -10,14 +10,14 @@ from bench.point.kept import kept_told
 from bench.report.colours import COLOURS
 from bench.report.floors import floors
 from bench.report.settings_table import setting_groups
-from bench.reproduce.frame.experiment import Row
+from bench.reproduce.frame.experiment import ExperimentRow
 from bench.reproduce.frame.summary import summarise
 from bench.reproduce.frame.table import floor_lines
 from bench.sweep.page_table import page_tables
 from bench.sweep.plots import sweep_figure
 from bench.sweep.report import render
 from bench.sweep.table import rich_table, sweep_table
-from splitlab.record import Kept
+from splitlab.record import KeptImages
 
 
 def on(victims, attack, split="conv1", **more):
@@ -135,7 +135,11 @@ def test_settings_are_words_in_groups(tmp_path):
 def test_the_page_says_what_is_kept():
     old, all_of_it, part = (
         TWO[0].model_copy(update={"kept": kept})
-        for kept in (None, Kept(file="a", victims=8, of=8), Kept(file="b", victims=27, of=128))
+        for kept in (
+            None,
+            KeptImages(file="a", victims=8, of=8),
+            KeptImages(file="b", victims=27, of=128),
+        )
     )
     assert "no tensors are kept" in kept_told([old])
     told = kept_told([old, all_of_it, part])
@@ -158,9 +162,9 @@ def test_a_reproduction_has_a_line_for_each_floor(other):
         }
     }
     rows = [
-        Row("none", "NONE", "decoder", ("none/decoder",)),
-        Row("blind", "NONE", "blind", ("none/blind",)),
-        Row("many", "Many", "best of two", ("many/decoder", "many/head")),
+        ExperimentRow("none", "NONE", "decoder", ("none/decoder",)),
+        ExperimentRow("blind", "NONE", "blind", ("none/blind",)),
+        ExperimentRow("many", "Many", "best of two", ("many/decoder", "many/head")),
     ]
     told = [
         (text, one["psnr"].mean) for text, one in floor_lines(summarise(small(rows=rows), found))

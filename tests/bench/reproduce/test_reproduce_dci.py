@@ -27,7 +27,7 @@ from bench.reproduce.dci.setup import BLOCKS, updates
 from bench.reproduce.dci.table2 import DEPTHS, METHODS, table2
 from bench.reproduce.frame.levels import Curve, levels_figure
 from bench.reproduce.frame.perceived import lpips_orders
-from bench.reproduce.frame.request import Request
+from bench.reproduce.frame.request import ExperimentRequest
 from bench.reproduce.frame.run import reproduce
 from bench.reproduce.frame.summary import summarise
 from splitlab.contracts import ArchSpec, InputSpec
@@ -307,7 +307,7 @@ def test_a_checkpoint_is_taken_in_place_of_training(tmp_path):
     net = build(setup.arch(len(splits.classes)), seed=5).net
     path = tmp_path / "net.safetensors"
     save_file(net.state_dict(), path)
-    request = Request(out=tmp_path / "run", weights=path)
+    request = ExperimentRequest(out=tmp_path / "run", weights=path)
     state, facts = Networks(setup, request, 0, splits, tmp_path).undefended
     assert facts["epochs"] == 0
     assert all(torch.equal(state[key], value) for key, value in net.state_dict().items())
@@ -332,7 +332,7 @@ def test_a_checkpoint_is_refused_where_networks_learn_with_a_defence(tmp_path):
         claims=(),
     )
     with pytest.raises(BadInput, match="trains networks with"):
-        reproduce(learned, Request(out=tmp_path / "run", weights=path))
+        reproduce(learned, ExperimentRequest(out=tmp_path / "run", weights=path))
     done = CliRunner().invoke(app, ["reproduce", "ensembler-text", "--weights", str(path)])
     assert done.exit_code == 2
     assert "--weights" in done.output

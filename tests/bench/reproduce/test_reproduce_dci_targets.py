@@ -13,7 +13,7 @@ from bench.reproduce.dci.figure12 import figure12
 from bench.reproduce.dci.notes import MOVED_NOTE, NETWORK_NOTE, PAPER_SCALE_NOTE, SETTINGS_NOTE
 from bench.reproduce.dci.setup import BLOCKS, QUICK, blocks_of, grouping
 from bench.reproduce.dci.table2 import METHODS, table2
-from bench.reproduce.frame.request import Request, Target
+from bench.reproduce.frame.request import ExperimentRequest, Target
 from bench.reproduce.frame.run import Framed, check
 from bench.reproduce.registry import EXPERIMENTS, MOVABLE
 from splitlab.contracts.registry import Registry
@@ -23,7 +23,9 @@ from splitlab.errors import BadInput, UnknownName
 def test_figure_9_moves_to_another_network_and_split_point(tmp_path):
     seen = []
     moved = Framed(figure9.build, lambda *given: seen.append(figure9.build(*given)) or seen[0])
-    request = Request(tmp_path, scale="paper", target=Target("resnet18", "layer3.0", "avgpool"))
+    request = ExperimentRequest(
+        tmp_path, scale="paper", target=Target("resnet18", "layer3.0", "avgpool")
+    )
     moved(request)  # without data: nothing is trained
     (place,) = {(p.head_end, p.tail_start) for p in seen[0].places}
     assert place == ("layer3.0", "avgpool")
@@ -37,7 +39,7 @@ def test_figure_9_moves_to_another_network_and_split_point(tmp_path):
 def test_figure_4_moves_to_the_blocks_of_another_network(tmp_path):
     seen = []
     Framed(figure4.build, lambda *given: seen.append(figure4.build(*given)) or seen[0])(
-        Request(tmp_path, scale="paper", target=Target("resnet20", "layer2.0"))
+        ExperimentRequest(tmp_path, scale="paper", target=Target("resnet20", "layer2.0"))
     )  # without data: nothing is trained
     (experiment,) = seen
     ends = [place.head_end for place in experiment.places]
@@ -65,10 +67,10 @@ def test_resnet_50_is_inverted_in_the_groups_of_the_paper():
 
 def test_table_2_moves_to_one_place_of_another_network(tmp_path):
     with pytest.raises(BadInput, match=r"--model resnet20.*bench splits resnet20"):
-        table2(Request(tmp_path, target=Target("resnet20")))
+        table2(ExperimentRequest(tmp_path, target=Target("resnet20")))
     seen = []
     Framed(table2.build, lambda *given: seen.append(table2.build(*given)) or seen[0])(
-        Request(tmp_path, scale="paper", target=Target("resnet20", "layer2.0"))
+        ExperimentRequest(tmp_path, scale="paper", target=Target("resnet20", "layer2.0"))
     )  # without data: nothing is trained
     experiment = seen[0]
     assert {(p.head_end, p.tail_start) for p in experiment.places} == {("layer2.0", None)}
@@ -94,7 +96,7 @@ def test_table_2_moves_to_one_place_of_another_network(tmp_path):
 
 
 def test_a_network_that_remembers_no_images_is_refused_before_it_is_trained(tmp_path):
-    request = Request(tmp_path / "run", target=Target("squeezenet1_1", "features.5"))
+    request = ExperimentRequest(tmp_path / "run", target=Target("squeezenet1_1", "features.5"))
     with pytest.raises(BadInput, match="no batch norm that remembers its training images"):
         table2(request)
     assert not request.out.exists()
@@ -103,7 +105,7 @@ def test_a_network_that_remembers_no_images_is_refused_before_it_is_trained(tmp_
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_who_takes_no_other_network_names_those_that_do(tmp_path, name):
     run = Registry("experiment", EXPERIMENTS).load(name)
-    request = Request(tmp_path / "run", target=Target(split="nowhere"))
+    request = ExperimentRequest(tmp_path / "run", target=Target(split="nowhere"))
     if name in MOVABLE:
         with pytest.raises(UnknownName, match="nowhere"):
             run(request)
@@ -115,7 +117,9 @@ def test_who_takes_no_other_network_names_those_that_do(tmp_path, name):
 
 
 def test_the_ablations_move_to_one_place_of_another_network(tmp_path):
-    experiment = ablations.experiment(Request(tmp_path, target=Target("resnet20", "layer1.1")))
+    experiment = ablations.experiment(
+        ExperimentRequest(tmp_path, target=Target("resnet20", "layer1.1"))
+    )
     check(experiment)
     assert {(p.name, p.head_end, p.tail_start) for p in experiment.places} == {
         ("layer1.1", "layer1.1", None)
@@ -130,7 +134,9 @@ def test_the_ablations_move_to_one_place_of_another_network(tmp_path):
 
 
 def test_figure_12_moves_to_a_place_and_one_a_third_of_the_way_there(tmp_path):
-    experiment = figure12.experiment(Request(tmp_path, target=Target("resnet20", "layer2.0")))
+    experiment = figure12.experiment(
+        ExperimentRequest(tmp_path, target=Target("resnet20", "layer2.0"))
+    )
     check(experiment)
     deep, shallow = experiment.places
     assert (deep.head_end, shallow.head_end) == ("layer2.0", "layer1.0")  # blocks 5 and 2
@@ -170,7 +176,7 @@ def test_a_moved_experiment_groups_blocks_and_drops_the_note_of_its_own(experime
 
 @pytest.mark.parametrize("experiment", [ablations, figure12])
 def test_a_head_of_one_block_has_nothing_to_leave_out(experiment, tmp_path):
-    request = Request(tmp_path / "run", target=Target("resnet20", "relu"))
+    request = ExperimentRequest(tmp_path / "run", target=Target("resnet20", "relu"))
     with pytest.raises(BadInput, match=r"relu is 1 block .* at least 2; .*bench splits resnet20"):
         experiment(request)
     assert experiment.experiment(replace(request, target=Target("resnet20", "layer1.0"))).rows

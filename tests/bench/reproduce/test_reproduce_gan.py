@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from adversary.inversion.dci.training import Schooling
+from adversary.inversion.dci.training import InverseSchooling
 from bench.reproduce.dci import figures6_7 as dci_gan
-from bench.reproduce.frame.request import Request
+from bench.reproduce.frame.request import ExperimentRequest
 from splitlab.errors import BadInput, Unavailable
 from splitlab.models.sngan import SNGANGenerator
 from splitlab.storage import read_json, read_tensors, sha256
@@ -20,7 +20,7 @@ SMALL = replace(
     train=64,
     gan=GanRecipe(width=8, epochs=1, rounds=1, batch_size=32),
     latents=64,
-    schooling=Schooling(1, 1e-3, 1, 1e-4, 32, 1.0, 1.0, 1.0, False),
+    schooling=InverseSchooling(1, 1e-3, 1, 1e-4, 32, 1.0, 1.0, 1.0, False),
     victims=16,
 )
 
@@ -33,7 +33,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_it_measures_draws_and_is_not_repeated(tmp_path: Path, monkeypatch) -> None:
     out = tmp_path / "gan"
-    request = Request(out, seeds=(0,))
+    request = ExperimentRequest(out, seeds=(0,))
     shown = dci_gan.reproduce(request)
     (row,) = read_json(out / "summary.json")["rows"]
     assert row["victims"] == SMALL.victims
@@ -62,7 +62,7 @@ def test_it_measures_draws_and_is_not_repeated(tmp_path: Path, monkeypatch) -> N
 
 
 def test_other_images_or_settings_are_refused(tmp_path: Path, monkeypatch) -> None:
-    request = Request(tmp_path / "gan", seeds=(0,))
+    request = ExperimentRequest(tmp_path / "gan", seeds=(0,))
     dci_gan.reproduce(request)
     kept = tmp_path / "gan" / "seed-0" / "images.json"
     kept.write_text(kept.read_text().replace('"images": "', '"images": "0'))
@@ -76,4 +76,4 @@ def test_other_images_or_settings_are_refused(tmp_path: Path, monkeypatch) -> No
 
 def test_a_scale_without_data_says_what_to_name(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="--dataset imagefolder:PATH"):
-        dci_gan.reproduce(Request(tmp_path / "gan", scale="paper", seeds=(0,)))
+        dci_gan.reproduce(ExperimentRequest(tmp_path / "gan", scale="paper", seeds=(0,)))

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from bench.cli import app
 from bench.reproduce.frame import seed_run
 from bench.reproduce.frame.experiment import Measurement
-from bench.reproduce.frame.request import Request, seeds_of
+from bench.reproduce.frame.request import ExperimentRequest, seeds_of
 from bench.reproduce.frame.run import reproduce
 from splitlab.capture import Capture
 from splitlab.deployment import ClientHalf
@@ -45,7 +45,7 @@ class Killing:
 
 
 def request(out, **more):
-    return Request(out=out, seeds=(0,), device="cpu", **more)
+    return ExperimentRequest(out=out, seeds=(0,), device="cpu", **more)
 
 
 @pytest.fixture(scope="module")

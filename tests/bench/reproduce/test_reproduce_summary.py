@@ -15,9 +15,9 @@ from bench.reproduce.frame.costs import cost_table
 from bench.reproduce.frame.experiment import (
     Claim,
     Experiment,
+    ExperimentRow,
     ExtraTable,
     Measurement,
-    Row,
     Skipped,
 )
 from bench.reproduce.frame.page import write_page
@@ -25,7 +25,7 @@ from bench.reproduce.frame.summary import pick, summarise
 from bench.reproduce.frame.table import rich_parts, write_csv
 from splitlab.errors import BadInput
 
-PAIR = Row("many", "Many", "best of two", ("many/decoder", "many/head"))
+PAIR = ExperimentRow("many", "Many", "best of two", ("many/decoder", "many/head"))
 
 
 def records(seed, psnr=20.0, accuracy=80.0):
@@ -48,7 +48,7 @@ def rows_of(found):
 def test_the_best_of_several_follows_the_rows_metric():
     own = records(0)
     by_ssim = pick(PAIR, own)
-    by_psnr = pick(Row("m", "Many", "", PAIR.of, "psnr"), own)
+    by_psnr = pick(ExperimentRow("m", "Many", "", PAIR.of, "psnr"), own)
     assert by_ssim.config["measurement"] == "many/decoder"
     assert by_psnr.config["measurement"] == "many/head"
 
@@ -89,7 +89,7 @@ def test_a_verdict_on_a_failed_attack_names_the_ceiling_of_its_deployment():
 
 
 def test_a_row_above_its_ceiling_raises_a_doubt():
-    above = Row("head", "With the head", "white box", ("many/head",))
+    above = ExperimentRow("head", "With the head", "white box", ("many/head",))
     told = (Claim("it is there", "psnr", "head", "at least"),)
     experiment = small(rows=(above, PAIR), claims=told)
     summary = summarise(experiment, {0: records(0), 2: records(2)})
@@ -156,7 +156,8 @@ def test_cells_become_a_grid_with_their_gaps_named(tmp_path):
     places = [Place(f"h{h}-t{t}", "none", "block1", "pool") for h, t in ((1, 1), (1, 2), (2, 1))]
     measurements = tuple(Measurement(p.name, p, "mean-image") for p in places)
     rows = tuple(
-        Row(p.name, p.name, "literal", (p.name,), cell=(p.name[:2], p.name[3:])) for p in places
+        ExperimentRow(p.name, p.name, "literal", (p.name,), cell=(p.name[:2], p.name[3:]))
+        for p in places
     )
     experiment = Experiment(
         "grid", "A grid", "by hand", "quick", SETUP, measurements, rows, baseline="h1-t1"
@@ -186,13 +187,17 @@ def test_the_terminal_shows_rows_verdicts_and_tables():
 @pytest.mark.parametrize(
     ("rows", "claims", "words"),
     [
-        ((Row("a", "A", "", ("nothing",)),), (), "rows name measurements that are not made"),
         (
-            (Row("a", "A", "", ("none/blind",)),),
+            (ExperimentRow("a", "A", "", ("nothing",)),),
+            (),
+            "rows name measurements that are not made",
+        ),
+        (
+            (ExperimentRow("a", "A", "", ("none/blind",)),),
             (Claim("c", "psnr", "b", "above", "a"),),
             "claims name rows that are not there",
         ),
-        ((Row("a", "A", "", ("none/blind",)),) * 2, (), "row a stands there twice"),
+        ((ExperimentRow("a", "A", "", ("none/blind",)),) * 2, (), "row a stands there twice"),
     ],
 )
 def test_an_experiment_that_does_not_fit_together_is_refused(rows, claims, words):
@@ -204,7 +209,9 @@ def test_an_experiment_that_does_not_fit_together_is_refused(rows, claims, words
 def test_two_deployments_of_one_name_are_refused():
     clash = Place("none", MANY.defense)
     two = (Measurement("a", NONE, "mean-image"), Measurement("b", clash, "mean-image"))
-    experiment = Experiment("x", "X", "", "quick", SETUP, two, (Row("a", "A", "", ("a",)),))
+    experiment = Experiment(
+        "x", "X", "", "quick", SETUP, two, (ExperimentRow("a", "A", "", ("a",)),)
+    )
     with pytest.raises(BadInput, match="two deployments are called 'none'"):
         _ = experiment.places
 

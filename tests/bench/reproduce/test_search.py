@@ -12,8 +12,8 @@ from bench.options import grid
 from bench.point.setup import Synthetic
 from bench.reproduce import cli
 from bench.reproduce.frame import search as searching
-from bench.reproduce.frame.experiment import Claim, Measurement, Row
-from bench.reproduce.frame.request import Request
+from bench.reproduce.frame.experiment import Claim, ExperimentRow, Measurement
+from bench.reproduce.frame.request import ExperimentRequest
 from bench.reproduce.frame.run import Framed
 from bench.reproduce.frame.search import combinations, search
 from bench.reproduce.frame.trials import table
@@ -30,7 +30,7 @@ MEASURED = (
 )
 EXPERIMENT = small(
     measurements=MEASURED,
-    rows=(Row("blind", "NONE", "blind", ("none/blind",)),),
+    rows=(ExperimentRow("blind", "NONE", "blind", ("none/blind",)),),
     claims=(Claim("accuracy", "accuracy_change", "blind", "at least", margin=-100.0),),
 )
 
@@ -58,7 +58,7 @@ def seen(monkeypatch):
 
 
 def tried(out, key, values, **more):
-    request = Request(out=out, seeds=(0,), device="cpu", secret_seed=3, **more)
+    request = ExperimentRequest(out=out, seeds=(0,), device="cpu", secret_seed=3, **more)
     return search(EXPERIMENT, key, values, request, IMAGES)
 
 
@@ -164,7 +164,7 @@ def test_what_cannot_be_searched_is_said_before_anything_is_trained(tmp_path):
 
 
 def test_too_many_images_are_refused(out):
-    request = Request(out=out, seeds=(0,), device="cpu", secret_seed=3)
+    request = ExperimentRequest(out=out, seeds=(0,), device="cpu", secret_seed=3)
     with pytest.raises(BadInput, match="validation images"):
         search(EXPERIMENT, "none/blind", {}, request, 10_000)
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from bench.reproduce.ensembler.tables import table1
 from bench.reproduce.ensembler.text.experiment import over_seeds, reproduce, write_csv
 from bench.reproduce.ensembler.text.table import HEADINGS, cells, claims
-from bench.reproduce.frame.request import Request
+from bench.reproduce.frame.request import ExperimentRequest
 from bench.reproduce.registry import EXPERIMENTS
 from splitlab.errors import BadInput
 
@@ -48,7 +48,7 @@ def test_a_seed_that_was_skipped_is_named_and_counts_for_nothing():
 
 def test_the_paper_scale_without_text_is_skipped(tmp_path):
     assert EXPERIMENTS["ensembler-text"] == "bench.reproduce.ensembler.text.experiment:reproduce"
-    shown = reproduce(Request(out=tmp_path, scale="paper", seeds=(0, 1)))
+    shown = reproduce(ExperimentRequest(out=tmp_path, scale="paper", seeds=(0, 1)))
     assert isinstance(shown.parts[0], Table)
     assert "skipped (--text-root was not given" in shown.page.read_text()
     found = json.loads((tmp_path / "summary.json").read_text())
@@ -77,13 +77,13 @@ def test_the_table_holds_the_rows_numbers(tmp_path):
 )
 def test_options_for_images_are_refused(tmp_path, given, flag):
     with pytest.raises(BadInput, match=f"{flag}: ensembler-text has no use for it"):
-        reproduce(Request(out=tmp_path / "run", scale="paper", **given))
+        reproduce(ExperimentRequest(out=tmp_path / "run", scale="paper", **given))
     assert not (tmp_path / "run").exists()
 
 
 def test_an_option_for_text_is_refused_by_the_others(tmp_path):
     with pytest.raises(BadInput, match="--text-root: ensembler-table1 has no use for it"):
-        table1(Request(out=tmp_path / "run", text_root=tmp_path))
+        table1(ExperimentRequest(out=tmp_path / "run", text_root=tmp_path))
 
 
 def test_the_papers_claims_are_judged_by_the_rows():

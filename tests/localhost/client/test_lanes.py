@@ -185,7 +185,7 @@ def test_an_answer_that_never_comes_ends_with_the_deadline(
     assert forever.wait(10), "the stream was not given up"
 
 
-def carried(seconds: float = 10.0) -> tuple[lanes.Pending, list[Any]]:
+def carried(seconds: float = 10.0) -> tuple[lanes.LaneReply, list[Any]]:
     """A message and the calls that it made."""
     calls: list[Any] = []
 
@@ -194,7 +194,7 @@ def carried(seconds: float = 10.0) -> tuple[lanes.Pending, list[Any]]:
         calls.append(raw)
         raise ValueError("Cannot invoke RPC: Channel closed!")
 
-    return lanes.Pending(b"raw", seconds, call), calls
+    return lanes.LaneReply(b"raw", seconds, call), calls
 
 
 def test_who_waits_is_told_when_the_client_was_closed() -> None:

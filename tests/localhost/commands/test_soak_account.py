@@ -8,7 +8,7 @@ import pytest
 
 from bench.perf.soak import server as soak_server
 from bench.perf.soak.account import RETURN_SECONDS, Account
-from bench.perf.soak.server import GROWTH_MIB, LONG_SECONDS, SELF, WARM_ANSWERS, Memory
+from bench.perf.soak.server import GROWTH_MIB, LONG_SECONDS, SELF, WARM_ANSWERS, ResidentMemory
 
 
 def account(**given) -> Account:
@@ -53,8 +53,10 @@ def test_most_requests_must_be_answered() -> None:
     ]
 
 
-def watched(growth: float, seconds: float) -> Memory:
-    return Memory("1", samples=[(seconds * i / 100, 300 + growth * i / 100) for i in range(101)])
+def watched(growth: float, seconds: float) -> ResidentMemory:
+    return ResidentMemory(
+        "1", samples=[(seconds * i / 100, 300 + growth * i / 100) for i in range(101)]
+    )
 
 
 def test_what_does_not_pass() -> None:
@@ -76,18 +78,24 @@ def test_what_does_not_pass() -> None:
 
 def test_growth_counts_from_where_memory_has_settled() -> None:
     start = [1510.0] * 8 + [1076.0] * 16
-    grown = Memory("1", samples=[(10.0 * at, mib) for at, mib in enumerate(start + [1120.0] * 8)])
+    grown = ResidentMemory(
+        "1", samples=[(10.0 * at, mib) for at, mib in enumerate(start + [1120.0] * 8)]
+    )
     assert grown.growth == 44.0
     assert not account(servers=[grown]).passed
-    level = Memory("1", samples=[(10.0 * at, mib) for at, mib in enumerate(start + [1080.0] * 8)])
+    level = ResidentMemory(
+        "1", samples=[(10.0 * at, mib) for at, mib in enumerate(start + [1080.0] * 8)]
+    )
     assert level.growth == 4.0
     late = [1076.0] * 20 + [1000.0] * 6 + [1030.0] * 6  # a dip beyond the first half is none of it
-    assert Memory("1", samples=[(10.0 * at, x) for at, x in enumerate(late)]).growth == -46.0
+    assert (
+        ResidentMemory("1", samples=[(10.0 * at, x) for at, x in enumerate(late)]).growth == -46.0
+    )
     assert soak_server.settled([7.0, 9.0]) == 8.0
 
 
 def test_memory_is_watched_from_the_first_answers_on() -> None:
-    memory = Memory("self", answers=100)
+    memory = ResidentMemory("self", answers=100)
     memory.sample(1.0, 100 + WARM_ANSWERS - 1)
     assert memory.samples == []
     memory.sample(2.0, 100 + WARM_ANSWERS)
@@ -100,7 +108,7 @@ def test_memory_is_watched_from_the_first_answers_on() -> None:
 def test_what_the_collector_would_free_is_no_growth(monkeypatch: pytest.MonkeyPatch) -> None:
     collected = []
     monkeypatch.setattr(soak_server.gc, "collect", lambda: collected.append(1))
-    Memory(SELF).sample(1.0, WARM_ANSWERS)
+    ResidentMemory(SELF).sample(1.0, WARM_ANSWERS)
     assert collected == [1]
-    Memory("1").sample(1.0, WARM_ANSWERS)
+    ResidentMemory("1").sample(1.0, WARM_ANSWERS)
     assert collected == [1]

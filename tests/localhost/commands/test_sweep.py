@@ -18,7 +18,7 @@ from bench.cli import app as bench
 from bench.latency.turns import REQUESTS, ROUNDS
 from bench.sweep.sweep import Sweep
 from splitlab.capture import Capture
-from splitlab.estimating import Estimate
+from splitlab.estimating import Forecast
 from splitlab.record import RecordStore
 from splitlab.storage import read_json, read_tensors
 from splitlab.thread_share import thread_share
@@ -52,7 +52,7 @@ def inside(app, words):
     How long it will take, which takes longer here, has tests of its own.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Sweep, "estimate", lambda _: Estimate(0, (), memory_bytes=0))
+        patch.setattr(Sweep, "estimate", lambda _: Forecast(0, (), memory_bytes=0))
         done = CliRunner().invoke(app, words, env={"COLUMNS": "120"})
     assert "Traceback" not in done.output
     return done

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from cloud_server.engines import choose, onnxruntime_graph, torch_loop
 from cloud_server.engines.choose import KINDS
-from cloud_server.engines.contract import Kind, Outputs, Runner, Task, Unfit, relative_error
+from cloud_server.engines.contract import EngineTask, Kind, Outputs, Runner, Unfit, relative_error
 from cloud_server.engines.engine import Engine
 from cloud_server.engines.turns import Turns
 from splitlab.contracts import ArchSpec
@@ -129,7 +129,7 @@ def test_folding_leaves_no_batch_norm_and_touches_only_the_copy(body: nn.Module)
 def fake(seconds: float, wrong: float = 0.0) -> Kind:
     """An engine whose time is what the test says."""
 
-    def make(task: Task) -> Runner:
+    def make(task: EngineTask) -> Runner:
         def run(feature: Tensor) -> Outputs:
             return [body(feature) + wrong for body in task.bodies], ()
 
@@ -142,7 +142,7 @@ def fake(seconds: float, wrong: float = 0.0) -> Kind:
 timed: dict[Runner, float] = {}
 
 
-def refusing(_: Task) -> Runner:
+def refusing(_: EngineTask) -> Runner:
     raise Unfit("it does not like this network")
 
 

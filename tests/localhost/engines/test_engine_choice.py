@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from cloud_server.engines import choose
 from cloud_server.engines.choose import KINDS
-from cloud_server.engines.contract import Kind, Outputs, Runner, Task
+from cloud_server.engines.contract import EngineTask, Kind, Outputs, Runner
 from cloud_server.engines.engine import Engine
 from splitlab.errors import BadInput
 
@@ -20,7 +20,7 @@ from splitlab.errors import BadInput
 def broken(error: Exception, *, built: bool) -> Kind:
     """An engine that fails when it is built, or at its first batch."""
 
-    def make(_: Task) -> Runner:
+    def make(_: EngineTask) -> Runner:
         if not built:
             raise error
 
@@ -65,7 +65,7 @@ def test_auto_keeps_no_engine_but_the_fastest(monkeypatch: pytest.MonkeyPatch) -
     alive: dict[str, set[str]] = {}
 
     def kind(name: str) -> Kind:
-        def make(task: Task) -> Runner:
+        def make(task: EngineTask) -> Runner:
             alive[name] = {other for other, held in made.items() if held() is not None}
             copied = copy.deepcopy(task.bodies[0])
             made[name] = weakref.ref(copied)
@@ -102,7 +102,7 @@ def test_auto_keeps_one_for_few_rows_and_one_for_many_where_both_pay(
     names: dict[Runner, str] = {}
 
     def kind(name: str) -> Kind:
-        def make(task: Task) -> Runner:
+        def make(task: EngineTask) -> Runner:
             def run(feature: Tensor) -> Outputs:
                 ran.append(name)
                 return [body(feature) for body in task.bodies], ()
@@ -134,7 +134,7 @@ def test_auto_says_what_it_measures_before_and_what_came_of_it(capsys, monkeypat
     few = {name: KINDS[name] for name in ("plain", "folded")}
     monkeypatch.setattr(choose, "KINDS", few)
     bodies = [torch.nn.Sequential(torch.nn.Conv2d(2, 3, 3), torch.nn.Flatten()).eval()]
-    choose.choose("auto", Task(bodies, torch.rand(2, 2, 6, 6), torch.device("cpu"), 1))
+    choose.choose("auto", EngineTask(bodies, torch.rand(2, 2, 6, 6), torch.device("cpu"), 1))
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("engine auto: measures plain, folded")
     assert "with 1 and 2 rows; about" in lines[0]

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from cloud_server.cli import app
 from cloud_server.engines import timing, torch_loop
-from cloud_server.engines.contract import Arranged, Outputs, Runner, Task, relative_error
+from cloud_server.engines.contract import Arranged, EngineTask, Outputs, Runner, relative_error
 from cloud_server.engines.engine import Engine
 from splitlab.errors import BadInput
 from splitlab.thread_share import thread_share
@@ -86,7 +86,7 @@ def test_each_body_of_those_side_by_side_has_one_thread() -> None:
     before = torch.get_num_threads()
     seen: list[list[int]] = [[], [], []]
     bodies = [Telling(own).eval() for own in seen]
-    task = Task(bodies, torch.ones(1, 3, 8, 8), torch.device("cpu"), threads=2)
+    task = EngineTask(bodies, torch.ones(1, 3, 8, 8), torch.device("cpu"), threads=2)
     run = torch_loop.side_by_side(task)
     torch.set_num_threads(2)
     run(task.example)
@@ -101,7 +101,7 @@ def test_bodies_side_by_side_give_what_each_gives_alone(layout: torch.memory_for
     bodies = [nn.Conv2d(3, 4, 3).eval().requires_grad_(False) for _ in range(5)]
     before = torch.get_num_threads()
     x = torch.randn(4, 3, 8, 8)
-    task = Task(bodies, x, torch.device("cpu"), threads=2)
+    task = EngineTask(bodies, x, torch.device("cpu"), threads=2)
     outputs, each_us = torch_loop.side_by_side(task, layout=layout)(x)
     assert len(each_us) == 5
     for given, body in zip(outputs, bodies, strict=True):
@@ -114,8 +114,8 @@ def fixed(monkeypatch: pytest.MonkeyPatch, seconds: list[tuple[float, float]]) -
     """What `fastest` makes of ways that take so long with one row and with several."""
     took: dict[Runner, tuple[float, float]] = {}
 
-    def way(number: int) -> Callable[[Task], Runner]:
-        def make(_: Task) -> Runner:
+    def way(number: int) -> Callable[[EngineTask], Runner]:
+        def make(_: EngineTask) -> Runner:
             def run(_feature: Tensor) -> Outputs:
                 return [torch.tensor(number)], ()
 
@@ -125,7 +125,7 @@ def fixed(monkeypatch: pytest.MonkeyPatch, seconds: list[tuple[float, float]]) -
         return make
 
     monkeypatch.setattr(timing, "seconds", lambda run, x: took[run][len(x) > 1])
-    task = Task([], torch.ones(4, 3), torch.device("cpu"), threads=2)
+    task = EngineTask([], torch.ones(4, 3), torch.device("cpu"), threads=2)
     return timing.fastest({str(number): way(number) for number in range(len(seconds))}, task)
 
 
@@ -150,15 +150,17 @@ def test_the_fastest_way_is_taken_and_two_where_it_pays(
 def test_torch_tries_both_layouts_one_by_one_and_side_by_side(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    tried: list[dict[str, Callable[[Task], Runner]]] = []
+    tried: list[dict[str, Callable[[EngineTask], Runner]]] = []
 
-    def fastest(ways: dict[str, Callable[[Task], Runner]], task: Task) -> Runner:
+    def fastest(ways: dict[str, Callable[[EngineTask], Runner]], task: EngineTask) -> Runner:
         tried.append(ways)
         return ways["channels last"](task)
 
     monkeypatch.setattr(torch_loop, "fastest", fastest)
     for bodies in (2, 1):
-        task = Task([nn.Identity()] * bodies, torch.ones(1, 3), torch.device("cpu"), threads=2)
+        task = EngineTask(
+            [nn.Identity()] * bodies, torch.ones(1, 3), torch.device("cpu"), threads=2
+        )
         torch_loop.best(task)
     layouts = {"channels first", "channels last"}
     assert set(tried[0]) == layouts | {f"{name}, side by side" for name in layouts}

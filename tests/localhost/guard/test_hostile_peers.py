@@ -15,7 +15,7 @@ from prometheus_client import generate_latest
 
 from bench.perf.hostile import peers
 from bench.perf.hostile.hostile import counts_of
-from bench.perf.hostile.raw_http2 import FRAME_BYTES, PREFACE, Sent, Target, frame, message
+from bench.perf.hostile.raw_http2 import FRAME_BYTES, PREFACE, AttackedServer, Sent, frame, message
 from cloud_server.guard.limits import Limits
 from cloud_server.server import CloudServer
 from edge_client.client import EdgeClient
@@ -27,9 +27,9 @@ HOST = "ipv4:127.0.0.2"
 
 
 @contextlib.contextmanager
-def attacked(act: Callable[[Target], None], port: int) -> Iterator[Sent]:
+def attacked(act: Callable[[AttackedServer], None], port: int) -> Iterator[Sent]:
     """By one thread of one host; ended again."""
-    target = Target("127.0.0.1", port, "127.0.0.2", threading.Event(), Sent())
+    target = AttackedServer("127.0.0.1", port, "127.0.0.2", threading.Event(), Sent())
 
     def run() -> None:
         while not target.over.is_set():

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from bench.reproduce.ensembler.text.run import run
 from bench.reproduce.ensembler.text.table import HEADINGS, cells, claims, write_table
-from bench.reproduce.frame.request import Request, Shown
+from bench.reproduce.frame.request import ExperimentRequest, Shown
 from splitlab.storage import read_json, write_bytes, write_json
 
 NAME = "ensembler-text"
@@ -33,7 +33,7 @@ NOTE = (
 )
 
 
-def reproduce(request: Request) -> Shown:
+def reproduce(request: ExperimentRequest) -> Shown:
     """Run what is not finished yet; one folder a seed under `request.out`.
 
     Raises:

@@ -17,7 +17,7 @@ from torch import Tensor
 from adversary.contract.text_threat import Sentences, TextThreat, last_features
 from adversary.inversion.text.cipher import read_cipher
 from adversary.inversion.text.shadow import (
-    Shadow,
+    FittedTextShadow,
     features_of,
     fit_decoder,
     fit_shadow,
@@ -54,7 +54,7 @@ class _World:
     splits: SentenceSplits
     net: Seq2Seq
     threat: TextThreat
-    shadow: Shadow
+    shadow: FittedTextShadow
     victims: Sentences
     seed: int
     device: str
