@@ -15,12 +15,12 @@ from bench.point.capture import CaptureRun
 from bench.point.deploy import undefended
 from bench.point.judge import prepare_judge
 from bench.point.measure import Scene, make_attack, measure
-from bench.point.networks import Networks
 from bench.point.recipe import SweepConfig
 from bench.point.setup import Place, Setup
 from bench.point.synthetic import synthetic_images
 from bench.point.victim import kept_secret
 from bench.reproduce.frame.experiment import Experiment, Measurement, Skipped
+from bench.reproduce.frame.networks import Networks
 from bench.reproduce.frame.request import ExperimentRequest
 from bench.roles.nursery import nursery
 from splitlab.data import Splits

@@ -14,7 +14,6 @@ from typer.testing import CliRunner
 from adversary.contract.threat import AuxImages, ThreatModel
 from bench.cli import app
 from bench.point.measure import make_attack
-from bench.point.networks import Networks
 from bench.point.setup import Synthetic
 from bench.reproduce.dci import setup as dci_setup
 from bench.reproduce.dci.ablations import ablations
@@ -26,6 +25,7 @@ from bench.reproduce.dci.figures6_7_page import claims
 from bench.reproduce.dci.setup import BLOCKS, updates
 from bench.reproduce.dci.table2 import DEPTHS, METHODS, table2
 from bench.reproduce.frame.levels import Curve, levels_figure
+from bench.reproduce.frame.networks import Networks
 from bench.reproduce.frame.perceived import lpips_orders
 from bench.reproduce.frame.request import ExperimentRequest
 from bench.reproduce.frame.run import reproduce
