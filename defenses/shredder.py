@@ -25,6 +25,7 @@ from splitlab.contracts import Defense
 from splitlab.contracts.ranges import Epochs, LearningRate, Weight
 from splitlab.deployment.halves import Halves
 from splitlab.errors import BadInput
+from splitlab.pieces import in_pieces
 from splitlab.randomness import FreeDraw, KeyedDraw, Secret, generator
 from splitlab.split import part_state
 from splitlab.storage import canonical_json, hash_tensors, sha256
@@ -153,8 +154,9 @@ class _Lessons:
         self.pixels, self.labels = some.floats(device), some.labels.to(device)
         rows = order.recipe.batch_size
         with torch.no_grad():
-            pieces = [network.feature(p, self._draw()) for p in self.pixels.split(rows)]
-        self.features = torch.cat(pieces)
+            self.features = in_pieces(
+                lambda part: network.feature(part, self._draw()), self.pixels, rows
+            )
         self.unit = self.features.std()
         if not self.unit > 0:
             raise BadInput(

@@ -20,6 +20,7 @@ from adversary.contract.threat import ThreatModel
 from adversary.parts.pairs import Pairs, gather
 from adversary.parts.upconvolution import Critic, Upconvolution
 from splitlab.contracts.ranges import BatchSize, Epochs, LearningRate, Weight
+from splitlab.pieces import in_pieces
 from splitlab.split.folding import fold_batch_norm
 from splitlab.training import Batch, Loss, Progress, State, batch_count, choose_device, fit
 
@@ -127,8 +128,8 @@ class PSiM(Attack):
 
         def reconstruct(observed: Observation) -> Estimate:
             with torch.inference_mode():
-                found = [net(z.to(place)).float().cpu() for z in observed.features.split(PIECE)]
-            return Estimate(torch.cat(found).clone(), [], dict(facts))
+                found = in_pieces(lambda z: net(z).float(), observed.features, PIECE, place)
+            return Estimate(found.clone(), [], dict(facts))
 
         return reconstruct
 

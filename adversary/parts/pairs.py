@@ -15,6 +15,7 @@ from adversary.contract.believed import Spoil, believed
 from adversary.contract.threat import AuxImages, Observed, ThreatModel
 from splitlab.contracts import FeatureSpec
 from splitlab.errors import BadInput
+from splitlab.pieces import in_pieces
 from splitlab.training import Batch, Loss, State, Step, TensorSource
 
 KEPT_BYTES = 2 << 30
@@ -69,7 +70,7 @@ class Pairs:
         if self.features is not None:
             return pixels, self.seen(pixels, self.features, rng)
         pixels = pixels[: max(2, KEPT_BYTES // (4 * self.feature.count))]
-        return pixels, torch.cat([self.seen(part, None, rng) for part in pixels.split(PIECE)])
+        return pixels, in_pieces(lambda part: self.seen(part, None, rng), pixels, PIECE)
 
 
 def gather(threat: ThreatModel, device: torch.device, who: str) -> Pairs:
@@ -104,7 +105,7 @@ def gather(threat: ThreatModel, device: torch.device, who: str) -> Pairs:
     features = None
     if 4 * spec.count * len(images) <= KEPT_BYTES:
         with torch.no_grad():
-            features = torch.cat([head(part.float() / 255) for part in images.split(PIECE)])
+            features = in_pieces(lambda part: head(part.float() / 255), images, PIECE)
     known = "knowing the defence" if threat.defense or threat.protectors else "as if undefended"
     spoil = believed(threat, spec.shape)
     return Pairs(images, spec, features, head, spoil, f"own head, {known}", own.facts)

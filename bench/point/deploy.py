@@ -13,6 +13,7 @@ from bench.point.victim import Victim
 from splitlab.data import ImageSet
 from splitlab.deployment import ClientHalf, ServerHalf
 from splitlab.errors import SplitLabError
+from splitlab.pieces import in_pieces
 from splitlab.split import Part, part_state
 
 ROWS = 256
@@ -27,15 +28,16 @@ def undefended(folder: Path, images: ImageSet, victim: Victim | None = None) -> 
     """
     client = ClientHalf.load(folder / "client", defenses.parse)
     bodies = ServerHalf.load(folder / "server").bodies
-    pieces = images.floats("cpu").split(ROWS)
+    pixels = images.floats("cpu")
     if victim is not None and _is_cut_from(victim, [client.head, *bodies, client.tail]):
-        return torch.cat([victim.net(piece) for piece in pieces])
-    return torch.cat(
-        [
-            client.tail(client.selector([body(feature) for body in bodies]))
-            for feature in map(client.head, pieces)
-        ]
-    )
+        return in_pieces(victim.net, pixels, ROWS)
+
+    def through(piece: Tensor) -> Tensor:
+        feature = client.head(piece)
+        logits: Tensor = client.tail(client.selector([body(feature) for body in bodies]))
+        return logits
+
+    return in_pieces(through, pixels, ROWS)
 
 
 def _is_cut_from(victim: Victim, modules: list[torch.nn.Module]) -> bool:

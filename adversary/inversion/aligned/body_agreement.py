@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from splitlab.pieces import in_pieces
+
 PIECE = 128
 RIDGE = 0.1
 """Of the linear tail, for standardised answers."""
@@ -16,7 +18,7 @@ RIDGE = 0.1
 @torch.no_grad()
 def answers(body: nn.Module, features: Tensor) -> Tensor:
     """[n, *feature_shape] -> [n, D]: what a body answers, averaged over the places of a map."""
-    found = torch.cat([body(part) for part in features.split(PIECE)])
+    found = in_pieces(body, features, PIECE)
     return found.flatten(2).mean(2) if found.ndim > 2 else found
 
 

@@ -18,6 +18,7 @@ from adversary.inversion.aligned.body_agreement import PIECE, answers, answers_a
 from adversary.inversion.aligned.body_alignment import Alignment, align
 from adversary.inversion.aligned.colour_map import ColourMap, distinct, judge
 from adversary.inversion.aligned.head import ShadowHead
+from splitlab.pieces import in_pieces
 
 SAY = 2.5
 """Weight of the critics beside the logarithms of the bodies' two distances."""
@@ -64,7 +65,7 @@ class Jury:
     def __call__(self, colours: ColourMap) -> JudgedMap:
         scene = self._scene
         shadow = ShadowHead(scene.head, colours)
-        seen = torch.cat([shadow(part) for part in self._images.split(PIECE)])
+        seen = in_pieces(shadow, self._images, PIECE)
         if scene.noise is not None:
             seen = scene.noise.add(seen)
         own = [answers(body, seen) for body in scene.bodies]

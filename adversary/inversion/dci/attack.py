@@ -29,6 +29,7 @@ from adversary.synthesis.synthesis import Known
 from splitlab.contracts import InputSpec
 from splitlab.contracts.ranges import BatchSize, Epochs, LearningRate, Steps, Weight
 from splitlab.errors import BadInput
+from splitlab.pieces import in_pieces
 from splitlab.storage import hash_tensors
 from splitlab.training import Progress, choose_device
 
@@ -147,15 +148,15 @@ class DCI(Attack):
             "parameters": sum(p.numel() for one in inverses for p in one.parameters()),
         }
 
+        def image_of(value: Tensor) -> Tensor:
+            for inverse in reversed(inverses):
+                value = inverse(value)
+            return (value * std + mean).clamp(0, 1).float()
+
         def reconstruct(observed: Observation) -> Estimate:
-            found = []
             with torch.inference_mode():
-                for part in observed.features.split(PIECE):
-                    value = part.to(place)
-                    for inverse in reversed(inverses):
-                        value = inverse(value)
-                    found.append((value * std + mean).clamp(0, 1).float().cpu())
-            return Estimate(torch.cat(found).clone(), [], dict(facts))
+                found = in_pieces(image_of, observed.features, PIECE, place)
+            return Estimate(found.clone(), [], dict(facts))
 
         return reconstruct
 

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from adversary.contract.text_threat import Sentences, TextThreat
 from splitlab.models.seq2seq import Seq2Seq, Seq2SeqSpec
+from splitlab.pieces import in_pieces
 from splitlab.training import Batch, Progress, State, TensorSource, fit
 from splitlab.training.translator import fed, train_translator
 
@@ -150,14 +151,13 @@ def features_of(head: nn.Module, sentences: Sentences) -> Tensor:
     length = sentences.source.shape[1]
     place = next(head.parameters()).device
     tokens = fed(sentences.source, sentences.target)
-    parts = [head(part.to(place))[:, :length].cpu() for part in tokens.split(ROWS)]
-    return torch.cat(parts).clone()
+    return in_pieces(lambda part: head(part)[:, :length], tokens, ROWS, place).clone()
 
 
 @torch.inference_mode()
 def read_words(decoder: nn.Module, features: Tensor) -> Tensor:
     """[n, T, width] -> the likeliest word at each position, int64 [n, T]."""
-    return torch.cat([decoder(part).argmax(2) for part in features.split(ROWS)])
+    return in_pieces(lambda part: decoder(part).argmax(2), features, ROWS)
 
 
 def likely_words(source: Tensor) -> Tensor:

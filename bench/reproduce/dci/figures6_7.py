@@ -25,6 +25,7 @@ from splitlab.machine import environment
 from splitlab.metrics import evaluate
 from splitlab.models import load_exactly, read_checkpoint
 from splitlab.models.sngan import LATENT, SNGANGenerator
+from splitlab.pieces import in_pieces
 from splitlab.randomness import generator
 from splitlab.storage import (
     canonical_json,
@@ -257,7 +258,7 @@ def _measured(
 
 
 def _run(module: nn.Module, inputs: Tensor, place: torch.device) -> Tensor:
-    return torch.cat([module(part.to(place)).float().cpu() for part in inputs.split(PIECE)])
+    return in_pieces(lambda part: module(part).float(), inputs, PIECE, place)
 
 
 def _unit(images: Tensor) -> Tensor:

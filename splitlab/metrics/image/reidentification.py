@@ -14,6 +14,7 @@ from torch import Tensor
 
 from splitlab.contracts.metric import Metric
 from splitlab.errors import BadInput, Unavailable
+from splitlab.pieces import in_pieces
 
 ROWS = 256
 """Estimates compared with the whole gallery at once."""
@@ -66,8 +67,8 @@ def _by_features(truths: Tensor, estimates: Tensor, context: dict[str, Any]) -> 
         raise Unavailable(str(context.get("no_embed") or default))
     gallery, index = _gallery(truths, context)
     with torch.no_grad():
-        own = torch.cat([embed(part).flatten(1) for part in estimates.clamp(0, 1).split(ROWS)])
-        places = torch.cat([embed(part).flatten(1) for part in gallery.split(ROWS)])
+        own = in_pieces(lambda part: embed(part).flatten(1), estimates.clamp(0, 1), ROWS)
+        places = in_pieces(lambda part: embed(part).flatten(1), gallery, ROWS)
     return reidentified(own, places, index)
 
 
