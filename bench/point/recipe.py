@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from splitlab.contracts.link import parse_link
@@ -117,7 +117,7 @@ def validated(**fields: Any) -> SweepConfig:
     for link in config.links:
         parse_link(link)
     try:
-        _toml(config.model_dump(mode="json")).encode()
+        _toml(config).encode()
     except ValueError as error:  # bytes of a path that are no text come as lone surrogates
         raise BadInput("a name holds bytes that are no UTF-8; rename it") from error
     return config
@@ -134,7 +134,7 @@ def _told(error: ValidationError) -> str:
 
 def save(config: SweepConfig, path: Path) -> None:
     """Write the config as TOML; None is left out."""
-    write_bytes(path, _toml(config.model_dump(mode="json")).encode())
+    write_bytes(path, _toml(config).encode())
 
 
 def load(path: Path) -> SweepConfig:
@@ -172,24 +172,12 @@ def require_same(
             )
 
 
-def _toml(value: dict[str, Any], table: str = "") -> str:
-    """TOML of nested dicts of plain values; tables come after the plain keys, as TOML wants."""
-    plain, tables = [], []
-    for key, item in value.items():
-        if isinstance(item, dict):
-            name = f"{table}.{key}" if table else key
-            tables.append(f"\n[{name}]\n{_toml(item, name)}")
-        elif item is not None:
-            plain.append(f"{key} = {_toml_value(item)}")
-    return "\n".join(plain) + "\n" + "".join(tables)
+def _toml(config: SweepConfig) -> str:
+    """None is left out, as TOML has no word for it."""
+    return tomli_w.dumps(_without_none(config.model_dump(mode="json")))
 
 
-def _toml_value(item: Any) -> str:
-    if isinstance(item, bool):
-        return "true" if item else "false"
-    if isinstance(item, str):
-        # JSON's escapes are TOML's, but for DEL, which JSON leaves as it is
-        return json.dumps(item, ensure_ascii=False).replace("\x7f", "\\u007f")
-    if isinstance(item, list | tuple):
-        return "[" + ", ".join(map(_toml_value, item)) + "]"
-    return repr(item)
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    return value
