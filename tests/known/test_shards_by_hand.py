@@ -62,7 +62,7 @@ BYTE = torch.uint8
         ({"length": torch.tensor(3)}, {}, "its tensor .* though its seal is whole"),
         ({}, {"methods": '{"a": 1}'}, "methods are no list of words"),
         ({}, {"peers": '["a", 1]'}, "peers are no list of words"),
-        ({}, {"session": "-1"}, "session is below zero"),
+        ({}, {"session": "-1"}, ": its session is below zero, though"),
     ],
 )
 def test_a_sealed_shard_that_no_tap_would_write_is_refused(
