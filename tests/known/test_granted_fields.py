@@ -14,7 +14,7 @@ from tables import SIZE, distinct
 from adversary.synthetic_images import Made
 from adversary.threat import ThreatModel
 from bench import grants
-from bench.grants import GrantRequest, adversary_images, make_threat, query
+from bench.grants import GrantRequest, adversary_images, make_threat, query, threat_of
 from splitlab.errors import BadInput, Mismatch
 from splitlab.storage import read_tensors
 
@@ -73,6 +73,7 @@ def test_what_is_always_known_is_the_deployment_s(place: Path) -> None:
     assert (threat.feature.shape, threat.input, threat.wire) == (SHAPE, ARCH.input, "FP16")
     assert threat.name == ""
     assert granted(place, P=True, name="unaware").name == "unaware"
+    assert threat_of(client_of(place), None, GrantRequest(P=True), SPLITS, 0).name == ""
 
 
 def test_granted_parts_are_the_very_ones(place: Path) -> None:

@@ -42,6 +42,11 @@ def test_a_shard_without_a_byte_of_payload(tmp_path: Path) -> None:
     assert load_file(shard_path(tmp_path, 0))["payload"].dtype == torch.uint8
 
 
+def test_a_shard_without_a_frame_is_whole(tmp_path: Path) -> None:
+    write_shard(tmp_path, 0, 0, [])
+    assert list(read_shard(shard_path(tmp_path, 0))) == []
+
+
 BYTE = torch.uint8
 
 
