@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -91,19 +92,42 @@ def is_number(text: str) -> bool:
 def run_folder(out: Path, dry: bool) -> Iterator[Path]:
     """`out`; or for a dry run another folder, with `out`'s records and settings, that goes again.
 
-    What is trained already is trained there too, so that nothing of it is counted.
+    What is trained already is trained there too, so that nothing of it is counted. Errors speak of
+    `out` alone, and SIGTERM leaves nothing behind.
     """
     if not dry:
         yield out
         return
-    with tempfile.TemporaryDirectory(prefix="splitlab-dry-") as name:
+    with _ended_in_order(), tempfile.TemporaryDirectory(prefix="splitlab-dry-") as name:
         place = Path(name)
         for kept in ("config.toml", "client-secret.json", "victim/victim.json"):
             _copied(out, place, kept)
         _copied(out, place, "judge/judge.safetensors")
         if (out / "records").is_dir():
             shutil.copytree(out / "records", place / "records")
-        yield place
+        try:
+            yield place
+        except SplitLabError as error:
+            error.args = (str(error).replace(name, str(out)), *error.args[1:])
+            raise
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """SIGTERM ends the block as an exception does; in a thread of another, nothing is changed."""
+
+    def end(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    try:
+        before = signal.signal(signal.SIGTERM, end)
+    except ValueError:  # not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _copied(source: Path, target: Path, name: str) -> None:

@@ -37,9 +37,9 @@ class BatchNormGap:
         ]
         if not self._norms:
             raise BadInput(
-                "the network has no batch norm that remembers its training images, so that there "
-                "is nothing to make images from; take an attack that needs none, such as rmle, or "
-                "one that learns on images of your own, such as decoder"
+                "what is granted of the network has no batch norm that remembers its training "
+                "images, so that there is nothing to make images from; take an attack that needs "
+                "none, such as rmle, or one that learns on images of your own, such as decoder"
             )
         self._seen: dict[nn.BatchNorm2d, tuple[Tensor, Tensor]] = {}
         self._hooks: list[Any] = []

@@ -2,14 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from torch import nn
 
 from adversary.contract.attack import Attack
 from adversary.contract.threat import ThreatModel
 from splitlab.contracts import ArchSpec, FeatureSpec
+from splitlab.errors import BadInput, MissingKnowledge, SplitLabError
 from splitlab.split import cut
+
+
+def check_everywhere(
+    net: nn.Module,
+    arch: ArchSpec,
+    head_ends: Sequence[str],
+    tail_start: str | None,
+    wanted: Sequence[tuple[Attack, frozenset[str]]],
+) -> None:
+    """`check_attacks` at each of these places.
+
+    Raises:
+        BadInput: names the places where it cannot be done, and those where it can.
+    """
+    why: dict[str, SplitLabError] = {}
+    for place in head_ends:
+        try:
+            check_attacks(net, arch, place, tail_start, wanted)
+        except (BadInput, MissingKnowledge) as error:
+            why[place] = error
+    if not why:
+        return
+    first = next(iter(why.values()))
+    left = [place for place in head_ends if place not in why]
+    remedy = f"; with --splits {','.join(left)} it can be done" if left else ""
+    raise BadInput(f"at {', '.join(why)}: {first}{remedy}") from first
 
 
 def check_attacks(

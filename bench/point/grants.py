@@ -129,7 +129,7 @@ def threat_of(
         images = _first(splits.auxiliary, wanted, "auxiliary", seed)
         held_out = _first(splits.validation, request.validation, "validation", seed)
         own = AuxImages(images, held_out, "same distribution")
-    queried = own.images.subset(range(request.observe)) if request.observe else None
+    queried = own.images.subset(range(request.observe))
     return ThreatModel(
         name=name,
         arch=client.manifest.arch,
@@ -146,7 +146,7 @@ def threat_of(
         selector=client.selector.chosen if request.selector else None,
         P=len(client.selector.chosen) if request.P else None,
         aux=own if wanted else None,
-        observe=Observed(queried, query(client, queried, request.linked)) if queried else None,
+        observe=Observed(queried, query(client, queried, request.linked)) if len(queried) else None,
         capture=capture if request.capture else None,
     )
 

@@ -16,7 +16,7 @@ from bench.latency.measure import measure_run
 from bench.point import counts, data_notes, recipe
 from bench.point.capture import CaptureRun
 from bench.point.deploy import undefended, whole
-from bench.point.feasible import check_attacks
+from bench.point.feasible import check_everywhere
 from bench.point.judge import prepare_judge
 from bench.point.measure import Plan, Scene, make_attack, plans, run_point
 from bench.point.recipe import SweepConfig, WireName
@@ -118,8 +118,8 @@ class Sweep:
         # nothing is kept of a start that fails
         net = tried_weights(config, self.arch, weights, self.splits)
         self.chosen = choose(config, net, self.arch)
-        for split in self.chosen:
-            check_attacks(net, self.arch, split.name, config.tail_start, attacks)
+        places = [split.name for split in self.chosen]
+        check_everywhere(net, self.arch, places, config.tail_start, attacks)
         if config.freeze is not None:
             head_tensors(net, config.freeze, self.arch)
         require_writable(run)
@@ -182,7 +182,7 @@ class Sweep:
         done: list[Record] = []
         wires = self.config.on_each_wire
         total = len(self.chosen) * len(wires) * len(self.plans)
-        points = self.progress.task("split points", total)
+        points = self.progress.task("points", total)
         for split, (suffix, config) in itertools.product(self.chosen, wires.items()):
             pending = []
             for plan in self.plans:

@@ -165,30 +165,27 @@ class CaptureWriter:
             self._tell("index", f"capture.json does not say that the tap was stopped: {why}")
 
     def _run(self) -> None:
-        pending: list[Frame] = []
-        waiting, deadline = 0, 0.0
-        while True:
+        going = True
+        while going and (first := self._queue.get()) is not None:
+            frames, going = self._gathered(first)
+            self._flush(frames)
+
+    def _gathered(self, first: Frame) -> tuple[list[Frame], bool]:
+        """What comes with a frame until it is time to write, and whether more may come."""
+        frames, waiting = [first], len(first.data)
+        deadline = time.monotonic() + self._flush_seconds
+        while waiting < self._shard_bytes and (left := deadline - time.monotonic()) > 0:
             try:
-                timeout = max(0.0, deadline - time.monotonic()) if pending else None
-                frame = self._queue.get(timeout=timeout)
+                frame = self._queue.get(timeout=left)
             except queue.Empty:
-                self._flush(pending)
-                pending, waiting = [], 0
-                continue
+                break
             if frame is None:
-                self._flush(pending)
-                return
-            if not pending:
-                deadline = time.monotonic() + self._flush_seconds
-            pending.append(frame)
+                return frames, False
+            frames.append(frame)
             waiting += len(frame.data)
-            if waiting >= self._shard_bytes or time.monotonic() >= deadline:
-                self._flush(pending)
-                pending, waiting = [], 0
+        return frames, True
 
     def _flush(self, frames: list[Frame]) -> None:
-        if not frames:
-            return
         trouble = ""
         try:
             write_shard(self.folder, self._next_shard, self._session, frames)

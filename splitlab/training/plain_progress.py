@@ -30,7 +30,7 @@ class PlainProgress:
         self._begun = False
 
     def task(self, name: str, total: int, done: int = 0) -> Work:
-        if not self._begun:
+        if not self._begun and total:
             self._begun = True
             self._say(f"{name}: begins, {done:,} of {total:,} done")
         return _PlainWork(self._say, self._clock, name, total, done)

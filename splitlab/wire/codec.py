@@ -160,7 +160,7 @@ def roundtrip(feature: Tensor, datatype: str) -> Tensor:
 
 def _view(values: NDArray[Any]) -> memoryview:
     """Its bytes where they lie, row-major."""
-    flat: Any = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+    flat: Any = np.ascontiguousarray(values).ravel().view(np.uint8)
     return memoryview(flat)
 
 

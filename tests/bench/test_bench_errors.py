@@ -52,9 +52,14 @@ def told(words):
         (["--weights", "no-such-file.pth"], "--weights no-such-file.pth"),
         (["--dataset", "imagefolder:no-such-folder"], "no-such-folder"),
         (["--size", "5"], "value for '--size': 5"),
-        (["--attack", "dci", "--model", "tiny_vit"], "the network has no batch norm"),
-        (["--attack", "di", "--model", "tiny_vit"], "the network has no batch norm"),
+        (["--attack", "dci", "--model", "tiny_vit"], "network has no batch norm"),
+        (["--attack", "di", "--model", "tiny_vit"], "network has no batch norm"),
         (["--attack", "aligned-shadow", "--splits", "pool"], "the feature is (32, 1, 1)"),
+        (
+            ["--attack", "aligned-shadow", "--splits", "block1,pool,flatten"],
+            "error: at pool, flatten: aligned-shadow reads",
+        ),
+        (["--attack", "aligned-shadow", "--splits", "block1,pool"], "with --splits block1 it can"),
     ],
 )
 def test_sweep(tmp_path, words, message):

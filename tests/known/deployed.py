@@ -65,6 +65,8 @@ def deployed(
     secret: Secret | None = None,
     learned: float = 0.0,
     victims_hash: str = "",
+    folders: dict[str, int] | None = None,
+    classes: tuple[str, ...] = ("a", "b", "c"),
 ) -> Path:
     """Write the deployment under `folder` and return it."""
     secret = secret or Secret.new(7)
@@ -73,7 +75,8 @@ def deployed(
         halves(defense, secret, learned),
         defended=defenses.parse(defense),
         secret=secret,
-        classes=("a", "b", "c"),
+        classes=classes,
+        folders=folders,
         wire=wire,
         victims_hash=victims_hash,
     )

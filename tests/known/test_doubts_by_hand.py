@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 from records import interval, record
 
-from bench.point.doubtful import own_doubts
+from bench.point.doubtful import own_doubts, repeated, shared
 from splitlab import record as records_of
 
 
@@ -57,6 +58,31 @@ def test_what_the_attack_says_of_itself_comes_first() -> None:
     found = own(0.0, groups=1, scored=1, attack_doubts=("zero gradient", "cut short"))
     assert found[:2] == ("zero gradient", "cut short")
     assert [words.split()[0] for words in found[2:]] == ["the", "scored", "the"]
+
+
+def test_images_that_are_there_twice_are_said_in_these_words() -> None:
+    assert own(repeated=3) == (
+        "3 of 8 victims' images are the same as another victim's: they share a "
+        "re-identification, and the intervals take them for independent",
+    )
+    assert own(shared=2) == (
+        "2 of 8 victims' images are among the adversary's own: what it recovers of them it may "
+        "have known",
+    )
+    assert len(own(repeated=1, shared=1)) == 2
+
+
+def test_equal_images_are_counted() -> None:
+    """Images a b a a c: two of them stood there before, four are among a and c."""
+    a, b, c = torch.arange(36, dtype=torch.uint8).view(3, 3, 2, 2)
+    images = torch.stack([a, b, a, a, c])
+    assert repeated(images) == 2
+    assert repeated(images[:2]) == 0
+    assert shared(images, torch.stack([c, a, c])) == 4
+    assert shared(images, torch.stack([b + 1])) == 0
+    assert shared(images, images[:0]) == 0
+    assert shared(images, None) == 0
+    assert shared(images, images.view(5, 3, 1, 4)) == 0  # the same bytes are another image
 
 
 def white(psnr: float, **changes: Any) -> Any:

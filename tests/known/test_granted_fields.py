@@ -14,7 +14,7 @@ from tables import SIZE, distinct
 from adversary.contract.threat import ThreatModel
 from adversary.synthesis.folder import Made
 from bench.point import grants
-from bench.point.grants import GrantRequest, adversary_images, make_threat, query
+from bench.point.grants import GrantRequest, adversary_images, make_threat, query, threat_of
 from splitlab.errors import BadInput, Mismatch
 from splitlab.storage import read_tensors
 
@@ -73,6 +73,7 @@ def test_what_is_always_known_is_the_deployment_s(place: Path) -> None:
     assert (threat.feature.shape, threat.input, threat.wire) == (SHAPE, ARCH.input, "FP16")
     assert threat.name == ""
     assert granted(place, P=True, name="unaware").name == "unaware"
+    assert threat_of(client_of(place), None, GrantRequest(P=True), SPLITS, 0).name == ""
 
 
 def test_granted_parts_are_the_very_ones(place: Path) -> None:
@@ -237,3 +238,18 @@ def test_the_adversary_s_images_come_from_the_data_set_of_the_training(
     other = deployed(tmp_path / "other", victims_hash="0" * 64)
     with pytest.raises(Mismatch, match="other victims"):
         adversary_images(other, "photos", 3, None, False)
+
+
+def test_the_adversary_s_images_are_labelled_with_the_network_s_outputs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Outputs a, b and c stand for the folders c, b and a: labels 0 1 2 0 become 2 1 0 2."""
+    monkeypatch.setattr(grants, "load_splits", lambda *_, **__: SPLITS)
+    turned = deployed(tmp_path / "turned", folders={"a": 2, "b": 1, "c": 0})
+    found = adversary_images(turned, "photos", 0, None, False)
+    assert found.auxiliary.labels[:4].tolist() == [2, 1, 0, 2]
+    assert torch.equal(found.auxiliary.images, SPLITS.auxiliary.images)
+    outputs = ("x", "y", "z")
+    strange = deployed(tmp_path / "strange", folders={"x": 0, "y": 1, "z": 2}, classes=outputs)
+    with pytest.raises(Mismatch, match=r"^--dataset photos has classes that"):
+        adversary_images(strange, "photos", 0, None, False)

@@ -79,6 +79,18 @@ def test_the_truth_comes_back_in_the_order_of_the_ids(tmp_path: Path) -> None:
     assert turned.leakage["mse"].mean == pytest.approx(found.leakage["mse"].mean, rel=1e-6)
 
 
+def test_each_victim_s_own_numbers_come_with_its_row_and_group(tmp_path: Path) -> None:
+    found = scored(tmp_path)
+    assert found.index.tolist() == [1, 4, 3, 0]
+    assert found.groups.tolist() == [1, 3, 3, 0]
+    there = [name for name in METRICS if not name.startswith("lpips")]  # it has no weights here
+    assert list(found.values) == list(found.floor_values) == there
+    assert found.values["mse"].tolist() == pytest.approx([d * d for d in DELTAS], rel=1e-3)
+    assert found.values["reidentified_by_pixels"].tolist() == [100] * 4
+    floor = [(truth - 0.5) ** 2 for truth in (0.2, 0.8, 0.6, 0.0)]
+    assert found.floor_values["mse"].tolist() == pytest.approx(floor, rel=1e-3)
+
+
 def test_every_victim_is_in_the_gallery_whichever_were_attacked(tmp_path: Path) -> None:
     """An answer nearest to a victim that was not attacked is no hit."""
     ids = ("r/3",)  # grey 0.2; 0.35 is nearer to 0.4, which nobody attacked

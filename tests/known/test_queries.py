@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import re
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,13 @@ def noted(folder: Path, linked: int, secret: Secret | None = None) -> list[tuple
     return notes.seen
 
 
+def id_by_hand(key: bytes, label: str) -> str:
+    """Two keyed hashes of eight bytes, little endian, each without its lowest bit."""
+    texts = [f"request id\x1f{half}\x1f{label}".encode() for half in (0, 1)]
+    digests = [hashlib.blake2b(text, key=key, digest_size=8).digest() for text in texts]
+    return "".join(f"{int.from_bytes(digest, 'little') >> 1:016x}" for digest in digests)
+
+
 def test_each_turn_has_an_id_of_its_own_that_follows_from_the_secret(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +171,7 @@ def test_each_turn_has_an_id_of_its_own_that_follows_from_the_secret(
     assert len(ids) == 3
     assert all(re.fullmatch("[0-9a-f]{32}", request_id) for request_id in ids)
     assert noted(tmp_path, 3) == seen
+    assert ids == [id_by_hand(Secret.new(7).key, f"query\x1f{turn}") for turn in range(3)]
     others = {request_id for request_id, _, _ in noted(tmp_path, 3, Secret.new(8))}
     assert others.isdisjoint(ids)
 

@@ -42,6 +42,11 @@ def test_a_shard_without_a_byte_of_payload(tmp_path: Path) -> None:
     assert load_file(shard_path(tmp_path, 0))["payload"].dtype == torch.uint8
 
 
+def test_a_shard_without_a_frame_is_whole(tmp_path: Path) -> None:
+    write_shard(tmp_path, 0, 0, [])
+    assert list(read_shard(shard_path(tmp_path, 0))) == []
+
+
 BYTE = torch.uint8
 
 
@@ -62,7 +67,7 @@ BYTE = torch.uint8
         ({"length": torch.tensor(3)}, {}, "its tensor .* though its seal is whole"),
         ({}, {"methods": '{"a": 1}'}, "methods are no list of words"),
         ({}, {"peers": '["a", 1]'}, "peers are no list of words"),
-        ({}, {"session": "-1"}, "session is below zero"),
+        ({}, {"session": "-1"}, ": its session is below zero, though"),
     ],
 )
 def test_a_sealed_shard_that_no_tap_would_write_is_refused(

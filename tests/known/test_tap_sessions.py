@@ -104,6 +104,7 @@ def test_written_bytes_no_longer_wait(tmp_path: Path) -> None:
         tap.record(0, "up", b"x" * 10)
         until = time.monotonic() + 30
         while tap.stats.frames <= number and time.monotonic() < until:
+            assert tap.stats.dropped == 0
             time.sleep(0.001)
     assert tap.close().dropped == 0
 

@@ -89,6 +89,7 @@ def test_sizes_by_hand(shape: tuple[int, ...], columns: int, size: int) -> None:
 def test_a_micro_batch_is_about_a_mebibyte() -> None:
     assert micro_batch_rows((1024,), "FP32") == 256
     assert micro_batch_rows((1024,), "FP16") == 512
+    assert micro_batch_rows((1000,), "FP32") == 262  # and 576 bytes are left over
     assert micro_batch_rows((1024,), "FP32", 100) == 100
     assert micro_batch_rows((1024,), "FP32", 1000) == 256
     assert micro_batch_rows((1 << 20,), "FP32") == 1
@@ -115,6 +116,7 @@ def test_what_is_sent_need_be_neither_float32_nor_contiguous_nor_free_of_a_graph
         decode(encode(z.clone().requires_grad_(), "INT8")), decode(encode(z, "INT8"))
     )
     assert torch.equal(decode(encode(z.half(), "FP16")), z)
+    assert torch.equal(decode(encode(z.bfloat16(), "FP32")), z)
 
 
 def test_fp32_is_a_view_and_a_decoded_feature_is_not() -> None:

@@ -6,6 +6,7 @@ import contextlib
 import pickle
 import re
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 
 from splitlab.errors import BadInput, Corrupt, foreign
 from splitlab.models.weights.recognise import FETCH, stranger, unknown_ending
+from splitlab.models.weights.sums import damaged_entry
 from splitlab.storage import read_tensors
 
 _NAMED = re.compile(r"(?:GLOBAL|type|class|import) ([\w.]+)")
@@ -65,6 +67,12 @@ def read_content(path: Path | str) -> Any:
 
 
 def _read_torch(path: Path) -> Any:
+    try:
+        damaged = damaged_entry(path)
+    except (*_FAILED, zipfile.BadZipFile, NotImplementedError) as error:
+        raise _refused(path, error) from error
+    if damaged is not None:
+        raise Corrupt(path, f"damaged: {damaged} in it is not what was written", FETCH)
     try:
         with warnings.catch_warnings():
             # Old storages and quantised tensors announce their end; what they are is told later.

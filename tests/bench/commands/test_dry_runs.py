@@ -1,6 +1,8 @@
 """`--dry-run` of every long command: a line and a table, nothing written, bad input refused."""
 
 import re
+import signal
+import tempfile
 from functools import partial
 
 import pytest
@@ -12,6 +14,8 @@ from adversary.cli import app as adversary
 from adversary.contract.grant import write_grant
 from adversary.contract.threat import AuxImages, ThreatModel
 from bench.cli import app as bench
+from bench.options import run_folder
+from bench.point import recipe
 from bench.reproduce import cli
 from bench.reproduce.frame.experiment import Claim, ExperimentRow, Measurement
 from bench.reproduce.frame.run import Framed
@@ -77,6 +81,31 @@ def test_a_sweep(tmp_path):
     for what in ("training", "judge", "deployments", "processes", "capture", "scoring", "latency"):
         assert what in text
     assert "--splits" in refused(bench, *words, "--splits", "0", folder=tmp_path)
+
+
+def test_an_error_of_a_dry_run_names_the_folder_that_was_given(tmp_path):
+    out = tmp_path / "run"
+    recipe.save(recipe.SweepConfig(model="tiny_cnn", train_images=65), out / "config.toml")
+    words = ["sweep-split-points", "--out", out, *TINY]
+    said = refused(bench, *words, folder=tmp_path)
+    assert "run holds a run with train_images = 65" in said
+    assert "splitlab-dry" not in said
+
+
+def test_a_dry_run_that_is_ended_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    before = signal.getsignal(signal.SIGTERM)
+
+    def ended():
+        with run_folder(tmp_path / "run", dry=True) as place:
+            (place / "kept").write_text("something")
+            assert place.parent == tmp_path
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(SystemExit):
+        ended()
+    assert not list(tmp_path.iterdir())
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_training(tmp_path):
