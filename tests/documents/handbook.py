@@ -129,6 +129,12 @@ def mentioned(text: str) -> list[list[str]]:
     return found
 
 
+def alone(text: str) -> list[str]:
+    """Flags between backticks in prose that stand there without their command."""
+    spans = (inside.split() for inside in _INLINE.findall(prose(text)))
+    return [words[0] for words in spans if words and words[0].startswith("--")]
+
+
 def links(text: str) -> list[str]:
     """Where the links and pictures in prose lead."""
     return _LINK.findall(_INLINE.sub("", prose(text)))

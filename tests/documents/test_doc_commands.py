@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 import typer
-from handbook import ROLES, ROOT, SHELL, commands, mentioned, pages
+from handbook import ROLES, ROOT, SHELL, alone, commands, mentioned, pages, simple
 
+from adversary.cli_options import read_options
 from adversary.registry import ATTACKS
 from bench.options import attack_options
 from bench.reproduce.registry import EXPERIMENTS
@@ -36,22 +37,31 @@ MENTIONED = [
 ]
 
 
+@cache
+def whole(role: str) -> Any:
+    """The command line of a role."""
+    return typer.main.get_command(importlib.import_module(ROLES[role]).app)
+
+
 def parsed(words: list[str]) -> dict[str, Any]:
-    """What a role reads from these words; its commands do nothing but say so.
+    """Option or argument -> value, as a role reads these words; its commands do nothing else.
 
     Raises:
         Exception: it does not take them; says why.
     """
-    root = typer.main.get_command(importlib.import_module(ROLES[words[0]]).app)
     found: dict[str, Any] = {}
 
     def listen(command: Any, path: tuple[str, ...]) -> None:
-        command.callback = lambda **options: found.update(options, command=" ".join(path))
+        flags = {one.name: one.opts[0] for one in command.params}
+        command.callback = lambda **options: found.update(
+            {flags.get(name, name): value for name, value in options.items()},
+            command=" ".join(path),
+        )
         for name, below in getattr(command, "commands", {}).items():
             listen(below, (*path, name))
 
-    listen(root, ())
-    root.main(words[1:], prog_name=words[0], standalone_mode=False)
+    listen(whole(words[0]), ())
+    whole(words[0]).main(words[1:], prog_name=words[0], standalone_mode=False)
     return found
 
 
@@ -69,31 +79,30 @@ def given(options: dict[str, Any], name: str) -> list[str]:
 
 @cache
 def places(model: str) -> set[str]:
-    """Where a network can be cut; of one that takes long to follow, the names of its modules."""
+    """Where one of the lab's own networks can be cut."""
     arch = ArchSpec.named(model)
-    net = build(arch, seed=0)
-    if arch.name in MODELS:
-        return {point.name for point in split_points(net, arch.input.shape)}
-    return {name for name, _ in net.net.named_modules()}
+    return {point.name for point in split_points(build(arch, seed=0), arch.input.shape)}
 
 
 def check_values(options: dict[str, Any]) -> None:
     """Names that stand in options exist: attacks and their settings, defences, links, cuts."""
-    for text in given(options, "defense"):
+    for text in given(options, "--defense"):
         parse(text)
-    for name in ("link", "links"):
-        for text in given(options, name):
-            parse_link(text)
-    for name in given(options, "attack"):
+    for text in given(options, "--link"):
+        parse_link(text)
+    for name in given(options, "--attack"):
         ATTACKS.load(name)
-    if options["command"] == "sweep-split-points":
-        for name, fields in attack_options(given(options, "settings")).items():
-            ATTACKS.load(name).configured(fields)
-    if options["command"] in ("reproduce", "search"):
-        assert options["name"] in EXPERIMENTS
-    if options["command"] == "train":
-        for name in given(options, "split") + given(options, "tail_start"):
-            assert name in places(options["model"])
+    match options["command"]:
+        case "sweep-split-points":
+            for name, fields in attack_options(given(options, "--set")).items():
+                ATTACKS.load(name).configured(fields)
+        case "attack":
+            ATTACKS.load(options["--attack"]).configured(read_options(given(options, "--set")))
+        case "reproduce" | "search":
+            assert options["name"] in EXPERIMENTS
+        case "train" if options["--model"] in MODELS:
+            for name in given(options, "--split") + given(options, "--tail-start"):
+                assert name in places(options["--model"])
 
 
 @pytest.mark.parametrize(("page", "words"), COMMANDS)
@@ -125,7 +134,7 @@ def test_a_command_in_a_sentence_exists_with_its_flags(words: list[str]) -> None
     if words[0] == "make":
         assert words[1] in targets()
         return
-    command, left = typer.main.get_command(importlib.import_module(ROLES[words[0]]).app), words[1:]
+    command, left = whole(words[0]), words[1:]
     flags = {"--help", *flags_of(command)}
     while left and (below := getattr(command, "commands", {})):
         name = next((word for word in left if word in below), None)
@@ -140,6 +149,34 @@ def test_a_command_in_a_sentence_exists_with_its_flags(words: list[str]) -> None
         flags |= flags_of(command)
     unknown = {word for word in words if word.startswith("--")} - flags
     assert not unknown, f"no flag of {words[0]}: {unknown}"
+
+
+def every_flag(command: Any) -> set[str]:
+    """Of a command and of those below it."""
+    below = getattr(command, "commands", {}).values()
+    return flags_of(command).union(*(every_flag(one) for one in below))
+
+
+OF_OTHERS = {"--again", "--build-arg"}
+"""Flags that sentences name of tests/mutants/run.py and of Docker."""
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
+def test_a_flag_in_a_sentence_is_one_of_some_command(page: Path) -> None:
+    known = OF_OTHERS.union(*(every_flag(whole(role)) for role in ROLES))
+    assert [flag for flag in alone(page.read_text()) if flag.partition("=")[0] not in known] == []
+
+
+SETTING = re.compile(r"`(?:--set )?([a-z-]+)\.(\w+)=(\w+)`")
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
+def test_a_setting_in_a_sentence_is_one_of_its_attack(page: Path) -> None:
+    """But for a letter that stands for any value."""
+    for attack, field, value in SETTING.findall(page.read_text()):
+        known = ATTACKS.load(attack)
+        assert field in known.model_fields, f"{attack}.{field}"
+        known.configured({field: value})
 
 
 def flags_of(command: Any) -> set[str]:
@@ -163,10 +200,8 @@ def test_pages_show_every_command_of_every_role() -> None:
         for words in (*commands(page.read_text()), *mentioned(page.read_text()))
         for word in words[1:]
     }
-    for role, module in ROLES.items():
-        for name, command in typer.main.get_command(
-            importlib.import_module(module).app
-        ).commands.items():
+    for role in ROLES:
+        for name, command in whole(role).commands.items():
             assert (role, name) in shown, f"{role} {name}"
             assert all((role, below) in shown for below in getattr(command, "commands", {}))
 
@@ -175,3 +210,35 @@ def test_the_readme_has_the_two_commands() -> None:
     assert {("make", "sweep"), ("make", "test")} <= {
         tuple(words) for words in commands((ROOT / "README.md").read_text())
     }
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "bench train --split layer2.0",  # --out is missing
+        "bench train --split layer9.9 --out x",  # no such place
+        "bench sweep-split-points --out x --defence none",
+        "bench sweep-split-points --set decoder.epoch=5",
+        "bench reproduce dci-table9",
+        "cloud-server half --max-streams 0",
+        "edge-client half --server A:1 --link 6g infer photo.jpg",
+        "edge-client half --server A:1 classify photo.jpg",
+        "adversary attack capture --knows grant --attack decode --out x",
+        "make tests",
+        "pip install '.[openvinos]'",
+        "python docs/recompile.py RUN",
+        "bensh splits resnet20",
+    ],
+)
+def test_what_the_lab_does_not_take_is_seen(line: str) -> None:
+    [words] = simple(line)
+    with pytest.raises((Exception, SystemExit)):
+        test_a_command_is_taken_with_its_options(ROOT / "README.md", words)
+
+
+@pytest.mark.parametrize(
+    "line", ["bench perfs", "bench train --outs", "cloud-server --listens", "make tests"]
+)
+def test_what_a_sentence_has_wrong_is_seen(line: str) -> None:
+    with pytest.raises(AssertionError):
+        test_a_command_in_a_sentence_exists_with_its_flags(line.split())

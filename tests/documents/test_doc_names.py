@@ -12,6 +12,7 @@ from handbook import ROOT, blocks, prose, table_under
 from bench.perf.cli import perf
 from bench.sweep import recommend
 from cloud_server.cli import app as cloud
+from cloud_server.engines.choose import NAMES
 
 PATH = re.compile(r"`([\w.-]+/[\w./-]*)`( \(new\))?")
 TREE_LINE = re.compile(r"( {2})?((?:\w+/ ?)+)")
@@ -129,3 +130,9 @@ def test_the_rules_of_the_recommendation_stand_with_their_numbers() -> None:
     )
     assert recommend.LINK_FACTOR == 2
     assert "more than twice as long as the fastest" in text
+
+
+def test_engines_stand_in_the_page_of_deploying() -> None:
+    rows = table_under((ROOT / "docs/deploy.md").read_text(), "## Engines")
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row[0].replace("--", ""))}
+    assert named == set(NAMES)
