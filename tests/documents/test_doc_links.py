@@ -48,12 +48,19 @@ def test_what_is_there_is_not_still_to_come() -> None:
     assert [name for name in NOT_YET if (ROOT / name).exists()] == []
 
 
-def test_every_page_is_reached_from_the_readme_by_one_link() -> None:
-    home = ROOT / "README.md"
-    near = {place[0] for link in links(home.read_text()) if (place := led_to(home, link))}
-    near |= {one / "README.md" for one in near if one.is_dir()}
-    far = [str(page.relative_to(ROOT)) for page in pages() if page not in {*near, home}]
-    assert not far, f"README links no {far}"
+def linked(page: Path) -> set[Path]:
+    """Pages that a page leads to; a folder stands for its README."""
+    near = {place[0] for link in links(page.read_text()) if (place := led_to(page, link))}
+    near = {path / "README.md" if path.is_dir() else path for path in near}
+    return {path for path in near if path.suffix == ".md" and path.is_file()}
+
+
+def test_the_readme_leads_to_each_page_of_docs_and_in_two_steps_to_all() -> None:
+    near = linked(ROOT / "README.md")
+    far = near.union(*map(linked, near))
+    left = {page for page in pages() if page not in far and page != ROOT / "README.md"}
+    left |= set((ROOT / "docs").glob("*.md")) - near
+    assert not left, f"README does not lead to {sorted(map(str, left))}"
 
 
 def test_the_readme_is_read_in_one_sitting() -> None:
