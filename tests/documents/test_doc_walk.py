@@ -21,6 +21,7 @@ from PIL import Image
 pytestmark = pytest.mark.slow
 SHORT = {
     ("bench", "train"): "--epochs 1 --train-images 200",
+    ("bench", "grant", "--observe"): "--observe 64",
     ("edge-client", "evaluate"): "--limit 16",
     ("adversary", "attack", "decoder"): "--set epochs=1",
     ("adversary", "attack", "psim"): "--set epochs=1",
