@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from splitlab.errors import NotCuttable
+from splitlab.errors import NotCuttable, SplitLabError
 from splitlab.split.limits.contexts import autocast_off
 from splitlab.split.limits.modules import library_alone
 from splitlab.split.shadow import shadow
@@ -48,7 +48,8 @@ def require_same_answers(
         macs: multiply-accumulates for one image.
 
     Raises:
-        NotCuttable: the parts answer otherwise; names the size of the batch.
+        NotCuttable: the parts answer otherwise, or they or the whole do not run in inference mode;
+            names the size of the batch.
     """
     if library_alone(net) or any(tensor.is_meta for tensor in net.parameters()):
         return
@@ -57,7 +58,8 @@ def require_same_answers(
     for count in batches_for(macs):
         images = trial_images(count, input_shape).to(device)
         with autocast_off():  # around a cut it is no part of the network
-            error = relative_error(answer(parts, images), answer([whole], images))
+            wanted = _answer([whole], images, "the network itself")
+            error = relative_error(_answer(parts, images, "its parts"), wanted)
         if error > TOLERANCE:
             raise NotCuttable(
                 f"the parts answer otherwise than the whole network for a batch of {count}: error "
@@ -65,6 +67,27 @@ def require_same_answers(
                 "what follows the batch size, inference mode, other images or earlier calls, and "
                 "cannot be seen (int() or text of a size, a list that it picks from)"
             )
+
+
+def _answer(chain: Sequence[nn.Module], images: Tensor, whose: str) -> Tensor:
+    """
+    Raises:
+        NotCuttable: whatever goes wrong inside, with its reason.
+    """
+    try:
+        found = answer(chain, images)
+    except SplitLabError:
+        raise
+    except Exception as error:
+        why = str(error).partition("\n")[0] or type(error).__name__
+        raise NotCuttable(
+            f"{whose} cannot be run on a batch of {len(images)} in inference mode, though the "
+            f"network could be followed: {type(error).__name__}: {why}; look in the network for "
+            "threads, gradients, changes of its own modules, and containers of tensors of its own"
+        ) from error
+    if not isinstance(found, Tensor):
+        raise NotCuttable(f"the network returns {type(found).__name__}, wanted one tensor")
+    return found
 
 
 def answer(chain: Sequence[nn.Module | Callable[[Tensor], Tensor]], given: Tensor) -> Tensor:
