@@ -1,11 +1,13 @@
 """Whether parts answer as the whole network does, at sizes that it was not followed with.
 
-What a network asks of a batch in Python is seen while it is followed, but not everything can be:
-`int()` of a size, a text of it, a list that it picks from. This is the net below.
+What a network asks of a batch in Python is seen while it is followed, but not everything can be: a
+number that `int()` or `float()` made of a size, a text of a whole shape, `"%d" % size`. This is the
+net below. Where `int()` or `float()` was seen, it has many more sizes; it is no proof for others.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -19,6 +21,10 @@ from splitlab.split.shadow import shadow
 ALWAYS = (1, 2)
 FURTHER = (16, 33, 8, 5, 32)
 """Images at a time, the most telling first: powers of two, where people branch, and odd ones."""
+LOST = tuple(count for count in (*range(3, 65), 96, 100, 128, 256) if count not in FURTHER)
+"""Further ones for networks that make a plain number of a size, with which they may compare."""
+MOST_VALUES = 2**24
+"""Numbers in the images of one of these, about 64 MB."""
 MOST_MACS = 20e9
 """Of all images of one comparison, but for `ALWAYS`: about a second of a core."""
 TOLERANCE = 1e-4
@@ -27,10 +33,12 @@ TOLERANCE = 1e-4
 _SEED = 20_180_521
 
 
-def batches_for(macs: int, always: tuple[int, ...] = ALWAYS) -> list[int]:
+def batches_for(
+    macs: int, always: tuple[int, ...] = ALWAYS, further: tuple[int, ...] = FURTHER
+) -> list[int]:
     """Sizes at which to compare a network that takes so many multiply-accumulates an image."""
     found, left = list(always), MOST_MACS - macs * sum(always)
-    for count in FURTHER:
+    for count in further:
         if count not in found and count * macs <= left:
             found.append(count)
             left -= count * macs
@@ -38,7 +46,12 @@ def batches_for(macs: int, always: tuple[int, ...] = ALWAYS) -> list[int]:
 
 
 def require_same_answers(
-    net: nn.Module, parts: Sequence[nn.Module], input_shape: tuple[int, ...], macs: int
+    net: nn.Module,
+    parts: Sequence[nn.Module],
+    input_shape: tuple[int, ...],
+    macs: int,
+    *,
+    lost: bool = False,
 ) -> None:
     """Compare, but for networks of library layers alone, which are followed in our own tests.
 
@@ -46,6 +59,7 @@ def require_same_answers(
         net: images [B, *input_shape] -> logits; left as it is.
         parts: the same, one after another.
         macs: multiply-accumulates for one image.
+        lost: whether the network made plain numbers of sizes, so that more sizes are compared.
 
     Raises:
         NotCuttable: the parts answer otherwise, or they or the whole do not run in inference mode;
@@ -55,7 +69,8 @@ def require_same_answers(
         return
     whole = shadow(net, numbers=True)
     device = next((tensor.device for tensor in net.parameters()), torch.device("cpu"))
-    for count in batches_for(macs):
+    few = tuple(count for count in LOST if count * math.prod(input_shape) <= MOST_VALUES)
+    for count in batches_for(macs, further=(*FURTHER, *few) if lost else FURTHER):
         images = trial_images(count, input_shape).to(device)
         with autocast_off():  # around a cut it is no part of the network
             wanted = _answer([whole], images, "the network itself")
@@ -65,7 +80,7 @@ def require_same_answers(
                 f"the parts answer otherwise than the whole network for a batch of {count}: error "
                 f"{error:.2g} (largest difference over largest value); look in the network for "
                 "what follows the batch size, inference mode, other images or earlier calls, and "
-                "cannot be seen (int() or text of a size, a list that it picks from)"
+                "cannot be seen (int() of a size, text of a shape, a list that it picks from)"
             )
 
 
