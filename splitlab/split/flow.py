@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from splitlab.errors import BadInput, NotCuttable
 from splitlab.models import Normalised
 from splitlab.split.limits.batch_size import lost, plain_number
-from splitlab.split.limits.modules import refuse_modules
+from splitlab.split.limits.modules import refuse_modules, unfollowed
 from splitlab.split.limits.state import UntouchedDraws, first_change, kept_state
 from splitlab.split.limits.watching import ONE_TRACE
 from splitlab.split.merging import merge_batches, per_image
@@ -239,10 +239,7 @@ def _merge(first: Tape, second: Tape, batches: tuple[int, int]) -> list[Merged]:
     for name, constant in first.constants.items():
         other = second.constants.get(name)
         if other is None or not torch.equal(constant, other):
-            raise NotCuttable(
-                "the network uses a tensor whose making cannot be followed (a scripted or compiled "
-                "function)"
-            )
+            raise NotCuttable(unfollowed(constant))
     live = _live(first)
     depends: list[bool] = []
     merged: list[Merged] = []

@@ -210,3 +210,38 @@ def test_parts_that_fail_are_refused_with_their_reason() -> None:
     net.pair = Pair(64, 256)
     with pytest.raises(NotCuttable, match=r"its parts cannot be run on a batch of 1 .*'values'"):
         cut(net, "conv", None, SHAPE)
+
+
+class Kind(Tensor):
+    pass
+
+
+def of_a_kind(self: Any, x: Tensor) -> Tensor:
+    return self.other(x.as_subclass(Kind)).as_subclass(Tensor)
+
+
+@pytest.mark.parametrize("numbers", [True, False])
+def test_a_subclass_of_tensors_is_called_what_it_is(
+    numbers: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("splitlab.split.flow.is_cheap", lambda *_: numbers)
+    with pytest.raises(NotCuttable, match=r"makes a Kind, a subclass of torch\.Tensor"):
+        split_points(habit(of_a_kind)(), SHAPE)
+
+
+class UnderAutocast(nn.Module):
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return self.net(x).float()
+
+
+@pytest.mark.parametrize("name", ["net.0", "net.7"])
+def test_a_network_wholly_under_autocast_is_told_that_it_cannot_be_cut(name: str) -> None:
+    net = UnderAutocast(nn.Sequential(nn.Conv2d(3, 4, 1), nn.Flatten(), nn.Linear(256, 5)))
+    assert split_points(net, SHAPE, "operation") == []
+    with pytest.raises(NotCuttable, match=r"cannot be cut at any place; at most .* bfloat16.*end"):
+        cut(net, name, None, SHAPE)
