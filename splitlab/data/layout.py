@@ -35,6 +35,11 @@ DIFFERS = (
     "tables not used, though they name another class than the folders for {count} images "
     "(behind the path ?label=COLUMN uses one)"
 )
+MISSING = (
+    "left out, images whose label in a table means that there is none ({word}; rename it if it is "
+    "a class)"
+)
+LONGER = "rows of a table with more cells than its header, not used (put a comma in quotes)"
 NO_IMAGE = "rows of a table whose image is not there"
 Members = list[int]
 Classes = dict[int, str]
@@ -75,7 +80,8 @@ class _Arranger:
         self.places = [PurePosixPath(name).parts for name in names]
         self.tally = Tally()
         self.used: set[str] = set()
-        self.torn: set[str] = set()
+        self.told: set[str] = set()
+        """Tables whose rows were told of, and images that they leave out."""
 
     def layout(self) -> Layout:
         everyone = list(range(len(self.places)))
@@ -145,7 +151,8 @@ class _Arranger:
         if not classes["train"]:
             classes["train"] = dict.fromkeys(inside["train"], ONE_CLASS)
         for side, found in classes.items():
-            if lost := [self.names[n] for n in inside[side] if n not in found]:
+            lost = [self.names[n] for n in inside[side] if n not in found]
+            if lost := [name for name in lost if name not in self.told]:
                 self.tally.add(NO_LABEL, *lost)
         return Layout({s: found for s, found in classes.items() if found}, folders, self.tally)
 
@@ -214,7 +221,7 @@ class _Arranger:
         for number in members:
             name = self.names[number]
             if name not in table.of:
-                if name not in table.torn:
+                if name not in self.told:
                     self.tally.add(NO_LABEL, name)
                 continue
             side: Side = "train"
@@ -249,12 +256,24 @@ class _Arranger:
         table = table or labels_of(self.names, {**own, **common}, self.column)
         if table is not None:
             self.used.add(table.table)
-            if table.torn and table.table not in self.torn:
-                self.torn.add(table.table)
-                self.tally.add(TORN, *table.torn)
-            if table.absent:
-                self.tally.add(NO_IMAGE, *table.absent)
+            self._say_rows(table)
         return table
+
+    def _say_rows(self, table: Labels) -> None:
+        """Rows that label no image, once a table."""
+        if table.table in self.told:
+            return
+        without = {image: word for image, word in table.missing.items() if word}
+        self.told |= {table.table, *table.torn, *without}
+        for image, word in without.items():
+            self.tally.add(MISSING.format(word=word), image)
+        for reason, names in (
+            (TORN, table.torn),
+            (NO_IMAGE, table.absent),
+            (LONGER, table.longer),
+        ):
+            if names:
+                self.tally.add(reason, *names)
 
     def _tops(self, members: Members, depth: int) -> set[str]:
         return {self.places[n][depth] for n in members if len(self.places[n]) > depth + 1}

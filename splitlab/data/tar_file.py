@@ -137,10 +137,11 @@ def require_end(archive: tarfile.TarFile, path: Path, last: str) -> bool:
             )
         zeros += len(chunk)
     if not zeros and isinstance(file, io.BufferedReader):
+        mend = f"truncate -s +{MARKER} {quote(path.name)}"
         raise Corrupt(
             path,
             f"not a whole tar (no end marker at byte {archive.offset}{after}, as where it was cut)",
-            f"copy it again; if it is whole, `truncate -s +{MARKER} {quote(path.name)}` adds the marker",
+            f"copy it again; if it is whole, `{mend}` adds the marker",
         )
     return zeros >= MARKER
 
