@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from splitlab.data.doubts import MASKS, repeated_inside, seeming_masks
 from splitlab.data.sides import Side, domains_of, is_filler, seems_a_side, side_of, sides_of
 from splitlab.data.tables import FILE, LABEL, Labels, columns_of, labels_of
 from splitlab.data.tally import Tally, listed
@@ -89,6 +90,9 @@ class _Arranger:
         found = self._one_set(everyone) if sides is None else self._parted(everyone, depth, sides)
         for name in sorted(set(self.tables) - self.used):
             self._say_unused(name, found)
+        members = sorted(number for own in found.sides.values() for number in own)
+        if masks := seeming_masks([self.names[number] for number in members]):
+            self.tally.add(MASKS, *masks)
         return found
 
     def _say_unused(self, name: str, found: Layout) -> None:
@@ -165,6 +169,8 @@ class _Arranger:
                     break
                 depth += 1
             if tops:
+                if side == "train":
+                    self._say_repeated(members, depth)
                 return {
                     n: self.places[n][depth] for n in members if len(self.places[n]) > depth + 1
                 }
@@ -209,6 +215,18 @@ class _Arranger:
         sides = {inner: side_of(inner) for _, inner in inside}
         if "train" in sides.values() and len({*sides.values()} - {None}) > 1:
             self.tally.add(BELOW, *sorted("/".join(two) for two in inside if sides[two[1]]))
+        else:
+            self._say_repeated(kept, depth)
+
+    def _say_repeated(self, members: Members, depth: int) -> None:
+        """Folds or months that hold the classes: which of both was taken, nothing else shows."""
+        inside: dict[str, set[str]] = {top: set() for top in self._tops(members, depth)}
+        for number in members:
+            place = self.places[number]
+            if len(place) > depth + 2:
+                inside[place[depth]].add(place[depth + 1])
+        if (doubt := repeated_inside(inside)) is not None:
+            self.tally.add(doubt[0], *doubt[1])
 
     def _by_table(self, members: Members, table: Labels) -> Layout:
         """One folder and a table with the class of each image, and perhaps its side."""
