@@ -121,7 +121,10 @@ def _refusal(flow: Flow, step: int, crossing: set[int]) -> str | None:
         return "what crosses there is no float tensor whose dimension 0 is the batch"
     if image is not None and value.dtype != image.dtype:
         kinds = [str(one.dtype).removeprefix("torch.") for one in (value, image)]
-        return f"what crosses there is {kinds[0]}, and {kinds[1]} is what is sent"
+        return (
+            f"what crosses there is {kinds[0]}, and {kinds[1]} is what is sent (end torch.autocast "
+            "before that place, or leave it out)"
+        )
     return None
 
 

@@ -101,7 +101,7 @@ def cut(
     body = _part(flow, net, steps[first.index], end, first.shape)
     tail = _part(flow, net, end, flow.output, body.output_shape)
     macs = sum(merged.macs for merged in flow.steps)
-    require_same_answers(net, (head, body, tail), input_shape, macs)
+    require_same_answers(net, (head, body, tail), input_shape, macs, lost=flow.lost)
     return Parts(head, body, tail)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -72,16 +73,25 @@ def find_point(points: Sequence[SplitPoint], name: str) -> SplitPoint:
     known |= {point.name: point for point in points}
     if isinstance(points, SplitPoints):
         if name in points.refused:
-            near = (
-                ", ".join(difflib.get_close_matches(name, list(known), n=3, cutoff=0.0)) or "none"
-            )
-            raise NotCuttable(
-                f"split point {name!r}: {points.refused[name]}; choose a split point, e.g. {near}"
-            )
+            shown = f"split point {name!r}: {points.refused[name]}"
+            if not points.every:
+                raise NotCuttable(f"{shown}; {_nowhere(points)}")
+            names = list(known or points.every)
+            near = ", ".join(difflib.get_close_matches(name, names, n=3, cutoff=0.0))
+            raise NotCuttable(f"{shown}; choose a split point, e.g. {near}")
+        if not points.every:
+            raise NotCuttable(f"split point {name!r}: {_nowhere(points)}")
         known = {**points.every, **known}
     if name not in known:
         raise UnknownName("split point", name, known)
     return known[name]
+
+
+def _nowhere(points: SplitPoints) -> str:
+    """Why a network cannot be cut at all: what most of its places have in common."""
+    reasons = Counter(points.refused.values()).most_common(1)
+    why = f"; at most places {reasons[0][0]}" if reasons else ", and has one operation at most"
+    return f"this network cannot be cut at any place{why}"
 
 
 def spread(points: Sequence[SplitPoint], k: int) -> list[SplitPoint]:

@@ -21,6 +21,8 @@ MARKS = {b"\xef\xbb\xbf": "UTF-8", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 _KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", re.S)
 _DER = b"\x30"  # of a sequence, which certificate and key are
+_BEGIN, _END = b"-----BEGIN ", b"-----END "
+_PKCS7 = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02"  # the name of signed data
 
 
 def read_pem(path: Path, flag: str) -> bytes:
@@ -42,12 +44,30 @@ def read_pem(path: Path, flag: str) -> bytes:
     if b"-----BEGIN" in content:
         return content
     if content.startswith(_DER) and b"\x00" in content:
-        kind = "pkey" if "key" in flag else "x509"
+        what, command = _binary(content, "key" in flag)
         raise BadInput(
-            f"{flag} {path} is not a PEM file but DER, the binary form; convert it: "
-            f"openssl {kind} -inform DER -in {path} -out NEW.pem"
+            f"{flag} {path} is not a PEM file but {what}; convert it: "
+            f"openssl {command.format(path=path)}"
         )
     raise BadInput(f"{flag} {path} is not a PEM file")
+
+
+def _binary(content: bytes, wants_key: bool) -> tuple[str, str]:
+    """What a file of ASN.1 is by its first element, and OpenSSL's command that writes PEM of it."""
+    length = content[1] & 0x7F if content[1] & 0x80 else 0
+    first = content[2 + length :]
+    if first.startswith(b"\x02\x01\x03"):  # a version 3 before anything else
+        part, ending = ("-nocerts -nodes", "key") if wants_key else ("-nokeys", "pem")
+        return (
+            "PKCS#12, certificate and key in one binary file",
+            f"pkcs12 -in {{path}} {part} -out NEW.{ending}",
+        )
+    if first.startswith(_PKCS7):
+        command = "pkcs7 -inform DER -print_certs -in {path} -out NEW.pem"
+        return "PKCS#7, the binary form of a list of certificates", command
+    is_key = wants_key or first.startswith((b"\x02\x01\x00", b"\x02\x01\x01"))
+    kind = "pkey" if is_key else "x509"
+    return "DER, the binary form", f"{kind} -inform DER -in {{path}} -out NEW.pem"
 
 
 def certificates(path: Path, flag: str, wanted: str = "a certificate") -> list[x509.Certificate]:
@@ -61,10 +81,12 @@ def certificates(path: Path, flag: str, wanted: str = "a certificate") -> list[x
         given = "a private key" if _holds_key(content) else "no certificate"
         raise BadInput(f"{flag} {path} holds {given}; give {wanted}")
     try:
+        if content.count(_BEGIN) > content.count(_END):
+            raise ValueError("it is cut short: one begins and does not end")
         return x509.load_pem_x509_certificates(content)
     except ValueError as error:
         raise BadInput(
-            f"{flag} {path} holds a certificate that cannot be read ({error}); copy it again"
+            f"{flag} {path} holds a certificate that cannot be read ({_why(error)}); copy it again"
         ) from error
 
 
@@ -77,7 +99,8 @@ def private_key(path: Path, flag: str) -> Any:
     content = read_pem(path, flag)
     found = _KEY.findall(content)
     if len(found) != 1:
-        given = "a certificate" if CERTIFICATE in content else "no private key that is whole"
+        lacks = CERTIFICATE in content and not _holds_key(content)
+        given = "a certificate" if lacks else "no private key that is whole"
         told = f"{len(found)} private keys" if found else given
         raise BadInput(f"{flag} {path} holds {told}; give the private key of the certificate")
     try:
@@ -89,8 +112,16 @@ def private_key(path: Path, flag: str) -> Any:
         ) from error
     except (ValueError, UnsupportedAlgorithm) as error:
         raise BadInput(
-            f"{flag} {path} holds a private key that cannot be read ({error}); copy it again"
+            f"{flag} {path} holds a private key that cannot be read ({_why(error)}); copy it again"
         ) from error
+
+
+def _why(error: Exception) -> str:
+    """An error of `cryptography` without the page that it sends its own users to."""
+    words = str(error)
+    if "Unable to load PEM" in words:
+        return "what stands between its BEGIN and END is no base64, or the lines are damaged"
+    return words.partition(". The data may be")[0]
 
 
 def check_pair(cert: Path, key: Path) -> None:

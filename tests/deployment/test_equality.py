@@ -187,7 +187,7 @@ def test_what_differs_is_refused_and_nothing_is_written(
 
     CALLS.armed = False
     # `cut` compares too, and would refuse the first of these itself.
-    monkeypatch.setattr("splitlab.split.parts.require_same_answers", lambda *_: None)
+    monkeypatch.setattr("splitlab.split.parts.require_same_answers", lambda *_, **__: None)
     monkeypatch.setattr(equality, "cut", cut_and_arm)
     with pytest.raises(Mismatch, match=says):
         write(tmp_path, kind)

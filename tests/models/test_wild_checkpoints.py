@@ -2,6 +2,7 @@
 
 import argparse
 import gzip
+import os
 import pathlib
 import tarfile
 import zipfile
@@ -148,6 +149,18 @@ def test_averaged_weights_within_one_state_dict(tmp_path):
     assert "--weights-key ema_model" in loaded(tmp_path / "net.ckpt", {"state_dict": state})
     other = {**prefixed("ema_model.", weights()), **prefixed("model.", weights(shift=1.0))}
     loaded(tmp_path / "net.ckpt", {"state_dict": other}, key="ema_model")
+
+
+def test_of_teacher_and_student_the_student_is_taken_and_it_is_said(tmp_path):
+    state = {**prefixed("teacher.", weights(shift=1.0)), **prefixed("student.", weights())}
+    notes = loaded(tmp_path / "net.pth", state)
+    assert "took the tensors under 'student.', not those under teacher" in notes
+    assert "--weights-key teacher" in notes
+
+
+def test_a_device_is_no_file_of_weights():
+    words = refusal(pathlib.Path(os.devnull), BadInput)
+    assert f"{os.devnull}: is no regular file; give a .pth or .safetensors" in words
 
 
 def test_what_is_ambiguous_is_asked_for(tmp_path):

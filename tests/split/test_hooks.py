@@ -288,7 +288,7 @@ def _into_the_weights(net: Net) -> None:
     [
         (_counted, "changes from call to call"),
         (_branching, "depends on numbers"),
-        (_by_batch, r"compares the batch size \(1n > 8\)"),
+        (_by_batch, r"compares the batch size \(n > 8, n images\)"),
         (_own_copy, "its own copy"),
         (_into_the_weights, "last.bias is written to in eval mode"),
     ],

@@ -2,77 +2,37 @@
 
 from __future__ import annotations
 
-import lzma
-import tarfile
-import zlib
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from splitlab.data.folders import listing
-from splitlab.data.folders.listing import Listing, is_system, kind_of, plain_name
+from splitlab.data.folders.listing import Listing, is_system, plain_name
 from splitlab.data.folders.table_text import OLD, table_text
-from splitlab.errors import BadInput, Corrupt
+from splitlab.data.folders.tar_file import NO_END, members, opened, require_end
 
 DEPTH = 40
 """Links that are followed one after the other, as the kernel does."""
-PACKED = {
-    b"PK\3\4": "zip",
-    b"PK\5\6": "zip",
-    b"7z\xbc\xaf\x27\x1c": "7z",
-    b"Rar!": "rar",
-    b"\x28\xb5\x2f\xfd": "file packed by zstd",
-    b"PAR1": "parquet file",
-    b"\x89HDF": "HDF5 file",
-    b"\x93NUMPY": "NumPy file",
-}
-"""First bytes of what people give instead of a tar."""
 Parts = tuple[str, ...]
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[tarfile.TarFile]:
-    """
-    Raises:
-        BadInput: another kind of file.
-        Corrupt: damaged, cut short, or no tar.
-    """
-    _require_tar(path)
-    try:
-        with tarfile.open(path) as archive:
-            yield archive
-    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
-        why = str(error).partition("\n")[0].rstrip(":")  # the trials of all compressions follow
-        raise Corrupt(path, f"not a whole tar ({why})", "give a folder, tar or tar.gz") from error
-
-
-def _require_tar(path: Path) -> None:
-    """
-    Raises:
-        BadInput: a zip and the like, or a picture.
-    """
-    with path.open("rb") as file:
-        first = file.read(16)
-    if kind := next((kind for magic, kind in PACKED.items() if first.startswith(magic)), None):
-        raise BadInput(f"{path}: a {kind}; unpack it first and give its folder, or give a tar")
-    if kind_of(path.name) == "picture":
-        raise BadInput(f"{path}: one picture; give a folder of pictures")
-    if kind_of(path.name) == "table":
-        raise BadInput(f"{path}: a table; give the folder that holds it and its pictures")
 
 
 def list_tar(path: Path) -> Listing:
     """Every visible file, under its own name and under those of all links to it.
 
     A link leads to members of the same tar only. One that leads elsewhere is left out by name.
+
+    Raises:
+        BadInput: another kind of file.
+        Corrupt: damaged, cut short, joined to another one, or no tar.
     """
     found = Listing()
     files: dict[Parts, int] = {}
     links: dict[Parts, Parts | None] = {}
+    last = ""
     with opened(path) as archive:
-        for member in archive:
+        for member in members(archive):
             place = _parts(member.name)
+            last = "/".join(place) or last
             if member.isfile():
                 files[place] = member.offset
             elif member.islnk():
@@ -83,6 +43,8 @@ def list_tar(path: Path) -> Listing:
                 found.tally.add(listing.NO_FILES, "/".join(place))
             elif place and not _hidden(place):
                 found.folders.add("/".join(place))
+        if not require_end(archive, path, last):
+            found.tally.add(NO_END, last)
     aliases = _aliases(files, links, found)
     for place, offset in {**files, **aliases}.items():
         name = "/".join(place)
@@ -176,7 +138,7 @@ def read_tar(path: Path, found: Listing) -> Iterator[tuple[list[str], bytes]]:
     for name, offset in found.pictures.items():
         names.setdefault(int(str(offset)), []).append(name)
     with opened(path) as archive:
-        for member in archive:
+        for member in members(archive):
             file = archive.extractfile(member) if member.offset in names else None
             if file is not None:
                 yield names[member.offset], file.read()
@@ -189,7 +151,7 @@ def tar_tables(path: Path, found: Listing) -> dict[str, str]:
     if not wanted:
         return texts
     with opened(path) as archive:
-        for member in archive:
+        for member in members(archive):
             if member.offset in wanted and member.size <= listing.LARGEST_TABLE:
                 file = archive.extractfile(member)
                 if file is not None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from splitlab.data.folders.doubts import COPIES, copies_of_several
 from splitlab.data.folders.layout import ONE_CLASS, Classes, Layout, arrange
 from splitlab.data.folders.pixels import Pixels, read_pixels
 from splitlab.data.folders.sides import Side
@@ -45,9 +47,10 @@ def load(argument: str, options: LoadOptions) -> Splits:
     if "train" not in layout.sides:
         raise BadInput(f"imagefolder:{argument}: no image of a training side has a label")
     said = _keep_trained(layout)
-    notes = (*pixels.tally.joined(layout.tally).notes(), *said)
     classes = tuple(sorted(set(layout.sides["train"].values())))
     sets = {side: _image_set(pixels, own, classes) for side, own in layout.sides.items()}
+    _say_copies(pixels, layout, sets)
+    notes = (*pixels.tally.joined(layout.tally).notes(), *said)
     train, test, validation = sets["train"], sets.get("test"), sets.get("validation")
     if test is None:
         test, validation = validation, None
@@ -94,6 +97,18 @@ def _keep_trained(layout: Layout) -> list[str]:
             said.append(f"classes without an image in {folder}/: {len(absent)} ({listed(absent)})")
         layout.sides[side] = kept
     return said
+
+
+def _say_copies(pixels: Pixels, layout: Layout, sets: Mapping[Side, ImageSet]) -> None:
+    """One picture under several classes; whichever is taken, nobody can learn the others."""
+    content: dict[str, bytes] = {}
+    classes: dict[str, str] = {}
+    for side, own in layout.sides.items():
+        members = [pixels.names[number] for number in sorted(own)]
+        content |= dict(zip(members, sets[side].content, strict=True))
+        classes |= {pixels.names[number]: name for number, name in own.items()}
+    if copies := copies_of_several(content, classes):
+        layout.tally.add(COPIES, *copies)
 
 
 def _thin(splits: Splits) -> list[str]:

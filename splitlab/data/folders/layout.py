@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from splitlab.data.folders.doubts import MASKS, repeated_inside, seeming_masks
 from splitlab.data.folders.sides import Side, domains_of, is_filler, seems_a_side, side_of, sides_of
 from splitlab.data.folders.tables import FILE, LABEL, Labels, columns_of, labels_of
 from splitlab.data.folders.tally import Tally, listed
@@ -35,6 +36,11 @@ DIFFERS = (
     "tables not used, though they name another class than the folders for {count} images "
     "(behind the path ?label=COLUMN uses one)"
 )
+MISSING = (
+    "left out, images whose label in a table means that there is none ({word}; rename it if it is "
+    "a class)"
+)
+LONGER = "rows of a table with more cells than its header, not used (put a comma in quotes)"
 NO_IMAGE = "rows of a table whose image is not there"
 Members = list[int]
 Classes = dict[int, str]
@@ -75,7 +81,8 @@ class _Arranger:
         self.places = [PurePosixPath(name).parts for name in names]
         self.tally = Tally()
         self.used: set[str] = set()
-        self.torn: set[str] = set()
+        self.told: set[str] = set()
+        """Tables whose rows were told of, and images that they leave out."""
 
     def layout(self) -> Layout:
         everyone = list(range(len(self.places)))
@@ -83,6 +90,9 @@ class _Arranger:
         found = self._one_set(everyone) if sides is None else self._parted(everyone, depth, sides)
         for name in sorted(set(self.tables) - self.used):
             self._say_unused(name, found)
+        members = sorted(number for own in found.sides.values() for number in own)
+        if masks := seeming_masks([self.names[number] for number in members]):
+            self.tally.add(MASKS, *masks)
         return found
 
     def _say_unused(self, name: str, found: Layout) -> None:
@@ -145,7 +155,8 @@ class _Arranger:
         if not classes["train"]:
             classes["train"] = dict.fromkeys(inside["train"], ONE_CLASS)
         for side, found in classes.items():
-            if lost := [self.names[n] for n in inside[side] if n not in found]:
+            lost = [self.names[n] for n in inside[side] if n not in found]
+            if lost := [name for name in lost if name not in self.told]:
                 self.tally.add(NO_LABEL, *lost)
         return Layout({s: found for s, found in classes.items() if found}, folders, self.tally)
 
@@ -158,6 +169,8 @@ class _Arranger:
                     break
                 depth += 1
             if tops:
+                if side == "train":
+                    self._say_repeated(members, depth)
                 return {
                     n: self.places[n][depth] for n in members if len(self.places[n]) > depth + 1
                 }
@@ -202,6 +215,18 @@ class _Arranger:
         sides = {inner: side_of(inner) for _, inner in inside}
         if "train" in sides.values() and len({*sides.values()} - {None}) > 1:
             self.tally.add(BELOW, *sorted("/".join(two) for two in inside if sides[two[1]]))
+        else:
+            self._say_repeated(kept, depth)
+
+    def _say_repeated(self, members: Members, depth: int) -> None:
+        """Folds or months that hold the classes: which of both was taken, nothing else shows."""
+        inside: dict[str, set[str]] = {top: set() for top in self._tops(members, depth)}
+        for number in members:
+            place = self.places[number]
+            if len(place) > depth + 2:
+                inside[place[depth]].add(place[depth + 1])
+        if (doubt := repeated_inside(inside)) is not None:
+            self.tally.add(doubt[0], *doubt[1])
 
     def _by_table(self, members: Members, table: Labels) -> Layout:
         """One folder and a table with the class of each image, and perhaps its side."""
@@ -214,7 +239,7 @@ class _Arranger:
         for number in members:
             name = self.names[number]
             if name not in table.of:
-                if name not in table.torn:
+                if name not in self.told:
                     self.tally.add(NO_LABEL, name)
                 continue
             side: Side = "train"
@@ -249,12 +274,24 @@ class _Arranger:
         table = table or labels_of(self.names, {**own, **common}, self.column)
         if table is not None:
             self.used.add(table.table)
-            if table.torn and table.table not in self.torn:
-                self.torn.add(table.table)
-                self.tally.add(TORN, *table.torn)
-            if table.absent:
-                self.tally.add(NO_IMAGE, *table.absent)
+            self._say_rows(table)
         return table
+
+    def _say_rows(self, table: Labels) -> None:
+        """Rows that label no image, once a table."""
+        if table.table in self.told:
+            return
+        without = {image: word for image, word in table.missing.items() if word}
+        self.told |= {table.table, *table.torn, *without}
+        for image, word in without.items():
+            self.tally.add(MISSING.format(word=word), image)
+        for reason, names in (
+            (TORN, table.torn),
+            (NO_IMAGE, table.absent),
+            (LONGER, table.longer),
+        ):
+            if names:
+                self.tally.add(reason, *names)
 
     def _tops(self, members: Members, depth: int) -> set[str]:
         return {self.places[n][depth] for n in members if len(self.places[n]) > depth + 1}

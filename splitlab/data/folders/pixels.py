@@ -27,8 +27,8 @@ from splitlab.errors import BadInput, Corrupt, StorageFull
 from splitlab.storage import read_tensors, sha256, write_tensors
 from splitlab.surroundings import cache_home
 
-FORMAT = "pixels-3"
-"""Part of the cache's key; changes whenever decoding does."""
+FORMAT = "pixels-4"
+"""Part of the cache's key; changes whenever decoding does, or what a tar holds."""
 CHUNK = 256
 """Files that one thread decodes at a time."""
 EMPTY = "folders without an image"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -44,7 +45,30 @@ LABEL = (
     "diagnosis",
     "dx",
 )
+MISSING = frozenset(
+    [
+        "#N/A",
+        "#N/A N/A",
+        "#NA",
+        "-1.#IND",
+        "-1.#QNAN",
+        "-nan",
+        "1.#IND",
+        "1.#QNAN",
+        "<NA>",
+        "N/A",
+        "NA",
+        "NULL",
+        "None",
+        "n/a",
+        "nan",
+        "null",
+    ]
+)
+"""What pandas writes or reads for no value, as it spells them; of NaN any spelling."""
 SIDE = ("split", "subset", "partition", "set")
+
+_QUOTED = re.compile(r'"[^"]*"')
 
 
 @dataclass(frozen=True)
@@ -56,7 +80,9 @@ class Labels:
         of: image name -> class.
         side: image name -> what its column `split` holds, where there is one.
         absent: rows whose image is not there.
+        missing: images whose rows have no label -> what stands there instead, "" or "nan".
         torn: images whose rows name different classes, or different sides; they are in neither.
+        longer: first cells of rows that have more cells than the header has; they are not read.
         columns: as its header has them, or their numbers where it has none.
     """
 
@@ -64,7 +90,9 @@ class Labels:
     of: dict[str, str]
     side: dict[str, str] = field(default_factory=dict)
     absent: list[str] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)
     torn: dict[str, tuple[str, str]] = field(default_factory=dict)
+    longer: list[str] = field(default_factory=list)
     columns: list[str] = field(default_factory=list)
 
 
@@ -112,16 +140,15 @@ def columns_of(table: str, text: str, names: Iterable[str]) -> list[str]:
 
 def _rows(table: str, text: str, known: Mapping[str, str]) -> tuple[list[str], list[list[str]]]:
     """Header and rows; commas, semicolons or tabs, whichever the first line has most of."""
-    lines = text.splitlines()
-    if not lines:
-        return [], []
-    delimiter = max(",;\t", key=lines[0].count)
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    delimiter = max(",;\t", key=_QUOTED.sub("", first).count)
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True)
     try:
-        rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if row]
+        rows = [row for row in reader if any(cell.strip() for cell in row)]
     except csv.Error:
         return [], []
     if PurePosixPath(table).name == ANNOTATIONS:
-        return ["file", "label"], rows
+        return ["file", "label", "x0", "y0", "x1", "y1"], rows
     if rows and any(_plain(cell) in known for cell in rows[0]):
         return [str(number) for number in range(1, len(rows[0]) + 1)], rows
     return [_column(word) for word in rows[0]] if rows else [], rows[1:]
@@ -149,23 +176,35 @@ def _read(
         return None
     found = Labels(table, {}, columns=header)
     for row in rows:
-        if len(row) <= max(file, label) or not row[label].strip():
+        if len(row) <= max(file, label):
+            continue
+        if any(cell.strip() for cell in row[len(header) :]):  # a comma in a cell without quotes
+            found.longer.append(row[0].strip())
             continue
         image = known.get(_plain(row[file]))
         if image is None:
             found.absent.append(row[file].strip())
             continue
         name = plain_name(row[label].strip())
+        if _is_missing(name):
+            found.missing.setdefault(image, name)
+            continue
         if found.of.setdefault(image, name) != name:
             found.torn.setdefault(image, (found.of[image], name))
         if side is not None and len(row) > side:
             word = row[side].strip()
             if found.side.setdefault(image, word) != word:
                 found.torn.setdefault(image, (found.side[image], word))
+    for image in {*found.of} & {*found.missing}:  # another of its rows has one
+        del found.missing[image]
     for image in found.torn:
         del found.of[image]
         found.side.pop(image, None)
     return found
+
+
+def _is_missing(label: str) -> bool:
+    return not label or label in MISSING or label.lower().lstrip("-") == "nan"
 
 
 def _file_column(

@@ -41,13 +41,15 @@ def read_content(path: Path | str) -> Any:
     """What `torch.save` or safetensors wrote into `path`, on the CPU; its bytes tell which it was.
 
     Raises:
-        BadInput: no such file, a folder, or the ending of another world.
+        BadInput: no such file, a folder, a device, or the ending of another world.
         Corrupt: says what the file is in place of weights; of a pickle with classes in it, the
             classes.
     """
     path = Path(path)
     if path.is_dir():
         raise BadInput(f"checkpoint {path}: is a folder; name the file{_inside(path)}")
+    if not path.is_file() and path.exists():  # /dev/null, a named pipe
+        raise BadInput(f"checkpoint {path}: is no regular file; give a .pth or .safetensors")
     if not path.is_file():
         raise BadInput(f"checkpoint {path}: there is no such file; give a .pth or .safetensors")
     other = unknown_ending(path)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import math
 import operator
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from torch import Size
-
 from splitlab.errors import NotCuttable
+from splitlab.split.limits.texts import refuse_text
 from splitlab.split.trace.tree import leaves
 
 MOST = 1024
 """The largest batch for which a comparison must come out the same; no micro-batch is larger."""
 
+_LONGEST = 60
+"""Characters of what is shown of a computation."""
 _FAILS = (ArithmeticError, ValueError, TypeError)
 
 
@@ -35,11 +36,43 @@ class _Unhashable(NotCuttable, TypeError):
     """Also what Python says of keys that have no hash, for which libraries have another way."""
 
 
+class _Lost(threading.local):
+    """How often this thread has made a plain number of a size, which then cannot be seen."""
+
+    count = 0
+
+
+lost = _Lost()
+
+
 class _Sized:
-    """A number that follows the batch; what is computed from it is one too."""
+    """A number that follows the batch; what is computed from it is one too.
+
+    Attributes:
+        said: how it comes from the number of images n, for messages.
+    """
 
     column: AtSizes
     where: str
+    said: str
+
+    def __int__(self) -> int:
+        lost.count += 1
+        return int(plain_number(self))
+
+    def __float__(self) -> float:
+        lost.count += 1
+        return float(plain_number(self))
+
+    def __repr__(self) -> str:
+        refuse_text(self.where)
+        return repr(plain_number(self))
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        refuse_text(self.where)
+        return format(plain_number(self), spec)
 
     def __bool__(self) -> bool:
         refuse_following(bool, (self,), "asks whether the batch size is 0")
@@ -67,19 +100,20 @@ class BatchFloat(_Sized, float):
     """A float that grows with the batch."""
 
 
-def batch_number(value: Any, column: AtSizes, where: str) -> Any:
+def batch_number(value: Any, column: AtSizes, where: str, said: str = "n") -> Any:
     """`value`, which follows the batch, so that comparisons of it are noticed.
 
     Args:
         column: what it is for each number of images.
         where: the module that asked for it, for messages.
+        said: what it is of the number of images n, for messages.
     """
     kinds: dict[type, Any] = {int: BatchInt, float: BatchFloat, BatchInt: BatchInt}
     kind = kinds.get(type(value))
     if kind is None:
         return value
-    made = kind(value)
-    made.column, made.where = column, where
+    made = kind(plain_number(value))
+    made.column, made.where, made.said = column, where, said
     return made
 
 
@@ -94,30 +128,6 @@ def column(function: Callable[..., Any], given: Sequence[Any]) -> AtSizes:
     return AtSizes(found, any(isinstance(one, type) for one in found))
 
 
-def batch_shape(shape: Size, factors: Sequence[int | None], where: str) -> Size:
-    """`shape` with every dimension of `factor` times the batch as a `BatchInt`."""
-    pairs = zip(shape, factors, strict=True)
-    return Size([n if k is None else _multiple(n, k, where) for n, k in pairs])
-
-
-def batch_product(shape: Size, factors: Sequence[int | None], where: str) -> int:
-    """The number of elements of a tensor of such a shape."""
-    given: int = functools.reduce(operator.mul, batch_shape(shape, factors, where), 1)
-    return given
-
-
-def factors_of(
-    one: Sequence[int], two: Sequence[int], batches: tuple[int, int]
-) -> list[int | None]:
-    """How often the batch each dimension is, from a shape at two batch sizes; None: not at all."""
-    found: list[int | None] = []
-    for first, second in zip(one, two, strict=True):
-        factor, rest = divmod(first, batches[0])
-        grows = first != second and rest == 0 and factor * batches[1] == second
-        found.append(factor if grows else None)
-    return found
-
-
 def has_batch(value: Any) -> bool:
     """Whether a number in `value` grows with the batch."""
     return any(isinstance(leaf, _Sized) for leaf in leaves(value))
@@ -126,8 +136,8 @@ def has_batch(value: Any) -> bool:
 def plain_number(leaf: Any) -> Any:
     """`leaf` as an ordinary int or float, if it is one of these."""
     if isinstance(leaf, BatchInt):
-        return int(leaf)
-    return float(leaf) if isinstance(leaf, BatchFloat) else leaf
+        return int.__pos__(leaf)
+    return float.__pos__(leaf) if isinstance(leaf, BatchFloat) else leaf
 
 
 def refuse_following(function: Callable[..., Any], given: Sequence[Any], what: str) -> None:
@@ -173,10 +183,6 @@ def refuse_bent(number: Any, where: str) -> None:
     )
 
 
-def _multiple(value: int, factor: int, where: str) -> Any:
-    return batch_number(value, AtSizes(range(factor, factor * MOST + 1, factor)), where)
-
-
 def _tried(function: Callable[..., Any], given: Sequence[Any]) -> Any:
     """The answer, or the kind of the error that it or something before it ended in."""
     failed = next((one for one in given if isinstance(one, type)), None)
@@ -188,7 +194,7 @@ def _tried(function: Callable[..., Any], given: Sequence[Any]) -> Any:
         return type(error)
 
 
-def _computes(function: Callable[..., Any]) -> Any:
+def _computes(function: Callable[..., Any], sign: str, *, swapped: bool = False) -> Any:
     def compute(self: Any, *others: Any) -> Any:
         if not all(one is None or isinstance(one, (int, float)) for one in others):
             return NotImplemented
@@ -196,10 +202,34 @@ def _computes(function: Callable[..., Any]) -> Any:
         value = function(*map(plain_number, given))
         if isinstance(value, tuple):  # of divmod
             parts = [column(_part(function, place), given) for place, _ in enumerate(value)]
-            return tuple(batch_number(*one, self.where) for one in zip(value, parts, strict=True))
-        return batch_number(value, column(function, given), self.where)
+            return tuple(
+                batch_number(one, found, self.where, _said(name, given, swapped=False))
+                for one, found, name in zip(value, parts, ("//", "%"), strict=True)
+            )
+        found = column(function, given)
+        said = _multiple(found) or _said(sign, given, swapped=swapped)
+        return batch_number(value, found, self.where, said)
 
     return compute
+
+
+def _multiple(found: AtSizes) -> str | None:
+    """`3n` for a number that is three times the batch, as far as a message needs to know."""
+    if found.fails or not isinstance(found.values[0], int):
+        return None
+    factor, images = found.values[0], (2, 3, MOST)
+    if any(found.values[count - 1] != factor * count for count in images):
+        return None
+    return "n" if factor == 1 else f"{factor}n"
+
+
+def _said(sign: str, given: Sequence[Any], *, swapped: bool) -> str:
+    """What is computed, in words that a reader of the network knows again."""
+    words = [one.said if isinstance(one, _Sized) else str(one) for one in given]
+    words = [f"({word})" if " " in word else word for word in words]
+    if len(words) == 2 and not sign.isalpha():
+        return f" {sign} ".join(reversed(words) if swapped else words)[:_LONGEST]
+    return f"{sign}({', '.join(words)})"[:_LONGEST]
 
 
 def _part(function: Callable[..., Any], place: int) -> Callable[..., Any]:
@@ -217,7 +247,7 @@ def _compares(name: str, sign: str) -> Any:
         # What lost its origin on the way, as through int(): a course that hangs on it shows,
         # since the other tape was made for another batch size, unless both are the same there.
         if not (lost and self.column.values.count(theirs) == 1):
-            what = f"compares the batch size ({self.column.values[0]}n {sign} {theirs})"
+            what = f"compares the batch size ({self.said} {sign} {theirs}, n images)"
             if isinstance(other, _Sized):
                 what = f"compares two sizes of a batch ({sign})"
             refuse_following(function, (self, other), what)
@@ -234,22 +264,23 @@ def _reflected(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda one, two: function(two, one)
 
 
-_TWO: dict[str, Callable[..., Any]] = {
-    **{name: getattr(operator, name) for name in ("add", "sub", "mul", "truediv", "floordiv")},
-    **{"mod": operator.mod, "pow": pow, "divmod": divmod},
-    **{"and": operator.and_, "or": operator.or_, "xor": operator.xor},
-    **{"lshift": operator.lshift, "rshift": operator.rshift},
+_TWO: dict[str, tuple[Callable[..., Any], str]] = {
+    **{"add": (operator.add, "+"), "sub": (operator.sub, "-"), "mul": (operator.mul, "*")},
+    **{"truediv": (operator.truediv, "/"), "floordiv": (operator.floordiv, "//")},
+    **{"mod": (operator.mod, "%"), "pow": (pow, "**"), "divmod": (divmod, "divmod")},
+    **{"and": (operator.and_, "&"), "or": (operator.or_, "|"), "xor": (operator.xor, "^")},
+    **{"lshift": (operator.lshift, "<<"), "rshift": (operator.rshift, ">>")},
 }
-for _core, _function in _TWO.items():
-    setattr(_Sized, f"__{_core}__", _computes(_function))
-    setattr(_Sized, f"__r{_core}__", _computes(_reflected(_function)))
+for _core, (_function, _sign) in _TWO.items():
+    setattr(_Sized, f"__{_core}__", _computes(_function, _sign))
+    setattr(_Sized, f"__r{_core}__", _computes(_reflected(_function), _sign, swapped=True))
 _ALONE: dict[str, Callable[..., Any]] = {
     **{"__neg__": operator.neg, "__invert__": operator.invert, "__abs__": abs},
     **{"__round__": round, "__ceil__": math.ceil, "__floor__": math.floor},
     **{"__trunc__": math.trunc, "bit_length": int.bit_length, "bit_count": int.bit_count},
 }
 for _core, _function in _ALONE.items():
-    setattr(_Sized, _core, _computes(_function))
+    setattr(_Sized, _core, _computes(_function, _core.strip("_")))
 for _core, _sign in (
     *(("eq", "=="), ("ne", "!="), ("lt", "<"), ("le", "<=")),
     *(("gt", ">"), ("ge", ">=")),

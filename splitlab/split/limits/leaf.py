@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from splitlab.errors import NotCuttable
 from splitlab.split.limits.contexts import Autocast
@@ -115,6 +116,35 @@ class Inside:
                 f"{call.path}: reads {name} of another module, which it does not hold itself; "
                 "make it a parameter of this one too, or let the outer forward do this"
             )
+
+
+def refuse_packing(func: Any, where: str) -> None:
+    """
+    Raises:
+        NotCuttable: `func` packs a padded sequence, or pads a packed one.
+    """
+    if func.__name__ in ("_pack_padded_sequence", "_pad_packed_sequence"):
+        raise _packed(where)
+
+
+def refuse_packed(value: Any, where: str) -> None:
+    """
+    Raises:
+        NotCuttable: a packed sequence is in `value`, what a module was given or answers.
+    """
+    if isinstance(value, PackedSequence):
+        raise _packed(where)
+    parts = value if isinstance(value, (tuple, list)) else ()
+    for part in value.values() if isinstance(value, dict) else parts:
+        refuse_packed(part, where)
+
+
+def _packed(where: str) -> NotCuttable:
+    return NotCuttable(
+        f"{where or 'the network'}: it uses a packed sequence (pack_padded_sequence), which "
+        "follows the batch size; give the layer the padded tensor itself, since all images of a "
+        "batch are of one size"
+    )
 
 
 def hidden(where: str, maker: str) -> str:

@@ -53,6 +53,20 @@ def refuse_training(copy: nn.Module) -> None:
             )
 
 
+def unfollowed(tensor: Tensor) -> str:
+    """The message about a tensor that appears from nowhere, by what it is."""
+    kind = type(tensor)
+    if kind not in (Tensor, nn.Parameter):
+        return (
+            f"the network makes a {kind.__name__}, a subclass of torch.Tensor, whose making cannot "
+            "be followed; let it use plain tensors inside"
+        )
+    return (
+        "the network uses a tensor whose making cannot be followed (a scripted or compiled "
+        "function, or one outside of torch); such a network cannot be cut"
+    )
+
+
 def library_alone(net: nn.Module) -> bool:
     """Whether every module of `net` is a library's or the lab's own, with nothing hooked on."""
     return all(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import operator
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Size, Tensor
 
 from splitlab.errors import NotCuttable
-from splitlab.split.limits.batch_size import batch_product, batch_shape, factors_of
+from splitlab.split.limits.batch_size import MOST, AtSizes, batch_number
 from splitlab.split.trace.tape import Tape
 from splitlab.split.trace.tree import Shape
 
@@ -88,3 +91,32 @@ class Sizes:
                 f"{where or 'the network'}: {name} takes the batch apart, and other batches fall "
                 "into other pieces; such a network cannot be cut"
             )
+
+
+def batch_shape(shape: Size, factors: Sequence[int | None], where: str) -> Size:
+    """`shape` with every dimension of `factor` times the batch as a `BatchInt`."""
+    pairs = zip(shape, factors, strict=True)
+    return Size([n if k is None else _multiple(n, k, where) for n, k in pairs])
+
+
+def batch_product(shape: Size, factors: Sequence[int | None], where: str) -> int:
+    """The number of elements of a tensor of such a shape."""
+    given: int = functools.reduce(operator.mul, batch_shape(shape, factors, where), 1)
+    return given
+
+
+def factors_of(
+    one: Sequence[int], two: Sequence[int], batches: tuple[int, int]
+) -> list[int | None]:
+    """How often the batch each dimension is, from a shape at two batch sizes; None: not at all."""
+    found: list[int | None] = []
+    for first, second in zip(one, two, strict=True):
+        factor, rest = divmod(first, batches[0])
+        grows = first != second and rest == 0 and factor * batches[1] == second
+        found.append(factor if grows else None)
+    return found
+
+
+def _multiple(value: int, factor: int, where: str) -> Any:
+    said = "n" if factor == 1 else f"{factor}n"
+    return batch_number(value, AtSizes(range(factor, factor * MOST + 1, factor)), where, said)

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from splitlab.errors import BadInput, NotCuttable
 from splitlab.models import Normalised
-from splitlab.split.limits.batch_size import plain_number
-from splitlab.split.limits.modules import refuse_modules
+from splitlab.split.limits.batch_size import lost, plain_number
+from splitlab.split.limits.modules import refuse_modules, unfollowed
 from splitlab.split.limits.state import UntouchedDraws, first_change, kept_state
 from splitlab.split.limits.watching import ONE_TRACE
 from splitlab.split.trace.merging import merge_batches, per_image
@@ -33,7 +33,7 @@ class Merged:
     """A step for any batch size.
 
     Args:
-        step: the one of the first tape, with `Batch` for every int that grows with the batch.
+        step: the one of the first tape, with `BatchMark` for every int that grows with the batch.
         value: a `Shape` without the batch where the result is one float tensor whose dimension 0
             is the batch and which nothing else depends on it, else None.
         depends: whether its numbers depend on the image.
@@ -56,6 +56,7 @@ class Flow:
     ends: (module path, number of the call, step), as in `Tape`.
     output: the step whose tensor the network returns.
     constants, kept: as in `Tape`.
+    lost: whether plain numbers were made of sizes of a batch, so that they are not seen.
     """
 
     steps: list[Merged]
@@ -64,6 +65,7 @@ class Flow:
     output: int
     constants: dict[str, Tensor]
     kept: set[str]
+    lost: bool = False
 
     @functools.cached_property
     def order(self) -> list[int]:
@@ -140,6 +142,7 @@ def follow(net: nn.Module, input_shape: tuple[int, ...], numbers: bool | None = 
 def _follow(net: nn.Module, input_shape: tuple[int, ...], numbers: bool) -> Flow:
     batches = _SMALL if numbers else _LARGE
     tapes: list[Tape] = []
+    before = lost.count
     for batch in batches:
         # A fresh copy each time: some networks keep index tables that they made on the way.
         copy = shadow(net, numbers=numbers)
@@ -157,7 +160,9 @@ def _follow(net: nn.Module, input_shape: tuple[int, ...], numbers: bool) -> Flow
     if not isinstance(output, Ref):
         raise NotCuttable(f"the network returns {type(output).__name__}, wanted one tensor")
     prefix = "net." if isinstance(net, Normalised) else ""
-    return Flow(steps, prefix, tapes[0].ends, output.step, tapes[0].constants, tapes[0].kept)
+    first = tapes[0]
+    kept, hidden = first.kept, lost.count > before
+    return Flow(steps, prefix, first.ends, output.step, first.constants, kept, hidden)
 
 
 def _refuse_memory(
@@ -234,10 +239,7 @@ def _merge(first: Tape, second: Tape, batches: tuple[int, int]) -> list[Merged]:
     for name, constant in first.constants.items():
         other = second.constants.get(name)
         if other is None or not torch.equal(constant, other):
-            raise NotCuttable(
-                "the network uses a tensor whose making cannot be followed (a scripted or compiled "
-                "function)"
-            )
+            raise NotCuttable(unfollowed(constant))
     live = _live(first)
     depends: list[bool] = []
     merged: list[Merged] = []

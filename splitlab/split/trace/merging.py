@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from splitlab.errors import NotCuttable
-from splitlab.split.limits.batch_size import plain_number, refuse_bent
+from splitlab.split.limits.batch_size import has_batch, plain_number, refuse_bent
 from splitlab.split.trace.tree import BatchMark, Shape, leaves, map_leaves
 
 
@@ -15,7 +15,15 @@ def merge_batches(one: Any, two: Any, batches: tuple[int, int], where: str) -> A
     Raises:
         NotCuttable: they differ in something that is no multiple of the batch size.
     """
-    pairs = iter(list(leaves(two)))
+    others = list(leaves(two))
+    count = sum(1 for _ in leaves(one))
+    if count != len(others):
+        raise NotCuttable(
+            f"{where}: a list or tuple is as long as the batch ({count} values for {batches[0]} "
+            f"images, {len(others)} for {batches[1]}); make a tensor of them instead, e.g. "
+            "torch.full((len(x),), value)"
+        )
+    pairs = iter(others)
 
     def change(leaf: Any) -> Any:
         marked = next(pairs)
@@ -28,6 +36,12 @@ def merge_batches(one: Any, two: Any, batches: tuple[int, int], where: str) -> A
             if rest == 0 and factor * batches[1] == other:
                 refuse_bent(marked, where)
                 return BatchMark(factor)
+        if not has_batch(marked) and isinstance(other, (int, float)):
+            raise NotCuttable(
+                f"{where}: an argument is {leaf!r} in one run and {other!r} in another, though no "
+                "size of a batch is seen in it; look for a clock, a counter, a random number or "
+                "int() of a size; such a network cannot be cut"
+            )
         raise NotCuttable(
             f"{where}: an argument is {leaf!r} for {batches[0]} images and {other!r} for "
             f"{batches[1]}, which is no multiple of the batch size"

@@ -14,7 +14,8 @@ from torch.overrides import TorchFunctionMode
 from splitlab.errors import NotCuttable
 from splitlab.split.limits.batch_size import has_batch, plain_number
 from splitlab.split.limits.contexts import autocast_now, autocast_off
-from splitlab.split.limits.leaf import OpenCall, open_call
+from splitlab.split.limits.gradients import refuse_gradient
+from splitlab.split.limits.leaf import OpenCall, open_call, refuse_packed, refuse_packing
 from splitlab.split.limits.sizes import Sizes, reads_shape
 from splitlab.split.limits.watching import watched_builtins
 from splitlab.split.trace.calls import Call
@@ -152,6 +153,7 @@ class _Recorder(TorchFunctionMode):
             return
         self.leaf = None
         given, written = call.args, changed(call.before)
+        refuse_packed((given, call.kwargs, output), call.path)
         nothing = isinstance(module, (nn.Identity, nn.modules.dropout._DropoutNd))
         if nothing and not written and given and output is given[0]:
             return
@@ -190,11 +192,13 @@ class _Recorder(TorchFunctionMode):
         if func is Tensor.__iter__ and self.leaf is None:
             return iter(self.__torch_function__(Tensor.unbind, (), (args[0], 0)))
         self._refuse_transform()
+        refuse_gradient(func, self.write.where)
         marked_args, marked_kwargs = args, kwargs
         if has_batch((args, kwargs)):
             args, kwargs = map_leaves((args, kwargs), plain_number)
         read = tensors((args, kwargs))
         if self.leaf is None:
+            refuse_packing(func, self.write.where)
             self.numbers.refuse_reading(func, self._steps(read), self.write.where)
         else:
             self.write.inside.check(read, self.leaf, (self.leaf.args, self.leaf.kwargs))
@@ -212,6 +216,7 @@ class _Recorder(TorchFunctionMode):
         pairs = zip(read, used, strict=True)
         written = list({id(a): a for a, b in pairs if touched & {id(a), id(b)}}.values())
         self.refuse_kept(written)
+        written = self.book.one_of(written, (kwargs.get("out"), *args[:1]))
         if len(written) > 1:
             raise NotCuttable(
                 f"{self.write.where or 'the network'}: {func.__name__} writes into two tensors"

@@ -161,6 +161,19 @@ class TensorBook:
         else:
             self._followed_by[root] = step
 
+    def one_of(self, written: list[Tensor], places: Sequence[Any]) -> list[Tensor]:
+        """The one tensor that an operation wrote into, where the others are views of its memory.
+
+        Views count each other's writes: `y[:, ::2] += 1` sets a part of `y` to a view of `y`.
+
+        Args:
+            written: all that count more writes than before.
+            places: arguments that an operation may write into, the likeliest first.
+        """
+        target = next((one for one in places if any(one is tensor for tensor in written)), None)
+        alike = target is not None and len({_memory(tensor) for tensor in written}) == 1
+        return [target] if alike and target is not None else written
+
     def movable(self, value: Any) -> Any:
         """`value` fit for execution: beside a tensor without numbers none may have any."""
         on_meta = {tensor.is_meta for tensor in tensors(value)}

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from splitlab.errors import NotCuttable
 from splitlab.split.limits.contexts import Autocast
 from splitlab.split.limits.leaf import Inside, hidden
+from splitlab.split.limits.modules import unfollowed
 from splitlab.split.limits.numbers import Numbers
 from splitlab.split.trace.calls import Call, pure_call, writing_call, writing_through
 from splitlab.split.trace.macs import MacCounter
@@ -171,10 +172,7 @@ class Writer:
             if maker is not None:
                 raise NotCuttable(hidden(where, maker.path))
             if name is None and tensor.is_meta and not kept:
-                raise NotCuttable(
-                    f"{where}: uses a tensor whose making cannot be followed (a scripted or "
-                    "compiled function); such a network cannot be cut"
-                )
+                raise NotCuttable(f"{where}: {unfollowed(tensor)}")
             if name is None:
                 name = f"_constant_{len(self.tape.constants)}"
                 self.tape.constants[name] = tensor

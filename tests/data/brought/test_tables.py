@@ -135,3 +135,92 @@ def test_a_table_whose_rows_name_several_images_at_once(tmp_path):
     splits = loaded(tmp_path)
     assert splits.classes == ("a", "b")
     assert "tables not used, as no row names one image alone: 1 (sample.csv)" in splits.notes
+
+
+@pytest.mark.parametrize("word", ["nan", "NaN", "NAN", "None", "NULL", "N/A", "<NA>"])
+def test_a_label_that_means_none_is_no_class(flat, word):
+    lines = rows(lambda row: word if row % 10 == 1 else "" if row % 10 == 0 else "ab"[row % 2])
+    (flat / "labels.csv").write_text("file,label\n" + "".join(lines))
+    splits = loaded(flat)
+    assert splits.classes == ("a", "b")
+    assert total(splits) == 24
+    assert splits.notes == (
+        f"left out, images whose label in a table means that there is none ({word}; rename it if "
+        "it is a class): 3 (images/images_01.png, images/images_11.png, images/images_21.png)",
+        "left out, images without a label: 3 (images/images_00.png, images/images_10.png, "
+        "images/images_20.png)",
+    )
+
+
+@pytest.mark.parametrize("word", ["none", "Nano", "na", "no", "0"])
+def test_a_class_whose_name_is_near_to_none(flat, word):
+    (flat / "labels.csv").write_text(
+        "file,label\n" + "".join(rows(lambda row: (word, "b")[row % 2]))
+    )
+    splits = loaded(flat)
+    assert splits.classes == tuple(sorted((word, "b")))
+    assert splits.notes == ()
+
+
+def test_a_second_row_may_bring_the_label(flat):
+    lines = [*rows(lambda row: "nan" if row < 5 else "ab"[row % 2]), *rows(lambda _: "a", 5)]
+    (flat / "labels.csv").write_text("file,label\n" + "".join(lines))
+    splits = loaded(flat)
+    assert total(splits) == 30
+    assert splits.notes == ()
+
+
+def test_sides_with_a_table_tell_of_each_image_once(tmp_path):
+    fill(tmp_path, ["train", "test"], 20)
+    lines = [
+        f"{side}_{row:02d}.png,{'nan' if row == 3 else 'ab'[row % 2]}\n"
+        for side in ("train", "test")
+        for row in range(20)
+    ]
+    lines += ["train_04.png,b\n", "gone.png,a\n"]
+    (tmp_path / "labels.csv").write_text("file,label\n" + "".join(lines))
+    splits = loaded(tmp_path)
+    assert splits.classes == ("a", "b")
+    assert total(splits) == 37
+    assert [note.partition(" (")[0] for note in splits.notes] == [
+        "left out, images whose label in a table means that there is none",
+        "left out, images whose rows in a table name different classes or sides: 1",
+        "rows of a table whose image is not there: 1",
+    ]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";"])
+@pytest.mark.parametrize("header", [True, False])
+def test_blanks_around_quoted_cells(tmp_path, delimiter, header):
+    fill(tmp_path, ["images"], 30)
+    for row in range(30):
+        (tmp_path / "images" / f"images_{row:02d}.png").rename(
+            tmp_path / "images" / f"a,{row};x.png"
+        )
+    cells = [[f'"a,{row};x.png"', f'"big, {row % 2}; odd"'] for row in range(30)]
+    if header:
+        sides = ["train" if row < 20 else "test" for row in range(30)]
+        cells = [
+            ["Image_ID", "Label", "Split"],
+            *([*c, s] for c, s in zip(cells, sides, strict=True)),
+        ]
+    lines = [f" {delimiter} ".join(row) + "\r\n" for row in cells]
+    (tmp_path / "meta.csv").write_text("\n" + "".join(lines), newline="")
+    splits = loaded(tmp_path)
+    assert splits.classes == ("big, 0; odd", "big, 1; odd")
+    assert splits.notes == ()
+    if header:
+        assert sizes(splits)[3] == 10
+
+
+def test_a_row_with_a_cell_too_many_is_not_read(flat):
+    lines = rows(lambda row: "big, brown" if row == 7 else f"{'ab'[row % 2]},")
+    (flat / "labels.csv").write_text("file,label\n" + "".join(lines))
+    splits = loaded(flat)
+    assert splits.classes == ("a", "b")
+    assert total(splits) == 29
+    assert splits.notes == (
+        "left out, images without a label: 1 (images/images_07.png)",
+        "rows of a table with more cells than its header, not used (put a comma in quotes): 1 "
+        "(images_07.png)",
+    )
