@@ -10,6 +10,9 @@
 | `mse`, `psnr`, `ssim` | float32 [n] | of each estimate; the record's figure is their mean |
 | `floor_mse`, `floor_psnr`, `floor_ssim` | float32 [n] | the same of `floor` |
 
+Truth and estimates of another kind than images have that kind's form, and the numbers are those of
+its metrics that need nothing but a truth and its estimate.
+
 The header holds `format`, `record` (its hash) and `ids`, a JSON list of n ids on the wire.
 """
 
