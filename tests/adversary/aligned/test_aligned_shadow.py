@@ -229,8 +229,8 @@ def test_the_seed_decides_and_neither_memory_nor_the_global_generator_does(forgo
     again = outcome(quick(), model, sent()).estimate
     assert model.fingerprint() == before
     assert torch.equal(state, torch.random.get_rng_state())
-    assert torch.equal(first.values, remembered.images)
-    assert torch.equal(first.values, again.images)
+    assert torch.equal(first.values, remembered.values)
+    assert torch.equal(first.values, again.values)
     assert first.extra["maps"] == again.extra["maps"]
     assert not torch.equal(
         outcome(quick(), granted(), sent(), seed=1).estimate.values, first.values
@@ -275,7 +275,7 @@ def test_the_bodies_choose_the_true_colours_among_those_proposed(monkeypatch, fo
     alone = outcome(attack, granted(), sent()).estimate
     assert found.extra["maps"][0] == alone.extra["maps"][0]
     assert found.extra["maps"][1][0] > found.extra["maps"][0][0] + 1
-    assert torch.equal(found.images, alone.images)
+    assert torch.equal(found.values, alone.values)
 
 
 def test_features_without_information_are_not_inverted():
