@@ -6,50 +6,22 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
-from torch import Tensor, nn
+from torch import nn
 
 from adversary.contract.threat import ThreatModel
+from adversary.contract.workplace import ALONE, Estimator, Fits, Workplace
+from splitlab.contracts import Estimate, Features, Kind, Seen
+from splitlab.contracts.kinds import IMAGE
 from splitlab.errors import BadInput, Mismatch, SplitLabError, UnknownName, plain
-from splitlab.training import Progress
+from splitlab.training import Progress, Silent
 
-
-@dataclass(frozen=True, eq=False)
-class Observation:
-    """What was captured.
-
-    Args:
-        ids: "<request id>/<row>" of each feature.
-        features: z^ [n, *feature_shape], decoded from the wire.
-        outputs: each body's replies [n, *output_shape], where they were captured.
-    """
-
-    ids: tuple[str, ...]
-    features: Tensor
-    outputs: tuple[Tensor, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class Estimate:
-    """What an attack answers.
-
-    Args:
-        images: [n, 3, S, S] in [0, 1], in the order of the observation.
-        doubts: what the attack itself says against its result.
-        extra: chosen settings and other facts for the record; JSON values.
-    """
-
-    images: Tensor
-    doubts: list[str] = field(default_factory=list)
-    extra: dict[str, Any] = field(default_factory=dict)
-
-
-Reconstruct = Callable[[Observation], Estimate]
+Sight = Seen | tuple[Seen, ...]
 FittedOn = Literal["nothing", "grant", "capture"]
 
 
@@ -63,6 +35,8 @@ class Preset(NamedTuple):
 class Attack(BaseModel, ABC):
     """One method; its hyper-parameters are checked pydantic fields.
 
+    `sees` is what its fit is asked of, one argument for each, in this order; the ids of the first
+    are those of the answer. `estimates` is the kind of the answer.
     `asks` says, for each knowledge that the attack can be run with, which fields of a grant it is
     given in a sweep: "undefended" where no defence acts, "adaptive" and "unaware" where one does.
     `presets` are named hyper-parameters of papers and their code.
@@ -77,8 +51,8 @@ class Attack(BaseModel, ABC):
 
     name: ClassVar[str]
     source: ClassVar[str]
-    observes: ClassVar[str] = "feature"
-    estimates: ClassVar[str] = "image"
+    sees: ClassVar[tuple[type[Seen], ...]] = (Features,)
+    estimates: ClassVar[Kind] = IMAGE
     shares: ClassVar[bool] = False
     learns: ClassVar[bool] = True
     fitted_on: ClassVar[FittedOn] = "grant"
@@ -86,15 +60,7 @@ class Attack(BaseModel, ABC):
     presets: ClassVar[Mapping[str, Preset]] = {}
 
     @abstractmethod
-    def fit(
-        self,
-        threat: ThreatModel,
-        rng: torch.Generator,
-        *,
-        device: str = "cpu",
-        progress: Progress | None = None,
-        checkpoint: Path | None = None,
-    ) -> Reconstruct:
+    def fit(self, threat: ThreatModel, rng: torch.Generator, work: Workplace = ALONE) -> Estimator:
         """Prepare from knowledge alone; the returned function keeps all state there is.
 
         Raises:
@@ -176,50 +142,57 @@ def seed_of(rng: torch.Generator) -> int:
 def run_attack(
     attack: Attack,
     threat: ThreatModel,
-    observed: Observation | Callable[[], Observation],
+    observed: Sight | Callable[[], Sight],
     rng: torch.Generator,
     *,
     device: str = "cpu",
     progress: Progress | None = None,
     checkpoint: Path | None = None,
+    fits: Fits | None = None,
 ) -> Outcome:
-    """Fit, then reconstruct; the threat model must come out as it went in.
+    """Fit, then estimate; the threat model must come out as it went in.
 
     Args:
-        observed: what was captured, or a function that waits for it while the attack is fitted.
+        observed: what was seen, several kinds of it as a tuple; or a function that waits for it
+            while the attack is fitted.
+        fits: of other attacks under the same grant; what this one takes of them counts as its own
+            time.
 
     Raises:
         MissingKnowledge: the attack needs what was not granted.
-        Mismatch: captured features of another shape than the threat model's.
-        SplitLabError: the attack changed what it was granted, or answered with images of another
-            number, shape or range than [n, 3, S, S] in [0, 1].
+        Mismatch: features of another shape than the threat model's, or another kind of sight than
+            the attack's.
+        SplitLabError: the attack changed what it was granted, or its answer is none of its kind.
     """
-    before = threat.fingerprint()
+    before, seed = threat.fingerprint(), rng.initial_seed() % 2**63
+    told = Silent() if progress is None else progress
+    work = Workplace(device, told, checkpoint, threat, seed, fits or Fits())
     count = _Count()
     with ExitStack() as hooks:
         if threat.head is not None:
             hooks.callback(threat.head.register_forward_pre_hook(count).remove)
         started = time.perf_counter()
-        reconstruct = attack.fit(
-            threat, rng, device=device, progress=progress, checkpoint=checkpoint
-        )
+        estimator = attack.fit(threat, rng, work)
         fitted = time.perf_counter()
-        observation = observed() if callable(observed) else observed
-        _check_features(observation, threat)
+        given = observed() if callable(observed) else observed
+        seen = given if isinstance(given, tuple) else (given,)
+        _check_seen(attack, seen, threat)
         waited = time.perf_counter()
-        estimate = reconstruct(observation)
+        estimate = estimator(*seen)
         ended = time.perf_counter()
     if threat.fingerprint() != before:
         raise SplitLabError(f"{attack.name} changed what it was granted; its result is void")
-    _check(attack, observation, estimate, threat)
+    ids = seen[0].ids
+    if fault := attack.estimates.check(estimate.values, len(ids), threat.input):
+        raise SplitLabError(f"{attack.name} {fault}")
     effort = {
-        "fit_seconds": round(fitted - started, 3),
+        "fit_seconds": round(fitted - started + work.borrowed_seconds, 3),
         "reconstruct_seconds": round(ended - waited, 3),
-        "images": float(len(observation.ids)),
+        "images": float(len(ids)),
         "head_images": float(count.images),
         "queries": float(len(threat.observe.images)) if threat.observe is not None else 0.0,
     }
-    return Outcome(observation.ids, estimate, effort)
+    return Outcome(ids, estimate, effort)
 
 
 class _Count:
@@ -235,27 +208,17 @@ class _Count:
         self.images += len(inputs[0])
 
 
-def _check_features(seen: Observation, threat: ThreatModel) -> None:
-    given = tuple(seen.features.shape[1:])
-    if threat.feature is not None and given != threat.feature.shape:
-        raise Mismatch(
-            f"captured features are {given}, the grant is for {threat.feature.shape}; "
-            "take a grant of the deployment that was tapped"
+def _check_seen(attack: Attack, seen: tuple[Seen, ...], threat: ThreatModel) -> None:
+    if tuple(map(type, seen)) != attack.sees:
+        shown, wanted = (
+            ", ".join(one.__name__ for one in kinds) for kinds in (map(type, seen), attack.sees)
         )
-    if len(seen.ids) != len(seen.features) or not seen.ids:
-        raise Mismatch(
-            f"{len(seen.ids)} ids and {len(seen.features)} features; wanted one id a row and at "
-            "least one row"
-        )
-
-
-def _check(attack: Attack, seen: Observation, estimate: Estimate, threat: ThreatModel) -> None:
-    images = estimate.images
-    wanted = (len(seen.ids), *(threat.input.shape if threat.input else images.shape[1:]))
-    if tuple(images.shape) != wanted:
-        raise SplitLabError(f"{attack.name} answered {tuple(images.shape)}, wanted {wanted}")
-    low, high = float(images.min()), float(images.max())
-    if not (low >= 0.0 and high <= 1.0):
-        raise SplitLabError(
-            f"{attack.name} answered values in {low:g}..{high:g}; images lie in [0, 1]"
-        )
+        raise Mismatch(f"{attack.name} was shown {shown}; it sees {wanted}")
+    for one in seen:
+        if not isinstance(one, Features) or threat.feature is None:
+            continue
+        if (given := tuple(one.features.shape[1:])) != threat.feature.shape:
+            raise Mismatch(
+                f"captured features are {given}, the grant is for {threat.feature.shape}; "
+                "take a grant of the deployment that was tapped"
+            )

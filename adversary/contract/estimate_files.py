@@ -1,9 +1,9 @@
 """From a capture and a grant to an observation, and from an outcome to files.
 
 `OUT/estimate.json` says what was run, on which ids, with which doubts and at what cost;
-`OUT/reconstructions.safetensors` holds one float32 [3, S, S] in [0, 1] under each id;
-`OUT/reconstructions.png` shows the first of them. Without the client's join table nobody can say
-which victim an id is.
+`OUT/reconstructions.safetensors` holds one answer under each id, of images a float32 [3, S, S] in
+[0, 1]; `OUT/reconstructions.png` shows the first images. Without the client's join table nobody can
+say which victim an id is.
 """
 
 from __future__ import annotations
@@ -19,18 +19,17 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from adversary.contract.attack import Attack, Observation, Outcome
+from adversary.contract.attack import Attack, Outcome
 from adversary.contract.grant import read_grant
 from adversary.contract.threat import ThreatModel
 from splitlab.capture import Capture
+from splitlab.contracts import Features
 from splitlab.storage import write_bytes, write_json, write_tensors
 
 SHOWN = 64
 
 
-def attacked(
-    capture: Path, grant: Path, limit: int | None = None
-) -> tuple[ThreatModel, Observation]:
+def attacked(capture: Path, grant: Path, limit: int | None = None) -> tuple[ThreatModel, Features]:
     """What the adversary knows, the capture included, and what it attacks.
 
     Raises:
@@ -39,7 +38,7 @@ def attacked(
     """
     threat = read_grant(grant)
     ids, features = Capture.open(capture).features()
-    observation = Observation(tuple(ids[:limit]), features[:limit])
+    observation = Features(tuple(ids[:limit]), features[:limit])
     return replace(threat, capture=features), observation
 
 
@@ -57,13 +56,15 @@ def write_estimate(
         taken: what had been learned before, where that is kept.
     """
     estimate = outcome.estimate
-    images = dict(zip(outcome.ids, estimate.images, strict=True))
-    write_tensors(out / "reconstructions.safetensors", images)
-    write_bytes(out / "reconstructions.png", grid(estimate.images[:SHOWN]))
+    values = dict(zip(outcome.ids, estimate.values, strict=True))
+    write_tensors(out / "reconstructions.safetensors", values)
+    if estimate.values.ndim == 4:
+        write_bytes(out / "reconstructions.png", grid(estimate.values[:SHOWN]))
     content = {
         "format": "splitlab/estimate/1",
         "attack": attack.name,
         "source": attack.source,
+        "estimates": attack.estimates.name,
         "settings": attack.model_dump(mode="json"),
         "seed": seed,
         "granted": list(threat.granted()),

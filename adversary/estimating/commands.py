@@ -8,14 +8,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from adversary.contract.attack import Attack, Observation
+from adversary.contract.attack import Attack
 from adversary.contract.threat import AuxImages, Observed, ThreatModel
 from adversary.estimating.rehearsed import LIMIT, answered, attack_seconds
 from adversary.parts.pairs import KEPT_BYTES
 from adversary.synthesis.folder import content_of, make_batch
 from adversary.synthesis.settings import SynthesisSettings
 from adversary.synthesis.synthesis import Known
-from splitlab.contracts import InputSpec
+from splitlab.contracts import Features, InputSpec
 from splitlab.data import ImageSet
 from splitlab.estimating import Clock, Forecast, Meter, memory_now
 from splitlab.training import OutOfTime, Progress
@@ -42,7 +42,7 @@ def _few(images: ImageSet, count: int) -> ImageSet:
 def attack_estimate(
     attack: Attack,
     threat: ThreatModel,
-    observation: Observation,
+    observation: Features,
     device: str,
     meter: Meter | None = None,
 ) -> Forecast:

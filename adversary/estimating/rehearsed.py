@@ -7,9 +7,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from adversary.contract.attack import Attack, Observation, Reconstruct
+from adversary.contract.attack import Attack
 from adversary.contract.threat import ThreatModel
+from adversary.contract.workplace import Estimator, Workplace
 from adversary.parts.budget import FULL_SIZE
+from splitlab.contracts import Features
 from splitlab.errors import SplitLabError
 from splitlab.estimating import Meter, extended
 from splitlab.training import OutOfTime, Progress, Silent, Work
@@ -62,7 +64,7 @@ def attack_seconds(
         victims: features that it inverts.
         limit: seconds of each rehearsal.
     """
-    kept: list[Reconstruct] = []
+    kept: list[Estimator] = []
     relay = _Relay()
 
     def fit(count: int, watch: Progress) -> None:
@@ -70,12 +72,12 @@ def attack_seconds(
         threat = threats(count)
         threat.fingerprint()
         rng = torch.Generator().manual_seed(0)
-        kept.append(attack.fit(threat, rng, device=device, progress=relay))
+        kept.append(attack.fit(threat, rng, Workplace(device, relay, grant=threat)))
         threat.fingerprint()
 
     def invert(watch: Progress) -> None:
         relay.to = watch
-        kept[-1](Observation(tuple(map(str, range(len(features)))), features))
+        kept[-1](Features(tuple(map(str, range(len(features)))), features))
 
     few, more = sizes(size, pairs)
     try:

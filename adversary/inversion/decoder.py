@@ -5,15 +5,15 @@ Inference", section 4.2, black box): learn features -> images from chosen inputs
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
-from adversary.contract.attack import Attack, Estimate, Observation, Preset, Reconstruct, seed_of
+from adversary.contract.attack import Attack, Preset, seed_of
 from adversary.contract.threat import ThreatModel
+from adversary.contract.workplace import ALONE, Estimator, Workplace
 from adversary.parts.budget import (
     FULL_SIZE,
     LEARNED_PIXELS,
@@ -23,8 +23,9 @@ from adversary.parts.budget import (
 )
 from adversary.parts.inverse_network import InverseNetwork
 from adversary.parts.pairs import gather, squared_error
+from splitlab.contracts import Estimate, Features
 from splitlab.contracts.ranges import BatchSize, Epochs, LearningRate
-from splitlab.training import Progress, State, batch_count, choose_device, fit
+from splitlab.training import State, batch_count, choose_device, fit
 
 HE2019 = {
     "epochs": 50,
@@ -75,16 +76,8 @@ class Decoder(Attack):
     width: Annotated[int, Field(ge=4, le=1024, description="channels on an 8x8 map")] = 64
     depth: Annotated[int, Field(ge=0, le=32, description="residual blocks")] = 2
 
-    def fit(
-        self,
-        threat: ThreatModel,
-        rng: torch.Generator,
-        *,
-        device: str = "cpu",
-        progress: Progress | None = None,
-        checkpoint: Path | None = None,
-    ) -> Reconstruct:
-        place = choose_device(device)
+    def fit(self, threat: ThreatModel, rng: torch.Generator, work: Workplace = ALONE) -> Estimator:
+        place = choose_device(work.device)
         pairs = gather(threat, place, f"attack {self.name!r}")
         draw, seed = torch.Generator().manual_seed(seed_of(rng)), seed_of(rng)
         pixels, seen = pairs.some(draw)
@@ -112,15 +105,15 @@ class Decoder(Attack):
             batch_size=self.batch_size,
             seed=seed,
             device=place,
-            checkpoint=checkpoint,
-            progress=progress,
+            checkpoint=work.checkpoint,
+            progress=work.progress,
             name=f"{self.name} {threat.head_end or ''}".strip(),
         )
         facts["losses"] = history.losses.get("net", [])
         facts["parameters"] = sum(p.numel() for p in net.parameters())
         net.requires_grad_(False).eval()
 
-        def reconstruct(observed: Observation) -> Estimate:
+        def reconstruct(observed: Features) -> Estimate:
             parts = observed.features.split(answered_together(size))
             with torch.inference_mode():
                 images = [net(part.to(place)).clamp(0, 1).float().cpu() for part in parts]

@@ -8,28 +8,21 @@ batch norms (Yin et al. 2020, "Dreaming to Distill", equations 2 to 4).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from adversary.contract.attack import (
-    Attack,
-    Estimate,
-    FittedOn,
-    Observation,
-    Preset,
-    Reconstruct,
-    seed_of,
-)
+from adversary.contract.attack import Attack, FittedOn, Preset, seed_of
 from adversary.contract.threat import ThreatModel
+from adversary.contract.workplace import ALONE, Estimator, Workplace
 from adversary.synthesis.batch_norm_gap import BatchNormGap
 from adversary.synthesis.settings import Beta, SynthesisSettings
 from adversary.synthesis.synthesis import Known, Wish, synthesise
+from splitlab.contracts import Estimate, Features
 from splitlab.contracts.ranges import LearningRate, Probability, Steps, Weight
-from splitlab.training import Progress, Silent, choose_device
+from splitlab.training import choose_device
 
 ROWS = 128
 """Images that are drawn together, sharing their statistics."""
@@ -104,21 +97,13 @@ class DeepInversion(Attack):
         if self.statistics:
             BatchNormGap(Known.of(threat).modules)
 
-    def fit(
-        self,
-        threat: ThreatModel,
-        rng: torch.Generator,
-        *,
-        device: str = "cpu",
-        progress: Progress | None = None,
-        checkpoint: Path | None = None,
-    ) -> Reconstruct:
-        del checkpoint  # nothing is learned before the capture
-        place, seed = choose_device(device), seed_of(rng)
-        known, watch = Known.of(threat), progress or Silent()
+    def fit(self, threat: ThreatModel, rng: torch.Generator, work: Workplace = ALONE) -> Estimator:
+        # nothing is learned before the capture, so that there is nothing to keep
+        place, seed = choose_device(work.device), seed_of(rng)
+        known, watch = Known.of(threat), work.progress
 
-        def reconstruct(observed: Observation) -> Estimate:
-            work = watch.task(self.name, (self.half_steps + self.steps) * len(observed.ids))
+        def reconstruct(observed: Features) -> Estimate:
+            task = watch.task(self.name, (self.half_steps + self.steps) * len(observed.ids))
             found, told = [], []
             for number, part in enumerate(observed.features.split(ROWS)):
                 batch = synthesise(
@@ -127,12 +112,12 @@ class DeepInversion(Attack):
                     seed=seed,
                     number=number,
                     device=place,
-                    work=work,
+                    work=task,
                     wish=self._wish(known, part, place),
                 )
                 found.append(batch.images)
                 told.append(batch.facts)
-            work.close()
+            task.close()
             facts: dict[str, Any] = {
                 "learned_from": "nothing",
                 "drawn_to": "class of the capture" if known.whole else "statistics of the head",

@@ -6,21 +6,22 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from adversary.contract.attack import Attack, Estimate, Observation, Preset, Reconstruct, seed_of
+from adversary.contract.attack import Attack, Preset, seed_of
 from adversary.contract.believed import Spoil, certain
 from adversary.contract.threat import AuxImages, ThreatModel
+from adversary.contract.workplace import ALONE, Estimator, Workplace
 from adversary.parts.wgan import LATENT, Play, train
+from splitlab.contracts import Estimate, Features
 from splitlab.contracts.ranges import BatchSize, Epochs, LearningRate, Steps, Weight
 from splitlab.errors import BadInput
 from splitlab.split.folding import fold_batch_norm
-from splitlab.training import Progress, Silent, Work, choose_device, goes_on
+from splitlab.training import Work, choose_device, goes_on
 
 ROWS = 256
 MOMENTUM = 0.9
@@ -63,16 +64,8 @@ class GMI(Attack):
     weight: Weight = 100.0
     restarts: Annotated[int, Field(ge=1, le=100, description="starts")] = 2
 
-    def fit(
-        self,
-        threat: ThreatModel,
-        rng: torch.Generator,
-        *,
-        device: str = "cpu",
-        progress: Progress | None = None,
-        checkpoint: Path | None = None,
-    ) -> Reconstruct:
-        place, who = choose_device(device), f"attack {self.name!r}"
+    def fit(self, threat: ThreatModel, rng: torch.Generator, work: Workplace = ALONE) -> Estimator:
+        place, who = choose_device(work.device), f"attack {self.name!r}"
         head = fold_batch_norm(copy.deepcopy(threat.need("head", who))).to(place)
         own: AuxImages = threat.need("aux", who)
         if len(own.images) < 2:
@@ -83,20 +76,20 @@ class GMI(Attack):
             play,
             seed=seed_of(rng) % 2**31,
             device=place,
-            checkpoint=checkpoint,
-            progress=progress,
+            checkpoint=work.checkpoint,
+            progress=work.progress,
         )
         draw = torch.Generator().manual_seed(seed_of(rng))
-        sure, watch = certain(threat), progress or Silent()
+        sure, watch = certain(threat), work.progress
 
-        def reconstruct(observed: Observation) -> Estimate:
-            work = watch.task(self.name, self.restarts * self.steps * len(observed.ids))
+        def reconstruct(observed: Features) -> Estimate:
+            task = watch.task(self.name, self.restarts * self.steps * len(observed.ids))
             found, apart = [], []
             for part in observed.features.split(ROWS):
-                images, error = self._search(net, critic, head, sure, part.to(place), draw, work)
+                images, error = self._search(net, critic, head, sure, part.to(place), draw, task)
                 found.append(images.cpu())
                 apart.append(error.cpu())
-            work.close()
+            task.close()
             facts: dict[str, object] = {
                 "learned_from": f"{len(own.images)} {own.word} images",
                 **own.facts,

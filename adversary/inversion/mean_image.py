@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from adversary.contract.attack import Attack, Estimate, FittedOn, Observation, Reconstruct
+from adversary.contract.attack import Attack, FittedOn
 from adversary.contract.threat import ThreatModel
+from adversary.contract.workplace import ALONE, Estimator, Workplace
+from splitlab.contracts import Estimate, Features
 from splitlab.data import ImageSet
-from splitlab.training import Progress
 
 
 def mean_image(images: ImageSet) -> Tensor:
@@ -32,18 +32,11 @@ class MeanImage(Attack):
         "unaware": frozenset(),
     }
 
-    def fit(
-        self,
-        threat: ThreatModel,
-        rng: torch.Generator,  # noqa: ARG002
-        *,
-        device: str = "cpu",  # noqa: ARG002
-        progress: Progress | None = None,  # noqa: ARG002
-        checkpoint: Path | None = None,  # noqa: ARG002
-    ) -> Reconstruct:
+    def fit(self, threat: ThreatModel, rng: torch.Generator, work: Workplace = ALONE) -> Estimator:
+        del rng, work
         answer = mean_image(threat.need("aux", self.name).images)
 
-        def reconstruct(seen: Observation) -> Estimate:
+        def reconstruct(seen: Features) -> Estimate:
             return Estimate(answer.expand(len(seen.ids), *answer.shape).clone())
 
         return reconstruct

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, ClassVar
 
 import torch
@@ -15,14 +14,16 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from adversary.contract.attack import Attack, Estimate, Observation, Preset, Reconstruct, seed_of
+from adversary.contract.attack import Attack, Preset, seed_of
 from adversary.contract.threat import ThreatModel
+from adversary.contract.workplace import ALONE, Estimator, Workplace
 from adversary.parts.pairs import Pairs, gather
 from adversary.parts.upconvolution import Critic, Upconvolution
+from splitlab.contracts import Estimate, Features
 from splitlab.contracts.ranges import BatchSize, Epochs, LearningRate, Weight
 from splitlab.pieces import in_pieces
 from splitlab.split.folding import fold_batch_norm
-from splitlab.training import Batch, Loss, Progress, State, batch_count, choose_device, fit
+from splitlab.training import Batch, Loss, State, batch_count, choose_device, fit
 
 PIECE = 250
 DOSOVITSKIY2016 = {
@@ -77,16 +78,8 @@ class PSiM(Attack):
     fooling: Weight = 1.0
     width: Annotated[int, Field(ge=4, le=1024, description="channels")] = 32
 
-    def fit(
-        self,
-        threat: ThreatModel,
-        rng: torch.Generator,
-        *,
-        device: str = "cpu",
-        progress: Progress | None = None,
-        checkpoint: Path | None = None,
-    ) -> Reconstruct:
-        place, who = choose_device(device), f"attack {self.name!r}"
+    def fit(self, threat: ThreatModel, rng: torch.Generator, work: Workplace = ALONE) -> Estimator:
+        place, who = choose_device(work.device), f"attack {self.name!r}"
         pairs = gather(threat, place, who)
         head = fold_batch_norm(copy.deepcopy(threat.need("head", who))).to(place)
         draw, seed = torch.Generator().manual_seed(seed_of(rng)), seed_of(rng)
@@ -114,8 +107,8 @@ class PSiM(Attack):
             batch_size=self.batch_size,
             seed=seed,
             device=place,
-            checkpoint=checkpoint,
-            progress=progress,
+            checkpoint=work.checkpoint,
+            progress=work.progress,
             name=self.name,
         )
         net.requires_grad_(False).eval()
@@ -126,7 +119,7 @@ class PSiM(Attack):
             "parameters": sum(p.numel() for p in net.parameters()),
         }
 
-        def reconstruct(observed: Observation) -> Estimate:
+        def reconstruct(observed: Features) -> Estimate:
             with torch.inference_mode():
                 found = in_pieces(lambda z: net(z).float(), observed.features, PIECE, place)
             return Estimate(found.clone(), [], dict(facts))

@@ -14,6 +14,7 @@ import torch
 
 import defenses
 from adversary.estimating.commands import batch_seconds
+from adversary.registry import ATTACKS
 from adversary.synthesis.settings import SynthesisSettings
 from adversary.synthesis.synthesis import Known
 from bench.estimate.cells import PlannedCell, Run, stages
@@ -117,7 +118,10 @@ def experiment_estimate(
         victims = run.splits.victims.take(common.victims, run.seed)
         scoring = Scoring(victims, embed, run.request.lpips_weights, meter)
         for one in every:
-            sums.add("scoring", scoring.seconds(one.limit or len(victims)))
+            sums.add(
+                "scoring",
+                scoring.seconds(one.limit or len(victims), ATTACKS.load(one.attack).estimates),
+            )
     pixels = sum(map(len, run.splits.partitions.values())) * 3 * run.setup.size**2
     return Forecast.of_stages(points, sums.seconds, memory_now() + 5 * pixels, sums.missing)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,19 +12,20 @@ from torch import Tensor
 
 from adversary.parts.budget import FULL_SIZE
 from bench.estimate.points import few
-from bench.point.score import METRICS
+from splitlab.contracts import Kind, Metric
+from splitlab.contracts.kinds import IMAGE
 from splitlab.data import ImageSet
+from splitlab.errors import SplitLabError
 from splitlab.estimating import Meter
 from splitlab.metrics import evaluate, mean_interval
-from splitlab.metrics.registry import METRICS as KNOWN
 
 SCORED, GALLERY = 8, 32
 """Reconstructions and victims of a sample; 2 and 16 on images above `FULL_SIZE`."""
 TWICE = 2
-"""The attack's images are scored, and then the floor's."""
+"""The attack's estimates are scored, and then the floor's."""
 
 Growth = Callable[[int, int], float]
-"""(reconstructions, victims) -> how much there is to do."""
+"""(estimates, victims) -> how much there is to do."""
 
 
 def pairs(scored: int, gallery: int) -> float:
@@ -43,15 +44,8 @@ def each(scored: int, gallery: int) -> float:
     return float(scored)
 
 
-GROWTH: Mapping[str, Growth] = {
-    "reidentified_by_pixels": pairs,
-    "reidentified_by_features": both,
-}
-"""Of metrics that look at more than an image and its reconstruction."""
-
-
 class Scoring:
-    """Seconds of `bench.point.score.score`, for any number of reconstructions.
+    """Seconds of `bench.point.score.score`, for any number of estimates of any kind.
 
     Args:
         victims: all of them.
@@ -66,37 +60,46 @@ class Scoring:
         meter: Meter,
     ) -> None:
         small = victims.size <= FULL_SIZE
-        scored, gallery = (SCORED, GALLERY) if small else (2, 16)
-        images = few(victims, gallery).floats("cpu")
-        context: dict[str, Any] = {
-            "gallery": images,
-            "truth_index": torch.arange(scored),
+        self._scored, gallery = (SCORED, GALLERY) if small else (2, 16)
+        self._few, self._meter = few(victims, gallery), meter
+        self._context: dict[str, Any] = {
+            "truth_index": torch.arange(self._scored),
             "embed": embed,
             "lpips_weights": lpips_weights,
-        }
-        guess = images[:scored].flip(-1)
-        self._units = {
-            name: meter.seconds(partial(evaluate, [name], images[:scored], guess, context))
-            / growth_of(name)(scored, gallery)
-            for name in METRICS
         }
         self._victims = len(victims)
         values = torch.rand(len(victims))
         self._interval = meter.seconds(lambda: mean_interval(values, victims.groups))
+        self._units: dict[str, dict[str, float]] = {}
 
-    def seconds(self, scored: int) -> float:
-        """Of one attack's reconstructions."""
+    def seconds(self, scored: int, kind: Kind = IMAGE) -> float:
+        """Of one attack's estimates; 0 of a kind whose truth a few victims do not tell."""
+        metrics = kind.load_metrics()
+        if kind.name not in self._units:
+            self._units[kind.name] = self._measured(kind, metrics)
+        units = self._units[kind.name]
         growing = sum(
-            unit * growth_of(name)(scored, self._victims) for name, unit in self._units.items()
+            units.get(metric.name, 0.0) * growth_of(metric)(scored, self._victims)
+            for metric in metrics
         )
-        return TWICE * (growing + len(METRICS) * self._interval)
+        return TWICE * (growing + len(metrics) * self._interval)
+
+    def _measured(self, kind: Kind, metrics: tuple[Metric, ...]) -> dict[str, float]:
+        try:
+            gallery = kind.truth(self._few, self._context)
+        except SplitLabError:
+            return {}
+        truth, context = gallery[: self._scored], {**self._context, "gallery": gallery}
+        guess = truth.flip(-1)
+        return {
+            metric.name: self._meter.seconds(partial(evaluate, [metric], truth, guess, context))
+            / growth_of(metric)(self._scored, len(gallery))
+            for metric in metrics
+        }
 
 
-def growth_of(name: str) -> Growth:
-    """How the work of a metric grows.
-
-    Raises:
-        UnknownName: no such metric.
-    """
-    KNOWN.load(name)
-    return GROWTH.get(name, each)
+def growth_of(metric: Metric) -> Growth:
+    """How the work of a metric grows, by what it takes out of the context."""
+    if "gallery" not in metric.needs:
+        return each
+    return both if "embed" in metric.needs else pairs

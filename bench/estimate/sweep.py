@@ -12,6 +12,7 @@ from torch import nn
 
 from adversary.parts.budget import FULL_SIZE
 from adversary.parts.pairs import KEPT_BYTES
+from adversary.registry import ATTACKS
 from bench.estimate.cells import (
     PlannedCell,
     Run,
@@ -118,7 +119,9 @@ def sweep_estimate(
     victims = work.splits.victims.take(config.victims, config.seed)
     scoring = Scoring(victims, embed, work.lpips_weights, meter)
     seconds["scoring"] = sum(
-        scoring.seconds(_attacked(work, p)) for plans in work.pending.values() for p in plans
+        scoring.seconds(_attacked(work, p), ATTACKS.load(work.plans[p].attack).estimates)
+        for plans in work.pending.values()
+        for p in plans
     )
     down = 4 * work.arch.classes
     places = [

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from splitlab.contracts import Kind
+from splitlab.contracts.kinds import IMAGE
 from splitlab.record import Leakage
-
-FLOOR_MARGIN_DB = 0.5
 
 
 def own_doubts(
@@ -20,12 +20,13 @@ def own_doubts(
     attack_doubts: tuple[str, ...],
     repeated: int = 0,
     shared: int = 0,
+    kind: Kind = IMAGE,
 ) -> tuple[str, ...]:
     """What is doubtful about one attack on one split point.
 
     Args:
-        leakage, floor: metric -> interval, of the attack and of answering with the mean image, on
-            the same victims.
+        leakage, floor: metric -> interval, of the attack and of its kind's floor, on the same
+            victims.
         scored: victims that the attack was run on.
         victims: victims whose images crossed the wire.
         attack_doubts: what the attack said of itself (truncated optimisation, zero gradient).
@@ -33,18 +34,18 @@ def own_doubts(
         shared: victims whose image is one of the adversary's own.
     """
     found = list(attack_doubts)
-    psnr, base = leakage.get("psnr"), floor.get("psnr")
-    if psnr and base and psnr.mean is not None and base.mean is not None:
-        gain = psnr.mean - base.mean
-        if gain <= FLOOR_MARGIN_DB:
-            found.append(
-                f"the attack failed: {psnr.mean:z.1f} dB is no better than answering with the mean "
-                f"auxiliary image ({base.mean:z.1f} dB); the split point or defence earns no credit"
-            )
+    metric = kind.headline
+    own, base = leakage.get(metric.name), floor.get(metric.name)
+    value, least = (told.mean if told else None for told in (own, base))
+    if value is not None and least is not None and metric.failed(value, least):
+        found.append(
+            f"the attack failed: {metric.told(value)} is no better than answering with "
+            f"{kind.floor_is} ({metric.told(least)}); the split point or defence earns no credit"
+        )
     if scored < victims:
         found.append(f"scored on {scored} of {victims} victims")
-    if psnr and psnr.groups < 5:
-        found.append(f"the interval rests on {psnr.groups} independent groups")
+    if own and own.groups < 5:
+        found.append(f"the interval rests on {own.groups} independent groups")
     if repeated:
         found.append(
             f"{repeated} of {victims} victims' images are the same as another victim's: they share "

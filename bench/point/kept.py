@@ -10,6 +10,9 @@
 | `mse`, `psnr`, `ssim` | float32 [n] | of each estimate; the record's figure is their mean |
 | `floor_mse`, `floor_psnr`, `floor_ssim` | float32 [n] | the same of `floor` |
 
+Truth and estimates of another kind than images have that kind's form, and the numbers are those of
+its metrics that need nothing but a truth and its estimate.
+
 The header holds `format`, `record` (its hash) and `ids`, a JSON list of n ids on the wire.
 """
 
@@ -21,21 +24,21 @@ from pathlib import Path
 
 from torch import Tensor
 
-from bench.point.score import Scores
+from bench.point.score import Scored
+from splitlab.contracts import Metric
 from splitlab.record import KeptImages, Record
 from splitlab.storage import write_tensors
 
 FORMAT = "splitlab/reconstructions/1"
-PIXEL_METRICS = ("mse", "psnr", "ssim")
 BUDGET = 32 * 2**20
-"""Bytes of images a record by default: 1365 victims of 32 pixels, 27 of 224."""
+"""Bytes of truth and estimates a record by default: 1365 images of 32 pixels, 27 of 224."""
 FEWEST = 8
 """As many as the picture shows."""
 
 
-def kept_by_default(size: int) -> int:
-    """How many victims of `size` pixels a record keeps as images where nobody says."""
-    return max(FEWEST, BUDGET // (2 * 3 * 4 * size * size))
+def kept_by_default(numbers: int) -> int:
+    """How many victims, each of so many numbers, a record keeps in full where nobody says."""
+    return max(FEWEST, BUDGET // (2 * 4 * max(1, numbers)))
 
 
 def kept_told(records: Sequence[Record]) -> str:
@@ -60,7 +63,7 @@ def keep(
     ids: Sequence[str],
     estimate: Tensor,
     floor: Tensor,
-    scores: Scores,
+    scores: Scored,
     limit: int,
 ) -> KeptImages:
     """Write what one record was scored on, atomically.
@@ -69,19 +72,19 @@ def keep(
         folder: `images` of the run.
         point: the record's hash.
         ids: of each estimate, as captured; n.
-        estimate: float [n, 3, S, S] in [0, 1].
-        floor: float [3, S, S], the mean image.
+        estimate: [n, ...] of the kind; images are float [n, 3, S, S] in [0, 1].
+        floor: the floor's answer; of images float [3, S, S], the mean image.
         limit: at most so many victims are kept as images; numbers are kept of all.
     """
     count = min(limit, len(ids))
     tensors = {
-        "truth": scores.truth[:count].float(),
-        "estimate": estimate[:count].float(),
-        "floor": floor.float(),
+        "truth": _stored(scores.truth[:count]),
+        "estimate": _stored(estimate[:count]),
+        "floor": _stored(floor),
         "victim": scores.index,
         "group": scores.groups,
-        **_columns("", scores.values),
-        **_columns("floor_", scores.floor_values),
+        **_columns("", scores.metrics, scores.values),
+        **_columns("floor_", scores.metrics, scores.floor_values),
     }
     facts = {"format": FORMAT, "record": point, "ids": json.dumps(list(ids))}
     name = f"{point}.safetensors"
@@ -89,5 +92,14 @@ def keep(
     return KeptImages(file=name, victims=count, of=len(ids))
 
 
-def _columns(prefix: str, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {f"{prefix}{name}": values[name] for name in PIXEL_METRICS if name in values}
+def _stored(values: Tensor) -> Tensor:
+    """Numbers as float32; whole numbers and truth values as they are."""
+    return values.float() if values.is_floating_point() else values
+
+
+def _columns(
+    prefix: str, metrics: Sequence[Metric], values: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Of the metrics that anyone can compute again from truth and estimate alone."""
+    own = [metric.name for metric in metrics if not metric.needs and metric.name in values]
+    return {f"{prefix}{name}": values[name].float() for name in own}

@@ -11,9 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adversary.contract.attack import Attack, Observation, run_attack
+from adversary.contract.attack import Attack, run_attack
 from adversary.contract.threat import ThreatModel
-from adversary.inversion.mean_image import mean_image
 from adversary.registry import ATTACKS
 from adversary.synthesis.folder import Made
 from bench.point.capture import Captured, CaptureRun, utility
@@ -23,8 +22,8 @@ from bench.point.judge import Judge
 from bench.point.kept import keep, kept_by_default
 from bench.point.recipe import Knowledge, SweepConfig
 from bench.point.score import score
-from bench.report.grids import save_grid
 from splitlab.capture import Capture
+from splitlab.contracts import Features
 from splitlab.data import Splits
 from splitlab.machine import environment
 from splitlab.randomness import generator
@@ -157,7 +156,7 @@ def measure(
     """
     settings = scene.config
 
-    def seen() -> Observation:
+    def seen() -> Features:
         return observe(scene.capture.result(), limit, settings.seed)
 
     threat = make_threat(
@@ -182,22 +181,24 @@ def measure(
     victims = scene.splits.victims.take(settings.victims, settings.seed)
     # A floor is a real image even to an adversary who has none.
     own = scene.splits.auxiliary if made is not None else threat.need("aux").images
-    floor = mean_image(own)
+    kind = attack.estimates
+    floor = kind.floor_of(own)
     scores = score(
         outcome.ids,
-        outcome.estimate.images,
+        outcome.estimate.values,
         captured.join,
         victims,
         floor,
         {**scene.judge.context, "lpips_weights": scene.lpips_weights},
         settings.seed,
+        kind,
     )
-    picture, images = f"{point}.png", outcome.estimate.images.cpu()
-    save_grid(scene.images / picture, scores.truth, images)
+    values = outcome.estimate.values.cpu()
+    picture = kind.picture(scene.images, point, scores.truth, values)
     limit_kept = settings.keep_images
     if limit_kept is None:
-        limit_kept = kept_by_default(settings.size)
-    kept = keep(scene.images, point, outcome.ids, images, floor, scores, limit_kept)
+        limit_kept = kept_by_default(values[0].numel())
+    kept = keep(scene.images, point, outcome.ids, values, floor, scores, limit_kept)
     return Record(
         hash=point,
         method_version=METHOD_VERSION,
@@ -213,6 +214,7 @@ def measure(
         floor=scores.floor,
         effort=outcome.effort,
         attack_facts=outcome.estimate.extra,
+        estimates=kind.name,
         doubts=own_doubts(
             scores.leakage,
             scores.floor,
@@ -221,6 +223,7 @@ def measure(
             repeated=repeated(victims.images),
             shared=shared(victims.images, _granted(threat)),
             attack_doubts=tuple(outcome.estimate.doubts),
+            kind=kind,
         ),
         images=picture,
         kept=kept,
@@ -244,7 +247,7 @@ def make_attack(name: str, options: Mapping[str, Any]) -> Attack:
     return kind.configured(options)
 
 
-def observe(captured: Captured, limit: int | None, seed: int) -> Observation:
+def observe(captured: Captured, limit: int | None, seed: int) -> Features:
     """Captured features of `limit` victims (all for None), the same ones at every split point.
 
     Which victims is drawn under the public seed, so that split points and attacks are compared on
@@ -257,7 +260,7 @@ def observe(captured: Captured, limit: int | None, seed: int) -> Observation:
         rows.setdefault(captured.join.get(key, -1 - row), []).append(row)
     order = torch.randperm(len(rows), generator=generator(seed, "attacked"))[:limit]
     chosen = [rows[victim] for victim in torch.tensor(sorted(rows))[order].tolist()]
-    return Observation(
+    return Features(
         tuple(ids[own[0]] for own in chosen), torch.stack([features[own].mean(0) for own in chosen])
     )
 

@@ -1,4 +1,4 @@
-"""Where true images meet reconstructions: joined by request id, scored, beside a floor."""
+"""Where truth meets estimates: joined by request id, scored, beside a floor."""
 
 from __future__ import annotations
 
@@ -11,31 +11,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from splitlab.data import ImageSet
+from splitlab.contracts import Kind, Metric
+from splitlab.contracts.kinds import IMAGE
 from splitlab.errors import Corrupt, Mismatch
-from splitlab.metrics import Column, evaluate, mean_interval
+from splitlab.metrics import Column, evaluate
 from splitlab.record import Leakage
-
-METRICS = (
-    "mse",
-    "psnr",
-    "ssim",
-    "lpips_alex",
-    "lpips_vgg",
-    "lpips_squeeze",
-    "reidentified_by_pixels",
-    "reidentified_by_features",
-)
 
 
 @dataclass(frozen=True)
-class Scores:
-    """Leakage of the attack and of the mean image, on the same victims.
+class Scored:
+    """Leakage of an attack and of its kind's floor, on the same items.
 
     Args:
-        truth: float [n, 3, S, S] in [0, 1].
-        index, groups: int64 [n], row among the victims, and which of them belong together.
-        values, floor_values: metric -> float32 [n], where it could be computed.
+        truth: [n, ...], of the kind.
+        index, groups: int64 [n], row among the items, and which of them belong together.
+        metrics: of the kind, in order.
+        values, floor_values: metric -> float [n], of those that have a value for each item.
     """
 
     leakage: dict[str, Leakage]
@@ -44,6 +35,7 @@ class Scores:
     items: int
     index: Tensor
     groups: Tensor
+    metrics: tuple[Metric, ...]
     values: dict[str, Tensor]
     floor_values: dict[str, Tensor]
 
@@ -63,22 +55,23 @@ def read_join(path: Path) -> dict[str, int]:
 
 def score(
     ids: Sequence[str],
-    reconstructions: Tensor,
-    join: dict[str, int],
-    victims: ImageSet,
-    mean_image: Tensor,
-    context: dict[str, Any],
+    estimates: Tensor,
+    join: Mapping[str, int],
+    items: Any,
+    floor: Tensor,
+    context: Mapping[str, Any],
     seed: int,
-) -> Scores:
+    kind: Kind = IMAGE,
+) -> Scored:
     """Join by id and measure.
 
     Args:
-        ids: of each reconstruction, as captured.
-        reconstructions: float [n, 3, S, S] in [0, 1], in the order of `ids`.
-        join: id -> index of the victim; the client's.
-        victims: the true images.
-        mean_image: float [3, S, S], the floor's constant answer.
-        context: for the metrics over sets (`embed`, `lpips_weights`); gallery and truth are added.
+        ids: of each estimate, as captured.
+        estimates: [n, ...] of the kind, in the order of `ids`.
+        join: id -> index of the item; the client's.
+        items: what is true; what the kind makes its truth of, with `groups` int64 [N].
+        floor: the floor's answer, one for all or one for each.
+        context: for the metrics (`embed`, `lpips_weights`); gallery and truth are added.
         seed: of the bootstrap.
 
     Raises:
@@ -91,20 +84,47 @@ def score(
             f"{unknown[0]}); capture and evaluation are of different runs"
         )
     index = torch.tensor([join[key] for key in ids])
-    gallery = victims.floats("cpu")
-    truth = gallery[index]
-    context = {**context, "gallery": gallery, "truth_index": index}
-    groups = victims.groups[index]
-    constant = mean_image.expand_as(truth).contiguous()
-    own = evaluate(METRICS, truth, reconstructions.cpu(), context)
-    base = evaluate(METRICS, truth, constant, context)
-    return Scores(
+    gallery = kind.truth(items, context)
+    return scored(
+        kind,
+        gallery[index],
+        estimates.cpu(),
+        floor,
+        items.groups[index],
+        {**context, "gallery": gallery, "truth_index": index},
+        seed,
+        index,
+    )
+
+
+def scored(
+    kind: Kind,
+    truth: Tensor,
+    estimates: Tensor,
+    floor: Tensor,
+    groups: Tensor,
+    context: Mapping[str, Any],
+    seed: int = 0,
+    index: Tensor | None = None,
+) -> Scored:
+    """The kind's metrics of the estimates and of the floor, each with its interval.
+
+    Args:
+        truth, estimates: [n, ...], row by row.
+        index: int64 [n], row of each among all items; None where these are all.
+    """
+    metrics = kind.load_metrics()
+    answer = floor.expand_as(estimates).contiguous()
+    own = evaluate(metrics, truth, estimates, context)
+    base = evaluate(metrics, truth, answer, context)
+    return Scored(
         leakage=_intervals(own, groups, seed),
         floor=_intervals(base, groups, seed),
         truth=truth,
-        items=len(index),
-        index=index,
+        items=len(truth),
+        index=torch.arange(len(truth)) if index is None else index,
         groups=groups,
+        metrics=metrics,
         values={k: c.values for k, c in own.items() if c.values is not None},
         floor_values={k: c.values for k, c in base.items() if c.values is not None},
     )
@@ -113,13 +133,14 @@ def score(
 def _intervals(columns: Mapping[str, Column], groups: Tensor, seed: int) -> dict[str, Leakage]:
     found = {}
     for name, column in columns.items():
-        base = {"unit": column.metric.unit, "leakage": column.metric.leakage}
-        if column.values is None:
-            found[name] = Leakage(**base, mean=None, why=column.why)
+        unit, direction = column.metric.unit, column.metric.leakage
+        if column.number is None:
+            found[name] = Leakage(unit=unit, leakage=direction, mean=None, why=column.why)
             continue
-        value = mean_interval(column.values, groups, seed=seed)
+        value = column.interval(groups, seed)
         found[name] = Leakage(
-            **base,
+            unit=unit,
+            leakage=direction,
             mean=value.mean,
             low=value.low,
             high=value.high,

@@ -9,9 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.sweep.table import DECODER, FLOOR, LEAKAGE_COLUMNS, Cell, SweepRow, SweepTable
+from bench.sweep.table import DECODER, Cell, SweepRow, SweepTable, floor_titles
+from bench.sweep.wires import CHANGE
+from splitlab.metrics.image.psnr import METRIC as PSNR
+from splitlab.metrics.image.ssim import METRIC as SSIM
 
-FIRST = ("split point", "attack", "PSNR [dB]", FLOOR, DECODER, "PSNR [dB, change]", "SSIM")
+FIRST = (
+    *("split point", "attack", PSNR.heading, *floor_titles([PSNR])),
+    *(DECODER, CHANGE, SSIM.heading),
+)
 """Of the leakage, from the left; then the other metrics, then what the attack had."""
 LAST = ("victims", "images")
 WORDS = ("split point", "attack", "images", "wire")
@@ -42,13 +48,13 @@ def page_tables(table: SweepTable) -> tuple[PageTable, PageTable]:
     A column without any value is left out. Where a split point's costs differ between its rows,
     each of them has its line.
     """
-    titles = [t for t in table.columns if t in LEAKAGE_COLUMNS and t != "knowledge"]
+    titles = [t for t in table.columns if t in table.leakage and t != "knowledge"]
     middle = [t for t in titles if t not in FIRST + LAST]
     order = [t for t in (*FIRST, *middle, *LAST) if t == "split point" or t in titles]
     leakage = _part(
         "Leakage of each attack", order, [_with_knowledge(table, r) for r in table.rows]
     )
-    costs = ["split point", *(t for t in table.columns[1:] if t not in LEAKAGE_COLUMNS)]
+    costs = ["split point", *(t for t in table.columns[1:] if t not in table.leakage)]
     rows = [dict(zip(table.columns, row.cells, strict=True)) for row in table.rows]
     own = list(
         dict.fromkeys(

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 from bench.latency.chart import latency_panel
 from bench.report.colours import COLOURS
 from bench.report.floors import floors
+from bench.report.quantities import headlines
+from splitlab.metrics.image.psnr import METRIC as PSNR
+from splitlab.metrics.image.ssim import METRIC as SSIM
 from splitlab.record import Record
 
 if TYPE_CHECKING:
@@ -24,7 +27,7 @@ DASHES: Any = ((0, (5, 3)), (0, (1, 2)), (0, (6, 2, 1, 2)), (0, (10, 3)))
 """Of floors, one for each set of victims."""
 PANEL = (4.9, 3.3)
 """Inches: at the width of a telephone letters of 9 points keep most of their size."""
-LEAKAGE = {"psnr": "PSNR of the reconstruction [dB]", "ssim": "SSIM of the reconstruction"}
+RECONSTRUCTION = " of the reconstruction"
 
 
 def sweep_figure(records: Sequence[Record]) -> str:
@@ -39,7 +42,7 @@ def sweep_figure(records: Sequence[Record]) -> str:
             f"{title} against the split point",
             partial(_leakage, records=records, names=names, metric=m, label=title),
         )
-        for m, title in LEAKAGE.items()
+        for m, title in _drawn(records).items()
     ]
     panels += [
         (
@@ -52,6 +55,18 @@ def sweep_figure(records: Sequence[Record]) -> str:
         ),
     ]
     return "\n".join(_panel(title, draw, names) for title, draw in panels)
+
+
+def _drawn(records: Sequence[Record]) -> dict[str, str]:
+    """Metric -> label: of reconstructions PSNR and SSIM, of other kinds their headline."""
+    found: dict[str, str] = {}
+    for one in headlines(records):
+        if one.name == PSNR.name:
+            both = (PSNR, SSIM)
+            found |= {m.name: m.heading_with(RECONSTRUCTION) for m in both}
+        else:
+            found[one.name] = one.heading
+    return found
 
 
 def _panel(title: str, draw: Callable[[Axes], None], names: list[str]) -> str:

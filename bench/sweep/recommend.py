@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.latency.link_runs import link_names, typical
-from bench.point.doubtful import FLOOR_MARGIN_DB
+from splitlab.metrics.image.psnr import METRIC as PSNR
 from splitlab.record import Record
 from splitlab.record.latency import LINK_PREFIX
 
@@ -131,7 +131,7 @@ def recommend(records: Sequence[Record]) -> Recommendation:
     fit = [p for p in found if p.client_share <= CLIENT_SHARE and p.accuracy >= top - ACCURACY_LOSS]
     quick = [p for p in fit if not _slow(p, fit)]
     slow, fit = [p for p in fit if p not in quick], quick or fit
-    shown = [p for p in fit if p.psnr - p.floor > FLOOR_MARGIN_DB]
+    shown = [p for p in fit if not PSNR.failed(p.psnr, p.floor)]
     if fit and not shown:
         return Recommendation(
             None,

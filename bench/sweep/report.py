@@ -11,6 +11,7 @@ from bench.point import data_notes
 from bench.point.kept import kept_told
 from bench.report.grids import data_uri
 from bench.report.page import filled, missing_columns
+from bench.report.quantities import headline, value_in
 from bench.report.settings_table import setting_groups
 from bench.sweep.depth import depth_correlations
 from bench.sweep.page_table import page_tables
@@ -129,8 +130,8 @@ def _grids(run: Path, records: Sequence[Record]) -> list[dict[str, str]]:
         data = data_uri(run / "images" / record.images) if record.images else None
         if data is None:
             continue
-        value = record.leakage.get("psnr")
-        shown = f"{value.mean:z.1f} dB" if value and value.mean is not None else ""
+        value = value_in(record.leakage, headline(record))
+        shown = "" if value is None else headline(record).told(value)
         attack = f"{record.config['attack']}, {record.config['knowledge']}"
         found.append(
             {"split": record.split["name"], "attack": attack, "figure": shown, "data": data}

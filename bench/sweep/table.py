@@ -9,41 +9,19 @@ from rich.table import Table
 
 from bench.latency.chart import told
 from bench.latency.link_runs import links_of, over, shown_over
+from bench.report.quantities import headline, headlines, quantities, value_in
 from bench.sweep.front import FRONT_RULE, pareto_front
-from bench.sweep.wires import WIRE_COLUMNS, against_first
+from bench.sweep.wires import CHANGE, WIRE_COLUMNS, against_first
+from splitlab.contracts import Quantity
+from splitlab.metrics.image.psnr import METRIC as PSNR
+from splitlab.metrics.image.ssim import METRIC as SSIM
 from splitlab.record import Leakage, Record
 from splitlab.record.evidence_doubts import JUDGE_AT_CHANCE
 
-TITLES = {
-    "mse": "MSE",
-    "psnr": "PSNR [dB]",
-    "ssim": "SSIM",
-    "lpips_alex": "LPIPS alex",
-    "lpips_vgg": "LPIPS vgg",
-    "lpips_squeeze": "LPIPS squeeze",
-    "reidentified_by_pixels": "re-id, pixels [%]",
-    "reidentified_by_features": "re-id, features [%]",
-}
-SHOWN = (
-    "psnr",
-    "ssim",
-    "lpips_alex",
-    "lpips_squeeze",
-    "reidentified_by_pixels",
-    "reidentified_by_features",
-)
-FLOOR = "floor [dB]"
-DECODER = "decoder with queries [dB]"
-LEAKAGE_COLUMNS = frozenset(
-    {
-        *("attack", "knowledge", "images", "victims", FLOOR, DECODER, "PSNR [dB, change]"),
-        *TITLES.values(),
-    }
-)
-"""What differs between attacks on one split point; the other columns are the split point's."""
+DECODER = f"decoder with queries [{PSNR.unit}]"
+ATTACKED = ("attack", "knowledge", "images", "victims")
 FULL = 9
 """Columns beside the split point from which on a terminal has no room between them."""
-DIGITS = {"psnr": 1, "reidentified_by_pixels": 0, "reidentified_by_features": 0}
 
 
 @dataclass(frozen=True)
@@ -60,24 +38,34 @@ class SweepRow:
 
 @dataclass(frozen=True)
 class SweepTable:
+    """
+    Args:
+        leakage: the columns that differ between attacks on one split point; the others are the
+            split point's.
+    """
+
     columns: tuple[str, ...]
     rows: tuple[SweepRow, ...]
     note: str
+    leakage: frozenset[str] = frozenset()
 
 
 def sweep_table(records: Sequence[Record], recommended: str | None) -> SweepTable:
     """A row for each split point and attack; metrics that no record could compute are left out."""
-    metrics = [m for m in SHOWN if any(m in r.leakage and _shown(r.leakage[m]) for r in records)]
+    metrics = [
+        one
+        for name, one in quantities(records).items()
+        if one.tabled and any(name in r.leakage and _shown(r.leakage[name]) for r in records)
+    ]
+    heads = headlines(records)
+    floors = floor_titles(heads)
     links = links_of(records)
     several = len({record.config.get("wire") for record in records}) > 1
     columns = (
         "split point",
-        "attack",
-        "knowledge",
-        "images",
-        "victims",
-        *(TITLES[m] for m in metrics),
-        FLOOR,
+        *ATTACKED,
+        *(metric.heading for metric in metrics),
+        *floors,
         DECODER,
         "accuracy [%]",
         "KiB up",
@@ -94,16 +82,16 @@ def sweep_table(records: Sequence[Record], recommended: str | None) -> SweepTabl
         name = record.split["name"]
         macs = record.split["head_macs"] + record.split["rest_macs"]
         top = queried.get(name)
-        floor = record.floor.get("psnr")
+        floor = record.floor.get(headline(record).name)
         cells = [
             Cell(name),
             Cell(str(record.config["attack"])),
             Cell(str(record.config["knowledge"])),
             Cell(images_of(record)),
             Cell(str(floor.items) if floor else "n/a"),
-            *(_metric(m, record.leakage.get(m)) for m in metrics),
-            Cell(f"{floor.mean:z.1f}" if floor and floor.mean is not None else "n/a"),
-            Cell(f"{top:z.1f}" if top is not None else "n/a"),
+            *(_metric(metric, record.leakage.get(metric.name)) for metric in metrics),
+            *(_number(head, value_in(record.floor, head)) for head in heads),
+            _number(PSNR, top),
             Cell(f"{record.utility['accuracy']:z.1f}"),
             Cell(f"{record.rate['payload_up'] / 1024:z.1f}"),
             Cell(f"{100 * record.split['head_macs'] / max(macs, 1):z.0f} %"),
@@ -134,7 +122,20 @@ def sweep_table(records: Sequence[Record], recommended: str | None) -> SweepTabl
         )
     if links or several:
         note += f" {FRONT_RULE}"
-    return SweepTable(columns, tuple(rows), note)
+    told_of = {*ATTACKED, *(m.heading for m in metrics), *floors, DECODER, CHANGE}
+    return SweepTable(columns, tuple(rows), note, frozenset(told_of))
+
+
+def floor_titles(heads: Sequence[Quantity]) -> list[str]:
+    """Headings of the floors of each headline; the first has a short one."""
+    return [
+        head.heading_of("floor") if not number else f"floor, {head.heading}"
+        for number, head in enumerate(heads)
+    ]
+
+
+def _number(quantity: Quantity, value: float | None) -> Cell:
+    return Cell("n/a" if value is None else quantity.number(value))
 
 
 def images_of(record: Record) -> str:
@@ -152,11 +153,11 @@ def decoder_with_queries(records: Sequence[Record]) -> dict[str, float]:
     """PSNR in dB of the decoder with queries at each split point; no bound to white boxes."""
     found: dict[str, float] = {}
     for record in records:
-        value = record.leakage.get("psnr")
+        value = value_in(record.leakage, PSNR)
         queried = record.config["attack"] == "decoder" and record.threat.get("observe")
-        if queried and value is not None and value.mean is not None:
+        if queried and value is not None:
             name = record.split["name"]
-            found[name] = max(value.mean, found.get(name, value.mean))
+            found[name] = max(value, found.get(name, value))
     return found
 
 
@@ -165,23 +166,23 @@ def _shown(value: Leakage) -> bool:
     return value.mean is not None or value.why.startswith(JUDGE_AT_CHANCE)
 
 
-def _metric(name: str, value: Leakage | None) -> Cell:
+def _metric(metric: Quantity, value: Leakage | None) -> Cell:
     if value is None or value.mean is None:
         judged = value is not None and value.why.startswith(JUDGE_AT_CHANCE)
         return Cell(JUDGE_AT_CHANCE if judged else "n/a")
-    digits = DIGITS.get(name, 3)
     interval = ""
     if value.low is not None and value.high is not None:
-        interval = f"{value.low:z.{digits}f}..{value.high:z.{digits}f}"
-    return Cell(f"{value.mean:z.{digits}f}", interval)
+        interval = f"{metric.number(value.low)}..{metric.number(value.high)}"
+    return Cell(metric.number(value.mean), interval)
 
 
 def rich_table(records: Sequence[Record], recommended: str | None, title: str) -> Table:
     """One row a split point for a terminal; the report's table has every column.
 
-    Each attack's cell is the PSNR, with the SSIM beside it where there is room. Links stand in the
-    place of the latency over loopback, and with them or several datatypes the Pareto front is
-    marked. Two attacks take 80 columns, and with four links 100, as four attacks with them do.
+    Each attack's cell is its headline, the PSNR with the SSIM beside it where there is room. Links
+    stand in the place of the latency over loopback, and with them or several datatypes the Pareto
+    front is marked. Two attacks take 80 columns, and with four links 100, as four attacks with them
+    do.
     """
     lines = sorted({(str(r.config["attack"]), str(r.config["knowledge"])) for r in records})
     links = links_of(records)
@@ -195,7 +196,10 @@ def rich_table(records: Sequence[Record], recommended: str | None, title: str) -
     elif room:
         costs += ["p50\nms"]
     titles = ["floor", "acc.\n%", "KiB\nup", *costs, *(["front"] if weighed else [])]
-    caption = "attacks: PSNR in dB" + (", SSIM" if similar else "") + "; floor: mean image"
+    heads = headlines(records)
+    caption = "attacks: " + ", ".join(map(_in_words, heads))
+    caption += f", {SSIM.title}" if similar and heads[:1] == [PSNR] else ""
+    caption += "; floor: mean image" if heads[:1] == [PSNR] else "; floor: of the first attack"
     caption += _floor_of(records)
     caption += "\nfront: no other place is clearly better in all that counts" if weighed else ""
     drawn = Table(
@@ -224,12 +228,12 @@ def rich_table(records: Sequence[Record], recommended: str | None, title: str) -
     for name, group in by_split.items():
         one = next(iter(group.values()))
         macs = one.split["head_macs"] + one.split["rest_macs"]
-        widest = max(group.values(), key=lambda r: f.items if (f := r.floor.get("psnr")) else 0)
-        floor = widest.floor.get("psnr")
+        judged = [r for r in group.values() if heads[0].name in r.floor] or [one]
+        widest = max(judged, key=_floor_items)
         cells = [
             name,
-            *(_leak(group[line], similar) if line in group else "-" for line in lines),
-            f"{floor.mean:z.1f}" if floor and floor.mean is not None else "n/a",
+            *(_leak(group[line], heads, similar) if line in group else "-" for line in lines),
+            _number(heads[0], value_in(widest.floor, heads[0])).text,
             f"{one.utility['accuracy']:z.1f}",
             f"{one.rate['payload_up'] / 1024:z.1f}",
         ]
@@ -249,9 +253,9 @@ def _floor_of(records: Sequence[Record]) -> str:
     """Whose floor a line shows, where attacks were run on other victims and so have their own."""
     counts: dict[str, int] = {}
     for record in records:
-        if floor := record.floor.get("psnr"):
+        if items := _floor_items(record):
             name = str(record.config["attack"])
-            counts[name] = max(floor.items, counts.get(name, 0))
+            counts[name] = max(items, counts.get(name, 0))
     most = max(counts.values(), default=0)
     if all(count == most for count in counts.values()):
         return ""
@@ -270,9 +274,23 @@ def _link_title(link: str, records: Sequence[Record]) -> str:
     return f"{parts}\n{shown_over(link, records)}\nms"
 
 
-def _leak(record: Record, with_ssim: bool) -> str:
-    psnr, ssim = record.leakage.get("psnr"), record.leakage.get("ssim")
-    text = f"{psnr.mean:z.1f}" if psnr and psnr.mean is not None else "n/a"
-    if with_ssim and ssim and ssim.mean is not None:
-        text += f"  {ssim.mean:z.2f}"
+def _floor_items(record: Record) -> int:
+    """Victims that its floor was measured on."""
+    floor = record.floor.get(headline(record).name)
+    return floor.items if floor else 0
+
+
+def _in_words(quantity: Quantity) -> str:
+    return quantity.title + (f" in {quantity.unit}" if quantity.unit != "1" else "")
+
+
+def _leak(record: Record, heads: Sequence[Quantity], with_ssim: bool) -> str:
+    """The headline, named where it is not the table's first."""
+    own = headline(record)
+    value, ssim = value_in(record.leakage, own), value_in(record.leakage, SSIM)
+    text = "n/a" if value is None else f"{value:z.{own.digits.brief}f}"
+    if own.name != heads[0].name:
+        return f"{own.title} {text}"
+    if with_ssim and ssim is not None:
+        text += f"  {ssim:z.{SSIM.digits.brief}f}"
     return text

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from splitlab.metrics.image.psnr import METRIC as PSNR
 from splitlab.record import Record
 
-WIRE_COLUMNS = ("wire", "bytes saved [%]", "accuracy [points]", "PSNR [dB, change]")
+CHANGE = PSNR.heading_of("change")
+WIRE_COLUMNS = ("wire", "bytes saved [%]", "accuracy [points]", CHANGE)
 
 
 def other_wire(record: Record) -> str | None:
@@ -35,10 +37,10 @@ def against_first(record: Record, records: Sequence[Record]) -> tuple[str, str, 
         return wire, "", "", ""
     saved = 100 * (1 - record.rate["payload_up"] / base.rate["payload_up"])
     lost = record.utility["accuracy"] - base.utility["accuracy"]
-    before, after = (one.leakage.get("psnr") for one in (base, record))
+    before, after = (one.leakage.get(PSNR.name) for one in (base, record))
     change = ""
     if before and after and before.mean is not None and after.mean is not None:
-        change = change_of(after.mean - before.mean, 2)
+        change = change_of(after.mean - before.mean, PSNR.digits.means)
     return wire, f"{saved:z.1f}", change_of(lost, 1), change
 
 

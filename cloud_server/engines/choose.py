@@ -14,8 +14,8 @@ from torch import Tensor
 from cloud_server.engines import onnxruntime_graph, openvino_graph
 from cloud_server.engines.contract import (
     Arranged,
+    EngineKind,
     EngineTask,
-    Kind,
     Outputs,
     Runner,
     Unfit,
@@ -28,13 +28,13 @@ from splitlab.console import errors
 from splitlab.errors import BadInput
 
 BOTH = ("cpu", "cuda")
-KINDS: Mapping[str, Kind] = {
-    "plain": Kind(plain, BOTH, 0.0, half=True),
-    "folded": Kind(folded, BOTH, 1e-5, half=True),
-    "torch": Kind(best, BOTH, 1e-5, half=True),
-    "onnxruntime": Kind(onnxruntime_graph.onnxruntime, missing=onnxruntime_graph.missing),
-    "openvino": Kind(openvino_graph.openvino, half=True, missing=openvino_graph.missing),
-    "cudagraphs": Kind(cuda_graphs, ("cuda",), 1e-5, half=True),
+KINDS: Mapping[str, EngineKind] = {
+    "plain": EngineKind(plain, BOTH, 0.0, half=True),
+    "folded": EngineKind(folded, BOTH, 1e-5, half=True),
+    "torch": EngineKind(best, BOTH, 1e-5, half=True),
+    "onnxruntime": EngineKind(onnxruntime_graph.onnxruntime, missing=onnxruntime_graph.missing),
+    "openvino": EngineKind(openvino_graph.openvino, half=True, missing=openvino_graph.missing),
+    "cudagraphs": EngineKind(cuda_graphs, ("cuda",), 1e-5, half=True),
 }
 NAMES = ("auto", *KINDS)
 
@@ -126,7 +126,7 @@ def choose(name: str, task: EngineTask) -> Chosen:
     return Chosen(name, run, error, "BF16" if task.bfloat16 else "FP32")
 
 
-def _require(name: str, kind: Kind, task: EngineTask) -> None:
+def _require(name: str, kind: EngineKind, task: EngineTask) -> None:
     if task.place.type not in kind.devices:
         raise BadInput(
             f"--engine {name} runs on {' or '.join(kind.devices)}, the device is "
@@ -233,7 +233,7 @@ def _say_what_is_measured(task: EngineTask, large: Tensor) -> None:
 
 
 def _measured(
-    name: str, kind: Kind, task: EngineTask, wanted: list[Tensor], large: Tensor
+    name: str, kind: EngineKind, task: EngineTask, wanted: list[Tensor], large: Tensor
 ) -> _Measured:
     """
     Raises:

@@ -53,7 +53,7 @@ class EngineTask:
 
 
 @dataclass(frozen=True)
-class Kind:
+class EngineKind:
     """One way to run the bodies.
 
     Args:

@@ -2,31 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
 
 from torch import Tensor
 
-PerItem = Callable[[Tensor, Tensor], Tensor]
-PerSet = Callable[[Tensor, Tensor, dict[str, Any]], Tensor]
+from splitlab.contracts.quantity import Quantity
+
+Context = Mapping[str, Any]
+"""What truth and estimate do not hold: a gallery, an independent network, a folder of weights."""
+Rows = tuple[Tensor, ...]
+"""Tensors [B, ...] that belong together row by row."""
+PerItem = Callable[[Tensor, Tensor, Context], Tensor]
+Prepare = Callable[[Tensor, Tensor, Context], Rows]
+PerSet = Callable[[Rows], float]
 
 
 @dataclass(frozen=True)
-class Metric:
-    """One measure of what a reconstruction reveals.
+class Metric(Quantity):
+    """One measure of what an estimate reveals.
 
-    Exactly one of `per_item` (truth, estimate -> [B]) and `per_set` (truths, estimates, context ->
-    [B]) is given. Images are float [B, 3, H, W] in [0, 1].
+    Either `per_item` (truth, estimate, context -> [B]), whose mean is the metric, or `per_set`,
+    one number of all rows, with `prepare`, which makes the rows once, so that the resamples of an
+    interval embed nothing again.
 
     Args:
-        name: column name; an LPIPS column carries its backbone ("lpips_alex").
-        unit: "dB", "1", "%".
-        leakage: "rises" where a larger value means that more is revealed, else "falls".
+        per_set: raises `Unavailable` where the metric is not defined on these rows.
+        needs: names of what it takes out of the context; without any it is computed from an
+            item's own truth and estimate.
+        resamples: of the interval of a metric over sets.
+
+    Raises:
+        ValueError: both ways are given, or neither, or a way by half.
     """
 
-    name: str
-    unit: str
-    leakage: Literal["rises", "falls"]
+    _: KW_ONLY
     per_item: PerItem | None = None
+    prepare: Prepare | None = None
     per_set: PerSet | None = None
+    needs: tuple[str, ...] = ()
+    resamples: int = 2_000
+
+    def __post_init__(self) -> None:
+        over_sets = (self.prepare is not None, self.per_set is not None)
+        if over_sets not in ((True, True), (False, False)) or all(over_sets) == bool(self.per_item):
+            raise ValueError(f"metric {self.name}: wanted per_item, or prepare and per_set")

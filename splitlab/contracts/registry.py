@@ -9,6 +9,12 @@ from typing import Any
 from splitlab.errors import UnknownName
 
 
+def load_attribute(place: str) -> Any:
+    """The object behind "package.module:attribute"; its module is imported."""
+    module, _, attribute = place.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
 class Registry(Mapping[str, str]):
     """Names and where they live; nothing is imported until `load`.
 
@@ -41,5 +47,4 @@ class Registry(Mapping[str, str]):
         Raises:
             UnknownName: not registered; the message lists the nearest names.
         """
-        module, _, attribute = self[name].partition(":")
-        return getattr(importlib.import_module(module), attribute)
+        return load_attribute(self[name])

@@ -1,18 +1,25 @@
-"""The mean and its 95 % interval, by the bootstrap over independent groups (Efron 1979)."""
+"""A mean, or one number of a whole set, with its 95 % interval, by the bootstrap over independent
+groups (Efron 1979).
+"""
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from splitlab.errors import BadInput
+from splitlab.contracts.metric import PerSet, Rows
+from splitlab.errors import BadInput, Unavailable
 from splitlab.randomness import generator
 
 
 class Interval(NamedTuple):
-    """A mean with the ends of its 95 % interval; the ends are None with fewer than two groups."""
+    """A mean, or a set's number, with the ends of its 95 % interval.
+
+    The ends are None with fewer than two groups.
+    """
 
     mean: float
     low: float | None
@@ -49,7 +56,63 @@ def mean_interval(values: Tensor, groups: Tensor, n_boot: int = 2_000, seed: int
         return Interval(mean, None, None)
     sums = torch.zeros(count, dtype=torch.float64).index_add_(0, place, data)
     sizes = torch.zeros_like(sums).index_add_(0, place, torch.ones_like(data))
-    drawn = torch.randint(count, (n_boot, count), generator=generator(seed, "bootstrap"))
+    drawn = _drawn(count, n_boot, seed)
     means = sums[drawn].sum(1) / sizes[drawn].sum(1)
-    low, high = torch.quantile(means, torch.tensor([0.025, 0.975], dtype=torch.float64))
-    return Interval(mean, float(low), float(high))
+    return Interval(mean, *_ends(means))
+
+
+def set_interval(
+    per_set: PerSet, rows: Rows, groups: Tensor, n_boot: int = 2_000, seed: int = 0
+) -> Interval:
+    """One number of all rows, and its interval over resampled groups, drawn as for a mean.
+
+    Whole groups are drawn with replacement, as many as there are, and `per_set` is asked again of
+    all rows of the groups drawn. A resample on which it is not defined (no member was drawn) says
+    nothing; where that is more than one in twenty there is no interval.
+
+    Args:
+        rows: [B, ...] each, row by row.
+        groups: int64 [B], the independent unit each row belongs to.
+
+    Raises:
+        BadInput: no rows, shapes that differ, or a number that is not finite.
+        Unavailable: the number is not defined on these rows.
+    """
+    if groups.ndim != 1 or not len(groups) or any(len(one) != len(groups) for one in rows):
+        told = ", ".join(str(tuple(one.shape)) for one in rows) or "none"
+        raise BadInput(
+            f"an interval needs rows [B, ...] and groups [B] with B > 0, given {told} and "
+            f"{tuple(groups.shape)}"
+        )
+    value = per_set(rows)
+    if not math.isfinite(value):
+        raise BadInput(f"the rows give {value}; a number that is not finite says nothing")
+    _, place, sizes = groups.cpu().unique(return_inverse=True, return_counts=True)
+    count = len(sizes)
+    if count < 2:
+        return Interval(value, None, None)
+    order = place.argsort(stable=True)
+    starts = sizes.cumsum(0) - sizes
+    found = []
+    for drawn in _drawn(count, n_boot, seed):
+        lengths = sizes[drawn]
+        ends = lengths.cumsum(0)
+        within = torch.arange(int(ends[-1])) - (ends - lengths).repeat_interleave(lengths)
+        chosen = order[starts[drawn].repeat_interleave(lengths) + within]
+        try:
+            found.append(per_set(tuple(one[chosen.to(one.device)] for one in rows)))
+        except Unavailable:
+            continue
+    if len(found) < 0.95 * n_boot:
+        return Interval(value, None, None)
+    return Interval(value, *_ends(torch.tensor(found, dtype=torch.float64)))
+
+
+def _drawn(count: int, n_boot: int, seed: int) -> Tensor:
+    """int64 [n_boot, count]: groups of each resample."""
+    return torch.randint(count, (n_boot, count), generator=generator(seed, "bootstrap"))
+
+
+def _ends(values: Tensor) -> tuple[float, float]:
+    low, high = torch.quantile(values, torch.tensor([0.025, 0.975], dtype=torch.float64))
+    return float(low), float(high)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
+from splitlab.metrics.image.psnr import METRIC as PSNR
 from splitlab.record.evidence_doubts import evidence_doubts
 from splitlab.record.latency_doubts import latency_doubts
 from splitlab.record.record import Record
-
-MARGIN_DB = 0.5  # differences below this are not worth a doubt
 
 
 def doubts(records: Sequence[Record]) -> list[str]:
@@ -55,7 +54,7 @@ def _mixed(records: Sequence[Record]) -> list[str]:
 
 
 def _psnr(record: Record) -> float | None:
-    value = record.leakage.get("psnr")
+    value = record.leakage.get(PSNR.name)
     return value.mean if value else None
 
 
@@ -77,7 +76,7 @@ def _box_order(split: str, group: Sequence[Record]) -> list[str]:
         for (knowledge, box), black in sorted(best.items())
         if box == "black"
         and (knowledge, "white") in best
-        and black > best[knowledge, "white"] + MARGIN_DB
+        and not PSNR.failed(black, best[knowledge, "white"])
     ]
 
 
@@ -100,5 +99,5 @@ def _awareness_order(split: str, group: Sequence[Record]) -> list[str]:
         for (attack, knowledge), unaware in sorted(best.items())
         if knowledge == "unaware"
         and (attack, "adaptive") in best
-        and unaware > best[attack, "adaptive"] + MARGIN_DB
+        and not PSNR.failed(unaware, best[attack, "adaptive"])
     ]

@@ -75,6 +75,7 @@ class Record(BaseModel):
         description="what the attack says of itself: settings it chose, losses",
     )
     doubts: tuple[str, ...] = ()
+    estimates: str = Field(default="image", description="kind of what the attack estimates")
     images: str | None = Field(default=None, description="file under images/ with the grid's data")
     kept: KeptImages | None = Field(default=None, description="tensors under images/; None before")
     environment: dict[str, Any]

@@ -3,12 +3,11 @@
 import pytest
 import torch
 
-from adversary.contract.attack import Observation
 from adversary.contract.threat import AuxImages, ThreatModel
 from adversary.inversion.decoder import Decoder
 from adversary.inversion.rmle.attack import RMLE
 from adversary.parts.budget import LEARNED_PIXELS, answered_together, descent_steps, learned_passes
-from splitlab.contracts import InputSpec
+from splitlab.contracts import Features, InputSpec
 from splitlab.data import ImageSet
 
 
@@ -51,7 +50,7 @@ def test_large_answers_in_pieces_are_those_of_all_at_once(monkeypatch):
             "adversary.inversion.decoder.answered_together", lambda _, n=together: n
         )
         found = Decoder(width=4, depth=0, epochs=1).fit(threat, torch.Generator().manual_seed(1))
-        told[together] = found(Observation(tuple("abcdef"), features)).images
+        told[together] = found(Features(tuple("abcdef"), features)).values
     assert torch.allclose(told[2], told[250], atol=1e-5)
 
 
@@ -71,7 +70,7 @@ def test_what_was_cut_is_told(size, cut, monkeypatch):
         input=InputSpec(size=size),
         aux=AuxImages(own, own.take(2), "same distribution"),
     )
-    seen = Observation(("a", "b"), head(own.floats("cpu")[:2]))
+    seen = Features(("a", "b"), head(own.floats("cpu")[:2]))
     quick = {"tv": 0.0, "learning_rate": 1.0}
     for attack in (RMLE(**quick), Decoder(width=4, depth=0)):
         estimate = attack.fit(threat, torch.Generator())(seen)

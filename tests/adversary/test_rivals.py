@@ -151,7 +151,7 @@ def test_dreams_are_drawn_to_the_class_that_the_server_finds() -> None:
     for attack in (DeepInversion(**still), DeepDream(**still)):
         done = outcome(attack, threat, seen)
         assert done.estimate.extra["drawn_to"] == "class of the capture"
-        dreamt = server(threat.head(done.estimate.images))
+        dreamt = server(threat.head(done.estimate.values))
         assert float((dreamt == server(seen)).float().mean()) > 0.7
 
 
@@ -160,7 +160,7 @@ def test_only_with_the_feature_s_loss_di_is_drawn_to_the_capture() -> None:
     seen = threat.head(VICTIMS)
 
     def error(attack: DeepInversion) -> float:
-        found = threat.head(outcome(attack, threat, seen).estimate.images)
+        found = threat.head(outcome(attack, threat, seen).estimate.values)
         return float((found - seen).square().mean() / seen.var())
 
     plain = error(DeepInversion(steps=60))

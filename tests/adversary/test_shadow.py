@@ -8,11 +8,12 @@ from shadow_worlds import AUX, FEATURE, VICTIMS, granted, quick, sent, stranger,
 from torch import nn
 from worlds import INPUT, outcome, quality
 
-from adversary.contract.attack import Observation, run_attack
+from adversary.contract.attack import run_attack
 from adversary.contract.threat import AuxImages, Observed, ThreatModel
 from adversary.inversion.decoder import Decoder
 from adversary.inversion.mean_image import MeanImage
 from adversary.inversion.shadow.attack import Shadow
+from splitlab.contracts import Features
 from splitlab.errors import BadInput, MissingKnowledge
 from splitlab.randomness import generator
 
@@ -28,16 +29,16 @@ def loud(_module, _inputs):
 def test_one_body_is_one_body_however_it_is_chosen():
     """With N = P = 1 number, oracle, learned gate, top-P and search are one attack, bit for bit."""
     threat = granted(selector=(0,), P=1)
-    one = answer(quick(), threat).images
+    one = answer(quick(), threat).values
     for bodies in ("oracle", "all", "top-P", "search"):
-        assert torch.equal(answer(quick(bodies=bodies), threat).images, one)
+        assert torch.equal(answer(quick(bodies=bodies), threat).values, one)
 
 
 def test_an_oracle_is_told_what_a_number_names():
     bodies = [stranger(1), victim().body, stranger(2)]
     told = answer(quick(bodies="oracle"), granted(*bodies, selector=(2, 1)))
     named = answer(quick(bodies="1,2"), granted(*bodies))
-    assert torch.equal(told.images, named.images)
+    assert torch.equal(told.values, named.values)
     assert told.extra["bodies"] == [1, 2]
     assert told.extra["gates"] == [0.5, 0.5]
 
@@ -61,7 +62,7 @@ def test_the_head_is_never_run_and_queries_are_never_read():
     observe = Observed(VICTIMS, torch.full((16, *FEATURE.shape), torch.nan))
     for more in ({"head": head}, {"observe": observe}, {"head": head, "tail": nn.Linear(1, 1)}):
         done = outcome(quick(), granted(**more), sent())
-        assert torch.equal(done.estimate.images, blind.images)
+        assert torch.equal(done.estimate.values, blind.values)
         assert done.effort["head_images"] == 0
 
 
@@ -223,16 +224,16 @@ def test_a_killed_attack_continues_to_the_same_answer(tmp_path):
             pass
 
     attack = quick(epochs=2, shadows=2, decoder_epochs=1)
-    seen = Observation(tuple(map(str, range(16))), sent())
+    seen = Features(tuple(map(str, range(16))), sent())
     whole = run_attack(attack, granted(), seen, generator(3)).estimate
     file = tmp_path / "point.pt"
     with pytest.raises(Killed):
         run_attack(attack, granted(), seen, generator(3), progress=Bars(), checkpoint=file)
     assert len(list(tmp_path.glob("point*"))) == 2
     again = run_attack(attack, granted(), seen, generator(3), checkpoint=file).estimate
-    assert torch.equal(whole.images, again.images)
+    assert torch.equal(whole.values, again.values)
     other = run_attack(attack, granted(stranger(1)), seen, generator(3), checkpoint=file).estimate
-    assert not torch.equal(other.images, again.images)
+    assert not torch.equal(other.values, again.values)
 
 
 def test_the_true_heads_own_decoder_is_what_a_perfect_shadow_would_get():

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from adversary.contract.attack import Observation, Outcome, run_attack
+from adversary.contract.attack import Outcome, run_attack
 from adversary.contract.threat import AuxImages, Observed, ThreatModel
 from defenses import parse, protect
-from splitlab.contracts import ArchSpec, FeatureSpec, InputSpec
+from splitlab.contracts import ArchSpec, Features, FeatureSpec, InputSpec
 from splitlab.data import ImageSet
 from splitlab.metrics import psnr
 from splitlab.models import build
@@ -101,7 +101,7 @@ def threat(head: nn.Module, defense: str = "none", *, known: str) -> ThreatModel
 
 def outcome(attack: Any, model: ThreatModel, feature: Tensor, seed: int = 0) -> Outcome:
     ids = tuple(f"request/{row}" for row in range(len(feature)))
-    return run_attack(attack, model, Observation(ids, feature), generator(seed, "attack"))
+    return run_attack(attack, model, Features(ids, feature), generator(seed, "attack"))
 
 
 class Killed(Exception):
@@ -149,4 +149,4 @@ class Watch:
 
 def quality(done: Outcome, pixels: Tensor = VICTIMS) -> float:
     """Mean PSNR in dB."""
-    return float(psnr(pixels, done.estimate.images).mean())
+    return float(psnr(pixels, done.estimate.values).mean())

@@ -125,9 +125,9 @@ def test_without_tensors_there_is_nothing_to_compare(tmp_path):
 
 def test_how_many_are_kept_by_default():
     """All of a sweep's 128 small victims, and megabytes at 224 pixels."""
-    assert kept_by_default(32) > 128
-    assert 8 <= kept_by_default(224) * 1.0 <= BUDGET / (24 * 224**2)
-    assert kept_by_default(1024) == 8
+    assert kept_by_default(3 * 32 * 32) > 128
+    assert 8 <= kept_by_default(3 * 224**2) * 1.0 <= BUDGET / (24 * 224**2)
+    assert kept_by_default(3 * 1024**2) == 8
 
 
 def test_keeping_changes_no_point_and_may_change_between_sittings():

@@ -12,8 +12,9 @@ import torch
 from tables import SIZE, distinct, flat
 from torch import Tensor
 
-from bench.point.score import METRICS, Scores, read_join, score
+from bench.point.score import Scored, read_join, score
 from splitlab.errors import Corrupt, Mismatch
+from splitlab.metrics import METRICS
 
 GREYS = [0, 51, 102, 153, 204, 255]  # 0, 0.2, 0.4, 0.6, 0.8, 1
 JOIN = {"q/0": 4, "r/3": 1, "q/1": 0, "s#2/0": 3, "r/0": 5, "r/1": 2}
@@ -30,7 +31,7 @@ def context(folder: Path, **changes: Any) -> dict[str, Any]:
     return {"embed": lambda x: x.mean((2, 3)), "lpips_weights": folder, **changes}
 
 
-def scored(folder: Path, deltas: Any = DELTAS, floor: float = 0.5, **changes: Any) -> Scores:
+def scored(folder: Path, deltas: Any = DELTAS, floor: float = 0.5, **changes: Any) -> Scored:
     """Answers that miss the true grey by `deltas`, in the order of the ids."""
     ids = changes.pop("ids", IDS)
     victims = changes.pop("victims", flat(GREYS, groups=[0, 1, 2, 3, 3, 5]))
@@ -162,7 +163,7 @@ def test_every_metric_has_its_unit_and_direction_and_says_what_it_lacks(tmp_path
         "reidentified_by_pixels": ("%", "rises"),
         "reidentified_by_features": ("%", "rises"),
     }
-    assert tuple(found.leakage) == tuple(found.floor) == METRICS
+    assert tuple(found.leakage) == tuple(found.floor)
     for name in lpips:
         for value in (found.leakage[name], found.floor[name]):
             assert value.mean is None

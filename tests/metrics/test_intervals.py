@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from splitlab.errors import BadInput
-from splitlab.metrics import mean_interval
+from splitlab.metrics import mean_interval, set_interval
 
 
 def test_groups_make_the_interval_wider():
@@ -45,3 +45,36 @@ def test_one_group_has_no_interval():
 def test_bad_values_are_refused(values):
     with pytest.raises(BadInput):
         mean_interval(values, torch.arange(len(values)))
+
+
+def test_a_mean_as_a_number_of_the_set_has_the_interval_of_the_mean():
+    """The same groups are drawn, so that the two ways are one."""
+    values = torch.randn(60, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    for groups in (torch.arange(60), torch.arange(60) % 7, torch.arange(60).flip(0) // 9):
+        mean = mean_interval(values, groups, seed=5)
+        told = set_interval(lambda rows: float(rows[0].mean()), (values,), groups, seed=5)
+        assert told == pytest.approx(mean, abs=1e-12)
+
+
+def test_rows_of_a_group_stay_together_and_beside_each_other():
+    """Groups of a and b whose rows cancel: whatever groups are drawn, the sum is 0."""
+    left = torch.tensor([3.0, -3.0, 5.0, -5.0])
+    groups = torch.tensor([0, 0, 1, 1])
+
+    def both(rows):
+        assert torch.equal(rows[0], rows[1])
+        return float(rows[0].sum())
+
+    told = set_interval(both, (left, left.clone()), groups, n_boot=50)
+    assert told == (0.0, 0.0, 0.0)
+    apart = set_interval(lambda rows: float(rows[0].sum()), (left,), torch.arange(4), n_boot=50)
+    assert apart.low < 0 < apart.high
+
+
+def test_a_number_of_a_set_that_is_none_is_refused():
+    for rows, groups in (((torch.rand(3),), torch.arange(2)), ((torch.rand(0),), torch.arange(0))):
+        with pytest.raises(BadInput, match="an interval needs rows"):
+            set_interval(lambda _: 0.0, rows, groups)
+    with pytest.raises(BadInput, match="not finite"):
+        set_interval(lambda _: float("nan"), (torch.rand(3),), torch.arange(3))
+    assert set_interval(lambda _: 2.0, (torch.rand(3),), torch.zeros(3)) == (2.0, None, None)

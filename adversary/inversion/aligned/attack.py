@@ -20,15 +20,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from adversary.contract.attack import Attack, Estimate, FittedOn, Observation, Reconstruct, seed_of
+from adversary.contract.attack import Attack, FittedOn, seed_of
 from adversary.contract.threat import AuxImages, ThreatModel
+from adversary.contract.workplace import ALONE, Estimator, Workplace
 from adversary.inversion.aligned.body_agreement import answers
 from adversary.inversion.aligned.body_alignment import Alignment, Standard
 from adversary.inversion.aligned.colour_choice import JudgedMap, Jury, choose
@@ -36,10 +36,10 @@ from adversary.inversion.aligned.colour_map import distinct
 from adversary.inversion.aligned.head import ShadowHead
 from adversary.inversion.aligned.proposals import ProposalEffort, proposals, require_map
 from adversary.inversion.decoder import Decoder
-from splitlab.contracts import FeatureSpec
+from splitlab.contracts import Estimate, Features, FeatureSpec
 from splitlab.contracts.ranges import Epochs
 from splitlab.errors import BadInput
-from splitlab.training import Progress, choose_device
+from splitlab.training import choose_device
 
 MISSES = 0.03
 """Share of the features' variance that a shadow head may miss; all of it can be explained."""
@@ -102,16 +102,8 @@ class AlignedShadow(Attack):
         feature: FeatureSpec = threat.need("feature", who)
         require_map(feature.shape)
 
-    def fit(
-        self,
-        threat: ThreatModel,
-        rng: torch.Generator,
-        *,
-        device: str = "cpu",
-        progress: Progress | None = None,
-        checkpoint: Path | None = None,
-    ) -> Reconstruct:
-        who, place = f"attack {self.name!r}", choose_device(device)
+    def fit(self, threat: ThreatModel, rng: torch.Generator, work: Workplace = ALONE) -> Estimator:
+        who, place = f"attack {self.name!r}", choose_device(work.device)
         captured: Tensor = threat.need("capture", who).to(place)
         own: AuxImages = threat.need("aux", who)
         chosen = self._chosen(threat, who)
@@ -134,7 +126,7 @@ class AlignedShadow(Attack):
             ),
             seed=seed,
             device=place,
-            progress=progress,
+            progress=work.progress,
         )
         noise = known.noise
         compared = own.images.take(min(self.compared, len(own.images)), 0)
@@ -167,14 +159,11 @@ class AlignedShadow(Attack):
         judged = [found for found in judged if any(found.colours is one for one in left)]
         shadow = ShadowHead(known.head, judged[0].colours)
         believing = _believing(threat, shadow, noise.share)
-        if checkpoint is not None:  # on another machine another shadow may have been found
-            checkpoint = checkpoint.with_stem(f"{checkpoint.stem}-{believing.fingerprint()[:8]}")
+        own_file = work.checkpoint
+        if own_file is not None:  # on another machine another shadow may have been found
+            own_file = own_file.with_stem(f"{own_file.stem}-{believing.fingerprint()[:8]}")
         decode = Decoder(epochs=self.decoder_epochs).fit(
-            believing,
-            rng,
-            device=device,
-            progress=progress,
-            checkpoint=checkpoint,
+            believing, rng, replace(work, checkpoint=own_file)
         )
         facts = {
             "noise_read": noise.share,
@@ -185,10 +174,10 @@ class AlignedShadow(Attack):
         }
         doubts = doubts_of(known.error, [found.worth for found in judged])
 
-        def reconstruct(seen: Observation) -> Estimate:
+        def reconstruct(seen: Features) -> Estimate:
             cleaned = replace(seen, features=noise.remove(seen.features))
             answer = decode(cleaned)
-            return Estimate(answer.images, doubts + answer.doubts, {**answer.extra, **facts})
+            return Estimate(answer.values, doubts + answer.doubts, {**answer.extra, **facts})
 
         return reconstruct
 

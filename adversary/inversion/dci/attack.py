@@ -6,16 +6,16 @@ norms; an attack is one forward pass.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from adversary.contract.attack import Attack, Estimate, Observation, Preset, Reconstruct, seed_of
+from adversary.contract.attack import Attack, Preset, seed_of
 from adversary.contract.believed import believed
 from adversary.contract.threat import AuxImages, ThreatModel
+from adversary.contract.workplace import ALONE, Estimator, Workplace
 from adversary.inversion.dci.chain import Block, Normalising, chain, grouped
 from adversary.inversion.dci.images import made_images
 from adversary.inversion.dci.inverse_blocks import inverse_of
@@ -26,12 +26,12 @@ from adversary.synthesis.batch_norm_gap import BatchNormGap
 from adversary.synthesis.character import character
 from adversary.synthesis.settings import SynthesisSettings, fitting
 from adversary.synthesis.synthesis import Known
-from splitlab.contracts import InputSpec
+from splitlab.contracts import Estimate, Features, InputSpec
 from splitlab.contracts.ranges import BatchSize, Epochs, LearningRate, Steps, Weight
 from splitlab.errors import BadInput
 from splitlab.pieces import in_pieces
 from splitlab.storage import hash_tensors
-from splitlab.training import Progress, choose_device
+from splitlab.training import choose_device
 
 PIECE = 128
 SAMPLE = 512
@@ -108,16 +108,8 @@ class DCI(Attack):
         if self.data == "synthetic" and self._synthesis(given.size).statistics:
             BatchNormGap(Known.of(threat).modules)
 
-    def fit(
-        self,
-        threat: ThreatModel,
-        rng: torch.Generator,
-        *,
-        device: str = "cpu",
-        progress: Progress | None = None,
-        checkpoint: Path | None = None,
-    ) -> Reconstruct:
-        place, seed = choose_device(device), seed_of(rng)
+    def fit(self, threat: ThreatModel, rng: torch.Generator, work: Workplace = ALONE) -> Estimator:
+        place, seed = choose_device(work.device), seed_of(rng)
         given: InputSpec = threat.need("input", f"attack {self.name!r}")
         mean, std = (
             torch.tensor(v, device=place).view(1, -1, 1, 1) for v in (given.mean, given.std)
@@ -128,7 +120,7 @@ class DCI(Attack):
             for block in (grouped(found) if self.grouped else found)
         ]
         blocks[0] = blocks[0]._replace(module=Normalising(blocks[0].module, mean, std))
-        learned, origin = self._images(threat, seed, place, checkpoint, progress)
+        learned, origin = self._images(threat, seed, place, work)
         images = learned.to(place)
         lessons = Lessons.of(
             blocks,
@@ -138,7 +130,7 @@ class DCI(Attack):
         )
         inverses = self._inverses(blocks, lessons, seed, place)
         like = character(images[:SAMPLE].cpu())
-        told = self._train(threat, blocks, inverses, lessons, seed, place, checkpoint, progress)
+        told = self._train(threat, blocks, inverses, lessons, seed, place, work)
         facts: dict[str, object] = {
             **origin,
             "images_are": like,
@@ -153,7 +145,7 @@ class DCI(Attack):
                 value = inverse(value)
             return (value * std + mean).clamp(0, 1).float()
 
-        def reconstruct(observed: Observation) -> Estimate:
+        def reconstruct(observed: Features) -> Estimate:
             with torch.inference_mode():
                 found = in_pieces(image_of, observed.features, PIECE, place)
             return Estimate(found.clone(), [], dict(facts))
@@ -168,11 +160,10 @@ class DCI(Attack):
         lessons: Lessons,
         seed: int,
         place: torch.device,
-        checkpoint: Path | None,
-        progress: Progress | None,
+        work: Workplace,
     ) -> list[dict[str, float]]:
         """In place; what is on the shelf beside `checkpoint` is taken from there."""
-        seed, schooling = seed % 2**31, self._schooling()
+        seed, schooling, checkpoint = seed % 2**31, self._schooling(), work.checkpoint
         made = hash_tensors({"images": lessons.inputs})
         if checkpoint is not None:  # phases are of these images, wherever they were made
             checkpoint = checkpoint.with_stem(f"{checkpoint.stem}-{made[:8]}")
@@ -184,7 +175,7 @@ class DCI(Attack):
                 seed=seed,
                 device=place,
                 checkpoint=checkpoint,
-                progress=progress,
+                progress=work.progress,
             )
         shelf = None
         if checkpoint is not None:
@@ -206,7 +197,7 @@ class DCI(Attack):
             device=place,
             shelf=shelf,
             checkpoint=checkpoint,
-            progress=progress,
+            progress=work.progress,
         )
 
     def _schooling(self) -> InverseSchooling:
@@ -227,8 +218,7 @@ class DCI(Attack):
         threat: ThreatModel,
         seed: int,
         place: torch.device,
-        checkpoint: Path | None,
-        progress: Progress | None,
+        work: Workplace,
     ) -> tuple[Tensor, dict[str, Any]]:
         """uint8 [N, 3, S, S], and where they come from; made ones are kept beside `checkpoint`.
 
@@ -255,8 +245,8 @@ class DCI(Attack):
             count=self.images,
             seed=seed,
             device=place,
-            checkpoint=checkpoint,
-            progress=progress,
+            checkpoint=work.checkpoint,
+            progress=work.progress,
         )
         return made, {"learned_from": f"{len(made)} synthetic images", "making": told}
 

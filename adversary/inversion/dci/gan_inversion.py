@@ -16,6 +16,7 @@ from adversary.inversion.dci.chain import Block
 from adversary.inversion.dci.lessons import Lessons
 from adversary.inversion.dci.shelf import Shelf
 from adversary.inversion.dci.training import InverseSchooling, divide_and_conquer
+from splitlab.metrics.latent import latent_error
 from splitlab.models.sngan import LATENT, GBlock, SNGANGenerator
 from splitlab.storage import hash_tensors
 from splitlab.training import Progress
@@ -161,5 +162,5 @@ def errors_by_depth(net: SNGANGenerator, inverse: nn.Module, latents: Tensor) ->
         value = again = block(value)
         for step in steps[len(steps) - k :]:
             again = step(again)
-        found.append(float((again - latents).abs().mean()))
+        found.append(float(latent_error(latents, again).mean()))
     return found

@@ -7,32 +7,24 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, ClassVar, NamedTuple
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from adversary.contract.attack import (
-    Attack,
-    Estimate,
-    FittedOn,
-    Observation,
-    Preset,
-    Reconstruct,
-    seed_of,
-)
+from adversary.contract.attack import Attack, FittedOn, Preset, seed_of
 from adversary.contract.believed import believed, certain, loses_elements
 from adversary.contract.threat import ThreatModel
+from adversary.contract.workplace import ALONE, Estimator, Workplace
 from adversary.inversion.rmle.choice import LEARNING_RATES, TV_WEIGHTS, Bench, choose
 from adversary.inversion.rmle.matching import Match, Settings, match_features
 from adversary.inversion.rmle.presets import PRESETS
 from adversary.parts.budget import FULL_SIZE, LEAST_STEPS, LEAST_TRIAL_STEPS, descent_steps
-from splitlab.contracts import InputSpec
+from splitlab.contracts import Estimate, Features, InputSpec
 from splitlab.contracts.ranges import LearningRate, Steps, Weight
 from splitlab.split.folding import fold_batch_norm
-from splitlab.training import Progress, Silent, choose_device
+from splitlab.training import Progress, choose_device
 
 ROWS = 64
 """Images that are optimised together."""
@@ -95,17 +87,9 @@ class RMLE(Attack):
     choose_images: Annotated[int, Field(ge=0, le=64, description="validation images")] = 2
     choose_steps: Steps = 100
 
-    def fit(
-        self,
-        threat: ThreatModel,
-        rng: torch.Generator,
-        *,
-        device: str = "cpu",
-        progress: Progress | None = None,
-        checkpoint: Path | None = None,
-    ) -> Reconstruct:
-        del checkpoint  # seconds of work start again
-        place = choose_device(device)
+    def fit(self, threat: ThreatModel, rng: torch.Generator, work: Workplace = ALONE) -> Estimator:
+        # seconds of work start again after a kill: there is nothing to keep
+        place = choose_device(work.device)
         head: nn.Module = threat.need("head", f"attack {self.name!r}")
         # A copy with its batch norms folded in: the same function at two thirds of the time.
         head = fold_batch_norm(copy.deepcopy(head)).to(place)
@@ -120,19 +104,19 @@ class RMLE(Attack):
             return (feature != 0).to(feature) if lossy else None
 
         given = threat.input or InputSpec()
-        watch = progress or Silent()
+        watch = work.progress
         settings = self._settings(threat, head, model, counts, draw, watch)
 
-        def reconstruct(observed: Observation) -> Estimate:
+        def reconstruct(observed: Features) -> Estimate:
             unit = self._unit(observed.features)
-            work = watch.task(self.name, settings.steps * len(observed.ids))
+            task = watch.task(self.name, settings.steps * len(observed.ids))
             matches = [
                 match_features(
-                    model, z, [settings] * len(z), given, draw, counts(z), unit, work.advance
+                    model, z, [settings] * len(z), given, draw, counts(z), unit, task.advance
                 )
                 for z in observed.features.to(place).split(ROWS)
             ]
-            work.close()
+            task.close()
             found = _estimate(settings, matches, unit / _variance(observed.features))
             effort = self.effort(given.size)
             if effort != (self.steps, self.choose_images, self.choose_steps):

@@ -18,17 +18,10 @@ import torch
 from pydantic import Field, field_validator
 from torch import nn
 
-from adversary.contract.attack import (
-    Attack,
-    Estimate,
-    FittedOn,
-    Observation,
-    Preset,
-    Reconstruct,
-    seed_of,
-)
+from adversary.contract.attack import Attack, FittedOn, Preset, seed_of
 from adversary.contract.believed import believed
 from adversary.contract.threat import AuxImages, ThreatModel
+from adversary.contract.workplace import ALONE, Estimator, Workplace
 from adversary.inversion.decoder import Decoder
 from adversary.inversion.shadow.bodies import BodyGate, LearnedGate, ShadowNetwork, TopGate
 from adversary.inversion.shadow.choice import doubts_of, facts_of, partition, price_of, subsets
@@ -37,10 +30,11 @@ from adversary.inversion.shadow.matching import BodyStatistics, Moments, Penalty
 from adversary.inversion.shadow.networks import architecture_head, paper_head, shadow_tail
 from adversary.inversion.shadow.presets import PRESETS
 from adversary.inversion.shadow.training import ShadowSchooling, TrainedShadow, judge, train_shadow
+from splitlab.contracts import Estimate, Features
 from splitlab.contracts.ranges import BatchSize, Epochs, LearningRate, Weight
 from splitlab.data import ImageSet
 from splitlab.storage import hash_tensors, sha256
-from splitlab.training import Progress, batch_count, choose_device
+from splitlab.training import batch_count, choose_device
 
 WHO = "attack 'shadow'"
 
@@ -106,22 +100,14 @@ class Shadow(Attack):
             raise ValueError("a body is named twice; name each once")
         return plain
 
-    def fit(
-        self,
-        threat: ThreatModel,
-        rng: torch.Generator,
-        *,
-        device: str = "cpu",
-        progress: Progress | None = None,
-        checkpoint: Path | None = None,
-    ) -> Reconstruct:
-        place = choose_device(device)
+    def fit(self, threat: ThreatModel, rng: torch.Generator, work: Workplace = ALONE) -> Estimator:
+        place = choose_device(work.device)
         own: AuxImages = threat.need("aux", WHO)
         images, held_out = partition(own, WHO)
         choices = subsets(self.bodies, threat, WHO)
         seeds = [seed_of(rng) for _ in range(self.shadows)]
         captured = self._captured(threat, place)
-        mark = self._mark(threat) if checkpoint is not None else ""
+        mark = self._mark(threat) if work.checkpoint is not None else ""
         best: TrainedShadow | None = None
         tried: list[dict[str, Any]] = []
         for ids, (number, seed) in itertools.product(choices, enumerate(seeds)):
@@ -134,8 +120,8 @@ class Shadow(Attack):
                 penalty=self._penalty(net, captured),
                 seed=seed,
                 device=place,
-                checkpoint=_beside(checkpoint, f"shadow-{mark}-{label}-{number}"),
-                progress=progress,
+                checkpoint=_beside(work.checkpoint, f"shadow-{mark}-{label}-{number}"),
+                progress=work.progress,
                 name=f"shadow of {label}",
             )
             draw = torch.Generator().manual_seed(seed)
@@ -148,9 +134,9 @@ class Shadow(Attack):
         invert = inverse.fit(
             self._as_if_client(threat, best.net.sender()),
             rng,
-            device=device,
-            progress=progress,
-            checkpoint=_beside(checkpoint, f"decoder-{mark}-{self.decoder}-{kept}"),
+            replace(
+                work, checkpoint=_beside(work.checkpoint, f"decoder-{mark}-{self.decoder}-{kept}")
+            ),
         )
         facts = facts_of(best, tried, held_out)
         if self.bodies == "search":
@@ -158,14 +144,14 @@ class Shadow(Attack):
             facts |= price_of(total, len(choices), facts["shadow_seconds"])
         doubts = doubts_of(best.judged, held_out)
 
-        def reconstruct(observed: Observation) -> Estimate:
+        def reconstruct(observed: Features) -> Estimate:
             found = invert(observed)
             told = {
                 **found.extra,
                 "settings": inverse.model_dump(mode="json"),
                 "learned_from": "the shadow's features",
             }
-            return Estimate(found.images, [*doubts, *found.doubts], {**facts, "decoder": told})
+            return Estimate(found.values, [*doubts, *found.doubts], {**facts, "decoder": told})
 
         return reconstruct
 

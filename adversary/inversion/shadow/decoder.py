@@ -5,20 +5,20 @@ SPEC E-10, step 4): transposed convolutions up to the image, then four plain one
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from adversary.contract.attack import Attack, Estimate, Observation, Reconstruct, seed_of
+from adversary.contract.attack import Attack, seed_of
 from adversary.contract.threat import ThreatModel
+from adversary.contract.workplace import ALONE, Estimator, Workplace
 from adversary.parts.feature_map import FeatureMap
 from adversary.parts.pairs import gather, squared_error
-from splitlab.contracts import FeatureSpec
+from splitlab.contracts import Estimate, Features, FeatureSpec
 from splitlab.contracts.ranges import BatchSize, Epochs, LearningRate
-from splitlab.training import Progress, State, choose_device, fit
+from splitlab.training import State, choose_device, fit
 
 WIDTH = 64
 FIRST = 4
@@ -72,16 +72,8 @@ class UpDecoder(Attack):
     batch_size: BatchSize = 32
     learning_rate: LearningRate = 1e-3
 
-    def fit(
-        self,
-        threat: ThreatModel,
-        rng: torch.Generator,
-        *,
-        device: str = "cpu",
-        progress: Progress | None = None,
-        checkpoint: Path | None = None,
-    ) -> Reconstruct:
-        place = choose_device(device)
+    def fit(self, threat: ThreatModel, rng: torch.Generator, work: Workplace = ALONE) -> Estimator:
+        place = choose_device(work.device)
         pairs = gather(threat, place, f"attack {self.name!r}")
         draw, seed = torch.Generator(), seed_of(rng)
         with torch.random.fork_rng(devices=[]):
@@ -97,8 +89,8 @@ class UpDecoder(Attack):
             batch_size=self.batch_size,
             seed=seed,
             device=place,
-            checkpoint=checkpoint,
-            progress=progress,
+            checkpoint=work.checkpoint,
+            progress=work.progress,
             name=f"{self.name} {threat.head_end or ''}".strip(),
         )
         net.requires_grad_(False).eval()
@@ -109,7 +101,7 @@ class UpDecoder(Attack):
             "parameters": sum(p.numel() for p in net.parameters()),
         }
 
-        def reconstruct(observed: Observation) -> Estimate:
+        def reconstruct(observed: Features) -> Estimate:
             parts = observed.features.split(250)
             with torch.inference_mode():
                 images = [net(part.to(place)).float().cpu() for part in parts]

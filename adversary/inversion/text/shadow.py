@@ -160,6 +160,11 @@ def read_words(decoder: nn.Module, features: Tensor) -> Tensor:
     return in_pieces(lambda part: decoder(part).argmax(2), features, ROWS)
 
 
+def likeliest(own: Sentences) -> Tensor:
+    """The floor of the adversary's own sentences, int64 [T]."""
+    return likely_words(own.source)
+
+
 def likely_words(source: Tensor) -> Tensor:
     """The floor: the most frequent token of each position of int64 [N, T], int64 [T]."""
     return source.mode(0).values

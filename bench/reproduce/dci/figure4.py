@@ -32,6 +32,7 @@ from bench.reproduce.frame.levels import Depth, depth_figure
 from bench.reproduce.frame.perceived import lpips_tables
 from bench.reproduce.frame.request import Target
 from bench.reproduce.frame.run import Framed
+from splitlab.metrics.image.psnr import METRIC as PSNR
 from splitlab.record import Record
 
 FALLS = -0.6
@@ -139,9 +140,9 @@ def _order(found: Found, keys: Sequence[str]) -> ExtraTable:
             continue
         rho = float(spearmanr(*zip(*curve, strict=True)).statistic)
         verdict = "holds" if rho <= FALLS else "does not hold"
-        values = ", ".join(f"{value:z.1f}" for _, value in curve)
+        values = ", ".join(PSNR.number(value) for _, value in curve)
         lines.append((str(seed), values, f"{rho:z.2f}", verdict))
-    columns = ("seed", "PSNR [dB], block 1 on", "Spearman", f"below {FALLS:g}")
+    columns = ("seed", f"{PSNR.heading}, block 1 on", "Spearman", f"below {FALLS:g}")
     return ExtraTable("Does PSNR fall with depth?", columns, tuple(lines))
 
 

@@ -19,8 +19,9 @@ from bench.report.grids import rows_png
 from bench.reproduce.dci.figures6_7_page import SHARES, claims, drawn, write_page
 from bench.reproduce.dci.setup import SOURCE
 from bench.reproduce.frame.request import ExperimentRequest, Shown
+from splitlab.contracts import kinds
 from splitlab.data import ImageSet, load_splits
-from splitlab.errors import BadInput, Unavailable
+from splitlab.errors import BadInput, SplitLabError, Unavailable
 from splitlab.machine import environment
 from splitlab.metrics import evaluate
 from splitlab.models import load_exactly, read_checkpoint
@@ -219,8 +220,6 @@ def _measured(
     folder: Path,
 ) -> dict[str, Any]:
     """Numbers of the victims' latents, and the two figures."""
-    from scipy.stats import kstest
-
     z, others = (
         torch.randn(config.victims, LATENT, generator=generator(seed, "gan", who))
         for who in ("victims", "others")
@@ -238,19 +237,23 @@ def _measured(
     path = steps * ends[0::2] + (1 - steps) * ends[1::2]
     rows = _unit(_run(net, path.flatten(0, 1), place)).unflatten(0, (len(path), len(SHARES)))
     write_bytes(folder / "interpolation.png", rows_png(list(rows)))
+    if fault := kinds.LATENT.check(recovered, len(z), None):
+        raise SplitLabError(f"the inverse {fault}")
+    latents = evaluate(kinds.LATENT.load_metrics(), z, recovered)
+    least = evaluate([kinds.LATENT.headline], z, kinds.LATENT.floor_of(others).expand_as(z))
     spread = recovered.flatten().double()
     return {
         "victims": config.victims,
-        "second_generation_psnr": _mean(quality["psnr"]),
-        "second_generation_ssim": _mean(quality["ssim"]),
-        "floor_psnr": _mean(base["psnr"]),
-        "floor_ssim": _mean(base["ssim"]),
-        "latent_error": float((recovered - z).abs().mean()),
-        "latent_error_of_zero": float(z.abs().mean()),
+        "second_generation_psnr": quality["psnr"].number,
+        "second_generation_ssim": quality["ssim"].number,
+        "floor_psnr": base["psnr"].number,
+        "floor_ssim": base["ssim"].number,
+        "latent_error": latents["latent_error"].number,
+        "latent_error_of_zero": least["latent_error"].number,
         "latent_error_by_depth": errors_by_depth(net, inverse, z.to(place)),
         "latent_mean": float(spread.mean()),
         "latent_variance": float(spread.var()),
-        "latent_ks": float(kstest(spread.numpy(), "norm").statistic),
+        "latent_ks": latents["latent_ks"].number,
         "generator": sha256(
             *(value.cpu().numpy().tobytes() for value in net.state_dict().values())
         ),
@@ -263,7 +266,3 @@ def _run(module: nn.Module, inputs: Tensor, place: torch.device) -> Tensor:
 
 def _unit(images: Tensor) -> Tensor:
     return (images + 1) / 2
-
-
-def _mean(column: Any) -> float:
-    return float(column.values.mean())

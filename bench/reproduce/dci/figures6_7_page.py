@@ -11,6 +11,9 @@ from rich.table import Table
 from bench.report.grids import data_uri
 from bench.report.page import filled
 from bench.report.settings_table import setting_groups
+from splitlab.metrics.image.psnr import METRIC as PSNR
+from splitlab.metrics.image.ssim import METRIC as SSIM
+from splitlab.metrics.latent import ERROR, NORMALITY
 from splitlab.storage import write_bytes
 
 SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -19,14 +22,14 @@ ENOUGH_DB = 20.0
 """PSNR of the second generation that counts as close."""
 COLUMNS = (
     ("seed", "seed", 0),
-    ("second_generation_psnr", "PSNR(x, x'') [dB]", 2),
-    ("second_generation_ssim", "SSIM(x, x'')", 3),
-    ("floor_psnr", "floor: PSNR [dB]", 2),
-    ("latent_error", "mean |z - z'|", 3),
-    ("latent_error_of_zero", "floor: mean |z|", 3),
+    ("second_generation_psnr", PSNR.heading_with("(x, x'')"), PSNR.digits.means),
+    ("second_generation_ssim", SSIM.heading_with("(x, x'')"), SSIM.digits.means),
+    ("floor_psnr", f"floor: {PSNR.heading}", PSNR.digits.means),
+    ("latent_error", ERROR.heading, ERROR.digits.means),
+    ("latent_error_of_zero", "floor: mean |z|", ERROR.digits.means),
     ("latent_mean", "mean of z'", 3),
     ("latent_variance", "variance of z'", 3),
-    ("latent_ks", "KS to N(0, 1)", 3),
+    ("latent_ks", NORMALITY.heading, NORMALITY.digits.means),
 )
 
 
@@ -44,12 +47,12 @@ def claims(rows: list[dict[str, Any]]) -> list[str]:
         ),
         (
             "It is closer than the mean of the generator's images",
-            all(a > b for a, b in zip(close, floor, strict=True)),
+            all(PSNR.gain(a, b) > 0 for a, b in zip(close, floor, strict=True)),
             ", ".join(f"{a:z.1f} and {b:z.1f} dB" for a, b in zip(close, floor, strict=True)),
         ),
         (
             "Recovered latents are nearer to the true ones than 0 is",
-            all(a < b for a, b in latents),
+            not any(ERROR.failed(a, b) for a, b in latents),
             ", ".join(f"{a:z.2f} and {b:z.2f}" for a, b in latents),
         ),
     ):

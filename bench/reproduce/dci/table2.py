@@ -31,9 +31,10 @@ from bench.reproduce.frame.experiment import (
     Measurement,
     Skipped,
 )
-from bench.reproduce.frame.perceived import lpips_orders
+from bench.reproduce.frame.perceived import BACKBONES, lpips_orders
 from bench.reproduce.frame.request import Target
 from bench.reproduce.frame.run import Framed
+from splitlab.metrics import METRICS
 from splitlab.record import Record
 
 DEPTHS: Mapping[Scale, tuple[int, ...]] = {"quick": (5, 8), "paper": (21,)}
@@ -66,11 +67,10 @@ LEAKS = ("mse", "lpips_alex", "lpips_squeeze", "psnr", "ssim")
 COLUMNS = (
     "block",
     "method",
-    "MSE",
-    "LPIPS (alex)",
-    "LPIPS (squeeze)",
-    "PSNR [dB]",
-    "SSIM",
+    METRICS.load("mse").heading,
+    *(f"LPIPS ({backbone})" for backbone in BACKBONES),
+    METRICS.load("psnr").heading,
+    METRICS.load("ssim").heading,
     "updates",
     "making images [s]",
     "statistics off by: mean / variance",
@@ -223,7 +223,8 @@ def _line(
     leaks = [_mean([_value(r, name) for r in records]) for name in LEAKS]
     learning = _mean(learned)
     each = _mean([4 * r.effort["reconstruct_seconds"] / r.effort["images"] for r in records])
-    texts = [_text(leak, digits) for leak, digits in zip(leaks, (4, 3, 3, 2, 3), strict=True)]
+    digits = [METRICS.load(name).digits.means for name in LEAKS]
+    texts = [_text(leak, number) for leak, number in zip(leaks, digits, strict=True)]
     return (*texts, count, *making, _text(learning, 1), f"{each:.2g}")
 
 

@@ -6,17 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from bench.point.doubtful import FLOOR_MARGIN_DB
 from bench.reproduce.frame.experiment import Claim, MetricName
+from bench.reproduce.frame.quantities import QUANTITIES
 
 Verdict = Literal["holds", "does not hold", "holds in some seeds", "cannot be judged"]
-
-ABOVE_FLOOR: Mapping[MetricName, float] = {"psnr": FLOOR_MARGIN_DB, "ssim": 0.02}
-"""By how much an attack has to beat the mean image before anything is concluded from it."""
-TOO_SMALL: Mapping[MetricName, float] = {"psnr": 0.2, "ssim": 0.01}
-"""A difference up to this is none: neither "below" nor "above" holds by it."""
-DIGITS: Mapping[MetricName, int] = {"accuracy_change": 2, "ssim": 3, "psnr": 2}
-UNITS: Mapping[MetricName, str] = {"accuracy_change": " points", "ssim": "", "psnr": " dB"}
 
 
 @dataclass(frozen=True)
@@ -116,7 +109,7 @@ def _one(claim: Claim, row: Value | str, than: Value | str | None) -> dict[str, 
     difference = row.value - than.value
     if claim.relation == "near":
         return {"verdict": _word(abs(difference) <= claim.margin), "told": told, **numbers}
-    needed = max(claim.margin, TOO_SMALL.get(claim.metric, 0.0))
+    needed = max(claim.margin, QUANTITIES[claim.metric].resolved)
     if abs(difference) <= needed:
         return {"verdict": "does not hold", "told": f"no difference, {told}", **numbers}
     holds = (difference > 0) == (claim.relation == "above")
@@ -127,7 +120,7 @@ def _one(claim: Claim, row: Value | str, than: Value | str | None) -> dict[str, 
 
 def _failed(metric: MetricName, side: Value) -> bool:
     """Whether the attack is not above its floor."""
-    return side.floor is not None and side.value <= side.floor + ABOVE_FLOOR[metric]
+    return side.floor is not None and QUANTITIES[metric].failed(side.value, side.floor)
 
 
 def _caveat(claim: Claim, by_seed: Mapping[int, Mapping[str, Any]]) -> str:
@@ -154,4 +147,4 @@ def _word(holds: bool) -> Verdict:
 
 
 def _text(metric: MetricName, value: float) -> str:
-    return f"{value:z.{DIGITS[metric]}f}{UNITS[metric]}"
+    return QUANTITIES[metric].mean(value) + QUANTITIES[metric].suffix

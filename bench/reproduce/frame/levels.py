@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from bench.report.colours import COLOURS
+from splitlab.metrics.image.psnr import METRIC as PSNR
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def depth_figure(points: Sequence[Depth]) -> str:
         axis.plot(blocks, [p.mean for p in points], marker="o", ms=4, color=COLOURS[0])
         lows, highs = [p.low for p in points], [p.high for p in points]
         axis.fill_between(blocks, lows, highs, alpha=0.2, color=COLOURS[0], lw=0)
-        axis.set(xlabel="blocks inverted", ylabel="PSNR [dB]", xticks=blocks)
+        axis.set(xlabel="blocks inverted", ylabel=PSNR.heading, xticks=blocks)
         return _inline(plt, figure)
 
 

@@ -10,10 +10,10 @@ from bench.point.kept import kept_told
 from bench.report.grids import strips
 from bench.report.page import filled, missing_columns
 from bench.report.settings_table import setting_groups
-from bench.reproduce.frame.claims import ABOVE_FLOOR, TOO_SMALL
 from bench.reproduce.frame.experiment import Experiment
+from bench.reproduce.frame.quantities import QUANTITIES
 from bench.reproduce.frame.summary import METRICS, RowSummary, Summary
-from bench.reproduce.frame.table import TITLES, floor_lines, has_paper, printed, ranged, shown
+from bench.reproduce.frame.table import floor_lines, has_paper, printed, ranged, shown
 from splitlab.record import Record
 from splitlab.storage import write_bytes
 
@@ -36,10 +36,9 @@ def write_page(
         notes=experiment.notes,
         skipped=sorted({row.why for row in summary.rows if row.why}),
         judged=summary.judged,
-        above=ABOVE_FLOOR,
-        too_small=TOO_SMALL,
+        quantities=QUANTITIES,
         paper=has_paper(summary),
-        titles=[TITLES[metric] for metric in METRICS],
+        titles=[QUANTITIES[metric].heading for metric in METRICS],
         rows=[_line(row) for row in summary.rows],
         floors=_floors(summary),
         figure=summary.figure,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bench.reproduce.frame.experiment import ExtraTable, Found
+from splitlab.metrics import METRICS
 from splitlab.record import Record
 
 BACKBONES = ("alex", "squeeze")
@@ -66,4 +67,5 @@ def _mean(records: Sequence[Record], metric: str) -> str:
         for record in records
         if metric in record.leakage and (mean := record.leakage[metric].mean) is not None
     ]
-    return f"{sum(values) / len(values):z.3f}" if len(values) == len(records) else "n/a"
+    shown: str = METRICS.load(metric).mean(sum(values) / len(values)) if values else "n/a"
+    return shown if len(values) == len(records) else "n/a"

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 import defenses
-from adversary.contract.attack import Attack, Observation, run_attack
+from adversary.contract.attack import Attack, run_attack
 from adversary.inversion.mean_image import mean_image
 from adversary.synthesis.settings import SynthesisSettings
 from bench.point.grants import make_threat, query
@@ -27,6 +27,7 @@ from bench.reproduce.frame.request import ExperimentRequest
 from bench.reproduce.frame.run import begin
 from bench.reproduce.frame.seed_run import SeedRun
 from bench.reproduce.frame.trials import Searched, Settings, Trial, Tried
+from splitlab.contracts import Features
 from splitlab.data import ImageSet
 from splitlab.deployment import ClientHalf
 from splitlab.errors import BadInput, SplitLabError, UnknownName
@@ -163,7 +164,7 @@ class _Scene:
     deployment: Path
     granted: ImageSet
     truth: Tensor
-    seen: Observation
+    seen: Features
     floor_psnr: float
 
     @classmethod
@@ -180,7 +181,7 @@ class _Scene:
         truth = scored.floats("cpu")
         constant = mean_image(run.splits.auxiliary).expand_as(truth).contiguous()
         floor = _means(truth, constant)["psnr"]
-        seen = Observation(ids, query(client, scored))
+        seen = Features(ids, query(client, scored))
         return cls(run, deployment, granted, truth, seen, floor)
 
     def tried(self, variant: _Variant, folder: Path) -> Trial:
@@ -211,7 +212,7 @@ class _Scene:
         except SplitLabError as error:
             return replace(told, failed=str(error))
         shutil.rmtree(folder, ignore_errors=True)
-        means: Mapping[str, Any] = _means(self.truth, outcome.estimate.images.cpu())
+        means: Mapping[str, Any] = _means(self.truth, outcome.estimate.values.cpu())
         return replace(
             told,
             **means,

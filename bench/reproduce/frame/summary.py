@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
-from bench.reproduce.frame.claims import TOO_SMALL, Judged, Value, judge
+from bench.reproduce.frame.claims import Judged, Value, judge
 from bench.reproduce.frame.costs import cost_table
 from bench.reproduce.frame.experiment import (
     Experiment,
@@ -16,6 +16,7 @@ from bench.reproduce.frame.experiment import (
     MetricName,
     Skipped,
 )
+from bench.reproduce.frame.quantities import QUANTITIES
 from splitlab.record import Record, doubts
 
 METRICS: tuple[MetricName, ...] = get_args(MetricName)
@@ -265,7 +266,9 @@ def _over_ceiling(experiment: Experiment, rows: Sequence[RowSummary], found: Fou
                     continue
                 value = _bounded(_value(one, metric, None), one, metric, experiment, own)
                 if isinstance(value, Value) and value.ceiling is not None:
-                    over += [seed] if value.value > value.ceiling + TOO_SMALL[metric] else []
+                    over += (
+                        [seed] if value.value > value.ceiling + QUANTITIES[metric].resolved else []
+                    )
             if over:
                 told.append(
                     f"seed {', '.join(map(str, over))}: {row.row.label} is above its ceiling in "

@@ -11,34 +11,25 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bench.reproduce.frame.claims import DIGITS
 from bench.reproduce.frame.experiment import ExtraTable, MetricName
+from bench.reproduce.frame.quantities import QUANTITIES
 from bench.reproduce.frame.summary import METRICS, RowSummary, Spread, Summary
 from splitlab.storage import write_bytes
 
-TITLES: Mapping[MetricName, str] = {
-    "accuracy_change": "accuracy change [points]",
-    "ssim": "SSIM",
-    "psnr": "PSNR [dB]",
-}
-SHORT: Mapping[MetricName, str] = {
-    "accuracy_change": "acc.\n[pts]",
-    "ssim": "SSIM",
-    "psnr": "PSNR\n[dB]",
-}
 STYLES = {"holds": "green", "does not hold": "red", "holds in some seeds": "yellow"}
 
 
 def shown(metric: MetricName, value: Spread | None) -> str:
     """The mean, "" where there is none."""
-    return "" if value is None else f"{value.mean:z.{DIGITS[metric]}f}"
+    return "" if value is None else QUANTITIES[metric].mean(value.mean)
 
 
 def ranged(metric: MetricName, value: Spread | None) -> str:
     """Smallest to largest over seeds, "" for one seed."""
     if value is None or len(value.by_seed) < 2:
         return ""
-    return f"{value.low:z.{DIGITS[metric]}f}..{value.high:z.{DIGITS[metric]}f}"
+    quantity = QUANTITIES[metric]
+    return f"{quantity.mean(value.low)}..{quantity.mean(value.high)}"
 
 
 def printed(value: float | None) -> str:
@@ -62,9 +53,9 @@ def rich_parts(summary: Summary) -> list[RenderableType]:
     drawn.add_column("row", overflow="fold")
     drawn.add_column("attack", overflow="fold")
     for metric in METRICS:
-        drawn.add_column(SHORT[metric], justify="right")
+        drawn.add_column(QUANTITIES[metric].brief_heading, justify="right")
     for metric in METRICS if has_paper(summary) else ():
-        drawn.add_column(f"paper\n{SHORT[metric]}", justify="right", style="dim")
+        drawn.add_column(f"paper\n{QUANTITIES[metric].brief_heading}", justify="right", style="dim")
     width = len(drawn.columns)
     for row in summary.rows:
         drawn.add_row(*_cells(row)[:width])

@@ -10,6 +10,8 @@ from typing import Any
 
 from rich.table import Table
 
+from bench.reproduce.frame.quantities import QUANTITIES
+
 Settings = Mapping[str, Any]
 
 
@@ -64,16 +66,18 @@ def table(found: Searched) -> Table:
     drawn = Table(header_style="bold", pad_edge=False)
     for name in found.tried[0].settings:
         drawn.add_column(name)
-    for name in ("PSNR [dB]", "by seed", "SSIM", "floor [dB]", "seconds", "doubts"):
+    psnr, ssim = QUANTITIES["psnr"], QUANTITIES["ssim"]
+    floor = psnr.heading_of("floor")
+    for name in (psnr.heading, "by seed", ssim.heading, floor, "seconds", "doubts"):
         drawn.add_column(name, justify="left" if name == "doubts" else "right")
     for one in found.tried:
         said = [words for t in one.trials for words in (*t.doubts, t.failed) if words]
         drawn.add_row(
             *map(str, one.settings.values()),
-            _text(one.mean("psnr"), 2),
-            ", ".join(_text(trial.psnr, 2) for trial in one.trials),
-            _text(one.mean("ssim"), 3),
-            _text(one.mean("floor_psnr"), 2),
+            _text(one.mean("psnr"), psnr.digits.means),
+            ", ".join(_text(trial.psnr, psnr.digits.means) for trial in one.trials),
+            _text(one.mean("ssim"), ssim.digits.means),
+            _text(one.mean("floor_psnr"), psnr.digits.means),
             _text(one.mean("seconds"), 1),
             "; ".join(dict.fromkeys(said)),
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from splitlab.contracts.metric import Metric
+from splitlab.contracts.quantity import Digits
 from splitlab.errors import BadInput
 
 
@@ -38,4 +39,13 @@ def mse(truth: Tensor, estimate: Tensor) -> Tensor:
     return (true - guess).square().flatten(1).mean(1).float()
 
 
-METRIC = Metric(name="mse", unit="1", leakage="falls", per_item=mse)
+METRIC = Metric(
+    "mse",
+    "1",
+    "falls",
+    title="MSE",
+    digits=Digits(means=4),
+    tabled=False,
+    bounds=(0.0, 1.0),
+    per_item=lambda truth, estimate, _: mse(truth, estimate),
+)

@@ -11,12 +11,11 @@ import functools
 import pickle
 import warnings
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from splitlab.contracts.metric import Metric
+from splitlab.contracts.metric import Context, Metric
 from splitlab.errors import Corrupt, Unavailable
 from splitlab.metrics.image.mse import checked
 
@@ -101,12 +100,22 @@ def lpips_distance(truth: Tensor, estimate: Tensor, net: nn.Module) -> Tensor:
     return torch.cat(values).clone() if values else truth.new_zeros(0)
 
 
-def _metric(backbone: str) -> Metric:
-    def per_set(truths: Tensor, estimates: Tensor, context: dict[str, Any]) -> Tensor:
+def _metric(backbone: str, *, tabled: bool = True) -> Metric:
+    def per_item(truths: Tensor, estimates: Tensor, context: Context) -> Tensor:
         net = load_lpips(backbone, context.get("lpips_weights"))
         return lpips_distance(truths, estimates, net.to(truths.device))
 
-    return Metric(name=f"lpips_{backbone}", unit="1", leakage="falls", per_set=per_set)
+    return Metric(
+        f"lpips_{backbone}",
+        "1",
+        "falls",
+        title=f"LPIPS {backbone}",
+        tabled=tabled,
+        bounds=(0.0, None),
+        per_item=per_item,
+        needs=("lpips_weights",),
+    )
 
 
-LPIPS_ALEX, LPIPS_VGG, LPIPS_SQUEEZE = map(_metric, FILES)
+LPIPS_ALEX, LPIPS_SQUEEZE = _metric("alex"), _metric("squeeze")
+LPIPS_VGG = _metric("vgg", tabled=False)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from splitlab.contracts.metric import Metric
+from splitlab.contracts.quantity import Digits
 from splitlab.metrics.image.mse import mse
 
 CEILING_DB = 100.0
@@ -36,4 +37,14 @@ def _decibel(error: Tensor) -> Tensor:
     return -10.0 * torch.log10(error.clamp_min(10 ** (-CEILING_DB / 10)))
 
 
-METRIC = Metric(name="psnr", unit="dB", leakage="rises", per_item=psnr)
+METRIC = Metric(
+    "psnr",
+    "dB",
+    "rises",
+    title="PSNR",
+    digits=Digits(table=1, brief=1, means=2),
+    margin=0.5,
+    resolved=0.2,
+    bounds=(0.0, CEILING_DB),
+    per_item=lambda truth, estimate, _: psnr(truth, estimate),
+)

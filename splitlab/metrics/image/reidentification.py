@@ -7,12 +7,12 @@ architecture or other weights), so that a reconstruction that fools only the vic
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from splitlab.contracts.metric import Metric
+from splitlab.contracts.metric import Context, Metric
+from splitlab.contracts.quantity import Digits
 from splitlab.errors import BadInput, Unavailable
 from splitlab.pieces import in_pieces
 
@@ -55,12 +55,12 @@ def reidentified(estimates: Tensor, gallery: Tensor, truth_index: Tensor) -> Ten
     return 100.0 * torch.cat(hits).float()  # of no estimates there is one empty piece
 
 
-def _by_pixels(truths: Tensor, estimates: Tensor, context: dict[str, Any]) -> Tensor:
+def _by_pixels(truths: Tensor, estimates: Tensor, context: Context) -> Tensor:
     gallery, index = _gallery(truths, context)
     return reidentified(estimates.clamp(0, 1).flatten(1), gallery.flatten(1), index)
 
 
-def _by_features(truths: Tensor, estimates: Tensor, context: dict[str, Any]) -> Tensor:
+def _by_features(truths: Tensor, estimates: Tensor, context: Context) -> Tensor:
     embed: Callable[[Tensor], Tensor] | None = context.get("embed")
     if embed is None:
         default = "no independent network was given to compare features in"
@@ -72,7 +72,7 @@ def _by_features(truths: Tensor, estimates: Tensor, context: dict[str, Any]) -> 
     return reidentified(own, places, index)
 
 
-def _gallery(truths: Tensor, context: dict[str, Any]) -> tuple[Tensor, Tensor]:
+def _gallery(truths: Tensor, context: Context) -> tuple[Tensor, Tensor]:
     """`context["gallery"]` [N, 3, H, W] and `context["truth_index"]` [B]; else the truths alone."""
     gallery: Tensor = context.get("gallery", truths)
     index: Tensor | None = context.get("truth_index")
@@ -83,7 +83,23 @@ def _gallery(truths: Tensor, context: dict[str, Any]) -> tuple[Tensor, Tensor]:
     return gallery.to(truths), index.to(truths.device)
 
 
-BY_PIXELS = Metric(name="reidentified_by_pixels", unit="%", leakage="rises", per_set=_by_pixels)
+BY_PIXELS = Metric(
+    "reidentified_by_pixels",
+    "%",
+    "rises",
+    title="re-id, pixels",
+    digits=Digits(table=0, brief=0),
+    bounds=(0.0, 100.0),
+    per_item=_by_pixels,
+    needs=("gallery", "truth_index"),
+)
 BY_FEATURES = Metric(
-    name="reidentified_by_features", unit="%", leakage="rises", per_set=_by_features
+    "reidentified_by_features",
+    "%",
+    "rises",
+    title="re-id, features",
+    digits=Digits(table=0, brief=0),
+    bounds=(0.0, 100.0),
+    per_item=_by_features,
+    needs=("gallery", "truth_index", "embed"),
 )

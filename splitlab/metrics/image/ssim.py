@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from splitlab.contracts.metric import Metric
+from splitlab.contracts.quantity import Digits
 from splitlab.errors import BadInput
 from splitlab.metrics.image.mse import checked
 
@@ -77,4 +78,14 @@ def _mean_along(images: Tensor, weights: list[float], axis: int) -> Tensor:
     return total
 
 
-METRIC = Metric(name="ssim", unit="1", leakage="rises", per_item=ssim)
+METRIC = Metric(
+    "ssim",
+    "1",
+    "rises",
+    title="SSIM",
+    digits=Digits(brief=2),
+    margin=0.02,
+    resolved=0.01,
+    bounds=(-1.0, 1.0),
+    per_item=lambda truth, estimate, _: ssim(truth, estimate),
+)

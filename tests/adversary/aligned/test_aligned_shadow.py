@@ -193,7 +193,7 @@ def test_an_oracle_is_told_what_a_number_names():
     told = outcome(quick(bodies="oracle"), granted(selector=(1,)), sent()).estimate
     named = outcome(quick(bodies="1"), granted(), sent()).estimate
     other = outcome(quick(bodies="0"), granted(), sent()).estimate
-    assert torch.equal(told.images, named.images)
+    assert torch.equal(told.values, named.values)
     assert told.extra["maps"] == named.extra["maps"] != other.extra["maps"]
 
 
@@ -213,7 +213,7 @@ def test_the_head_is_never_run_and_queries_are_never_read():
         "protectors": nn.ModuleList(),
     }
     done = outcome(quick(), granted(**more), sent())
-    assert torch.equal(done.estimate.images, blind.images)
+    assert torch.equal(done.estimate.values, blind.values)
     assert done.effort["head_images"] == 0
 
 
@@ -229,11 +229,11 @@ def test_the_seed_decides_and_neither_memory_nor_the_global_generator_does(forgo
     again = outcome(quick(), model, sent()).estimate
     assert model.fingerprint() == before
     assert torch.equal(state, torch.random.get_rng_state())
-    assert torch.equal(first.images, remembered.images)
-    assert torch.equal(first.images, again.images)
+    assert torch.equal(first.values, remembered.values)
+    assert torch.equal(first.values, again.values)
     assert first.extra["maps"] == again.extra["maps"]
     assert not torch.equal(
-        outcome(quick(), granted(), sent(), seed=1).estimate.images, first.images
+        outcome(quick(), granted(), sent(), seed=1).estimate.values, first.values
     )
 
 
@@ -275,7 +275,7 @@ def test_the_bodies_choose_the_true_colours_among_those_proposed(monkeypatch, fo
     alone = outcome(attack, granted(), sent()).estimate
     assert found.extra["maps"][0] == alone.extra["maps"][0]
     assert found.extra["maps"][1][0] > found.extra["maps"][0][0] + 1
-    assert torch.equal(found.images, alone.images)
+    assert torch.equal(found.values, alone.values)
 
 
 def test_features_without_information_are_not_inverted():

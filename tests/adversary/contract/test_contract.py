@@ -147,7 +147,7 @@ def attacked(attack, defense, point):
         return
     kind.check(model)
     done = outcome(kind, model, seen)
-    assert done.estimate.images.shape == (8, 3, 16, 16)
+    assert done.estimate.values.shape == (8, 3, 16, 16)
     assert done.effort["fit_seconds"] >= 0
 
 

@@ -6,11 +6,12 @@ import pytest
 import torch
 from worlds import INPUT, VICTIMS, Orthogonal, capture, outcome, quality, threat, tiny_head
 
-from adversary.contract.attack import Attack, Estimate, Observation, run_attack
+from adversary.contract.attack import Attack, run_attack
 from adversary.contract.threat import ThreatModel
 from adversary.inversion.decoder import Decoder
 from adversary.inversion.mean_image import MeanImage
 from adversary.inversion.rmle.attack import RMLE
+from splitlab.contracts import Estimate, Features
 from splitlab.errors import BadInput, Mismatch, MissingKnowledge, SplitLabError, UnknownName
 from splitlab.randomness import generator
 
@@ -70,9 +71,9 @@ def test_granted_fixed_noise_is_undone(name):
 class Trainer(MeanImage):
     name: ClassVar[str] = "trainer"
 
-    def fit(self, threat, rng, **options):
+    def fit(self, threat, rng, work):
         next(threat.head.buffers()).add_(1)
-        return super().fit(threat, rng, **options)
+        return super().fit(threat, rng, work)
 
 
 class Loud(Attack):
@@ -80,7 +81,7 @@ class Loud(Attack):
     source: ClassVar[str] = "a test"
     asks: ClassVar = {}
 
-    def fit(self, threat, rng, **options):  # noqa: ARG002
+    def fit(self, threat, rng, work):  # noqa: ARG002
         return lambda seen: Estimate(2 * torch.ones(len(seen.ids), 3, 16, 16))
 
 
@@ -100,7 +101,7 @@ def test_answers_and_observations_are_checked():
     with pytest.raises(Mismatch, match="the grant is for"):
         outcome(MeanImage(), model, torch.zeros(2, 7))
     with pytest.raises(Mismatch, match="one id a row"):
-        run_attack(MeanImage(), model, Observation(("a",), capture(head)), generator(0))
+        run_attack(MeanImage(), model, Features(("a",), capture(head)), generator(0))
 
 
 def test_effort_counts_what_was_asked_of_the_head():

@@ -89,7 +89,7 @@ def test_the_floor_answers_with_the_mean():
     head = nn.Identity()
     done = outcome(MeanImage(), threat(head, known="unaware"), capture(head))
     mean = AUX.images.floats().mean(0)
-    for image in done.estimate.images:
+    for image in done.estimate.values:
         torch.testing.assert_close(image, mean)
     assert done.ids[3] == "request/3"
     assert len(VICTIMS) == len(done.ids)

@@ -4,9 +4,10 @@ import pytest
 import torch
 from worlds import Orthogonal, capture, outcome, threat, tiny_head
 
-from adversary.contract.attack import Observation, run_attack
+from adversary.contract.attack import run_attack
 from adversary.inversion.decoder import Decoder
 from adversary.inversion.rmle.attack import RMLE
+from splitlab.contracts import Features
 from splitlab.randomness import generator
 
 
@@ -18,10 +19,10 @@ def test_the_seed_decides_and_the_global_generator_does_not(attack):
     model = threat(head, "gaussian:level=0.3", known="adaptive")
     seen = capture(head, "gaussian:level=0.3")
     torch.manual_seed(1)
-    first = outcome(attack, model, seen).estimate.images
+    first = outcome(attack, model, seen).estimate.values
     torch.manual_seed(2)
     state = torch.random.get_rng_state()
-    again = outcome(attack, model, seen).estimate.images
+    again = outcome(attack, model, seen).estimate.values
     assert torch.equal(first, again)
     assert torch.equal(state, torch.random.get_rng_state())
 
@@ -29,9 +30,9 @@ def test_the_seed_decides_and_the_global_generator_does_not(attack):
 def test_a_killed_decoder_continues_to_the_same_answer(tmp_path):
     head = tiny_head("block2")
     model = threat(head, "gaussian:level=0.3", known="adaptive")
-    seen = Observation(tuple("abcdefgh"), capture(head, "gaussian:level=0.3"))
+    seen = Features(tuple("abcdefgh"), capture(head, "gaussian:level=0.3"))
     attack = Decoder(epochs=2, width=8)
-    whole = run_attack(attack, model, seen, generator(3)).estimate.images
+    whole = run_attack(attack, model, seen, generator(3)).estimate.values
 
     class Killed(Exception):
         pass
@@ -55,7 +56,7 @@ def test_a_killed_decoder_continues_to_the_same_answer(tmp_path):
     with pytest.raises(Killed):
         run_attack(attack, model, seen, generator(3), progress=Bars(), checkpoint=file)
     assert file.exists()
-    continued = run_attack(attack, model, seen, generator(3), checkpoint=file).estimate.images
+    continued = run_attack(attack, model, seen, generator(3), checkpoint=file).estimate.values
     assert torch.equal(whole, continued)
 
 
@@ -69,6 +70,6 @@ def test_features_that_do_not_fit_into_memory_are_made_again(monkeypatch):
     made = outcome(Decoder(epochs=1, width=8), model, capture(head))
     assert made.effort["head_images"] > kept.effort["head_images"] + 200
     # Features made in other batches differ in their last bits, and training spreads that.
-    apart = (made.estimate.images - kept.estimate.images).abs()
+    apart = (made.estimate.values - kept.estimate.values).abs()
     assert apart.mean() < 0.02
     assert apart.max() < 0.15

@@ -17,8 +17,8 @@ from worlds import (
     tiny_head,
 )
 
-from adversary.contract.attack import Observation
 from adversary.contract.threat import AuxImages, ThreatModel
+from adversary.contract.workplace import Workplace
 from adversary.inversion.dci.attack import DCI, PIECE
 from adversary.inversion.dci.chain import Block, chain
 from adversary.inversion.dci.inverse_blocks import InverseBlock, inverse_of, mirror
@@ -30,7 +30,7 @@ from adversary.inversion.dci.training import (
     losses,
 )
 from adversary.inversion.mean_image import MeanImage
-from splitlab.contracts import ArchSpec, FeatureSpec, InputSpec
+from splitlab.contracts import ArchSpec, Features, FeatureSpec, InputSpec
 from splitlab.errors import BadInput, MissingKnowledge
 from splitlab.models import build
 from splitlab.randomness import generator
@@ -291,7 +291,7 @@ def test_one_attack_is_one_pass_through_every_inverse_and_none_through_the_head(
         lambda module, *_: None if id(module) in inside else calls.append(module)
     )
     with hook:
-        reconstruct(Observation(tuple(map(str, range(len(seen)))), seen))
+        reconstruct(Features(tuple(map(str, range(len(seen)))), seen))
     assert len(seen) < PIECE
     assert calls == ["inverse 2", "inverse 1"]
 
@@ -301,10 +301,10 @@ def test_an_attack_depends_on_nothing_beside_it():
     attack = DCI.configured({**QUICK, "epochs": 1, "tune_epochs": 1})
     reconstruct = attack.fit(threat, generator(0))
     ids = tuple(map(str, range(len(seen))))
-    whole = reconstruct(Observation(ids, seen)).images
-    alone = reconstruct(Observation(ids[:1], seen[:1])).images
+    whole = reconstruct(Features(ids, seen)).values
+    alone = reconstruct(Features(ids[:1], seen[:1])).values
     assert torch.allclose(whole[:1], alone, atol=1e-5)
-    again = attack.fit(threat, generator(0))(Observation(ids, seen)).images
+    again = attack.fit(threat, generator(0))(Features(ids, seen)).values
     assert torch.equal(whole, again)
 
 
@@ -312,14 +312,16 @@ def test_a_killed_fit_goes_on_where_it_was(tmp_path):
     threat, seen = known()
     attack = DCI.configured({**QUICK, "epochs": 2, "tune_epochs": 1})
     ids = tuple(map(str, range(len(seen))))
-    whole = attack.fit(threat, generator(0))(Observation(ids, seen)).images
+    whole = attack.fit(threat, generator(0))(Features(ids, seen)).values
     path = tmp_path / "dci.pt"
     with pytest.raises(Killed):
-        attack.fit(threat, generator(0), checkpoint=path, progress=Watch(kill_at="block 2 B"))
+        attack.fit(
+            threat, generator(0), Workplace(progress=Watch(kill_at="block 2 B"), checkpoint=path)
+        )
     phases = sorted(p.name.rpartition("-")[2] for p in tmp_path.glob("dci-*.pt"))
     assert phases == ["1A.pt", "2A.pt"]
-    again = attack.fit(threat, generator(0), checkpoint=path)
-    assert torch.equal(again(Observation(ids, seen)).images, whole)
+    again = attack.fit(threat, generator(0), Workplace(checkpoint=path))
+    assert torch.equal(again(Features(ids, seen)).values, whole)
 
 
 def test_a_head_without_batch_norms_is_refused():

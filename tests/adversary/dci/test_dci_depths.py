@@ -11,13 +11,13 @@ from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 from worlds import INPUT, Watch, capture, images, tiny_head
 
-from adversary.contract.attack import Observation
 from adversary.contract.threat import AuxImages, ThreatModel
+from adversary.contract.workplace import Workplace
 from adversary.inversion.dci.attack import DCI
 from adversary.inversion.dci.chain import Block, chain
 from adversary.inversion.dci.inverse_blocks import InverseBlock, mirror
 from adversary.inversion.dci.lessons import Lessons
-from splitlab.contracts import ArchSpec, InputSpec
+from splitlab.contracts import ArchSpec, Features, InputSpec
 from splitlab.models import build
 from splitlab.randomness import generator
 from splitlab.split import cut
@@ -38,11 +38,11 @@ def fitted(
     heard = Watch()
     attack = DCI.configured({**OWN, "cycle_to": "k", **more})
     reconstruct = attack.fit(
-        threat or granted(point), generator(0), checkpoint=path, progress=heard
+        threat or granted(point), generator(0), Workplace(progress=heard, checkpoint=path)
     )
     seen = capture(tiny_head(point))
     ids = tuple(map(str, range(len(seen))))
-    return reconstruct(Observation(ids, seen)).images, heard.names
+    return reconstruct(Features(ids, seen)).values, heard.names
 
 
 def test_a_shallower_adversary_finds_its_inverses_on_the_shelf(tmp_path: Path) -> None:

@@ -7,12 +7,12 @@ import torch
 from torch import nn
 from worlds import images
 
-from adversary.contract.attack import Observation
 from adversary.contract.threat import AuxImages, ThreatModel
+from adversary.contract.workplace import Workplace
 from adversary.inversion.dci.attack import DCI
 from adversary.inversion.dci.chain import Block, Group, chain, grouped
 from adversary.inversion.dci.inverse_blocks import inverse_of
-from splitlab.contracts import ArchSpec, InputSpec
+from splitlab.contracts import ArchSpec, Features, InputSpec
 from splitlab.errors import BadInput
 from splitlab.models import build
 from splitlab.randomness import generator
@@ -73,8 +73,8 @@ def test_fewer_blocks_are_trained():
         attack = DCI.configured({**own, "grouped": together})
         reconstruct = attack.fit(threat, generator(0))
         seen = threat.head(torch.rand(2, 3, 16, 16))
-        estimate = reconstruct(Observation(("a", "b"), seen))
-        assert estimate.images.shape == (2, 3, 16, 16)
+        estimate = reconstruct(Features(("a", "b"), seen))
+        assert estimate.values.shape == (2, 3, 16, 16)
         told[together] = estimate.extra["blocks"]
     assert told[False] == ["relu", "layer1.0", "layer1.1", "layer1.2"]
     assert told[True] == ["relu", "layer1.2"]
@@ -84,9 +84,9 @@ def test_made_images_are_kept_and_the_same_as_without_a_place(tmp_path, monkeypa
     threat = granted("resnet20", "layer1.0")
     quick = {"images": 12, "synthesis_steps": 3, "synthesis_batch": 8}
     attack = DCI.configured({**quick, "epochs": 1, "tune_epochs": 0})
-    seen = Observation(("a",), threat.head(torch.rand(1, 3, 16, 16)))
-    alone = attack.fit(threat, generator(0))(seen).images
-    kept = attack.fit(threat, generator(0), checkpoint=tmp_path / "dci.pt")(seen).images
+    seen = Features(("a",), threat.head(torch.rand(1, 3, 16, 16)))
+    alone = attack.fit(threat, generator(0))(seen).values
+    kept = attack.fit(threat, generator(0), Workplace(checkpoint=tmp_path / "dci.pt"))(seen).values
     assert torch.equal(alone, kept)
     (folder,) = [path for path in tmp_path.glob("images-*") if path.is_dir()]
     assert len(list(folder.rglob("*.png"))) == 16
@@ -95,7 +95,7 @@ def test_made_images_are_kept_and_the_same_as_without_a_place(tmp_path, monkeypa
         raise AssertionError("images are made again")
 
     monkeypatch.setattr("adversary.synthesis.folder.synthesise", never)
-    again = attack.fit(threat, generator(0), checkpoint=tmp_path / "dci.pt")(seen).images
+    again = attack.fit(threat, generator(0), Workplace(checkpoint=tmp_path / "dci.pt"))(seen).values
     assert torch.equal(alone, again)
 
 
@@ -117,6 +117,6 @@ def test_one_image_more_than_a_batch_is_learned_from_too():
     quick = {"images": 5, "synthesis_steps": 1, "synthesis_batch": 5, "epochs": 1}
     attack = DCI.configured({**quick, "tune_epochs": 1, "batch_size": 4})
     seen = threat.head(torch.rand(2, 3, 4, 4))
-    assert attack.fit(threat, generator(0))(Observation(("a", "b"), seen)).images.shape[0] == 2
+    assert attack.fit(threat, generator(0))(Features(("a", "b"), seen)).values.shape[0] == 2
     with pytest.raises(BadInput, match="batch_size"):
         DCI.configured({"batch_size": 1})

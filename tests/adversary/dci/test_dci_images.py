@@ -4,8 +4,9 @@ import pytest
 import torch
 from test_attack_images import granted
 
-from adversary.contract.attack import Observation
+from adversary.contract.workplace import Workplace
 from adversary.inversion.dci.attack import DCI
+from splitlab.contracts import Features
 from splitlab.errors import BadInput
 from splitlab.randomness import generator
 from splitlab.storage import read_json
@@ -17,7 +18,9 @@ def made(threat, folder, **settings):
     """Provenance and classes of the images that a fit has made."""
     attack = DCI.configured({**QUICK, **settings})
     seen = threat.head(torch.rand(1, 3, 16, 16, generator=generator(1)))
-    attack.fit(threat, generator(0), checkpoint=folder / "fit.pt")(Observation(("a",), seen))
+    attack.fit(threat, generator(0), Workplace(checkpoint=folder / "fit.pt"))(
+        Features(("a",), seen)
+    )
     (images,) = [path for path in folder.glob("images-*") if path.is_dir()]
     classes = {path.name for path in images.iterdir() if path.is_dir()}
     return read_json(images / "provenance.json"), classes

@@ -49,7 +49,7 @@ def test_a_coarser_codec_hides_next_to_nothing(wire, margin):
     assert quality(plain) > 18
     assert abs(quality(coded) - quality(plain)) < margin
     # and it is another wire, with other values on it
-    assert not torch.equal(coded.estimate.images, plain.estimate.images)
+    assert not torch.equal(coded.estimate.values, plain.estimate.values)
 
 
 def test_who_knows_of_strong_noise_does_better_and_alone_beats_the_floor():
@@ -61,9 +61,9 @@ def test_who_knows_of_strong_noise_does_better_and_alone_beats_the_floor():
 
 
 def test_it_is_the_same_again_under_a_seed_and_another_under_another():
-    first = reconstructed(defense=STRONG, known=True).estimate.images
-    assert torch.equal(reconstructed.__wrapped__("FP32", STRONG, True).estimate.images, first)
-    other = reconstructed(defense=STRONG, known=True, seed=1).estimate.images
+    first = reconstructed(defense=STRONG, known=True).estimate.values
+    assert torch.equal(reconstructed.__wrapped__("FP32", STRONG, True).estimate.values, first)
+    other = reconstructed(defense=STRONG, known=True, seed=1).estimate.values
     assert not torch.equal(other, first)
     assert other.shape == VICTIMS.shape
 

@@ -11,10 +11,11 @@ import torch
 from test_attack_images import ATTACKS, granted, place, run
 from test_synthesis import CPU, SETTINGS, known
 
-from adversary.contract.attack import Observation
 from adversary.contract.grant import read_grant, write_grant
+from adversary.contract.workplace import Workplace
 from adversary.inversion.dci.attack import DCI
 from adversary.synthesis.folder import make_images, making, own_images
+from splitlab.contracts import Features
 from splitlab.randomness import generator
 from splitlab.storage import read_json, write_json
 
@@ -114,9 +115,10 @@ def test_dci_tells_it_of_the_images_that_it_makes_itself(kept, tmp_path, clock):
     fields = {"images": 20, "synthesis_steps": 2, "synthesis_batch": 12, "epochs": 1}
     attack = DCI.configured({**fields, "tune_epochs": 0})
     threat = granted()
-    seen = Observation(("a",), threat.head(torch.rand(1, 3, 16, 16, generator=generator(1))))
+    seen = Features(("a",), threat.head(torch.rand(1, 3, 16, 16, generator=generator(1))))
     for _ in range(2):  # what is kept is not made again, and cost what it cost
-        fitted = attack.fit(threat, generator(0), checkpoint=tmp_path / "fit.pt" if kept else None)
+        work = Workplace(checkpoint=tmp_path / "fit.pt" if kept else None)
+        fitted = attack.fit(threat, generator(0), work)
         assert fitted(seen).extra["making"]["seconds"] == 2.0
     assert next(clock) == (4 if kept else 8)
 

@@ -23,15 +23,15 @@ from bench.estimate.deploying import (
 )
 from bench.estimate.latency import place_seconds, starts, waiting
 from bench.estimate.points import Costs
-from bench.estimate.scoring import GROWTH, Scoring
+from bench.estimate.scoring import Scoring, each, growth_of
 from bench.point.deploy import undefended
 from bench.point.grants import GrantRequest, make_threat
 from bench.point.measure import plans
 from bench.point.recipe import SweepConfig
-from bench.point.score import METRICS
 from bench.point.victim import prepare_halves, prepare_victim
 from defenses import parse
 from splitlab.contracts import ArchSpec
+from splitlab.contracts.kinds import IMAGE
 from splitlab.contracts.link import parse_link
 from splitlab.data import load_splits
 from splitlab.deployment import client_half, equality, server_half, write_deployment
@@ -218,10 +218,11 @@ def test_latency_by_hand():
 def test_scoring_grows_with_what_is_compared(splits):
     victims = splits.victims.take(100)
     scoring = Scoring(victims, lambda images: images.flatten(1)[:, :8], None, Table())
-    others = [name for name in METRICS if name not in GROWTH]
+    metrics = IMAGE.load_metrics()
+    others = [metric for metric in metrics if growth_of(metric) is each]
     for scored in (8, 100):
-        each = len(others) * scored / 8
+        alone = len(others) * scored / 8
         pairs, both = scored * 100 / (8 * 32), (scored + 100) / (8 + 32)
-        wanted = 2 * ONCE * (each + pairs + both + len(METRICS))
+        wanted = 2 * ONCE * (alone + pairs + both + len(metrics))
         assert scoring.seconds(scored) == pytest.approx(wanted)
-    assert set(GROWTH) < set(METRICS)
+    assert len(others) == len(metrics) - 2

@@ -75,7 +75,7 @@ def test_noise_is_the_same_in_every_message_of_a_translation(tmp_path):
 def test_recovery_counts_words_alone():
     truth = torch.tensor([[4, 5, 2, 0], [6, 4, 4, 2]])
     read = torch.tensor([[4, 9, 9, 9], [6, 4, 4, 0]])
-    found = recovery(read, truth, torch.tensor([4]))
+    found = recovery(read, truth, torch.tensor([4, 4, 4, 2]), torch.tensor([4]))
     assert found["recovery"] == pytest.approx(75.0)
     assert found["whole_sentences"] == pytest.approx(50.0)
     assert found["rarer_words"] == pytest.approx(50.0)

@@ -15,7 +15,14 @@ from torch import Tensor, nn
 
 from cloud_server.engines import choose, onnxruntime_graph, torch_loop
 from cloud_server.engines.choose import KINDS
-from cloud_server.engines.contract import EngineTask, Kind, Outputs, Runner, Unfit, relative_error
+from cloud_server.engines.contract import (
+    EngineKind,
+    EngineTask,
+    Outputs,
+    Runner,
+    Unfit,
+    relative_error,
+)
 from cloud_server.engines.engine import Engine
 from cloud_server.engines.turns import Turns
 from splitlab.contracts import ArchSpec
@@ -126,7 +133,7 @@ def test_folding_leaves_no_batch_norm_and_touches_only_the_copy(body: nn.Module)
     assert all(torch.equal(value, before[name]) for name, value in body.state_dict().items())
 
 
-def fake(seconds: float, wrong: float = 0.0) -> Kind:
+def fake(seconds: float, wrong: float = 0.0) -> EngineKind:
     """An engine whose time is what the test says."""
 
     def make(task: EngineTask) -> Runner:
@@ -136,7 +143,7 @@ def fake(seconds: float, wrong: float = 0.0) -> Kind:
         timed[run] = seconds
         return run
 
-    return Kind(make)
+    return EngineKind(make)
 
 
 timed: dict[Runner, float] = {}
@@ -153,7 +160,7 @@ def test_auto_takes_the_fastest_that_agrees_and_says_why_not_the_others(
         "plain": fake(4.0),
         "quick": fake(2.0),
         "quicker": fake(1.0, wrong=0.1),
-        "refusing": Kind(refusing),
+        "refusing": EngineKind(refusing),
         "absent": replace(fake(1.0), missing=lambda: "abc"),
     }
     monkeypatch.setattr(choose, "KINDS", kinds)

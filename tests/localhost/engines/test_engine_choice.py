@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from cloud_server.engines import choose
 from cloud_server.engines.choose import KINDS
-from cloud_server.engines.contract import EngineTask, Kind, Outputs, Runner
+from cloud_server.engines.contract import EngineKind, EngineTask, Outputs, Runner
 from cloud_server.engines.engine import Engine
 from splitlab.errors import BadInput
 
 
-def broken(error: Exception, *, built: bool) -> Kind:
+def broken(error: Exception, *, built: bool) -> EngineKind:
     """An engine that fails when it is built, or at its first batch."""
 
     def make(_: EngineTask) -> Runner:
@@ -29,7 +29,7 @@ def broken(error: Exception, *, built: bool) -> Kind:
 
         return run
 
-    return Kind(make)
+    return EngineKind(make)
 
 
 BROKEN = {
@@ -64,14 +64,14 @@ def test_auto_keeps_no_engine_but_the_fastest(monkeypatch: pytest.MonkeyPatch) -
     made: dict[str, weakref.ref[Any]] = {}
     alive: dict[str, set[str]] = {}
 
-    def kind(name: str) -> Kind:
+    def kind(name: str) -> EngineKind:
         def make(task: EngineTask) -> Runner:
             alive[name] = {other for other, held in made.items() if held() is not None}
             copied = copy.deepcopy(task.bodies[0])
             made[name] = weakref.ref(copied)
             return lambda feature: ([copied(feature)], ())
 
-        return Kind(make)
+        return EngineKind(make)
 
     seconds = iter([3.0, 9.0, 1.0, 4.0, 2.0, 5.0, 4.0, 9.0])  # one row, many, of each
     monkeypatch.setattr(choose, "seconds", lambda _run, _example: next(seconds))
@@ -101,7 +101,7 @@ def test_auto_keeps_one_for_few_rows_and_one_for_many_where_both_pay(
     ran: list[str] = []
     names: dict[Runner, str] = {}
 
-    def kind(name: str) -> Kind:
+    def kind(name: str) -> EngineKind:
         def make(task: EngineTask) -> Runner:
             def run(feature: Tensor) -> Outputs:
                 ran.append(name)
@@ -110,7 +110,7 @@ def test_auto_keeps_one_for_few_rows_and_one_for_many_where_both_pay(
             names[run] = name
             return run
 
-        return Kind(make)
+        return EngineKind(make)
 
     monkeypatch.setattr(choose, "KINDS", {name: kind(name) for name in speeds})
     monkeypatch.setattr(choose, "seconds", lambda run, z: speeds[names[run]][len(z)])

@@ -21,7 +21,6 @@ from adversary.inversion.text.shadow import (
     features_of,
     fit_decoder,
     fit_shadow,
-    likely_words,
     read_words,
 )
 from bench.reproduce.ensembler.text.config import PAPER, QUICK, Scale, TextConfig
@@ -31,6 +30,7 @@ from bench.reproduce.ensembler.text.table import write_table
 from bench.reproduce.ensembler.text.wire import TextHalves, Translated, greedy, translate
 from defenses import parse
 from splitlab.capture import Capture
+from splitlab.contracts.kinds import TOKENS
 from splitlab.data.text.sentences import Pair, SentenceSplits, corpus_splits, grammar_splits
 from splitlab.data.text.vocabulary import PAD
 from splitlab.errors import BadInput, SplitLabError, Unavailable
@@ -201,16 +201,17 @@ def _attack(
     source = features[:, : spec.source_length]
     cost = utility(sent, world.victims.target)
     common = common_words(_auxiliary(world).source)
+    answer = TOKENS.floor_of(_auxiliary(world))
     before = world.threat.fingerprint()
 
     def scored(attack: str, words: Tensor, threat: list[str], **more: Any) -> dict[str, Any]:
-        rate = recovery(words, world.victims.source, common)
+        rate = recovery(words, world.victims.source, answer, common)
         return {"attack": attack, "granted": threat, **rate, **more, **cost}
 
     shadow, own = world.shadow, world.threat.granted
     on_shadow = read_words(shadow.decoder, features_of(shadow.net.head, world.victims))
     on_client = read_words(shadow.decoder, source)[join]
-    floor = likely_words(_auxiliary(world).source).expand_as(on_client)
+    floor = answer.expand_as(on_client)
     rows = [
         scored("floor", floor, ["auxiliary"]),
         scored("shadow, on shadow features", on_shadow, own, losses=shadow.losses),
@@ -222,7 +223,7 @@ def _attack(
         raise SplitLabError("an attack changed the body that it was granted; its result is void")
     least = rows[0]["recovery"]
     for row in rows[1:]:
-        if "skipped" not in row and row["recovery"] <= least:
+        if "skipped" not in row and TOKENS.headline.failed(row["recovery"], least):
             row["doubts"] = ["no better than the most frequent word: the attack failed"]
     return rows, _examples(world, sent, on_shadow, on_client)
 

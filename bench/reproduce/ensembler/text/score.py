@@ -7,9 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.point.score import scored
 from bench.reproduce.ensembler.text.wire import WIRE, Translated
+from splitlab.contracts.kinds import TOKENS
 from splitlab.data.text.vocabulary import PAD, SPECIAL
-from splitlab.metrics import mean_interval
+from splitlab.errors import SplitLabError
+from splitlab.metrics.words import RARER_WORDS_READ, SENTENCES_READ, WORDS_READ
 
 COMMON = 10
 """Most frequent words: articles and their like, which say little and are guessed easily."""
@@ -21,25 +24,32 @@ def common_words(text: Tensor) -> Tensor:
     return words[counts.argsort(descending=True)[:COMMON]]
 
 
-def recovery(read: Tensor, truth: Tensor, common: Tensor) -> dict[str, Any]:
-    """Share of a sentence's words that were read, in %, with its interval over sentences.
+def recovery(read: Tensor, truth: Tensor, floor: Tensor, common: Tensor) -> dict[str, Any]:
+    """The kind's metrics as a row has them: shares in %, the first with its interval.
 
     Args:
-        read, truth: int64 [n, T]; only places with a word of the vocabulary count.
+        read, truth: int64 [n, T]; sentences without a word of the vocabulary are left out.
+        floor: int64 [T], what is answered without having seen anything.
         common: words that the share `rarer_words`, over all sentences together, leaves out.
+
+    Raises:
+        SplitLabError: `read` is no answer of this kind.
     """
-    words, same = truth >= len(SPECIAL), read == truth
-    kept = words.any(1)
-    right = (same & words)[kept].sum(1) / words[kept].sum(1)
-    mean, low, high = mean_interval(100.0 * right.double(), torch.arange(len(right)))
-    rarer = words & ~torch.isin(truth, common)
+    if fault := TOKENS.check(read, len(truth), None):
+        raise SplitLabError(f"an attack on text {fault}")
+    special = len(SPECIAL)
+    kept = (truth >= special).any(1)
+    groups = torch.arange(int(kept.sum()))
+    context = {"special": special, "common": common}
+    found = scored(TOKENS, truth[kept], read[kept], floor, groups, context).leakage
+    words = found[WORDS_READ.name]
     return {
-        "recovery": mean,
-        "low": low,
-        "high": high,
-        "rarer_words": 100.0 * float(same[rarer].double().mean()) if rarer.any() else None,
-        "whole_sentences": 100.0 * float((right == 1).double().mean()),
-        "n": len(right),
+        "recovery": words.mean,
+        "low": words.low,
+        "high": words.high,
+        "rarer_words": found[RARER_WORDS_READ.name].mean,
+        "whole_sentences": found[SENTENCES_READ.name].mean,
+        "n": words.items,
     }
 
 

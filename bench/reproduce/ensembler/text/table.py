@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from splitlab.metrics.words import RARER_WORDS_READ, SENTENCES_READ, WORDS_READ
 from splitlab.storage import write_bytes
 
 HEADINGS = (
     "defence",
     "attack",
-    "words read",
+    WORDS_READ.title,
     "interval",
-    "rarer words read",
-    "whole sentences read",
+    RARER_WORDS_READ.title,
+    SENTENCES_READ.title,
     "words translated",
 )
 
@@ -52,14 +53,14 @@ def claims(rows: Sequence[dict[str, Any]]) -> list[str]:
         holds = "holds" if shadow >= 90 and client <= shadow / 2 else "does not hold"
         said.append(
             f"{defense}: the paper's decoder reads the shadow's features and not the client's: "
-            f"{holds} ({shadow:z.1f} % and {client:z.1f} %)"
+            f"{holds} ({WORDS_READ.told(shadow)} and {WORDS_READ.told(client)})"
         )
         ciphers = [rate for attack, rate in read.items() if attack.startswith("cipher")]
         if ciphers:
             kept = "holds" if max(ciphers) <= 1.5 * read["floor"] else "does not hold"
             said.append(
                 f"{defense}: text cannot be read without queries: {kept} (the cipher reads "
-                f"{max(ciphers):z.1f} %, the floor {read['floor']:z.1f} %)"
+                f"{WORDS_READ.told(max(ciphers))}, the floor {WORDS_READ.told(read['floor'])})"
             )
     return said
 
@@ -69,16 +70,22 @@ def cells(row: dict[str, Any]) -> list[str]:
     if "skipped" in row:
         names = [row.get("defense", ""), row.get("attack", "")]
         return [*names, f"skipped ({row['skipped']})", *[""] * 4]
-    between = "" if row["low"] is None else f"{row['low']:z.1f} to {row['high']:z.1f} %"
+    between = _between(row["low"], row["high"])
     return [
         row["defense"],
         row["attack"],
-        f"{row['recovery']:z.1f} %",
+        WORDS_READ.told(row["recovery"]),
         between,
-        "" if row["rarer_words"] is None else f"{row['rarer_words']:z.1f} %",
-        f"{row['whole_sentences']:z.1f} %",
+        "" if row["rarer_words"] is None else RARER_WORDS_READ.told(row["rarer_words"]),
+        SENTENCES_READ.told(row["whole_sentences"]),
         f"{row['accuracy_words']:z.1f} %",
     ]
+
+
+def _between(low: float | None, high: float | None) -> str:
+    if low is None or high is None:
+        return ""
+    return f"{WORDS_READ.number(low)} to {WORDS_READ.told(high)}"
 
 
 def _table(headings: Sequence[str], body: Any) -> list[str]:

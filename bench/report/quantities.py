@@ -1,0 +1,60 @@
+"""What is shown of a record's numbers: from the metric itself, wherever it is registered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from adversary.registry import ATTACKS
+from splitlab.contracts import Kind, Quantity
+from splitlab.errors import UnknownName
+from splitlab.metrics import METRICS
+from splitlab.metrics.image.psnr import METRIC as PSNR
+from splitlab.record import Leakage, Record
+
+
+def quantity_of(name: str, record: Record) -> Quantity:
+    """The metric of this name: the lab's, or that of the attack's own kind.
+
+    A record may be of a package that is not installed here; it then tells unit and direction.
+    """
+    if name in METRICS:
+        known: Quantity = METRICS.load(name)
+        return known
+    told = record.leakage[name]
+    try:
+        kind: Kind = ATTACKS.load(str(record.config.get("attack"))).estimates
+    except (UnknownName, ImportError):
+        return Quantity(name, told.unit, told.leakage)
+    own = {metric.name: metric for metric in kind.load_metrics()}
+    return own.get(name) or Quantity(name, told.unit, told.leakage)
+
+
+def quantities(records: Sequence[Record]) -> dict[str, Quantity]:
+    """All that stand in a record's leakage, the lab's first and in its order."""
+    found: dict[str, Quantity] = {}
+    for record in records:
+        for name in record.leakage:
+            if name not in found:
+                found[name] = quantity_of(name, record)
+    known = [name for name in METRICS if name in found]
+    return {name: found[name] for name in (*known, *(n for n in found if n not in known))}
+
+
+def headline(record: Record) -> Quantity:
+    """The number that says whether the attack failed; PSNR of a record without any."""
+    for name in record.leakage:
+        if (quantity := quantity_of(name, record)).margin is not None:
+            return quantity
+    return PSNR
+
+
+def headlines(records: Sequence[Record]) -> list[Quantity]:
+    """Of all records, each once; PSNR, which places are judged by, first."""
+    found = {one.name: one for one in map(headline, records)}
+    return sorted(found.values(), key=lambda one: one.name != PSNR.name)
+
+
+def value_in(numbers: Mapping[str, Leakage], quantity: Quantity) -> float | None:
+    """The mean, None where there is none."""
+    told = numbers.get(quantity.name)
+    return told.mean if told is not None else None

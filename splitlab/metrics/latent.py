@@ -1,0 +1,70 @@
+"""How near recovered latents are to the true ones, and to what a generator is fed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from splitlab.contracts.metric import Context, Metric, Rows
+from splitlab.errors import BadInput
+
+
+def latent_error(truth: Tensor, estimate: Tensor) -> Tensor:
+    """mean |z - z'| of each latent: float32 [B].
+
+    Args:
+        truth, estimate: float [B, D].
+
+    Raises:
+        BadInput: shapes that differ.
+    """
+    if truth.shape != estimate.shape or truth.ndim != 2:
+        raise BadInput(
+            f"latents of shape {tuple(truth.shape)} and {tuple(estimate.shape)} cannot be "
+            "compared; give two of one shape [B, D]"
+        )
+    return (estimate - truth).abs().mean(1)
+
+
+def normality(latents: Tensor) -> float:
+    """Kolmogorov-Smirnov distance of all coordinates to N(0, 1), 0 to 1; 0 for the same."""
+    from scipy.stats import kstest  # seconds, which those who score no latents need not wait for
+
+    return float(kstest(latents.flatten().double().numpy(), "norm").statistic)
+
+
+def zero(own: Any) -> Tensor:
+    """The floor: the mean of N(0, I) in place of every latent.
+
+    Args:
+        own: the adversary's latents [N, D].
+    """
+    return torch.zeros(own.shape[1:])
+
+
+def _estimates(truth: Tensor, estimate: Tensor, context: Context) -> Rows:
+    del truth, context
+    return (estimate,)
+
+
+ERROR = Metric(
+    "latent_error",
+    "1",
+    "falls",
+    title="mean |z - z'|",
+    margin=0.0,
+    bounds=(0.0, None),
+    per_item=lambda truth, estimate, _: latent_error(truth, estimate),
+)
+NORMALITY = Metric(
+    "latent_ks",
+    "1",
+    "falls",
+    title="KS to N(0, 1)",
+    bounds=(0.0, 1.0),
+    prepare=_estimates,
+    per_set=lambda rows: normality(rows[0]),
+    resamples=200,
+)
