@@ -13,8 +13,8 @@ from tables import SIZE, distinct, flat
 from torch import Tensor
 
 from bench.point.score import Scored, read_join, score
+from splitlab.contracts.kinds import IMAGE
 from splitlab.errors import Corrupt, Mismatch
-from splitlab.metrics import METRICS
 
 GREYS = [0, 51, 102, 153, 204, 255]  # 0, 0.2, 0.4, 0.6, 0.8, 1
 JOIN = {"q/0": 4, "r/3": 1, "q/1": 0, "s#2/0": 3, "r/0": 5, "r/1": 2}
@@ -84,7 +84,8 @@ def test_each_victim_s_own_numbers_come_with_its_row_and_group(tmp_path: Path) -
     found = scored(tmp_path)
     assert found.index.tolist() == [1, 4, 3, 0]
     assert found.groups.tolist() == [1, 3, 3, 0]
-    there = [name for name in METRICS if not name.startswith("lpips")]  # it has no weights here
+    named = [metric.name for metric in IMAGE.load_metrics()]
+    there = [name for name in named if not name.startswith("lpips")]  # it has no weights here
     assert list(found.values) == list(found.floor_values) == there
     assert found.values["mse"].tolist() == pytest.approx([d * d for d in DELTAS], rel=1e-3)
     assert found.values["reidentified_by_pixels"].tolist() == [100] * 4
