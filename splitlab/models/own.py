@@ -92,8 +92,8 @@ def make_own(arch: ArchSpec) -> nn.Module:
 
 def told_by(factory: Callable[..., Any]) -> str | None:
     """The argument by which a factory is told the number of classes; None where it has none."""
-    parameters = _parameters(factory) or {}
-    return next((name for name in CLASSES if name in parameters), None)
+    named = _named(_parameters(factory) or {})
+    return next((name for name in CLASSES if name in named), None)
 
 
 def fixed_outputs(arch: ArchSpec) -> int | None:
@@ -172,6 +172,12 @@ def _parameters(factory: Callable[..., Any]) -> Mapping[str, inspect.Parameter] 
         return None
 
 
+def _named(parameters: Mapping[str, inspect.Parameter]) -> dict[str, inspect.Parameter]:
+    """Those that can be given by name."""
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return {key: one for key, one in parameters.items() if one.kind in kinds}
+
+
 def _check_taken(
     name: str, factory: Callable[..., Any], given: Mapping[str, Any], told: str | None
 ) -> None:
@@ -182,12 +188,7 @@ def _check_taken(
     parameters = _parameters(factory)
     if parameters is None:
         return
-    kinds = inspect.Parameter
-    named = {
-        key: one
-        for key, one in parameters.items()
-        if one.kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY)
-    }
+    kinds, named = inspect.Parameter, _named(parameters)
     shown = ", ".join(key for key in named if key != told) or "none"
     takes_all = any(one.kind is kinds.VAR_KEYWORD for one in parameters.values())
     for key in () if takes_all else given:
