@@ -12,6 +12,7 @@ import importlib.util
 import operator
 import re
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -22,6 +23,7 @@ from splitlab.errors import BadInput, NotImported, UnknownName, foreign
 _MODULE = re.compile(r"[^\W\d][\w-]*(\.[^\W\d][\w-]*)*")
 _ATTRIBUTE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 _permitted: dict[str, ModuleType] = {}
+_stream = threading.RLock()
 
 
 def parted(text: str) -> tuple[str, str] | None:
@@ -93,8 +95,11 @@ def own_object(name: str) -> Any:
 
 @contextlib.contextmanager
 def aside() -> Iterator[None]:
-    """What foreign code prints goes to standard error: standard output is for the command."""
-    with contextlib.redirect_stdout(sys.stderr):
+    """What foreign code prints goes to standard error: standard output is for the command.
+
+    One thread at a time, as the stream is one of the whole process.
+    """
+    with _stream, contextlib.redirect_stdout(sys.stderr):
         yield
 
 
