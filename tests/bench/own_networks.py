@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from splitlab.contracts import own_code
+from splitlab.contracts import ArchSpec, own_code
 
 CODE = """
 import functools
@@ -118,3 +119,11 @@ def imports(folder: Path) -> int:
     """How often the module was imported."""
     witness = folder / "imported.txt"
     return len(witness.read_text()) if witness.exists() else 0
+
+
+def typed(text: str, classes: int = 10) -> Any:
+    """What `--model TEXT` comes to."""
+    from splitlab.models import build, permit_typed
+
+    permit_typed(text)
+    return build(ArchSpec.named(text, classes=classes), seed=0)
