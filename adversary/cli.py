@@ -12,6 +12,7 @@ from adversary.synthesis.cli import synthesise
 from adversary.tap.cli import tap
 from splitlab.console import CommandLine, console, guarded
 from splitlab.errors import BadInput
+from splitlab.import_option import Imports
 
 app = CommandLine(
     keep_freed=True,
@@ -55,6 +56,7 @@ def attack(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Public seed of the attack.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    imports: Imports = None,
     dry_run: DryRun = False,
 ) -> None:
     """Reconstruct the images behind a capture, with nothing but the capture and the grant.
@@ -77,11 +79,13 @@ def attack(
     from adversary.contract.fitted import Fitting, forget_fits, shelf
     from adversary.estimating.commands import attack_estimate
     from adversary.synthesis.folder import own_images
+    from splitlab.contracts.own_code import permit
     from splitlab.randomness import generator
     from splitlab.storage import alone
     from splitlab.training import choose_device, showing
 
     place = str(choose_device(device))
+    permit(*(imports or ()))
     threat, observation = attacked(capture, knows, limit)
     if images is not None:
         threat = own_images(images, threat)

@@ -21,10 +21,12 @@ from bench.cli_options import (
     DryRun,
     Epochs,
     Freeze,
+    Imports,
     KeepImages,
     LabelMap,
     Links,
     LpipsWeights,
+    Mean,
     Model,
     NewClassifier,
     Observe,
@@ -34,6 +36,7 @@ from bench.cli_options import (
     SettingImages,
     Settings,
     Size,
+    Std,
     TailStart,
     TrainImages,
     TrainWithDefense,
@@ -69,6 +72,8 @@ def sweep_split_points(
     model: Model = "resnet20",
     dataset: Dataset = "photo-patches",
     size: Size = 32,
+    mean: Mean = None,
+    std: Std = None,
     splits: Annotated[
         str, typer.Option(help="How many, spread evenly; 'all'; or names with commas.")
     ] = "6",
@@ -121,6 +126,7 @@ def sweep_split_points(
     it has the real ones too. All attacks on
     synthetic images alone: `bench reproduce dci-table2`, or `adversary attack --images`.
     """
+    from bench.flag_words import normalisation
     from bench.options import attack_options, counts, given, run_folder
     from bench.point import recipe
     from bench.point.data_notes import show
@@ -129,13 +135,16 @@ def sweep_split_points(
     from bench.sweep.report import all_doubts, write_report
     from bench.sweep.sweep import Sweep
     from bench.sweep.table import rich_table
+    from splitlab.models import permit_typed
     from splitlab.record import RecordStore
     from splitlab.training import showing
 
+    permit_typed(model)
     fields: dict[str, Any] = {
         "model": model,
         "dataset": dataset,
         "size": size,
+        **normalisation(mean, std),
         "splits": splits,
         "granularity": granularity,
         "tail_start": tail_start,
@@ -216,13 +225,16 @@ def grant(
     seed: Seed = 0,
     data_root: DataRoot = None,
     download: Download = False,
+    imports: Imports = None,
 ) -> None:
     """Write what an adversary is granted, and nothing else, into a folder for it."""
     from adversary.contract.grant import write_grant
     from bench.point.data_notes import show
     from bench.point.grants import GrantRequest, adversary_images, make_threat
     from splitlab.capture import Capture
+    from splitlab.contracts.own_code import permit
 
+    permit(*(imports or ()))
     request = GrantRequest(
         *(head, defense, noise, bodies, tail, selector, aux, validation, observe),
         P=count,
@@ -242,7 +254,9 @@ def grant(
 def splits(
     model: Annotated[str, typer.Argument(metavar="MODEL", help=NETWORK)],
     size: Annotated[int, typer.Option(min=1, max=2048, help="Side of the images.")] = 32,
-    classes: Annotated[int, typer.Option(help="Number of classes.")] = 10,
+    classes: Annotated[
+        int | None, typer.Option(help="Number of classes; default 10, or your network's own.")
+    ] = None,
     operations: Annotated[bool, typer.Option(help="Every operation, not only blocks.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
 ) -> None:

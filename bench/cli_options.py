@@ -11,6 +11,7 @@ from adversary.cli_options import DryRun as DryRun
 from bench import flag_words
 from splitlab.console import guarded
 from splitlab.errors import BadInput
+from splitlab.import_option import Imports as Imports
 
 
 @guarded
@@ -44,8 +45,23 @@ Measured = Annotated[
 Deployment = Annotated[
     Path, typer.Argument(metavar="DEPLOYMENT", help="Folder with client/ and server/.")
 ]
-NETWORK = "Own, torchvision or timm network, with arguments such as repvgg_a0:form=deploy."
+NETWORK = (
+    "The lab's, torchvision's or timm's network, with arguments such as repvgg_a0:form=deploy; or "
+    "your own, package.module:factory or package.module:factory:width=32, any callable that "
+    "returns an nn.Module, looked for in the working directory first."
+)
 Model = Annotated[str, typer.Option(help=NETWORK)]
+Mean = Annotated[
+    str | None,
+    typer.Option(
+        help="R,G,B, or one number for all, in [0, 1]: taken off the image before the network; "
+        "default ImageNet's, and 0 for a network of your own."
+    ),
+]
+Std = Annotated[
+    str | None,
+    typer.Option(help="The same, by which is divided; default ImageNet's, and 1 for your own."),
+]
 Dataset = Annotated[
     str, typer.Option(help="photo-patches, cifar10, cifar100 or imagefolder:PATH (folder or tar).")
 ]

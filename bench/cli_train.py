@@ -18,11 +18,13 @@ from bench.cli_options import (
     Epochs,
     Freeze,
     LabelMap,
+    Mean,
     Model,
     NewClassifier,
     SecretSeed,
     Seed,
     Size,
+    Std,
     TailStart,
     TrainImages,
     TrainWithDefense,
@@ -40,6 +42,8 @@ def train(
     model: Model = "resnet20",
     dataset: Dataset = "photo-patches",
     size: Size = 32,
+    mean: Mean = None,
+    std: Std = None,
     tail_start: TailStart = None,
     defense: Defense = "none",
     train_with_defense: TrainWithDefense = False,
@@ -60,18 +64,22 @@ def train(
     dry_run: DryRun = False,
 ) -> None:
     """Train a network, cut it, and write the two halves of a deployment."""
+    from bench.flag_words import normalisation
     from bench.options import given
     from bench.point import recipe
     from bench.point.data_notes import show
     from bench.point.weights import LabelFiles, weights_fields
     from bench.train import train_and_deploy
     from splitlab.estimating import Forecast
+    from splitlab.models import permit_typed
     from splitlab.training import showing
 
+    permit_typed(model)
     config = recipe.validated(
         model=model,
         dataset=dataset,
         size=size,
+        **normalisation(mean, std),
         splits=split,
         tail_start=tail_start,
         defense=defense,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -20,6 +21,37 @@ def device(name: str) -> str:
     if not _DEVICE.fullmatch(name):
         raise BadInput(f"--device {name}: wanted auto, cpu or cuda")
     return name
+
+
+def normalisation(mean: str | None, std: str | None) -> dict[str, tuple[float, ...]]:
+    """("0.5", "0.2,0.2,0.3") -> {"mean": (0.5, 0.5, 0.5), "std": (0.2, 0.2, 0.3)}; {} for none.
+
+    Raises:
+        BadInput: one without the other, other than one number or three, or a `std` of 0 or less.
+    """
+    if mean is None and std is None:
+        return {}
+    if mean is None or std is None:
+        given, other = ("--mean", "--std") if std is None else ("--std", "--mean")
+        raise BadInput(f"{given} without {other}: an image is normalised by both; give both")
+    found = {"mean": _three("--mean", mean), "std": _three("--std", std)}
+    if min(found["std"]) <= 0:
+        raise BadInput(f"--std {std}: the image is divided by it; wanted numbers above 0")
+    return found
+
+
+def _three(flag: str, text: str) -> tuple[float, ...]:
+    try:
+        numbers = tuple(float(word) for word in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) not in (1, 3) or not all(map(math.isfinite, numbers)):
+        raise BadInput(f"{flag} {text!r}: wanted R,G,B such as 0.485,0.456,0.406, or one number")
+    if max(map(abs, numbers)) > 10:
+        raise BadInput(
+            f"{flag} {text!r}: pixels are in [0, 1] here and not in [0, 255]; divide it by 255"
+        )
+    return numbers * (3 // len(numbers))
 
 
 def settings(items: Sequence[str]) -> list[tuple[str, str, str]]:

@@ -9,6 +9,7 @@ from typing import Any
 import defenses
 from bench.estimate.deployment import deployment_estimate
 from bench.point import counts, data_notes
+from bench.point.own_network import require_same_network
 from bench.point.recipe import SweepConfig
 from bench.point.victim import (
     kept_secret,
@@ -98,6 +99,7 @@ def train_and_deploy(
             return {}
     held = sole(out / "training")
     try:
+        require_same_network(out / "training", arch)
         data_notes.keep(out / "training", splits, adapted, private=True)
         secret = kept_secret(out / "training" / "client-secret.json", secret_seed)
         victim = None

@@ -15,6 +15,7 @@ import typer
 from cloud_server.offline import body_ids, export_triton, make_certificates, say, split
 from splitlab.console import CommandLine, WholeSentences, guarded
 from splitlab.errors import SplitLabError
+from splitlab.import_option import Imports
 
 
 class ServeUnlessTold(WholeSentences):
@@ -47,6 +48,7 @@ def serve(
         str | None,
         typer.Option(help="serve only these, such as 0,2; default: all whose shard is there"),
     ] = None,
+    imports: Imports = None,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="allow plaintext off loopback")
     ] = False,
@@ -166,6 +168,7 @@ def serve(
     from cloud_server.watch.logs import log_as_json, tap_trouble
     from cloud_server.watch.metrics_port import check_metrics
     from splitlab.capture import CaptureWriter, check_tap
+    from splitlab.contracts.own_code import permit
     from splitlab.deployment import ServerHalf
     from splitlab.machine import settle
     from splitlab.wire.channels import Tls, check_listen, split_address
@@ -182,6 +185,7 @@ def serve(
     torch.set_num_threads(1)
     given = any((tls_cert, tls_key, client_ca))
     token = None if token_file is None else read_token(token_file)
+    permit(*(imports or ()))
     loaded = ServerHalf.load(half, None if bodies is None else body_ids(bodies))
     tls = Tls(tls_cert, tls_key, client_ca) if given else None
     limits = Limits(

@@ -10,6 +10,7 @@ import typer
 
 from splitlab.console import console, guarded
 from splitlab.errors import BadInput
+from splitlab.import_option import Imports
 
 
 def say(event: str, **facts: Any) -> None:
@@ -58,14 +59,17 @@ def export_triton(
     bodies: Annotated[
         str | None, typer.Option(help="only these, such as 0,2; default: all whose shard is there")
     ] = None,
+    imports: Imports = None,
 ) -> None:
     """Write the bodies into a model repository of Triton or KServe; the same edge client asks them.
 
     Needs the packages of `splitlab[onnxruntime]`.
     """
     from cloud_server.triton import export_triton as export
+    from splitlab.contracts.own_code import permit
     from splitlab.deployment import ServerHalf
 
+    permit(*(imports or ()))
     loaded = ServerHalf.load(half, None if bodies is None else body_ids(bodies))
     made = export(loaded, out)
     say("exported", model=loaded.model_name, outputs=made.outputs, error=made.error)

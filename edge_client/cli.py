@@ -14,6 +14,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from splitlab.console import CommandLine, WholeSentences, console, errors, guarded
+from splitlab.import_option import Imports
 
 if TYPE_CHECKING:
     from edge_client.client import EdgeClient
@@ -51,6 +52,7 @@ class Connection:
     tls: tuple[Path | None, Path | None, Path | None]
     token_file: Path | None
     link: str | None
+    imports: tuple[str, ...]
 
     def open(self) -> tuple[ClientHalf, EdgeClient]:
         """Load the half, then connect and shake hands."""
@@ -59,12 +61,14 @@ class Connection:
         from defenses import parse
         from edge_client.client import EdgeClient
         from splitlab.contracts.link import parse_link
+        from splitlab.contracts.own_code import permit
         from splitlab.deployment import ClientHalf
         from splitlab.wire.channels import Tls
         from splitlab.wire.token import read_token
 
         if self.threads is not None:
             torch.set_num_threads(self.threads)
+        permit(*self.imports)
         half = ClientHalf.load(self.half, parse)
         client = EdgeClient(
             half,
@@ -108,6 +112,7 @@ def connection(
             "exceeds --deadline the same bytes go to another",
         ),
     ] = False,
+    imports: Imports = None,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="allow plaintext off loopback")
     ] = False,
@@ -154,6 +159,7 @@ def connection(
         tls=(tls_cert, tls_key, tls_ca),
         token_file=token_file,
         link=link,
+        imports=tuple(imports or ()),
     )
 
 

@@ -82,6 +82,26 @@ class MissingKnowledge(SplitLabError):
         self.field = field
 
 
+class NotImported(SplitLabError):
+    """A file names code of somebody's own, which this process was not told to import.
+
+    Args:
+        name: "package.module:factory", as the file has it.
+        module: what would have to be imported.
+        given: modules that were named.
+    """
+
+    def __init__(self, name: str, module: str, given: Iterable[str] = ()) -> None:
+        shown = ", ".join(given)
+        told = f" (given: {shown})" if shown else ""
+        super().__init__(
+            f"the network is {foreign(name, 200)}, code that is not SplitLab's; nothing is "
+            f"imported because a file says so{told}: if you trust it, add --import "
+            f"{foreign(module, 120)}"
+        )
+        self.name, self.module = name, module
+
+
 class Corrupt(SplitLabError):
     """A file on disk that is damaged, half-written or of another format."""
 

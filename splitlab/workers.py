@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from splitlab.contracts.own_code import permit, permitted
 from splitlab.errors import SplitLabError
 from splitlab.machine import commit
 from splitlab.thread_share import thread_share
@@ -60,7 +61,9 @@ def side_by_side(
     with _environment(threads):
         processes = [
             context.Process(
-                target=_serve, args=(do, jobs, todo, told, threads, who, commit()), daemon=True
+                target=_serve,
+                args=(permitted(), do, jobs, todo, told, threads, who, commit()),
+                daemon=True,
             )
             for who in range(count)
         ]
@@ -123,6 +126,7 @@ def _environment(threads: int) -> Iterator[None]:
 
 
 def _serve(
+    imports: Sequence[str],
     do: Callable[[Any, Progress], Iterable[Any]],
     jobs: Sequence[Any],
     todo: Any,
@@ -134,6 +138,7 @@ def _serve(
     """A process's whole life.
 
     Args:
+        imports: modules of a user's own that it may import.
         code: the commit of the process that waits; this one has loaded what is there now.
     """
     if sys.platform == "linux":
@@ -142,6 +147,7 @@ def _serve(
     torch.set_num_threads(threads)
     progress = _Telling(told, who)
     try:
+        permit(*imports)
         if commit() != code:
             raise SplitLabError(
                 f"the code changed while it ran (from {code} to {commit()}); start again, what is "

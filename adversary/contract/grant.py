@@ -18,7 +18,7 @@ import defenses
 from adversary.contract.threat import AuxImages, Observed, ThreatModel
 from splitlab.contracts import ArchSpec, FeatureSpec, InputSpec
 from splitlab.data import ImageSet
-from splitlab.errors import BadInput, Corrupt, SplitLabError
+from splitlab.errors import BadInput, Corrupt, NotImported, SplitLabError
 from splitlab.models import build
 from splitlab.randomness import Secret
 from splitlab.split import Part, cut, load_part_state, part_state
@@ -77,6 +77,7 @@ def read_grant(folder: Path) -> ThreatModel:
 
     Raises:
         Corrupt: half-written, damaged, or not a grant.
+        NotImported: its network is somebody's own.
     """
     path = folder / "grant.json"
     content = read_json(path, REMEDY)
@@ -87,6 +88,8 @@ def read_grant(folder: Path) -> ThreatModel:
         raise Corrupt(folder / "grant.safetensors", "its tensors are not those granted", REMEDY)
     try:
         return _threat(content, tensors)
+    except NotImported:
+        raise
     except (KeyError, TypeError, ValueError, ValidationError, RuntimeError, SplitLabError) as error:
         raise Corrupt(path, f"it is damaged ({error})", REMEDY) from error
 

@@ -10,6 +10,7 @@ import typer
 
 from adversary.cli_options import DryRun
 from splitlab.console import console, guarded
+from splitlab.import_option import Imports
 
 
 @guarded
@@ -29,6 +30,7 @@ def synthesise(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Public seed.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    imports: Imports = None,
     dry_run: DryRun = False,
 ) -> None:
     """Make images like a network's training images from its batch norms alone."""
@@ -38,10 +40,12 @@ def synthesise(
     from adversary.synthesis.folder import make_images
     from adversary.synthesis.settings import fitting
     from adversary.synthesis.synthesis import Known
+    from splitlab.contracts.own_code import permit
     from splitlab.storage import alone
     from splitlab.training import choose_device, showing
 
     options = read_options(set_option or [])
+    permit(*(imports or ()))
     known = Known.of(read_grant(knows))
     preset, settings = fitting(options, known.input.size)
     place = choose_device(device)

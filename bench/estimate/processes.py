@@ -14,6 +14,7 @@ import torch
 
 from bench.roles.launch import start
 from splitlab.contracts import ArchSpec
+from splitlab.contracts.own_code import permit, permitted
 from splitlab.models import build
 
 
@@ -27,7 +28,7 @@ class Starting:
     def __init__(self, arch: ArchSpec) -> None:
         with Path(os.devnull).open("wb") as nowhere:
             self._process = start(
-                ["bench.estimate.processes", arch.model_dump_json()],
+                ["bench.estimate.processes", arch.model_dump_json(), *permitted()],
                 stdout=subprocess.PIPE,
                 stderr=nowhere,
                 text=True,
@@ -62,5 +63,6 @@ if __name__ == "__main__":
     import cloud_server.server  # noqa: F401 - loaded, not used
     import edge_client.client  # noqa: F401
 
+    permit(*sys.argv[2:])
     build(ArchSpec.model_validate_json(sys.argv[1]), seed=0)
     print(time.process_time())

@@ -2,7 +2,8 @@
 
 Reads a line of JSON, does it, answers with a line of JSON. `{"open": NAME, "half": FOLDER,
 "server": HOST:PORT, "link": LINK or null}` connects; `{"ask": NAME, "images": N}` sends a request
-and answers with its milliseconds by stage and its bytes; `{"close": NAME}` disconnects.
+and answers with its milliseconds by stage and its bytes; `{"close": NAME}` disconnects. The words
+of its command line are modules of a user's own that it may import.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 from bench.roles.child import Forked
 from bench.roles.launch import start, tail_of
+from splitlab.contracts.own_code import permit, permitted
 from splitlab.errors import SplitLabError
 
 
@@ -58,7 +60,7 @@ def asking(log: Path, threads: int = 1) -> Iterator[DeploymentAsker]:
     with (
         log.open("wb") as errors,
         start(
-            ["bench.latency.asker"],
+            ["bench.latency.asker", *permitted()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -83,6 +85,7 @@ def main() -> None:
     from splitlab.contracts.link import parse_link
     from splitlab.deployment import ClientHalf
 
+    permit(*sys.argv[1:])
     halves: dict[str, ClientHalf] = {}
     clients: dict[str, EdgeClient] = {}
     shapes: dict[str, tuple[int, ...]] = {}

@@ -12,7 +12,7 @@ import defenses
 from bench.point.victim import Victim
 from splitlab.data import ImageSet
 from splitlab.deployment import ClientHalf, ServerHalf
-from splitlab.errors import SplitLabError
+from splitlab.errors import NotImported, SplitLabError
 from splitlab.pieces import in_pieces
 from splitlab.split import Part, part_state
 
@@ -60,6 +60,8 @@ def whole(folder: Path) -> bool:
         server = ServerHalf.load(folder / "server")
         if client.digest == server.digest and len(server.bodies) == len(client.outputs):
             return True
+    except NotImported:
+        raise  # nothing is wrong with it
     except SplitLabError:
         pass
     shutil.rmtree(folder, ignore_errors=True)

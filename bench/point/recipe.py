@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from splitlab.contracts import ArchSpec, InputSpec
+from splitlab.contracts.arch import is_own
 from splitlab.contracts.link import parse_link
 from splitlab.contracts.ranges import Count, Seed
 from splitlab.errors import BadInput, Corrupt, plain
@@ -36,6 +38,12 @@ class SweepConfig(BaseModel):
     model: str = "resnet20"
     dataset: str = "photo-patches"
     size: Annotated[int, Field(ge=8, le=1024, description="side of the images, in pixels")] = 32
+    mean: tuple[float, float, float] | None = Field(
+        default=None, description="taken off each image first, in [0, 1]; None for the network's"
+    )
+    std: tuple[float, float, float] | None = Field(
+        default=None, description="each image is divided by it; None for the network's"
+    )
     splits: str = Field(default="6", description="how many, 'all', or names with commas")
     granularity: Literal["block", "operation"] = "block"
     tail_start: str | None = Field(default=None, description="split point at which the body ends")
@@ -70,6 +78,11 @@ class SweepConfig(BaseModel):
     ] = None
 
     @property
+    def input(self) -> InputSpec:
+        """What the network is fed; one of a user's own gets [0, 1] where nothing else is said."""
+        return input_of(self.model, self.size, self.mean, self.std)
+
+    @property
     def dataset_kind(self) -> str:
         """The data set's kind; a record never holds its path."""
         return self.dataset.partition(":")[0]
@@ -92,10 +105,27 @@ class SweepConfig(BaseModel):
         mine["attack_options"] = mine["attack_options"].get(attack, {})
         mine["attacked"] = mine["attacked"].get(attack)
         mine["dataset"] = self.dataset_kind
-        for later in ("links", "weights_key", "labels_hash", "new_classifier", "freeze"):
+        for later in (
+            "mean",
+            "std",
+            "links",
+            "weights_key",
+            "labels_hash",
+            "new_classifier",
+            "freeze",
+        ):
             if not mine[later]:  # as before there were any
                 del mine[later]
         return {**mine, "split": split, "attack": attack, "knowledge": knowledge}
+
+
+def input_of(
+    model: str, size: int, mean: Sequence[float] | None, std: Sequence[float] | None
+) -> InputSpec:
+    """Images of `size` pixels, normalised as given, else as the network's kind is."""
+    plain = {"mean": (0.0,) * 3, "std": (1.0,) * 3} if is_own(ArchSpec.named(model).name) else {}
+    given = {"mean": tuple(mean), "std": tuple(std)} if mean and std else plain
+    return InputSpec(size=size, **given)
 
 
 def wires_of(names: Sequence[str] | None) -> dict[str, Any]:

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from adversary.synthesis.folder import HELD_OUT
-from splitlab.contracts import ArchSpec, InputSpec
+from bench.point.recipe import input_of
+from splitlab.contracts import ArchSpec
 from splitlab.contracts.ranges import Count
 from splitlab.data import Splits
 from splitlab.errors import BadInput
+from splitlab.models import fixed_outputs
 from splitlab.training import TrainRecipe
 
 Scale = Literal["quick", "paper"]
@@ -25,6 +27,7 @@ class Setup(BaseModel):
         model, arguments: the network; `splitlab.models.build` knows them.
         dataset: name, or "" where the user has to name one.
         size: side of the images in pixels.
+        mean, std: of the images, a channel each; None for the network's own.
         head_end, tail_start: the two split points, where a place names no others.
         recipe: of every training.
         train, auxiliary, validation, victims: numbers of images; None for all there are.
@@ -37,6 +40,8 @@ class Setup(BaseModel):
     arguments: dict[str, Any] = Field(default_factory=dict)
     dataset: str
     size: int = 32
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
     head_end: str
     tail_start: str | None
     recipe: TrainRecipe
@@ -48,8 +53,20 @@ class Setup(BaseModel):
 
     def arch(self, classes: int) -> ArchSpec:
         """The undefended network for this many classes."""
-        named = ArchSpec.named(self.model, classes=classes, input=InputSpec(size=self.size))
+        given = input_of(self.model, self.size, self.mean, self.std)
+        named = ArchSpec.named(self.model, classes=classes, input=given)
         return named.model_copy(update={"arguments": {**named.arguments, **self.arguments}})
+
+    @property
+    def untrained(self) -> ArchSpec:
+        """The network for as many classes as it has by itself, else two: before data are loaded."""
+        return self.arch(fixed_outputs(self.arch(classes=2)) or 2)
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what nobody gave, as setups were before they had it."""
+        found: dict[str, Any] = dump(self)
+        return {k: v for k, v in found.items() if v is not None or k not in ("mean", "std")}
 
     def counted(self, splits: Splits, adapt: bool = False) -> Setup:
         """The same setup with every number of images filled in from what there is.

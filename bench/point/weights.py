@@ -11,10 +11,17 @@ import torch
 from bench.options import file_hash
 from bench.point.recipe import SweepConfig
 from splitlab.console import errors
-from splitlab.contracts import ArchSpec, InputSpec
+from splitlab.contracts import ArchSpec
 from splitlab.data import Splits, places, read_label_map, read_output_names
 from splitlab.errors import BadInput
-from splitlab.models import Normalised, build, checkpoint_outputs, classifier_keys, load_checkpoint
+from splitlab.models import (
+    Normalised,
+    build,
+    checkpoint_outputs,
+    classifier_keys,
+    fixed_outputs,
+    load_checkpoint,
+)
 from splitlab.storage import canonical_json, sha256
 from splitlab.training import require_numbers
 
@@ -91,7 +98,7 @@ def _bytes(flag: str, path: Path | None) -> bytes:
 
 def arch_of(config: SweepConfig, classes: int) -> ArchSpec:
     """The configured network for this many classes and this image size."""
-    return ArchSpec.named(config.model, classes=classes, input=InputSpec(size=config.size))
+    return ArchSpec.named(config.model, classes=classes, input=config.input)
 
 
 def with_outputs(
@@ -122,6 +129,9 @@ def with_outputs(
 def _outputs(config: SweepConfig, splits: Splits, weights: Path, classes: int | None = None) -> int:
     """How many outputs the weights have, as far as a network of `classes` shows."""
     own = len(splits.classes) if classes is None else classes
+    fixed = fixed_outputs(arch_of(config, own))
+    if fixed is not None:
+        return fixed
     net = build(arch_of(config, own), seed=0)
     return checkpoint_outputs(net, weights, config.weights_key) or own
 
@@ -170,6 +180,15 @@ def tried_weights(
 
 
 def _classifier(net: Normalised, arch: ArchSpec) -> list[str]:
+    """
+    Raises:
+        BadInput: a user's own network that cannot be built for another number of classes.
+    """
+    if (fixed := fixed_outputs(arch)) is not None:
+        raise BadInput(
+            f"--new-classifier: {arch.name} has {fixed} outputs whatever it is asked for; let the "
+            "factory take num_classes, and use it for the last layer"
+        )
     other = build(arch.model_copy(update={"classes": arch.classes + 1}), seed=0)
     return classifier_keys(net.net.state_dict(), other.net.state_dict())
 
@@ -179,4 +198,5 @@ def basis(config: SweepConfig, splits: Splits) -> str:
     names = ("model", "size", "seed", "victim", "weights_hash", "weights_key", "new_classifier")
     settings: Mapping[str, Any] = config.model_dump(mode="json")
     mine = {name: settings[name] for name in (*names, "freeze")}
+    mine |= {name: settings[name] for name in ("mean", "std") if settings[name]}
     return sha256(canonical_json({**mine, "data": splits.hash}))

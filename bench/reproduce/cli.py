@@ -8,7 +8,16 @@ from typing import Annotated
 
 import typer
 
-from bench.cli_options import DataRoot, Device, Download, DryRun, KeepImages, LpipsWeights
+from bench.cli_options import (
+    DataRoot,
+    Device,
+    Download,
+    DryRun,
+    KeepImages,
+    LpipsWeights,
+    Mean,
+    Std,
+)
 from bench.reproduce.registry import EXPERIMENTS, MOVABLE
 from splitlab.console import console, guarded
 from splitlab.errors import BadInput
@@ -30,7 +39,10 @@ Weights = Annotated[
     typer.Option(help="Checkpoint (.pth, .safetensors) of the network, in place of training."),
 ]
 Model = Annotated[
-    str | None, typer.Option(help=f"Network in place of its own ({', '.join(MOVABLE)}).")
+    str | None,
+    typer.Option(
+        help=f"Network in place of its own, also package.module:factory ({', '.join(MOVABLE)})."
+    ),
 ]
 Split = Annotated[
     str | None, typer.Option(help="Where its head ends (same experiments); see `bench splits`.")
@@ -58,6 +70,8 @@ def reproduce(
     model: Model = None,
     split: Split = None,
     tail: Tail = None,
+    mean: Mean = None,
+    std: Std = None,
     text_root: Annotated[
         Path | None, typer.Option(help="Parallel text (train.en, train.de) for ensembler-text.")
     ] = None,
@@ -75,11 +89,14 @@ def reproduce(
 ) -> None:
     """Measure a table or figure of a paper again, with its numbers beside ours."""
     from bench.estimate.requests import reproduce_estimate
+    from bench.flag_words import normalisation
     from bench.reproduce.frame.request import ExperimentRequest, Shown, Target, scale_of, seeds_of
     from splitlab.contracts.registry import Registry
+    from splitlab.models import permit_typed
     from splitlab.storage import alone
     from splitlab.training import showing
 
+    permit_typed(model or "")
     run = Registry("experiment", EXPERIMENTS).load(name)
     chosen, numbers = scale_of(scale), seeds_of(seeds)
     place = out or Path("runs") / f"{name}-{scale}"
@@ -95,7 +112,7 @@ def reproduce(
             secret_seed=secret_seed,
             lpips_weights=lpips_weights,
             weights=weights,
-            target=Target(model, split, tail),
+            target=Target(model, split, tail, **normalisation(mean, std)),
             text_root=text_root,
             workers=workers,
             keep_images=_counted(keep_images),
@@ -145,20 +162,25 @@ def search(
     model: Model = None,
     split: Split = None,
     tail: Tail = None,
+    mean: Mean = None,
+    std: Std = None,
     secret_seed: SecretSeed = None,
     dry_run: DryRun = False,
 ) -> None:
     """Try an attack's settings on an experiment's validation images, never on its victims."""
     from bench.estimate.requests import search_estimate
+    from bench.flag_words import normalisation
     from bench.options import grid
     from bench.reproduce.frame.request import ExperimentRequest, Target, scale_of, seeds_of
     from bench.reproduce.frame.run import Framed
     from bench.reproduce.frame.search import search as search_settings
     from bench.reproduce.frame.trials import table
     from splitlab.contracts.registry import Registry
+    from splitlab.models import permit_typed
     from splitlab.storage import alone
     from splitlab.training import showing
 
+    permit_typed(model or "")
     run = Registry("experiment", EXPERIMENTS).load(name)
     if not isinstance(run, Framed):
         raise BadInput(f"{name} has no settings that can be searched; name another experiment")
@@ -175,7 +197,7 @@ def search(
             download=download,
             secret_seed=secret_seed,
             weights=weights,
-            target=Target(model, split, tail),
+            target=Target(model, split, tail, **normalisation(mean, std)),
             progress=progress,
         )
         experiment = run.experiment(request)

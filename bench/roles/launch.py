@@ -21,6 +21,7 @@ from typing import IO, Any
 
 from bench.roles.child import Forked, end_with_parent
 from bench.roles.nursery import Nursery, nursery
+from splitlab.contracts.own_code import import_words
 from splitlab.errors import ServerUnavailable, SplitLabError
 from splitlab.thread_share import thread_share
 
@@ -115,6 +116,8 @@ class ServerProcess:
     Use as a context manager; leaving it sends SIGTERM and waits, so that in-flight requests and
     the tap are finished.
 
+    What this process may import of a user's own, it may too.
+
     Args:
         more: further words of its command line.
         fresh: as in `start`.
@@ -134,7 +137,7 @@ class ServerProcess:
         self._errors: IO[bytes] = log.open("wb")
         self._reader: threading.Thread | None = None
         self.said: dict[str, Any] = {}
-        words = ["cloud_server", str(half), "--listen", "127.0.0.1:0"]
+        words = ["cloud_server", str(half), *import_words(), "--listen", "127.0.0.1:0"]
         if tap is not None:
             words += ["--tap", str(tap)]
         words += more
@@ -223,7 +226,7 @@ class StartGate:
 def run_edge_client(
     words: Sequence[str], log: Path, gate: StartGate, threads: int = 1, *, fresh: bool = False
 ) -> None:
-    """Run one `edge-client ... evaluate --hold` to its end.
+    """Run one `edge-client HALF ... evaluate --hold` to its end; it may import what this may.
 
     It starts at once, and sends when the gate opens: what it measures is then not disturbed by
     what this process does until then. A gate that is given up ends it.
@@ -235,7 +238,7 @@ def run_edge_client(
     with (
         log.open("wb") as output,
         start(
-            ["edge_client", *words, "--hold"],
+            ["edge_client", words[0], *import_words(), *words[1:], "--hold"],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -9,18 +9,26 @@ from rich.table import Table
 
 from splitlab.console import console
 from splitlab.contracts import ArchSpec, InputSpec
-from splitlab.models import build
+from splitlab.models import build, fixed_outputs, permit_typed
 from splitlab.split import Granularity, SplitPoint, split_points
 
 
-def show_splits(model: str, size: int, classes: int, operations: bool, as_json: bool) -> None:
+def show_splits(
+    model: str, size: int, classes: int | None, operations: bool, as_json: bool
+) -> None:
     """Print the split points of `model` for `size` x `size` images, as a table or as JSON.
+
+    Args:
+        classes: None for 10, or as many as a user's own network has that is not told.
 
     Raises:
         UnknownName: no such network.
         BadInput: a size or number of classes out of range, or too small for the network.
     """
-    arch = ArchSpec.named(model, classes=classes, input=InputSpec(size=size))
+    permit_typed(model)
+    arch = ArchSpec.named(model, input=InputSpec(size=size))
+    classes = classes if classes is not None else fixed_outputs(arch) or arch.classes
+    arch = ArchSpec.named(model, classes=classes, input=arch.input)
     granularity: Granularity = "operation" if operations else "block"
     found = split_points(build(arch, seed=0), arch.input.shape, granularity)
     if as_json:

@@ -19,6 +19,7 @@ from bench.point.deploy import undefended, whole
 from bench.point.feasible import check_everywhere
 from bench.point.judge import prepare_judge
 from bench.point.measure import Plan, Scene, make_attack, plans, run_point
+from bench.point.own_network import require_same_network
 from bench.point.recipe import SweepConfig, WireName
 from bench.point.victim import (
     Victim,
@@ -126,6 +127,7 @@ class Sweep:
         self._sole = sole(run)  # until the process ends, or all points are there
         if settings.exists():  # by whoever was there until just now
             recipe.require_same(recipe.load(settings), config, run)
+        require_same_network(run, self.arch)
         recipe.save(config, settings)
         data_notes.keep(run, self.splits, adapted)
         self.secret = kept_secret(run / "client-secret.json", secret_seed)

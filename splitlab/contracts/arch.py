@@ -7,11 +7,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from splitlab.contracts.named import named_fields, value_of
+from splitlab.contracts import own_code
+from splitlab.contracts.named import fields_in, named_fields, value_of
 from splitlab.errors import BadInput
 
 Size = Annotated[int, Field(ge=1, le=2048, description="side of a square image, in pixels")]
 Classes = Annotated[int, Field(ge=1, le=1_000_000, description="number of classes")]
+
+
+def is_own(name: str) -> bool:
+    """Whether a network's name is "package.module:factory"."""
+    return own_code.parted(name) is not None
 
 
 class InputSpec(BaseModel):
@@ -35,7 +41,8 @@ class ArchSpec(BaseModel):
     """Name, arguments and variants of a network; `splitlab.models.build` turns it into a module.
 
     `name` is one of the lab's own ("resnet20"), of torchvision ("torchvision/resnet18") or of timm
-    ("timm/repvgg_a0"); a bare name is looked up in that order. `arguments` go to the builder,
+    ("timm/repvgg_a0"); a bare name is looked up in that order. Or it is a user's own,
+    "package.module:factory", built where `own_code` permits it. `arguments` go to the builder,
     `variants` are changes of the architecture that a defence makes (e.g. {"skip": [1, 1, 1, 0]}).
     """
 
@@ -51,10 +58,18 @@ class ArchSpec(BaseModel):
     def named(cls, text: str, *, classes: int = 10, input: InputSpec | None = None) -> ArchSpec:
         """ "repvgg_a0:form=deploy" -> its name and arguments, for so many classes and this input.
 
+        "package.module:factory:width=32" has a name with a colon; a module without a package is
+        taken for one only where it is permitted already.
+
         Raises:
             BadInput: an argument is no field=value, stands there twice, or is no value of JSON.
         """
-        name, fields = named_fields(text)
+        first, _, rest = text.strip().partition(":")
+        factory, _, more = rest.partition(":")
+        if is_own(f"{first}:{factory}") and ("." in first or first in own_code.permitted()):
+            name, fields = f"{first}:{factory}", fields_in(more, text)
+        else:
+            name, fields = named_fields(text)
         arguments = {key: value_of(value) for key, value in fields.items()}
         for key, value in arguments.items():
             try:  # the deployment's manifest is JSON

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from splitlab.contracts import Defended, FeatureSpec, InputSpec
 from splitlab.data import Splits, aliases, places
 from splitlab.deployment.manifest import REMEDY, ClientManifest, read_checked, read_manifest
+from splitlab.deployment.same_code import as_deployed, require_answers
 from splitlab.deployment.selector import Selector
 from splitlab.errors import BadInput, Corrupt, Mismatch
 from splitlab.models import build
@@ -116,6 +117,8 @@ class ClientHalf:
 
         Raises:
             Corrupt: half-written, damaged, or not a client half.
+            NotImported: its network is somebody's own, and its module was not named.
+            Mismatch: it is, and its code has changed.
         """
         manifest = read_manifest(folder, ClientManifest)
         read_checked(folder / manifest.file, manifest.sha256)
@@ -127,10 +130,15 @@ class ClientHalf:
             selector = Selector(int(hidden["total"]), tuple(hidden["chosen"]))
         except (KeyError, TypeError, ValueError, BadInput) as error:
             raise Corrupt(folder / "secret.json", "it is damaged", REMEDY) from error
-        net = build(manifest.arch, seed=0)
-        parts = cut(net, manifest.head_end, manifest.tail_start, manifest.arch.input.shape)
-        load_part_state(parts.head, _under(tensors, "head."))
+        arch = manifest.arch
+        with as_deployed(arch):
+            net = build(arch, seed=0)
+            parts = cut(net, manifest.head_end, manifest.tail_start, arch.input.shape)
+            load_part_state(parts.head, _under(tensors, "head."))
         tail = _tail(parts.tail, selector, _under(tensors, "tail."), manifest, folder)
+        named = (("the head", parts.head), ("the tail", tail))
+        for (what, part), kept in zip(named, manifest.answers, strict=False):
+            require_answers(arch, part.eval(), kept, what)
         defended = parse(manifest.defense)
         # A blank secret: whatever is drawn here is overwritten by the tensors that were saved.
         protectors = defended.protectors(manifest.feature.shape, Secret(bytes(32)))

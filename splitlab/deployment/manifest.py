@@ -5,7 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from splitlab.contracts import ArchSpec, FeatureSpec
 from splitlab.errors import Corrupt
@@ -27,10 +34,23 @@ class Shard(BaseModel):
     sha256: Hex256
 
 
-class ServerManifest(BaseModel):
-    """`server/deployment.json`. Nothing here depends on head, tail, selector, noise or seeds."""
+class _WithAnswers(BaseModel):
+    """What both manifests have for a user's own network; others are written as before."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    answers: tuple[tuple[float, ...], ...] = Field(
+        default=(), description="some of what each part answered, for a network of somebody's own"
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        found: dict[str, Any] = dump(self)
+        return {key: value for key, value in found.items() if key != "answers" or value}
+
+
+class ServerManifest(_WithAnswers):
+    """`server/deployment.json`. Nothing here depends on head, tail, selector, noise or seeds."""
 
     format: Literal["splitlab/server/1"] = "splitlab/server/1"
     id: Annotated[str, Field(pattern="^[0-9a-f]{32}$", description="random, 128 bits")]
@@ -50,13 +70,11 @@ class ServerManifest(BaseModel):
         return sha256(canonical_json(self.model_dump(mode="json", exclude={"digest"})))
 
 
-class ClientManifest(BaseModel):
+class ClientManifest(_WithAnswers):
     """`client/deployment.json`; the selector and the secret key stand in `secret.json` beside.
 
     The key's 256 bits are in `secret_sha256` too, so that no selector can be guessed from it.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal["splitlab/client/1"] = "splitlab/client/1"
     model_name: str

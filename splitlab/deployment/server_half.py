@@ -12,6 +12,7 @@ from torch import nn
 
 from splitlab.contracts import FeatureSpec
 from splitlab.deployment.manifest import REMEDY, ServerManifest
+from splitlab.deployment.same_code import as_deployed, require_answers
 from splitlab.deployment.shards import choose_shards, read_server_manifest
 from splitlab.models import build
 from splitlab.split import cut, load_part_state
@@ -67,19 +68,27 @@ class ServerHalf:
             BadInput: `bodies` is empty, names one twice, or one that does not exist.
             Corrupt: half-written, damaged, not a server half, or a wanted shard is absent.
             UnknownName: the network is not known to this version.
+            NotImported: it is somebody's own, and its module was not named.
+            Mismatch: it is, and its code has changed.
         """
         manifest = read_server_manifest(folder)
         chosen = choose_shards(folder, manifest, bodies)
         held: dict[int, nn.Module] = {}
-        net, shape = build(manifest.arch, seed=0), manifest.arch.input.shape
-        blank = cut(net, manifest.head_end, manifest.tail_start, shape).body
+        arch = manifest.arch
+        with as_deployed(arch):
+            net = build(arch, seed=0)
+            blank = cut(net, manifest.head_end, manifest.tail_start, arch.input.shape).body
         for shard, ids in chosen:
             tensors = read_tensors(folder / shard.file, REMEDY)
             for body_id in ids:
                 body = copy.deepcopy(blank)
                 prefix = f"{body_id}."
                 state = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
-                load_part_state(body, state)
+                with as_deployed(arch):
+                    load_part_state(body, state)
+                if body_id < len(manifest.answers):
+                    kept = manifest.answers[body_id]
+                    require_answers(arch, body.eval(), kept, f"body {body_id}")
                 held[body_id] = body.eval().requires_grad_(False)
         order = sorted(held)
         return cls(manifest, order, nn.ModuleList([held[i] for i in order]))

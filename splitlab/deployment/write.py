@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from splitlab.contracts import Defended, FeatureSpec
+from splitlab.contracts import ArchSpec, Defended, FeatureSpec
 from splitlab.deployment.equality import check_equality
 from splitlab.deployment.halves import Halves
 from splitlab.deployment.manifest import ClientManifest, ServerManifest, Shard, WireType
+from splitlab.deployment.same_code import answers_of
 from splitlab.errors import BadInput
 from splitlab.randomness import Secret
 from splitlab.split import Part, part_state
@@ -57,7 +59,7 @@ def write_deployment(
     feature = FeatureSpec(shape=shape)
     max_rows = micro_batch_rows(shape, "FP32", MAX_ROWS)
     common = {
-        "model_name": model_name or halves.arch.name.replace("/", "."),
+        "model_name": model_name or _served_name(halves.arch.name),
         "arch": halves.arch,
         "head_end": halves.head_end,
         "tail_start": halves.tail_start,
@@ -66,7 +68,7 @@ def write_deployment(
         "wire": wire,
         "max_rows": max_rows,
     }
-    manifest = _write_server(folder / "server", halves.bodies, common)
+    manifest = _write_server(folder / "server", halves.arch, halves.bodies, common)
     client = folder / "client"
     client.mkdir(parents=True, exist_ok=True)
     client.chmod(0o700)
@@ -87,13 +89,19 @@ def write_deployment(
         sha256=sha256((client / "weights.safetensors").read_bytes()),
         secret_sha256=sha256((client / "secret.json").read_bytes()),
         digest=manifest.digest,
+        answers=answers_of(halves.arch, (halves.head, halves.tail)),
     )
     write_json(client / "deployment.json", mine.model_dump(mode="json"))
     return manifest.digest
 
 
+def _served_name(name: str) -> str:
+    """A network's name with letters that a model's on the wire may have, its end if it is long."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name.replace("/", ".").replace(":", "."))[-128:]
+
+
 def _write_server(
-    folder: Path, bodies: Sequence[Part], common: dict[str, object]
+    folder: Path, arch: ArchSpec, bodies: Sequence[Part], common: dict[str, object]
 ) -> ServerManifest:
     shards = []
     for index, body in enumerate(bodies):
@@ -101,9 +109,8 @@ def _write_server(
         write_tensors(folder / name, {f"{index}.{k}": v for k, v in part_state(body).items()})
         digest = sha256((folder / name).read_bytes())
         shards.append(Shard(bodies=(index,), file=name, sha256=digest))
-    draft = ServerManifest.model_validate(
-        {**common, "id": secrets.token_hex(16), "shards": tuple(shards)}
-    )
+    kept = {"answers": answers_of(arch, bodies), "shards": tuple(shards)}
+    draft = ServerManifest.model_validate({**common, **kept, "id": secrets.token_hex(16)})
     manifest = draft.model_copy(update={"digest": draft.computed_digest()})
     write_json(folder / "deployment.json", manifest.model_dump(mode="json"))
     return manifest

@@ -43,6 +43,21 @@ def check_arguments(name: str, arguments: Mapping[str, Any], declared: Callable[
             _check_range(name, key, value, default)
 
 
+def check_kinds(name: str, arguments: Mapping[str, Any], declared: Callable[..., Any]) -> None:
+    """
+    Raises:
+        BadInput: an argument of another kind than is declared; what a default is says nothing of a
+            stranger's function, but that a choice of True or False is one.
+    """
+    hints, parameters = _hints(declared), inspect.signature(declared).parameters
+    for key, value in arguments.items():
+        if key not in parameters:
+            continue
+        default = parameters[key].default
+        kinds = _kinds(hints.get(key), default if isinstance(default, bool) else None)
+        _check_kind(name, key, value, kinds)
+
+
 def check_weights(name: str, arguments: Mapping[str, Any], net: nn.Module) -> None:
     """
     Args:

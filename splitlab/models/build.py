@@ -1,4 +1,4 @@
-"""`ArchSpec` -> module: the lab's own networks first, then torchvision, then timm."""
+"""`ArchSpec` -> module: the lab's own networks, then torchvision, then timm; or a user's own."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ import torch
 from torch import nn
 
 from splitlab.contracts import ArchSpec, Registry
+from splitlab.contracts.arch import is_own
 from splitlab.errors import BadInput, UnknownName
 from splitlab.models import library
 from splitlab.models.argument_kinds import check_arguments, check_weights
 from splitlab.models.arguments import refuse_reserved
 from splitlab.models.normalised import Normalised
+from splitlab.models.own import make_own, permit_model, require_outputs
 
 MODELS = Registry(
     "model",
@@ -44,6 +46,19 @@ def model_names() -> list[str]:
     ]
 
 
+def permit_typed(text: str) -> None:
+    """Import the module of a network that the operator has typed, where it is a user's own.
+
+    Raises:
+        BadInput: no such module, or one that fails while it is imported.
+    """
+    permit_model(text, lambda name: name in MODELS or name in map(_bare, model_names()))
+
+
+def _bare(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
 @torch.inference_mode(False)
 def build(arch: ArchSpec, seed: int | None = None) -> Normalised:
     """The network that `arch` describes, in train mode, on the CPU, with random weights.
@@ -55,6 +70,8 @@ def build(arch: ArchSpec, seed: int | None = None) -> Normalised:
     Raises:
         UnknownName: neither the lab, torchvision nor timm has this network; lists the nearest.
         BadInput: an argument, variant or input that the network does not accept.
+        NotImported: it is a user's own, and the operator has not named its module.
+        Mismatch: a user's own tells another number of classes apart.
     """
     if arch.input.kind != "image":
         raise BadInput(
@@ -67,13 +84,19 @@ def build(arch: ArchSpec, seed: int | None = None) -> Normalised:
                 f"input.{name} has {len(values)} values for {arch.input.channels} channels; "
                 "give one a channel"
             )
-    refuse_reserved(arch)
+    own = is_own(arch.name)
+    if not own:
+        refuse_reserved(arch)
     make = _maker(arch)
     with _own_weights(seed):
         net = make()
-    check_arguments(arch.name, arch.arguments, type(net).__init__)
+        whole = Normalised(net, arch.input.mean, arch.input.std)
+        if own:
+            require_outputs(whole, arch)
+    if not own:
+        check_arguments(arch.name, arch.arguments, type(net).__init__)
     check_weights(arch.name, arch.arguments, net)
-    return Normalised(net, arch.input.mean, arch.input.std)
+    return whole
 
 
 def _maker(arch: ArchSpec) -> Callable[[], nn.Module]:
@@ -92,6 +115,8 @@ def _maker(arch: ArchSpec) -> Callable[[], nn.Module]:
             f"variants {sorted(arch.variants)} of {arch.name!r}: only the lab's own networks have "
             f"variants ({', '.join(MODELS)})"
         )
+    if is_own(arch.name):
+        return lambda: make_own(arch)
     if home in ("", "torchvision") and bare in library.torchvision_names():
         return lambda: library.build_torchvision(bare, arch)
     if home in ("", "timm") and bare in library.timm_names():

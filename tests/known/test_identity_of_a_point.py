@@ -74,6 +74,8 @@ CHANGES: dict[str, Any] = {
     "model": "vgg11",
     "dataset": "cifar10",
     "size": 64,
+    "mean": (0.5, 0.5, 0.5),
+    "std": (0.5, 0.5, 0.5),
     "tail_start": "fc",
     "defense": "gaussian",
     "train_with_defense": True,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.cli_options import Deployment, Measured
+from bench.cli_options import Deployment, Imports, Measured
 from splitlab.console import console, guarded
 
 
@@ -39,6 +39,7 @@ def soak(
     log: Annotated[
         Path, typer.Option(help="File for what servers say; what is there goes.")
     ] = Path("runs/soak-server.log"),
+    imports: Imports = None,
     out: Measured = None,
 ) -> None:
     """Clients that never stop, while the server is killed and the cable cut.
@@ -48,8 +49,10 @@ def soak(
     """
     from bench.perf.soak.soak import Soak, parse_events
     from bench.roles.launch import tail_of
+    from splitlab.contracts.own_code import permit
     from splitlab.storage import write_json
 
+    permit(*(imports or ()))
     told = Soak(
         deployment,
         seconds=seconds,

@@ -15,6 +15,7 @@ from typing import Any
 
 from bench.roles.launch import start, tail_of
 from splitlab.capture.shards import read_shard
+from splitlab.contracts.own_code import import_words
 from splitlab.errors import Corrupt, SplitLabError
 
 WARM_ANSWERS = 50
@@ -149,7 +150,7 @@ class Server:
         with log.open("ab") as errors:
             self._from = errors.tell()
             self._process = start(
-                ["cloud_server", str(deployment / "server"), *words],
+                ["cloud_server", str(deployment / "server"), *import_words(), *words],
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 fresh=True,  # its memory is watched

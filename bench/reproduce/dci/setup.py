@@ -140,16 +140,17 @@ def moved(own: Setup, target: Target) -> Setup:
                 f"`bench splits {target.model}` lists the places"
             )
         own = own.model_copy(update={"model": target.model, "tail_start": None})
-    named = {"head_end": target.split, "tail_start": target.tail}
+    named: dict[str, Any] = {"head_end": target.split, "tail_start": target.tail}
+    named |= {"mean": target.mean, "std": target.std}
     setup = own.model_copy(update={key: name for key, name in named.items() if name is not None})
-    arch = setup.arch(classes=2)
+    arch = setup.untrained
     cut(build(arch, seed=0), setup.head_end, setup.tail_start, arch.input.shape)
     return setup
 
 
 def blocks_of(setup: Setup) -> list[str]:
     """Where block 1, 2, ... of the head end, as DCI inverts them."""
-    arch = setup.arch(classes=2)
+    arch = setup.untrained
     head = cut(build(arch, seed=0), setup.head_end, setup.tail_start, arch.input.shape).head
     threat = ThreatModel(arch=arch, head_end=setup.head_end, head=head, input=arch.input)
     blocks = chain(threat, "bench reproduce")

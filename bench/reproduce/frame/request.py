@@ -12,7 +12,7 @@ from bench.reproduce.registry import MOVABLE
 from splitlab.errors import BadInput
 from splitlab.training import Progress, Silent
 
-FLAGS = {"target": "--model, --split, --tail"}
+FLAGS = {"target": "--model, --split, --tail, --mean, --std"}
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,17 @@ class Target:
         split: where the head ends; None for the scale's own.
         tail: where the body ends; None for the scale's own; with `model`, None gives the server all
             the rest.
+        mean, std: of the images that the network is fed; None for its own.
     """
 
     model: str | None = None
     split: str | None = None
     tail: str | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
 
     def __bool__(self) -> bool:
-        return any((self.model, self.split, self.tail))
+        return any((self.model, self.split, self.tail, self.mean))
 
 
 @dataclass(frozen=True)

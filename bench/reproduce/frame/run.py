@@ -13,6 +13,7 @@ from adversary.contract.attack import Attack
 from bench.point import data_notes
 from bench.point.feasible import check_attacks
 from bench.point.measure import make_attack
+from bench.point.own_network import require_same_network
 from bench.point.setup import Scale, Setup
 from bench.reproduce.frame.experiment import Experiment, Found, Skipped
 from bench.reproduce.frame.page import write_page
@@ -87,6 +88,7 @@ class Begun:
         run = self.opened(seed)
         if isinstance(run, Skipped):
             return run
+        require_same_network(run.folder, run.setup.arch(len(run.splits.classes)))
         write_json(self.request.out / "experiment.json", self.settings)
         adapted = _adapted(self.experiment.setup, run.setup)
         data_notes.show((*run.splits.notes, *adapted))
@@ -255,7 +257,7 @@ def check(experiment: Experiment) -> None:
         wanted.setdefault(at, []).append((attack, one.knows))
     if not any(place.name == experiment.baseline for place in experiment.places):
         raise BadInput(f"{experiment.name}: nothing is measured at {experiment.baseline!r}")
-    arch = setup.arch(classes=2)
+    arch = setup.untrained
     net = build(arch, seed=0)
     for at, attacks in wanted.items():
         check_attacks(net, arch, *at, attacks)

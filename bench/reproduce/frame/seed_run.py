@@ -65,6 +65,8 @@ class SeedRun:
             model=setup.model,
             dataset=setup.dataset,
             size=setup.size,
+            mean=setup.mean,
+            std=setup.std,
             splits=place.head_end or setup.head_end,
             tail_start=place.tail_start or setup.tail_start,
             defense=place.defense,

@@ -1,0 +1,17 @@
+"""`--import`, which every command has that builds the network of a file."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Imports = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--import",
+        metavar="MODULE",
+        help="Module of your own that the network comes from, such as package.module; repeatable. "
+        "Nothing is imported because a file says so.",
+    ),
+]
