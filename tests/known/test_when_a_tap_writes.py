@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from splitlab.capture import Capture, CaptureWriter, Frame, writer
-from splitlab.errors import StorageFull
+from splitlab.errors import BadInput, StorageFull
 
 
 class Script:
@@ -143,3 +143,13 @@ def test_trouble_is_told_by_its_words_or_by_its_kind(
         f"capture.json does not say that the tap was stopped: {words}",
     ]
     assert not Capture.open(tmp_path).complete
+
+
+def test_a_tap_makes_its_folder_and_claims_it_by_the_lock_that_others_look_for(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "a" / "b"
+    with CaptureWriter(folder):
+        assert [path.name for path in folder.glob("*.lock")] == ["tap.lock"]
+        with pytest.raises(BadInput, match="another tap writes into it"):
+            CaptureWriter(folder)
