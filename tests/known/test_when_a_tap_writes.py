@@ -149,7 +149,10 @@ def test_a_tap_makes_its_folder_and_claims_it_by_the_lock_that_others_look_for(
     tmp_path: Path,
 ) -> None:
     folder = tmp_path / "a" / "b"
-    with CaptureWriter(folder):
+    tap = CaptureWriter(folder, "server")
+    try:
         assert [path.name for path in folder.glob("*.lock")] == ["tap.lock"]
         with pytest.raises(BadInput, match="another tap writes into it"):
-            CaptureWriter(folder)
+            CaptureWriter(folder, "server")
+    finally:
+        tap.close()
