@@ -111,7 +111,8 @@ def test_who_takes_no_other_network_names_those_that_do(tmp_path, name):
             run(request)
     else:
         others = "dci-table2, dci-figure4, dci-figure9, dci-figure12, dci-ablations"
-        with pytest.raises(BadInput, match=f"--tail: {name} has no use .* one of {others}"):
+        said = f"--tail, --mean, --std: {name} has no use .* one of {others}"
+        with pytest.raises(BadInput, match=said):
             run(request)
     assert not (tmp_path / "run").exists()
 
