@@ -118,7 +118,7 @@ def read_manifest(folder: Path, kind: type[M]) -> M:
         where = ".".join(map(str, first["loc"]))
         raise Corrupt(path, f"field {where!r}: {first['msg']}", REMEDY) from error
     try:
-        canonical_json(manifest.model_dump(mode="json"))
+        canonical_json(manifest.model_dump())  # JSON's mode would write null for what is no number
     except ValueError as error:  # NaN and Infinity, which Python reads and no JSON has
         raise Corrupt(path, "holds a number that is not finite", REMEDY) from error
     return manifest
