@@ -10,7 +10,7 @@ import pytest
 from records import record
 
 from splitlab.errors import Corrupt
-from splitlab.record import Latency, Load, PlaceLatency, RecordStore
+from splitlab.record import Latency, MachineLoad, PlaceLatency, RecordStore
 from splitlab.record.store import LATENCY_REMEDY, flat
 
 
@@ -18,7 +18,7 @@ def measured(letter: str = "a", created: str = "2026-01-02T00:00:00+00:00") -> L
     """Of conv1 alone, in three rounds."""
     times = {"p50": 5.0, "p95": 6.0}
     place = PlaceLatency(digest="d", stages={"total": times}, rounds=(5.0, 5.0, 6.0))
-    load = Load(others=0.25, average_before=1.0, average_after=None, cores=2, seconds=3.0)
+    load = MachineLoad(others=0.25, average_before=1.0, average_after=None, cores=2, seconds=3.0)
     return Latency(
         hash=letter * 64,
         created=created,
