@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from splitlab.console import console
@@ -39,12 +40,11 @@ def show_splits(
 
 
 def table(points: list[SplitPoint], title: str) -> Table:
-    """One row a split point; MACs in millions, client and server side."""
-    drawn = Table(title=title, header_style="bold")
+    """One row a split point, MACs in millions by side; aliases stand in the JSON alone."""
+    drawn = Table(title=title, header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     columns = (
         ("#", "right"),
         ("split point", "left"),
-        ("also", "left"),
         ("feature", "right"),
         ("KiB / image", "right"),
         ("client params", "right"),
@@ -53,12 +53,16 @@ def table(points: list[SplitPoint], title: str) -> Table:
         ("rest MMACs", "right"),
     )
     for name, justify in columns:
-        drawn.add_column(name, justify="right" if justify == "right" else "left", overflow="fold")
+        drawn.add_column(
+            name,
+            justify="right" if justify == "right" else "left",
+            overflow="fold",
+            no_wrap=name in ("split point", "feature"),  # a name is typed again as it stands here
+        )
     for point in points:
         drawn.add_row(
             str(point.index),
             point.name,
-            ", ".join(point.aliases),
             "x".join(map(str, point.shape)),
             f"{point.bytes_per_image / 1024:z.1f}",
             f"{point.head_params:,}",

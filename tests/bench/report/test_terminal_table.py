@@ -9,7 +9,11 @@ import pytest
 from records import NAMES, over, record
 from rich.console import Console
 
+from bench.sweep.splits import table as splits_table
 from bench.sweep.table import rich_table
+from splitlab.contracts import ArchSpec, InputSpec
+from splitlab.models import build
+from splitlab.split import split_points
 
 LOSSY = "rtt=40ms,up=10mbps,down=50mbps,loss=1%"
 PLAIN = [("decoder", "undefended"), ("rmle", "undefended")]
@@ -98,3 +102,13 @@ def test_nothing_is_cut_off(links, attacks, width):
         3000.0 + number for number in range(len(links))
     ]
     assert all(cell.startswith("22.0") for cell in found[1 : 1 + len(attacks)])
+
+
+def test_names_of_split_points_stand_in_one_piece_at_80_columns():
+    arch = ArchSpec.named("resnet20", input=InputSpec(size=32))
+    points = split_points(build(arch, seed=0), arch.input.shape, "block")
+    file = io.StringIO()
+    Console(file=file, width=80).print(splits_table(points, "resnet20"))
+    words = file.getvalue().split()
+    assert {point.name for point in points} <= set(words)
+    assert max(map(len, file.getvalue().splitlines())) <= 80
