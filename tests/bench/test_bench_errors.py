@@ -59,7 +59,10 @@ def told(words):
             ["--attack", "aligned-shadow", "--splits", "block1,pool,flatten"],
             "error: at pool, flatten: aligned-shadow reads",
         ),
-        (["--attack", "aligned-shadow", "--splits", "block1,pool"], "with --splits block1.2 it can be done"),
+        (
+            ["--attack", "aligned-shadow", "--splits", "block1,pool"],
+            "with --splits block1.2 it can be done",
+        ),
     ],
 )
 def test_sweep(tmp_path, words, message):
