@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from splitlab.contracts import Phase
 from splitlab.data import ImageSet, Splits
@@ -17,6 +16,7 @@ from splitlab.errors import BadInput, NotCuttable
 from splitlab.randomness import Draw, FreeDraw
 from splitlab.training.device import choose_device
 from splitlab.training.fit import History, Loss, fit
+from splitlab.training.objective import objective
 from splitlab.training.progress import Progress
 from splitlab.training.recipe import TrainRecipe
 from splitlab.training.source import Batch
@@ -101,10 +101,9 @@ def train_classifier(
 
         def step(state: State, batch: Batch) -> dict[str, Loss]:
             logits = state.modules["net"](batch.images)
-            loss = F.cross_entropy(logits, batch.labels, label_smoothing=recipe.label_smoothing)
             trace = {"images": batch.images, "labels": batch.labels, "logits": logits, **seen}
             term = penalty(trace) if penalty is not None else None
-            return {"net": loss if term is None else loss + term}
+            return {"net": objective(logits, batch.labels, recipe.label_smoothing, term)}
 
         total = History({"net": []})
         for number, phase in enumerate(phases or [None]):

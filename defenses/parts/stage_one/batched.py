@@ -8,14 +8,13 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
-from torch.nn import functional as F
 
 from defenses.parts.kept import tensors_of
 from defenses.parts.prepare import Order
 from defenses.parts.stack import protect
 from defenses.parts.stage_one.members import Member, Members, TrainedMember
 from splitlab.randomness import FreeDraw
-from splitlab.training import Batch, Loss, State, choose_device, fit
+from splitlab.training import Batch, Loss, State, choose_device, fit, objective
 
 
 class _Stacked:
@@ -85,7 +84,7 @@ def train_batched(
         logits = rest(torch.stack(drawn))
         each = torch.stack(
             [
-                F.cross_entropy(one, labels, label_smoothing=recipe.label_smoothing)
+                objective(one, labels, recipe.label_smoothing)
                 for one, labels in zip(logits, batch.labels.unbind(1), strict=True)
             ]
         )

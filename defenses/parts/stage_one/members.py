@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from defenses.parts.kept import Kept, tensors_of
 from defenses.parts.prepare import Order
@@ -16,7 +15,7 @@ from defenses.parts.stack import Stack, protect
 from splitlab.models import build
 from splitlab.randomness import FreeDraw, generator
 from splitlab.split import Part, Parts, load_part_state, part_state
-from splitlab.training import Batch, Loss, State, choose_device, fit
+from splitlab.training import Batch, Loss, State, choose_device, fit, objective
 
 
 @dataclass(frozen=True)
@@ -110,8 +109,7 @@ def train_one(order: Order, members: Members, number: int) -> TrainedMember:
         images = recipe.augment(batch.images, augment_rng) if recipe.augment else batch.images
         feature = protect(member.protectors, member.parts.head(images), FreeDraw(draw_rng))
         logits = member.parts.tail(member.parts.body(feature))
-        smoothing = recipe.label_smoothing
-        return {"net": F.cross_entropy(logits, batch.labels, label_smoothing=smoothing)}
+        return {"net": objective(logits, batch.labels, recipe.label_smoothing)}
 
     kept = members.kept(number)
     history = fit(
