@@ -117,9 +117,9 @@ def _train(
         protected = protect(chain, halves.head(batch.images), free)
         outputs = stack.recombine([body(protected) for body in halves.bodies], free)
         logits = halves.tail(halves.selector(outputs))
-        return {"net": objective(logits, batch.labels, recipe.label_smoothing)}
+        return {"net": objective(logits, batch.targets(logits.shape[1]), recipe.label_smoothing)}
 
-    optimizer = recipe.optimizer(p for module in learned.values() for p in module.parameters())
+    optimizer = recipe.optimizer_of(p for module in learned.values() for p in module.parameters())
     scheduler = recipe.scheduler(optimizer, len(order.images))
     history = fit(
         step,

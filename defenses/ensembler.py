@@ -166,9 +166,13 @@ class StageTwo:
                 with torch.no_grad():
                     others = [one.head(batch.images).float() for one in chosen]
                 term = self.weight * similarities(feature.float(), others).max()
-            return {"net": objective(logits, batch.labels, recipe.label_smoothing, term)}
+            return {
+                "net": objective(
+                    logits, batch.targets(logits.shape[1]), recipe.label_smoothing, term
+                )
+            }
 
-        optimizer = recipe.optimizer(p for m in modules.values() for p in m.parameters())
+        optimizer = recipe.optimizer_of(p for m in modules.values() for p in m.parameters())
         history = fit(
             step,
             State(

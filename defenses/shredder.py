@@ -210,7 +210,7 @@ class _Lessons:
             feature = self.network.feature(batch.images, draw)
             logits = self.network.logits(perturb(feature, self._absolute(noise)), draw)
             term = -settings.coefficient * magnitude(noise)
-            return {"noise": objective(logits, batch.labels, 0.0, term)}
+            return {"noise": objective(logits, batch.targets(logits.shape[1]), 0.0, term)}
 
         optimizer = torch.optim.Adam(noise.parameters(), lr=settings.learning_rate)
         history = fit(

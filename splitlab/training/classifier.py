@@ -103,7 +103,11 @@ def train_classifier(
             logits = state.modules["net"](batch.images)
             trace = {"images": batch.images, "labels": batch.labels, "logits": logits, **seen}
             term = penalty(trace) if penalty is not None else None
-            return {"net": objective(logits, batch.labels, recipe.label_smoothing, term)}
+            return {
+                "net": objective(
+                    logits, batch.targets(logits.shape[1]), recipe.label_smoothing, term
+                )
+            }
 
         total = History({"net": []})
         for number, phase in enumerate(phases or [None]):
@@ -197,7 +201,7 @@ def _prepare(
         for n, p in module.named_parameters()
     ]
     if phase is None:
-        optimizer = recipe.optimizer(p for _, p in named)
+        optimizer = recipe.optimizer_of(p for _, p in named)
         schedulers = {"net": recipe.scheduler(optimizer, rows)}
         return State(modules, {"net": optimizer}, schedulers, {}, {"draw": rng}), recipe.epochs
     for parameter_name, parameter in named:

@@ -102,14 +102,14 @@ def train_one(order: Order, members: Members, number: int) -> TrainedMember:
     trained = [p for module in modules.values() for p in module.parameters()]
     for module in modules.values():
         module.to(device)
-    optimizer = recipe.optimizer(trained)
+    optimizer = recipe.optimizer_of(trained)
     augment_rng, draw_rng = generators.values()
 
     def step(_state: State, batch: Batch) -> dict[str, Loss]:
-        images = recipe.augment(batch.images, augment_rng) if recipe.augment else batch.images
-        feature = protect(member.protectors, member.parts.head(images), FreeDraw(draw_rng))
+        batch = batch.augmented(recipe.augment, augment_rng)
+        feature = protect(member.protectors, member.parts.head(batch.images), FreeDraw(draw_rng))
         logits = member.parts.tail(member.parts.body(feature))
-        return {"net": objective(logits, batch.labels, recipe.label_smoothing)}
+        return {"net": objective(logits, batch.targets(logits.shape[1]), recipe.label_smoothing)}
 
     kept = members.kept(number)
     history = fit(
