@@ -7,9 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
+from splitlab import entry_points
 from splitlab.errors import BadInput
 
-ATTACK_HELP = "decoder, rmle, dci, psim, gmi, ddream, di, shadow, aligned-shadow or mean-image."
+ATTACK_HELP = (
+    "decoder, rmle, dci, psim, gmi, ddream, di, shadow, aligned-shadow or mean-image."
+    + entry_points.also(entry_points.ATTACKS)
+)
 """Written out, so that no command has to load the attacks for its help."""
 
 DryRun = Annotated[

@@ -9,6 +9,7 @@ import typer
 
 from adversary.cli_options import DryRun as DryRun
 from bench import flag_words
+from splitlab import entry_points
 from splitlab.console import guarded
 from splitlab.errors import BadInput
 from splitlab.import_option import Imports as Imports
@@ -49,6 +50,7 @@ NETWORK = (
     "The lab's, torchvision's or timm's network, with arguments such as repvgg_a0:form=deploy; or "
     "your own, package.module:factory or package.module:factory:width=32, any callable that "
     "returns an nn.Module, looked for in the working directory first."
+    + entry_points.also(entry_points.MODELS)
 )
 Model = Annotated[str, typer.Option(help=NETWORK)]
 Mean = Annotated[
@@ -83,7 +85,11 @@ Device = Annotated[str, typer.Option(help="auto, cpu or cuda.", callback=_device
 DataRoot = Annotated[Path | None, typer.Option(help="Where torchvision's data sets lie.")]
 Download = Annotated[bool, typer.Option(help="Let torchvision fetch a data set.")]
 Defense = Annotated[
-    str, typer.Option(help='Such as "gaussian:level=0.1,draw=fixed+dropout:level=0.3".')
+    str,
+    typer.Option(
+        help='Such as "gaussian:level=0.1,draw=fixed+dropout:level=0.3".'
+        + entry_points.also(entry_points.DEFENSES)
+    ),
 ]
 TrainWithDefense = Annotated[
     bool,

@@ -19,10 +19,17 @@ from bench.cli_options import (
     Std,
 )
 from bench.reproduce.registry import EXPERIMENTS, MOVABLE
+from splitlab import entry_points
 from splitlab.console import console, guarded
 from splitlab.errors import BadInput
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help=f"One of: {', '.join(EXPERIMENTS)}.")]
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help=f"One of: {', '.join(EXPERIMENTS)}.{entry_points.also(entry_points.EXPERIMENTS)}",
+    ),
+]
 ScaleName = Annotated[
     str, typer.Option(help="quick (2 cores, embedded data) or paper (its sizes; wants a GPU).")
 ]
@@ -96,8 +103,8 @@ def reproduce(
     from splitlab.storage import alone
     from splitlab.training import showing
 
-    permit_typed(model or "")
-    run = Registry("experiment", EXPERIMENTS).load(name)
+    model = permit_typed(model) if model else model
+    run = Registry("experiment", EXPERIMENTS, entry_points.EXPERIMENTS).load(name)
     chosen, numbers = scale_of(scale), seeds_of(seeds)
     place = out or Path("runs") / f"{name}-{scale}"
     with showing(console) as progress, nullcontext() if dry_run else alone(place):
@@ -180,8 +187,8 @@ def search(
     from splitlab.storage import alone
     from splitlab.training import showing
 
-    permit_typed(model or "")
-    run = Registry("experiment", EXPERIMENTS).load(name)
+    model = permit_typed(model) if model else model
+    run = Registry("experiment", EXPERIMENTS, entry_points.EXPERIMENTS).load(name)
     if not isinstance(run, Framed):
         raise BadInput(f"{name} has no settings that can be searched; name another experiment")
     chosen, numbers, values = scale_of(scale), seeds_of(seeds), grid(tries)
