@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from splitlab.help_sections import NETWORK
+
 Imports = Annotated[
     list[str] | None,
     typer.Option(
@@ -13,5 +15,6 @@ Imports = Annotated[
         metavar="MODULE",
         help="Module of your own that the network comes from, such as package.module; repeatable. "
         "Nothing is imported because a file says so.",
+        rich_help_panel=NETWORK,
     ),
 ]
