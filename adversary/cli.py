@@ -64,17 +64,18 @@ def attack(
     The same command started again after a kill goes on where it was: what it has learned so far is
     kept in `OUT/fit-...` until the estimate is there, or in the folder of --fitted for good.
     """
+    from adversary.contract.attack import require_features, run_attack
     from adversary.registry import ATTACKS
 
     options = read_options(set_option or [])
     kind = ATTACKS.load(attack)
+    require_features(kind, "a capture")
     chosen = kind.configured(options)
     require_new(out)
 
     if images is not None and not kind.learns:
         raise BadInput(f"--images: attack {attack!r} learns from no images; leave them out")
 
-    from adversary.contract.attack import run_attack
     from adversary.contract.estimate_files import attacked, write_estimate
     from adversary.contract.fitted import Fitting, forget_fits, shelf
     from adversary.estimating.commands import attack_estimate
