@@ -7,7 +7,7 @@ name, and what was not asked for is not in the threat model.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -66,6 +66,12 @@ class GrantRequest:
         """For the record: what was granted, and whether that is a white or a black box."""
         fields = {k: v for k, v in vars(self).items() if v and (k, v) != ("linked", 1)}
         return {**fields, "box": "white" if self.head else "black"}
+
+
+GRANTED = frozenset({field.name for field in fields(GrantRequest) if field.default is False}) | {
+    "observe"
+}
+"""What an attack's `asks` may name."""
 
 
 def make_threat(

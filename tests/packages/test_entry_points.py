@@ -12,6 +12,7 @@ from made import on_path, package
 from typer.testing import CliRunner
 
 import defenses
+from adversary.cli import app as adversary
 from adversary.registry import ATTACKS
 from bench.cli import app
 from bench.point.packages import packages_of
@@ -25,7 +26,7 @@ from splitlab.models import build, permit_typed
 METHODS = """
 from typing import ClassVar
 from adversary.contract.attack import Attack
-from splitlab.contracts import Defense, Estimate
+from splitlab.contracts import Defense, Estimate, Scores
 
 
 class Grey(Attack):
@@ -45,6 +46,16 @@ class Abstract(Attack):
 
 class Silent(Grey):
     name = "other"
+
+
+class Scored(Grey):
+    name = "scored"
+    sees = (Scores,)
+
+
+class Greedy(Grey):
+    name = "greedy"
+    asks = {"undefended": frozenset({"head", "everything"})}
 
 
 class Still(Defense):
@@ -68,6 +79,8 @@ number = 3
 POINTS = {
     "splitlab.attacks": {
         "grey": "lab_methods:Grey",
+        "scored": "lab_methods:Scored",
+        "greedy": "lab_methods:Greedy",
         "abstract": "lab_methods:Abstract",
         "silent": "lab_methods:Silent",
         "defence": "lab_methods:Still",
@@ -224,6 +237,25 @@ def test_a_command_that_names_a_broken_one_ends_with_a_line(tmp_path: Path) -> N
         assert done.exit_code == 2
         assert f"{name!r} of lab-methods 1.2.3" in " ".join(done.output.split())
         assert "Traceback" not in done.output
+
+
+@pytest.mark.usefixtures("installed")
+def test_an_attack_on_what_is_not_shown_is_refused_before_anything_is_trained(
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "run"
+    done = CliRunner().invoke(app, ["sweep-split-points", f"--out={out}", "--attack=scored"])
+    assert done.exit_code == 2
+    told = " ".join(done.output.split())
+    assert "attack 'scored' sees Scores, and a sweep shows captured features alone" in told
+    assert not out.exists()
+    done = CliRunner().invoke(app, ["sweep-split-points", f"--out={out}", "--attack=greedy"])
+    assert done.exit_code == 2
+    assert "attack 'greedy' asks for 'everything'; what can be" in " ".join(done.output.split())
+    words = ["attack", str(tmp_path), f"--knows={tmp_path}", f"--out={out}", "--attack=scored"]
+    done = CliRunner().invoke(adversary, words)
+    assert done.exit_code == 2
+    assert "a capture shows captured features alone" in " ".join(done.output.split())
 
 
 @pytest.mark.usefixtures("installed")

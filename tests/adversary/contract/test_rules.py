@@ -13,9 +13,11 @@ from test_contract import QUICK
 
 from adversary.contract.attack import Attack, Preset
 from adversary.contract.testing import attack_rules
+from adversary.contract.testing.small_world import GRANTS
 from adversary.contract.threat import ThreatModel
 from adversary.contract.workplace import ALONE, Estimator, Workplace
 from adversary.registry import ATTACKS
+from bench.point.grants import GRANTED
 from splitlab.contracts import Estimate, Features, Scores
 from splitlab.contracts.kinds import MEMBERSHIP
 
@@ -126,6 +128,10 @@ def test_who_breaks_a_rule_is_found_out(kind: type[Attack], rule: str, words: st
                 one.check()
         elif kind in (Mislabelled, Careless):
             one.check()  # the others hold
+
+
+def test_rules_and_sweeps_grant_the_same_fields() -> None:
+    assert set(GRANTS) == GRANTED
 
 
 def test_who_keeps_them_passes() -> None:
