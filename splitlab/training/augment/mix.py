@@ -52,11 +52,12 @@ class Mix:
         others = images.flip(0)
         if not cut:
             return share * images + (1 - share) * others, Mixed(labels.flip(0), share)
-        top, bottom, left, right = box(*images.shape[-2:], share, source)
+        height, width = images.shape[-2:]
+        top, bottom, left, right = box(height, width, share, source)
         images = images.clone()
         images[..., top:bottom, left:right] = others[..., top:bottom, left:right]
         area = (bottom - top) * (right - left)
-        own = 1 - area / (images.shape[-2] * images.shape[-1])
+        own = 1 - area / (height * width)
         return images, Mixed(labels.flip(0), own)
 
 
