@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +11,7 @@ from torch.optim import Optimizer
 
 from splitlab.contracts import ArchSpec, Defense, Phase, Protector, Task, Trace, Trainer
 from splitlab.errors import BadInput
+from splitlab.named import written
 from splitlab.randomness import Draw, Secret
 
 
@@ -167,7 +167,4 @@ def _key(place: int, defense: Defense) -> str:
 
 
 def _text(defense: Defense) -> str:
-    fields: dict[str, Any] = defense.model_dump(mode="json")
-    if not fields:
-        return defense.name
-    return defense.name + ":" + ",".join(f"{key}={value}" for key, value in fields.items())
+    return written(defense.name, defense.model_dump(mode="json"))
