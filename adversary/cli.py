@@ -90,17 +90,18 @@ def attack(
     from rich.console import RenderableType
     from rich.text import Text
 
+    from adversary.contract.attack import require_features, run_attack
     from adversary.registry import ATTACKS
 
     attack, options = chosen(attack, set_option or ())
     kind = ATTACKS.load(attack)
+    require_features(kind, "a capture")
     configured = kind.configured(options)
     require_new(out)
 
     if images is not None and not kind.learns:
         raise BadInput(f"--images: attack {attack!r} learns from no images; leave them out")
 
-    from adversary.contract.attack import run_attack
     from adversary.contract.estimate_files import attacked, write_estimate
     from adversary.contract.fitted import Fitting, forget_fits, shelf
     from adversary.estimating.commands import attack_estimate

@@ -8,12 +8,15 @@ from typing import Annotated, Any
 
 import typer
 
-from splitlab import completion
+from splitlab import completion, entry_points
 from splitlab.errors import BadInput
 from splitlab.help_sections import RUN
 from splitlab.named import named_fields, typed
 
-ATTACK_HELP = "decoder, rmle, dci, psim, gmi, ddream, di, shadow, aligned-shadow or mean-image."
+ATTACK_HELP = (
+    "decoder, rmle, dci, psim, gmi, ddream, di, shadow, aligned-shadow or mean-image."
+    + entry_points.also(entry_points.ATTACKS)
+)
 """Written out, so that no command has to load the attacks for its help."""
 
 DryRun = Annotated[

@@ -132,7 +132,7 @@ def sweep_split_points(
     from splitlab.record import RecordStore
     from splitlab.training import showing
 
-    permit_typed(model)
+    model = permit_typed(model)
     fields: dict[str, Any] = {
         "model": model,
         "dataset": dataset,

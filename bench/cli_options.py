@@ -11,7 +11,7 @@ import typer
 from adversary.cli_options import ATTACK_HELP
 from adversary.cli_options import DryRun as DryRun
 from bench import flag_words
-from splitlab import completion
+from splitlab import completion, entry_points
 from splitlab import help_sections as sections
 from splitlab.answers import AsJson as AsJson
 from splitlab.console import guarded
@@ -62,6 +62,7 @@ NETWORK_HELP = (
     "The lab's, torchvision's or timm's network, with arguments such as repvgg_a0:form=deploy; or "
     "your own, package.module:factory or package.module:factory:width=32, any callable that "
     "returns an nn.Module, looked for in the working directory first."
+    + entry_points.also(entry_points.MODELS)
 )
 LINK_HELP = "wifi, lte, 5g, fiber or rtt=40ms,up=10mbps,down=50mbps,loss=1%"
 
@@ -185,7 +186,7 @@ Defense = Annotated[
     str,
     _defence(
         help='NAME, or NAME:FIELD=VALUE,FIELD=VALUE, several with "+" between, such as '
-        "gaussian:level=0.1+dropout.",
+        "gaussian:level=0.1+dropout." + entry_points.also(entry_points.DEFENSES),
         autocompletion=completion.names_of(completion.DEFENCES, after="+"),
     ),
 ]

@@ -85,7 +85,7 @@ def train(
     from splitlab.models import permit_typed
     from splitlab.training import showing
 
-    permit_typed(model)
+    model = permit_typed(model)
     config = recipe.validated(
         model=model,
         dataset=dataset,

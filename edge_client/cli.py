@@ -87,7 +87,7 @@ class Connection:
         """Load the half, then connect and shake hands."""
         import torch
 
-        from defenses import parse
+        from defenses import parse_file
         from edge_client.client import EdgeClient
         from splitlab.contracts.link import parse_link
         from splitlab.contracts.own_code import permit
@@ -98,7 +98,7 @@ class Connection:
         if self.threads is not None:
             torch.set_num_threads(self.threads)
         permit(*self.imports)
-        half = ClientHalf.load(self.half, parse)
+        half = ClientHalf.load(self.half, parse_file)
         client = EdgeClient(
             half,
             self.servers,

@@ -10,14 +10,15 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 from functools import cache
-from importlib.metadata import entry_points
 from pathlib import Path
 
+from splitlab import entry_points
+
 ROOT = Path(__file__).resolve().parents[1]
-ATTACKS = ("adversary.registry:ATTACKS", "splitlab.attacks")
-DEFENCES = ("defenses.registry:DEFENSES", "splitlab.defenses")
-NETWORKS = ("splitlab.models.build:MODELS", "splitlab.models")
-EXPERIMENTS = ("bench.reproduce.registry:EXPERIMENTS", "splitlab.experiments")
+ATTACKS = ("adversary.registry:ATTACKS", entry_points.ATTACKS)
+DEFENCES = ("defenses.registry:DEFENSES", entry_points.DEFENSES)
+NETWORKS = ("splitlab.models.build:MODELS", entry_points.MODELS)
+EXPERIMENTS = ("bench.reproduce.registry:EXPERIMENTS", entry_points.EXPERIMENTS)
 DATASETS = ("splitlab.data.load:DATASETS", "")
 """Where the names stand, and the group of entry points that adds to them."""
 LINKS = ("splitlab.contracts.link:LINKS", "")
@@ -61,7 +62,7 @@ def names(place: str, group: str) -> tuple[str, ...]:
         and (value := _literal(node.value)) is not None
     )
     own = [str(key.value) for key in found.keys if isinstance(key, ast.Constant)]
-    added = [one.name for one in entry_points(group=group)] if group else []
+    added = sorted(entry_points.entries(group)) if group else []
     return tuple(dict.fromkeys((*own, *added)))
 
 

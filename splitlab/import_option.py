@@ -13,7 +13,8 @@ Imports = Annotated[
     typer.Option(
         "--import",
         metavar="MODULE",
-        help="Module of your own that the network comes from, such as package.module; repeatable. "
+        help="Module of your own that a network or a defence comes from, such as package.module; "
+        "repeatable. "
         "Nothing is imported because a file says so.",
         rich_help_panel=NETWORK,
     ),

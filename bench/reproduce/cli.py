@@ -21,7 +21,7 @@ from bench.cli_options import (
     Std,
 )
 from bench.reproduce.registry import EXPERIMENTS, MOVABLE
-from splitlab import completion
+from splitlab import completion, entry_points
 from splitlab import help_sections as sections
 from splitlab.answers import answer
 from splitlab.console import console, guarded
@@ -31,7 +31,7 @@ Name = Annotated[
     str,
     typer.Argument(
         metavar="NAME",
-        help=f"One of: {', '.join(EXPERIMENTS)}.",
+        help=f"One of: {', '.join(EXPERIMENTS)}.{entry_points.also(entry_points.EXPERIMENTS)}",
         autocompletion=completion.names_of(completion.EXPERIMENTS),
     ),
 ]
@@ -162,8 +162,8 @@ def reproduce(
     from splitlab.storage import alone, read_json
     from splitlab.training import showing
 
-    permit_typed(model or "")
-    run = Registry("experiment", EXPERIMENTS).load(name)
+    model = permit_typed(model) if model else model
+    run = Registry("experiment", EXPERIMENTS, entry_points.EXPERIMENTS).load(name)
     chosen, numbers = scale_of(scale), seeds_of(seeds)
     place = out or Path("runs") / f"{name}-{scale}"
     with showing(console) as progress, nullcontext() if dry_run else alone(place):
@@ -241,8 +241,8 @@ def search(
     from splitlab.storage import alone
     from splitlab.training import showing
 
-    permit_typed(model or "")
-    run = Registry("experiment", EXPERIMENTS).load(name)
+    model = permit_typed(model) if model else model
+    run = Registry("experiment", EXPERIMENTS, entry_points.EXPERIMENTS).load(name)
     if not isinstance(run, Framed):
         raise BadInput(f"{name} has no settings that can be searched; name another experiment")
     chosen, numbers, values = scale_of(scale), seeds_of(seeds), grid(tries)

@@ -25,7 +25,7 @@ def show_splits(
         UnknownName: no such network.
         BadInput: a size or number of classes out of range, or too small for the network.
     """
-    permit_typed(model)
+    model = permit_typed(model)
     arch = ArchSpec.named(model, input=InputSpec(size=size))
     classes = classes if classes is not None else fixed_outputs(arch) or arch.classes
     arch = ArchSpec.named(model, classes=classes, input=arch.input)

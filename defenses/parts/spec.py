@@ -12,7 +12,7 @@ from splitlab.named import named_fields, stacked, typed
 
 
 def parse(text: str) -> Stack:
-    """Read a stack of defences.
+    """Read a stack of defences that somebody has typed.
 
     Args:
         text: names joined by "+", each with ":field=value,field=value" where a default is not
@@ -23,6 +23,18 @@ def parse(text: str) -> Stack:
         BadInput: a field that the defence has not, a value outside its range, or two owners.
     """
     return Stack([_one(part) for part in stacked(text)])
+
+
+def parse_file(text: str) -> Stack:
+    """The same of what stands in a file: nothing is imported because a file says so.
+
+    Raises:
+        NotImported: a defence of another package, whose module the operator has not named.
+        UnknownName, BadInput: as `parse`.
+    """
+    for part in text.split("+"):
+        DEFENSES.require_permitted(named_fields(part)[0])
+    return parse(text)
 
 
 def _one(part: str) -> Defense:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from every import ROLES, app, every, options
+from made import package
 from typer.testing import CliRunner
 
 from splitlab import completion
@@ -135,11 +136,11 @@ def test_names_that_are_read_are_the_registry_s(place, registry: str) -> None:
     assert len(completion.names(*place)) == len(set(completion.names(*place)))
 
 
-def test_a_name_of_an_installed_package_is_offered(monkeypatch: pytest.MonkeyPatch) -> None:
-    from importlib.metadata import EntryPoint
-
-    added = EntryPoint("ridge", "own.ridge:Ridge", "splitlab.attacks")
-    monkeypatch.setattr(completion, "entry_points", lambda group: [added] * (group == added.group))
+def test_a_name_of_an_installed_package_is_offered(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    points = {"splitlab.attacks": {"ridge": "own.ridge:Ridge"}}
+    monkeypatch.syspath_prepend(str(package(tmp_path, "own", points)))
     completion.names.cache_clear()
     assert completion.names_of(completion.ATTACKS)("ri") == ["ridge"]
     completion.names.cache_clear()

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import typer
 from handbook import ROLES, ROOT, SHELL, alone, commands, mentioned, pages, simple
+from made import example, on_path
 
 from adversary.cli_options import chosen, with_preset
 from adversary.registry import ATTACKS
@@ -73,8 +74,9 @@ def parsed(words: list[str]) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def _aside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Files of a command are looked for in an empty folder."""
+    """Files of a command are looked for in an empty folder; the example's package is installed."""
     monkeypatch.chdir(tmp_path)
+    on_path(monkeypatch, *example("own_attack", tmp_path / "site"))
 
 
 def given(options: dict[str, Any], name: str) -> list[str]:
