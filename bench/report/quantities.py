@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from adversary.registry import ATTACKS
 from splitlab.contracts import Kind, Quantity
+from splitlab.contracts.kinds import KINDS
 from splitlab.errors import UnknownName
 from splitlab.metrics import METRICS
 from splitlab.metrics.image.psnr import METRIC as PSNR
@@ -20,13 +21,20 @@ def quantity_of(name: str, record: Record) -> Quantity:
     if name in METRICS:
         known: Quantity = METRICS.load(name)
         return known
-    told = record.leakage[name]
-    try:
-        kind: Kind = ATTACKS.load(str(record.config.get("attack"))).estimates
-    except (UnknownName, ImportError):
-        return Quantity(name, told.unit, told.leakage)
-    own = {metric.name: metric for metric in kind.load_metrics()}
+    told, kind = record.leakage[name], kind_of(record)
+    own = {metric.name: metric for metric in kind.load_metrics()} if kind is not None else {}
     return own.get(name) or Quantity(name, told.unit, told.leakage)
+
+
+def kind_of(record: Record) -> Kind | None:
+    """What the attack estimates; None of a package that is not installed here."""
+    if record.estimates in KINDS:
+        return KINDS[record.estimates]
+    try:
+        own: Kind = ATTACKS.load(str(record.config.get("attack"))).estimates
+    except (UnknownName, ImportError):
+        return None
+    return own
 
 
 def quantities(records: Sequence[Record]) -> dict[str, Quantity]:
