@@ -40,10 +40,11 @@ def ablations(study: DciStudy) -> Experiment:
     ]
     lines = [Line(told[1], "DCI", (m,)) for told, m in zip(VARIANTS, without, strict=True)]
     return study.experiment(
-        "dci-ablations",
+        "ablations",
         ": what each part of it does",
+        (*lines, Line("ceiling", "queries", (study.ceiling(place),))),
         source=f"{SOURCE}; ablations that it leaves out",
-        lines=(*lines, Line("ceiling", "queries", (study.ceiling(place),))),
+        notes=study.told(),
         claims=tuple(
             Claim(
                 f"DCI as it is beats DCI with {line.label}",

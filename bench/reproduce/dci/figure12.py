@@ -20,6 +20,7 @@ DEPTH: Mapping[Scale, int] = {"quick": 7, "paper": 21}
 SHALLOW: Mapping[Scale, int] = {"quick": 3, "paper": 7}
 """Where the head's own statistics are a small part of the network's."""
 NEAR_DB = 1.5
+PAPER_NOTE = "The paper's figure is of LPIPS, with 1,000 and 10,000 images."
 LPIPS = {"few": (0.462, 0.481), "many": (0.430, 0.443)}
 """The paper's own, of real and synthetic images, 1,000 and 10,000 of them, at block 21."""
 CHARACTERS = FactTable(
@@ -51,11 +52,10 @@ def figure12(study: DciStudy) -> Experiment:
     near = partial(Claim, metric="psnr", relation="near")
     no_match = "images made of batch norms do not replace real ones here"
     return study.experiment(
-        "dci-figure12",
+        "figure12",
         ", Figure 12",
-        "The paper's figure is of LPIPS, with 1,000 and 10,000 images.",
-        NATURAL_NOTE,
-        lines=(*_deep(study, deep), *_at_shallow(study, deep, shallow)),
+        (*_deep(study, deep), *_at_shallow(study, deep, shallow)),
+        notes=study.told(PAPER_NOTE, NATURAL_NOTE),
         claims=(
             *(
                 near(

@@ -27,10 +27,10 @@ def figure4(study: DciStudy) -> Experiment:
     lines = tuple(_lines(study))
     keys = tuple(line.key for line in lines if line.attack == "DCI")
     return study.experiment(
-        "dci-figure4",
+        "figure4",
         ", Figure 4",
-        ONE_TRAINING,
-        lines=lines,
+        lines,
+        notes=study.told(ONE_TRAINING),
         claims=tuple(_claims(keys, paper=study.scale == "paper" and not study.target)),
         baseline=lines[0].of[0].place.name,
         tables=(

@@ -76,12 +76,10 @@ def figure9(study: DciStudy) -> Experiment:
     )
     chart = Swept("level", curves, left=ACCURACY, right=HIDDEN)
     return study.experiment(
-        "dci-figure9",
+        "figure9",
         ", Figure 9",
-        LEVEL_NOTE,
-        PAPER_NOTE,
-        *(() if study.target else (OTHER_NETWORK,)),
-        lines=tuple(_lines(study)),
+        _lines(study),
+        notes=study.told(LEVEL_NOTE, PAPER_NOTE, *(() if study.target else (OTHER_NETWORK,))),
         claims=tuple(
             claim
             for defense, levels in LEVELS[scale].items()

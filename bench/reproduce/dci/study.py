@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from adversary.contract.attack import Attack
 from adversary.registry import ATTACKS
-from bench.point.setup import Place, Scale, Setup, Synthetic
+from bench.point.setup import Place, Setup, Synthetic
 from bench.reproduce.dci import setup as settings
-from bench.reproduce.dci.notes import NOTES, OWN, setting_notes
+from bench.reproduce.dci.notes import NOTES, setting_notes
 from bench.reproduce.dci.setup import BLOCKS, CEILING, KNOWS, SOURCE, WHITE, blocks_of, grouping
-from bench.reproduce.frame.experiment import Experiment, Measurement
-from bench.reproduce.frame.request import Target
-from bench.reproduce.frame.run import Framed
+from bench.reproduce.frame.experiment import Measurement
+from bench.reproduce.frame.study import Study, declared
 from splitlab.errors import BadInput
 from splitlab.models import build
 from splitlab.split import cut
@@ -30,16 +29,17 @@ class Spot(NamedTuple):
 
 
 @dataclass(frozen=True)
-class DciStudy:
+class DciStudy(Study):
     """One scale's own network, or the one that was named.
 
     Args:
         changed: fields of the scale's setup that this experiment has otherwise.
     """
 
-    scale: Scale
-    target: Target = OWN
     changed: Mapping[str, Any] = field(default_factory=dict)
+
+    PAPER = "DCI"
+    SOURCE = SOURCE
 
     @cached_property
     def setup(self) -> Setup:
@@ -143,23 +143,9 @@ class DciStudy:
     def _grouping(self, attack: str) -> Mapping[str, Any]:
         return grouping(self.setup) if attack == "dci" else {}
 
-    def experiment(self, name: str, title: str, *notes: str, **declared: Any) -> Experiment:
-        """The experiment with what all of them say.
-
-        Args:
-            title: behind "DCI", ", Figure 4".
-            notes: of its own.
-            declared: the other fields of `Experiment`.
-        """
-        title_of = {"title": f"DCI{title}", "source": SOURCE + title, **declared}
-        told = (*NOTES, *notes, *setting_notes(self.scale, self.target))
-        return Experiment(name=name, scale=self.scale, setup=self.setup, notes=told, **title_of)
+    def told(self, *own: str) -> tuple[str, ...]:
+        """Notes: what all experiments say, one's own, and where the settings come from."""
+        return (*NOTES, *own, *setting_notes(self.scale, self.target))
 
 
-def movable(declare: Callable[[DciStudy], Experiment]) -> Framed:
-    """An experiment that takes another network and other split points."""
-
-    def build(scale: Scale, target: Target = OWN) -> Experiment:
-        return declare(DciStudy(scale, target))
-
-    return Framed(build, build)
+movable = declared(DciStudy, movable=True)

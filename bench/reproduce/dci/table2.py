@@ -60,11 +60,10 @@ def table2(study: DciStudy) -> Experiment:
     )
     shown = [f"{spot.place.name}/{attack}" for spot in spots for attack, _ in METHODS]
     return study.experiment(
-        "dci-table2",
+        "table2",
         ", Table 2",
-        NATURAL_NOTE,
-        *((PAPER_SCALE_NOTE,) if study.scale == "paper" else ()),
-        lines=tuple(line for spot in spots for line in _lines(study, spot)),
+        (line for spot in spots for line in _lines(study, spot)),
+        notes=study.told(NATURAL_NOTE, *((PAPER_SCALE_NOTE,) if study.scale == "paper" else ())),
         claims=tuple(claim for spot in spots for claim in _claims(study, spot)),
         baseline=spots[0].place.name,
         tables=(quality(shown, paper=not study.target), lpips_orders(nearer)),

@@ -8,7 +8,7 @@ from bench.point.setup import Place
 from bench.reproduce.ensembler.attacks import ALL, ORACLE, Kind
 from bench.reproduce.ensembler.claims import LEAKAGE, accuracy_claim, oracle_claims
 from bench.reproduce.ensembler.setup import NOISE, NOTES, SOURCE, ensembler
-from bench.reproduce.ensembler.study import EnsemblerStudy, declared
+from bench.reproduce.ensembler.study import EnsemblerStudy, ours
 from bench.reproduce.ensembler.table1 import BODIES
 from bench.reproduce.frame.experiment import Claim, Experiment, Line
 
@@ -17,7 +17,7 @@ SWEEP = {"quick": ((1, 2, 4), (1, 2)), "paper": ((1, 2, 4, 6, 10), (1, 2, 4))}
 """Scale -> N, and P beside N itself."""
 
 
-@declared
+@ours
 def ablations(study: EnsemblerStudy) -> Experiment:
     """SPEC rows E-26 to E-29, under the strengthened attack; the paper has no numbers for them."""
     return study.experiment(
@@ -31,7 +31,7 @@ def ablations(study: EnsemblerStudy) -> Experiment:
             *(_unneeded("noise", "no-noise", metric) for metric in LEAKAGE),
             *oracle_claims("ensembler", study.scale, STRONG),
         ),
-        notes=NOTES[1:],
+        notes=study.told(NOTES[1:]),
     )
 
 

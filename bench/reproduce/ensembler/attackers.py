@@ -13,7 +13,7 @@ from bench.point.setup import Place, Scale
 from bench.reproduce.ensembler.attacks import ALL, ORACLE, SEARCH
 from bench.reproduce.ensembler.claims import LEAKAGE
 from bench.reproduce.ensembler.setup import NOTES, SOURCE, ensembler
-from bench.reproduce.ensembler.study import EnsemblerStudy, declared
+from bench.reproduce.ensembler.study import EnsemblerStudy, ours
 from bench.reproduce.frame.experiment import Claim, Experiment, Line, Measurement
 
 Variant = tuple[str, Mapping[str, Any], frozenset[str]]
@@ -48,7 +48,7 @@ WHOLE = ("all bodies, the paper's pipeline in full", {**PRESETS["liu2024"].field
 """At the quick scale, where the other rows are shortened: is that why they find so little?"""
 
 
-@declared
+@ours
 def attackers(study: EnsemblerStudy) -> Experiment:
     """Every variant on one Ensembler, beside the aligned shadow, the floor and the ceiling."""
     # "every subset" trains 2^N - 1 shadows, so N stays small at both scales.
@@ -71,7 +71,7 @@ def attackers(study: EnsemblerStudy) -> Experiment:
             for label, _, _ in variants[1:]
             for metric in LEAKAGE
         ),
-        notes=NOTES[1:],
+        notes=study.told(NOTES[1:]),
     )
 
 

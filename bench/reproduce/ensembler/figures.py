@@ -9,7 +9,7 @@ from typing import Any
 from bench.point.setup import Place, Scale
 from bench.reproduce.ensembler.attacks import KINDS, SHORT
 from bench.reproduce.ensembler.claims import LEAKAGE
-from bench.reproduce.ensembler.study import EnsemblerStudy, declared
+from bench.reproduce.ensembler.study import EnsemblerStudy, ours
 from bench.reproduce.frame.experiment import Claim, Experiment, Line
 
 FLAT = 0.05
@@ -79,8 +79,7 @@ def _figure(
         _lines(study, grid),
         setup=study.setup.model_copy(update=changed or {}),
         claims=tuple(_claims(cells, study.scale)),
-        notes=NOTES,
-        quick_note=QUICK_NOTE,
+        notes=study.told(NOTES, QUICK_NOTE),
         baseline=f"h{min(h for h, _ in cells)}-t1",
         gap="no body is left between head and tail",
     )
@@ -134,7 +133,7 @@ def _claims(cells: Sequence[tuple[int, int]], scale: Scale) -> list[Claim]:
     return found
 
 
-@declared
+@ours
 def figure2(study: EnsemblerStudy) -> Experiment:
     """Figure 2: VGG-16, heads of 1 to 8 convolutions, tails of 1 to 3 layers."""
     if study.scale == "quick":
@@ -146,7 +145,7 @@ def figure2(study: EnsemblerStudy) -> Experiment:
     return _figure(study, 2, grid, {**changed, "head_end": grid.heads[1]})
 
 
-@declared
+@ours
 def figure3(study: EnsemblerStudy) -> Experiment:
     """Figure 3: ResNet-18, heads from the stem on, tails of the linear layer and of stages."""
     quick = study.scale == "quick"

@@ -36,6 +36,7 @@ def smaller(
         f"table{number}",
         f", Table {number}",
         _lines(study, chosen[study.scale], papers),
+        notes=study.told(),
         setup=study.setup.model_copy(update=update),
         claims=(
             accuracy_claim("ensembler"),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.point.setup import Place, Scale, Setup
+from bench.point.setup import Place, Setup
 from bench.reproduce.ensembler.attacks import (
     ATTACKS,
     DECODER,
@@ -19,18 +19,19 @@ from bench.reproduce.ensembler.attacks import (
 )
 from bench.reproduce.ensembler.claims import LEAKAGE
 from bench.reproduce.ensembler.setup import NOTES, PAPER, QUICK, QUICK_NOTE, SOURCE
-from bench.reproduce.frame.experiment import Experiment, Line, Measurement
-from bench.reproduce.frame.run import Framed
+from bench.reproduce.frame.experiment import Line, Measurement
+from bench.reproduce.frame.study import Study, declared
 
 Papers = Mapping[str, Mapping[str, float]]
 """Metric or row -> the paper's numbers."""
 
 
 @dataclass(frozen=True)
-class EnsemblerStudy:
+class EnsemblerStudy(Study):
     """How places are attacked at one scale."""
 
-    scale: Scale
+    PAPER = "Ensembler"
+    SOURCE = SOURCE
 
     @property
     def setup(self) -> Setup:
@@ -122,39 +123,9 @@ class EnsemblerStudy:
         name = f"{place.name}/{key}"
         return Line(label, how, (Measurement(name, place, "decoder", options, frozenset(knows)),))
 
-    def experiment(
-        self,
-        name: str,
-        title: str,
-        lines: Iterator[Line],
-        *,
-        notes: Sequence[str] = NOTES,
-        quick_note: str = QUICK_NOTE,
-        **declared: Any,
-    ) -> Experiment:
-        """The experiment with what all of them say.
-
-        Args:
-            title: behind "Ensembler", ", Table 1".
-            quick_note: a note more, at the quick scale.
-            declared: the other fields of `Experiment`.
-        """
-        common = {"source": SOURCE + title, "setup": self.setup, **declared}
-        told = (*notes, *((quick_note,) if self.scale == "quick" and quick_note else ()))
-        return Experiment(
-            name=f"ensembler-{name}",
-            title=f"Ensembler{title}",
-            scale=self.scale,
-            lines=tuple(lines),
-            notes=told,
-            **common,
-        )
+    def told(self, notes: Sequence[str] = NOTES, quick: str = QUICK_NOTE) -> tuple[str, ...]:
+        """Notes, and what is said of the quick scale there."""
+        return (*notes, quick) if self.scale == "quick" else tuple(notes)
 
 
-def declared(declare: Callable[[EnsemblerStudy], Experiment]) -> Framed:
-    """An experiment of its own networks."""
-
-    def build(scale: Scale) -> Experiment:
-        return declare(EnsemblerStudy(scale))
-
-    return Framed(build)
+ours = declared(EnsemblerStudy)

@@ -10,7 +10,7 @@ from bench.point.setup import Place
 from bench.reproduce.ensembler.attacks import ALL, ORACLE, SEARCH, Kind
 from bench.reproduce.ensembler.claims import LEAKAGE
 from bench.reproduce.ensembler.setup import SOURCE, ensembler
-from bench.reproduce.ensembler.study import EnsemblerStudy, declared
+from bench.reproduce.ensembler.study import EnsemblerStudy, ours
 from bench.reproduce.frame.experiment import Claim, Experiment, ExtraTable, Found, Line
 
 MEASURED = (2, 3, 4)
@@ -96,7 +96,7 @@ def _lines(study: EnsemblerStudy) -> Iterator[Line]:
         yield study.bounded(place, label)
 
 
-@declared
+@ours
 def subsets(study: EnsemblerStudy) -> Experiment:
     """Adaptive, oracle, and the search over all subsets for N = 2, 3, 4; P = 2."""
     last = MEASURED[-1]
@@ -118,7 +118,6 @@ def subsets(study: EnsemblerStudy) -> Experiment:
             for metric in LEAKAGE
         ),
         notes=("The search chooses among subsets without the true images.",),
-        quick_note="",
         tables=(cost_of_subsets,),
         timed=True,
     )

@@ -9,7 +9,7 @@ from bench.point.setup import Place
 from bench.reproduce.ensembler.attacks import ALL, OPTIONS, ORACLE
 from bench.reproduce.ensembler.claims import accuracy_claim, oracle_claims, protection_claims
 from bench.reproduce.ensembler.setup import ensembler, numbers
-from bench.reproduce.ensembler.study import EnsemblerStudy, declared
+from bench.reproduce.ensembler.study import EnsemblerStudy, ours
 from bench.reproduce.frame.experiment import Experiment, Line
 
 BODIES = {"quick": (4, 2), "paper": (10, 4)}
@@ -28,13 +28,14 @@ TENTH = 0.1
 """Share of the auxiliary images that the poorer adversary of the last rows has."""
 
 
-@declared
+@ours
 def table1(study: EnsemblerStudy) -> Experiment:
     """Ensembler and its baselines under every attack."""
     return study.experiment(
         "table1",
         ", Table 1",
         _lines(study),
+        notes=study.told(),
         claims=(
             accuracy_claim("ensembler"),
             *protection_claims("ensembler", "single", study.scale),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from bench.reproduce.ensembler.setup import numbers
 from bench.reproduce.ensembler.smaller import smaller
-from bench.reproduce.ensembler.study import EnsemblerStudy, declared
+from bench.reproduce.ensembler.study import EnsemblerStudy, ours
 from bench.reproduce.frame.experiment import Experiment
 
 
-@declared
+@ours
 def table2(study: EnsemblerStudy) -> Experiment:
     """Single and Ensembler."""
     return smaller(

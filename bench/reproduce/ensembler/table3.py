@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from bench.reproduce.ensembler.setup import numbers
 from bench.reproduce.ensembler.smaller import smaller
-from bench.reproduce.ensembler.study import EnsemblerStudy, declared
+from bench.reproduce.ensembler.study import EnsemblerStudy, ours
 from bench.reproduce.frame.experiment import Experiment
 
 
-@declared
+@ours
 def table3(study: EnsemblerStudy) -> Experiment:
     """Single, a random head, and Ensembler."""
     return smaller(
