@@ -7,7 +7,7 @@ name, and what was not asked for is not in the threat model.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -68,6 +68,12 @@ class GrantRequest:
         return {**fields, "box": "white" if self.head else "black"}
 
 
+GRANTED = frozenset({field.name for field in fields(GrantRequest) if field.default is False}) | {
+    "observe"
+}
+"""What an attack's `asks` may name."""
+
+
 def make_threat(
     deployment: Path,
     request: GrantRequest,
@@ -99,7 +105,7 @@ def make_threat(
         raise BadInput("--noise without --defense: noise is part of the defence; grant both")
     if request.capture and capture is None:
         raise BadInput("a capture is granted and there is none; tap the deployment first")
-    client = ClientHalf.load(deployment / "client", defenses.parse)
+    client = ClientHalf.load(deployment / "client", defenses.parse_file)
     bodies = ServerHalf.load(deployment / "server").bodies if request.bodies else None
     return threat_of(client, bodies, request, splits, seed, name, capture, made)
 
@@ -160,7 +166,7 @@ def adversary_images(
         Mismatch: another data set, seed or version of it than at training: its auxiliary images
             might be victims there.
     """
-    client = ClientHalf.load(deployment / "client", defenses.parse)
+    client = ClientHalf.load(deployment / "client", defenses.parse_file)
     splits = load_splits(dataset, size=client.input.size, seed=seed, root=root, download=download)
     if client.manifest.folders:
         splits = client.labelled(splits, dataset)

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adversary.contract.attack import Attack, run_attack
+from adversary.contract.attack import Attack, require_features, run_attack
 from adversary.contract.threat import ThreatModel
 from adversary.registry import ATTACKS
 from adversary.synthesis.folder import Made
 from bench.point.capture import Captured, CaptureRun, utility
 from bench.point.doubtful import own_doubts, repeated, shared
-from bench.point.grants import GrantRequest, make_threat
+from bench.point.grants import GRANTED, GrantRequest, make_threat
 from bench.point.judge import Judge
 from bench.point.kept import keep, kept_by_default
 from bench.point.recipe import Knowledge, SweepConfig
@@ -25,6 +25,7 @@ from bench.point.score import score
 from splitlab.capture import Capture
 from splitlab.contracts import Features
 from splitlab.data import Splits
+from splitlab.errors import BadInput
 from splitlab.machine import environment
 from splitlab.randomness import generator
 from splitlab.record import METHOD_VERSION, Record
@@ -92,7 +93,14 @@ def plans(config: SweepConfig) -> list[Plan]:
     )
     found: list[Plan] = []
     for name in config.attacks:
-        asks: Mapping[str, frozenset[str]] = ATTACKS.load(name).asks
+        kind: type[Attack] = ATTACKS.load(name)
+        require_features(kind, "a sweep")
+        asks = kind.asks
+        for unknown in sorted(set().union(*asks.values()) - GRANTED):
+            raise BadInput(
+                f"attack {name!r} asks for {unknown!r}; what can be granted is "
+                f"{', '.join(sorted(GRANTED))}"
+            )
         found += [Plan(name, k, _grant(config, asks[k])) for k in kinds if k in asks]
     return found
 

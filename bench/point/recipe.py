@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from bench.point.packages import packages_of
 from splitlab.contracts import ArchSpec, InputSpec
 from splitlab.contracts.arch import is_own
 from splitlab.contracts.link import parse_link
@@ -116,6 +117,8 @@ class SweepConfig(BaseModel):
         ):
             if not mine[later]:  # as before there were any
                 del mine[later]
+        if packages := packages_of(attack=attack, defense=self.defense, model=self.model):
+            mine["packages"] = packages
         return {**mine, "split": split, "attack": attack, "knowledge": knowledge}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from adversary.registry import ATTACKS
 from splitlab.contracts import Kind, Quantity
 from splitlab.contracts.kinds import KINDS
-from splitlab.errors import UnknownName
+from splitlab.errors import SplitLabError
 from splitlab.metrics import METRICS
 from splitlab.metrics.image.psnr import METRIC as PSNR
 from splitlab.record import Leakage, Record
@@ -28,13 +28,12 @@ def quantity_of(name: str, record: Record) -> Quantity:
 
 def kind_of(record: Record) -> Kind | None:
     """What the attack estimates; None of a package that is not installed here."""
-    if record.estimates in KINDS:
-        return KINDS[record.estimates]
+    known = KINDS.get(record.estimates)
     try:
         own: Kind = ATTACKS.load(str(record.config.get("attack"))).estimates
-    except (UnknownName, ImportError):
-        return None
-    return own
+    except (SplitLabError, ImportError):
+        return known
+    return own if own.name == record.estimates else known
 
 
 def quantities(records: Sequence[Record]) -> dict[str, Quantity]:

@@ -92,7 +92,7 @@ class Soak:
         seed: int = 0,
     ) -> None:
         check_name(engine)
-        self.half = ClientHalf.load(deployment / "client", defenses.parse)
+        self.half = ClientHalf.load(deployment / "client", defenses.parse_file)
         if defenses.parse(self.half.manifest.defense).stochastic or self.half.wire != "FP32":
             raise BadInput(
                 f"{deployment} has defence {self.half.manifest.defense!r} and wire "
@@ -113,8 +113,8 @@ class Soak:
         """Until it is over; the account as JSON."""
         self._log.parent.mkdir(parents=True, exist_ok=True)
         self._log.write_bytes(b"")
-        self._started = time.monotonic()
         server = self._serve()
+        self._started = time.monotonic()  # what a server takes to start is no time of the soak
         cable = Cable(server.port)
         threads = [
             threading.Thread(target=self._ask, args=(number, cable.address), daemon=True)

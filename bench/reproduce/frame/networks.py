@@ -47,7 +47,7 @@ class Networks:
         stack = defenses.parse(place.defense)
         deployed = folder / "deployment"
         if deployed.exists() and whole(deployed):
-            kept = ClientHalf.load(deployed / "client", defenses.parse).manifest
+            kept = ClientHalf.load(deployed / "client", defenses.parse_file).manifest
             if kept.victims_hash != self.splits.victims.hash or kept.defense != stack.spec:
                 raise BadInput(
                     f"{deployed} was made for other data or another defence; choose another --out"

@@ -15,6 +15,7 @@ from bench.point.capture import CaptureRun
 from bench.point.deploy import undefended
 from bench.point.judge import prepare_judge
 from bench.point.measure import Scene, make_attack, measure
+from bench.point.packages import packages_of
 from bench.point.recipe import SweepConfig
 from bench.point.setup import Place, Setup
 from bench.point.synthetic import synthetic_images
@@ -103,6 +104,9 @@ class SeedRun:
             config["attacked"] = measurement.limit
         if self.request.weights is not None:
             config["weights"] = self.networks.undefended[1]["weights"]
+        named = {"attack": measurement.attack, "defense": place.defense, "model": setup.model}
+        if packages := packages_of(**named):
+            config["packages"] = packages
         return config, point_hash(config, self.splits.hash)
 
     def finished(self) -> dict[str, Record]:
