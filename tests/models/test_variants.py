@@ -11,7 +11,7 @@ from splitlab.contracts import ArchSpec, InputSpec
 from splitlab.errors import BadInput
 from splitlab.models import build
 from splitlab.models.variants import changes_in_place, merged, varied
-from splitlab.models.variants.additions import SkipFactor
+from splitlab.models.variants.additions import Factor
 from splitlab.models.variants.norms import norms_replaced
 
 SIZE = 32
@@ -87,7 +87,7 @@ def test_one_everywhere_is_the_network_bit_by_bit(name: str, size: int, stages: 
     skip = [1] * stages
     plain = network(name, size)
     net = network(name, size, skip=skip)
-    scales = [part for part in net.modules() if isinstance(part, SkipFactor)]
+    scales = [part for part in net.modules() if isinstance(part, Factor)]
     assert scales or name in ("resnet20", "resnet18_cifar")
     assert torch.equal(net(IMAGES), plain(IMAGES))
     for one in (net, plain):
@@ -161,7 +161,7 @@ def test_a_transformers_two_skips_are_scaled_apart(name: str) -> None:
 @pytest.mark.slow
 def test_swins_masks_and_sizes_are_no_skips() -> None:
     net = network("timm/swin_tiny_patch4_window7_224", 224, skip={"layers.0.blocks.1": 1.0})
-    scales = [path for path, part in net.named_modules() if isinstance(part, SkipFactor)]
+    scales = [path for path, part in net.named_modules() if isinstance(part, Factor)]
     assert scales == ["layers.0.blocks.1.skip_0", "layers.0.blocks.1.skip_1"]
     plain, images = network("timm/swin_tiny_patch4_window7_224", 224), torch.rand(1, 3, 224, 224)
     assert torch.equal(net(images), plain(images))
@@ -187,7 +187,7 @@ def test_a_users_own_block_keeps_its_names_and_its_two_modes() -> None:
     varied(net, {"skip": {"0": 0.5}})
     assert [*net.state_dict()] == keys
     assert isinstance(net[0], OwnBlock)
-    assert [path for path, part in net.named_modules() if isinstance(part, SkipFactor)] == [
+    assert [path for path, part in net.named_modules() if isinstance(part, Factor)] == [
         "0.skip_scale"
     ]
     x = torch.rand(1, 4, 6, 8)

@@ -16,7 +16,7 @@ ADDS = (operator.add, operator.iadd, torch.add)
 GRAPHS = "_graphs_of_forward"
 
 
-class SkipFactor(nn.Module):
+class Factor(nn.Module):
     """x -> factor * x. The factor is a plain number: not learned, not in the state dict."""
 
     def __init__(self, factor: float = 1.0) -> None:
@@ -48,7 +48,7 @@ def skip_names(block: nn.Module) -> list[str]:
 def with_factors(block: nn.Module, factors: Mapping[str, float], *, drop: bool) -> None:
     """Give skips of a block their factors, in place: the block is of a class with another forward.
 
-    Its modules, parameters and their names stay. Each factor is a `SkipFactor` of the skip's name.
+    Its modules, parameters and their names stay. Each factor is a `Factor` of the skip's name.
 
     Args:
         factors: name in `skip_names` -> factor.
@@ -60,7 +60,7 @@ def with_factors(block: nn.Module, factors: Mapping[str, float], *, drop: bool) 
     training, resting = (_forward(block, graph, factors, dropped) for graph in graphs)
     for name, factor in factors.items():
         if name not in dropped:
-            block.add_module(name, SkipFactor(factor))
+            block.add_module(name, Factor(factor))
 
     def forward(self: nn.Module, *given: Any, **named: Any) -> Any:
         return (training if self.training else resting)(self, *given, **named)
@@ -97,7 +97,7 @@ def _forward(
 
 
 def _names(block: nn.Module, count: int) -> list[str]:
-    base = "skip" if isinstance(getattr(block, "skip", SkipFactor()), SkipFactor) else "skip_scale"
+    base = "skip" if isinstance(getattr(block, "skip", Factor()), Factor) else "skip_scale"
     return [base] if count == 1 else [f"{base}_{number}" for number in range(count)]
 
 

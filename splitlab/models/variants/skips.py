@@ -14,7 +14,7 @@ from typing import Any
 from torch import nn
 
 from splitlab.errors import BadInput
-from splitlab.models.variants.additions import SkipFactor, skip_names, with_factors
+from splitlab.models.variants.additions import Factor, skip_names, with_factors
 
 Change = Callable[[], None]
 
@@ -79,7 +79,7 @@ class _Block:
                 f"variant skip: {self.path} was built with factor 0, without its projection; build "
                 "the network with another factor to change it later"
             )
-        new = {n: 1.0 for n in factors if not isinstance(getattr(self.module, n, None), SkipFactor)}
+        new = {n: 1.0 for n in factors if not isinstance(getattr(self.module, n, None), Factor)}
         if new and not self.own:
             with_factors(self.module, new, drop=False)
 
@@ -91,7 +91,7 @@ class _Block:
         else:
             for name, factor in factors.items():
                 scale = self.module.get_submodule(name)
-                assert isinstance(scale, SkipFactor)
+                assert isinstance(scale, Factor)
                 scale.factor = factor
 
 
