@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from splitlab.help_sections import NETWORK
+
 Imports = Annotated[
     list[str] | None,
     typer.Option(
@@ -14,5 +16,6 @@ Imports = Annotated[
         help="Module of your own that a network or a defence comes from, such as package.module; "
         "repeatable. "
         "Nothing is imported because a file says so.",
+        rich_help_panel=NETWORK,
     ),
 ]

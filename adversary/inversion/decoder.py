@@ -217,6 +217,6 @@ def _cut(epochs: int, rows: int, all_epochs: int, all_rows: int, size: int) -> s
     """The doubt of an inverse network that saw less than its default."""
     return (
         f"cut to a budget: images above {FULL_SIZE} px; {epochs} epochs over {rows} of {all_rows} "
-        f"pairs of {size} px in place of {all_epochs} over all; --set decoder.epochs={all_epochs} "
-        "learns in full"
+        f"pairs of {size} px in place of {all_epochs} over all; "
+        f"--attack decoder:epochs={all_epochs} learns in full"
     )

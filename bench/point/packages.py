@@ -5,8 +5,8 @@ from __future__ import annotations
 from adversary.registry import ATTACKS
 from defenses import DEFENSES
 from splitlab.contracts import Registry
-from splitlab.contracts.named import named_fields
 from splitlab.entry_points import MODELS, entries
+from splitlab.named import named_fields, stacked
 
 
 def packages_of(*, attack: str = "", defense: str = "none", model: str = "") -> dict[str, str]:
@@ -18,7 +18,7 @@ def packages_of(*, attack: str = "", defense: str = "none", model: str = "") -> 
         model: text of the network, as "package.module:factory".
     """
     named: list[tuple[str, Registry, str]] = [("attack", ATTACKS, attack)]
-    named += [("defense", DEFENSES, named_fields(part)[0]) for part in defense.split("+")]
+    named += [("defense", DEFENSES, named_fields(part)[0]) for part in stacked(defense)]
     place = ":".join(model.strip().split(":")[:2])
     found = {
         f"{what} {name}": entry.origin

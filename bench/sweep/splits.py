@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from splitlab.console import console
+from splitlab.answers import answer
 from splitlab.contracts import ArchSpec, InputSpec
 from splitlab.models import build, fixed_outputs, permit_typed
 from splitlab.split import Granularity, SplitPoint, split_points
@@ -32,11 +31,8 @@ def show_splits(
     arch = ArchSpec.named(model, classes=classes, input=arch.input)
     granularity: Granularity = "operation" if operations else "block"
     found = split_points(build(arch, seed=0), arch.input.shape, granularity)
-    if as_json:
-        typed = [asdict(point) for point in found]
-        print(json.dumps(typed, indent=1))
-        return
-    console.print(table(found, f"{model}, {size}x{size}, {classes} classes"))
+    title = f"{model}, {size}x{size}, {classes} classes"
+    answer(as_json, [asdict(point) for point in found], table(found, title))
 
 
 def table(points: list[SplitPoint], title: str) -> Table:

@@ -21,9 +21,9 @@ from defenses.parts.prepare import Order, prepare
 from defenses.parts.stack import Stack, protect
 from defenses.parts.testing.small_order import CLASSES, images, small_order
 from splitlab.contracts import Defense
-from splitlab.contracts.named import named_fields
 from splitlab.deployment import ClientHalf, ServerHalf, write_deployment
 from splitlab.deployment.halves import Halves
+from splitlab.named import named_fields
 from splitlab.randomness import FreeDraw, KeyedDraw, Secret, generator
 from splitlab.storage import read_tensors
 from splitlab.training import TrainRecipe

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from reproductions import MANY, NONE, SETUP, small
+from reproductions import MANY, NONE, SETUP, Row, small
 from typer.testing import CliRunner
 
 from bench.cli import app
@@ -12,7 +12,7 @@ from bench.options import grid
 from bench.point.setup import Synthetic
 from bench.reproduce import cli
 from bench.reproduce.frame import search as searching
-from bench.reproduce.frame.experiment import Claim, ExperimentRow, Measurement
+from bench.reproduce.frame.experiment import Claim, Measurement
 from bench.reproduce.frame.request import ExperimentRequest
 from bench.reproduce.frame.run import Framed
 from bench.reproduce.frame.search import combinations, search
@@ -30,7 +30,7 @@ MEASURED = (
 )
 EXPERIMENT = small(
     measurements=MEASURED,
-    rows=(ExperimentRow("blind", "NONE", "blind", ("none/blind",)),),
+    rows=(Row("blind", "NONE", "blind", ("none/blind",)),),
     claims=(Claim("accuracy", "accuracy_change", "blind", "at least", margin=-100.0),),
 )
 
@@ -180,6 +180,14 @@ def test_the_command_shows_what_it_found(tmp_path, monkeypatch):
     assert "[dB]" in told.output
     assert "Record: " in told.output
     assert (tmp_path / "search" / "none-rmle.json").exists()
+    words[words.index("steps=1,2")] = "steps=1|2"  # the same, and nothing is tried again
+    words += ["--out", str(tmp_path), "--device", "cpu", "--json"]
+    found = json.loads(CliRunner().invoke(app, words).stdout)
+    assert set(found) == {"format", "tried", "record"}
+    assert sorted(one["settings"]["steps"] for one in found["tried"]) == [1, 2]
+    for one in found["tried"]:
+        assert f"{one['psnr']:.2f}" in told.output
+        assert one["trials"][0]["psnr"] == one["psnr"]
 
 
 def test_the_command_says_what_it_cannot_search():
