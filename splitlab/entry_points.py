@@ -66,9 +66,7 @@ def _found(path: tuple[str, ...]) -> Mapping[str, Mapping[str, tuple[Entry, ...]
             if not points:
                 continue
             name, version = str(package.metadata["Name"]), str(package.version)
-        except (
-            Exception
-        ):  # a package whose metadata cannot be read brings nothing, and stops nobody
+        except Exception:  # metadata that cannot be read brings nothing and stops nobody
             continue
         key = re.sub(r"[-_.]+", "-", name).lower()
         if key in seen:  # the first on the path is the one that Python imports

@@ -95,7 +95,7 @@ def test_installed_by_pip_as_its_readme_says(tmp_path: Path) -> None:
     said = read_json(tmp_path / "estimate" / "estimate.json")
     assert said["package"] == "own-attack 0.1.0"
     tests = ["-m", "pytest", "-q", "-p", "no:cacheprovider", str(EXAMPLE / "tests")]
-    assert "passed" in told(sys.executable, *tests, f"--rootdir={tmp_path}")
+    assert "[100%]" in told(sys.executable, *tests, f"--rootdir={tmp_path}")
 
 
 def _copy(folder: Path) -> Path:
