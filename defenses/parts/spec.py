@@ -32,7 +32,7 @@ def parse_file(text: str) -> Stack:
         NotImported: a defence of another package, whose module the operator has not named.
         UnknownName, BadInput: as `parse`.
     """
-    for part in text.split("+"):
+    for part in stacked(text):
         DEFENSES.require_permitted(named_fields(part)[0])
     return parse(text)
 

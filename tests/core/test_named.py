@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from adversary.cli_options import chosen, with_preset
 from bench.flag_words import chosen_attacks
 from bench.options import attack_options, grid
-from defenses import parse
+from defenses import parse, parse_file
 from splitlab.contracts import ArchSpec
 from splitlab.errors import BadInput, SplitLabError
 from splitlab.named import (
@@ -133,4 +133,5 @@ def test_a_defence_s_text_is_read_again_with_marks_in_it() -> None:
     stack = parse("gaussian:level=1e+2,draw='fixed'+dropout:level=0.5")
     assert stack.name == "gaussian+dropout"
     assert stack.defenses[0].level == 100.0
-    assert parse(stack.spec) == stack
+    assert parse(stack.spec) == parse_file(stack.spec) == stack
+    assert parse_file("gaussian:level=1e+2,draw='fixed'+dropout:level=0.5") == stack
