@@ -11,6 +11,7 @@ from adversary.cli_options import ATTACK_HELP
 from bench.cli_options import (
     NETWORK,
     Aux,
+    CacheFolder,
     Classes,
     DataRoot,
     Dataset,
@@ -45,10 +46,12 @@ from bench.cli_options import (
     Weights,
     WeightsKey,
     Wires,
+    Workers,
 )
 from bench.cli_train import train
 from bench.perf.cli import perf
 from bench.perf.soak.cli import soak
+from bench.point.cache.cli import cache as cache_command
 from bench.reproduce.cli import reproduce, search
 from splitlab.console import CommandLine, console, guarded
 
@@ -61,6 +64,7 @@ app.command()(reproduce)
 app.command()(search)
 app.command()(soak)
 app.command()(train)
+app.command("cache")(cache_command)
 
 
 @app.command("sweep-split-points")
@@ -117,6 +121,8 @@ def sweep_split_points(
     keep_images: KeepImages = None,
     data_root: DataRoot = None,
     download: Download = False,
+    cache: CacheFolder = None,
+    workers: Workers = 1,
     dry_run: DryRun = False,
 ) -> None:
     """Attack a network at each split point over a real client and server, and recommend one.
@@ -129,6 +135,7 @@ def sweep_split_points(
     from bench.flag_words import normalisation
     from bench.options import attack_options, counts, given, run_folder
     from bench.point import recipe
+    from bench.point.cache.store import Cache, beside
     from bench.point.data_notes import show
     from bench.point.weights import LabelFiles, weights_fields
     from bench.sweep.recommend import recommend
@@ -174,14 +181,17 @@ def sweep_split_points(
         fields["attacked"] = counts(attacked, victims or recipe.VICTIMS)
     config = recipe.validated(**fields)
     with showing(console) as progress, run_folder(out, dry_run) as place:
-        paths = {"weights": weights, "data_root": data_root, "lpips_weights": lpips_weights}
         sweep = Sweep(
             place,
             config,
-            **paths,
+            weights=weights,
+            data_root=data_root,
+            lpips_weights=lpips_weights,
             labels=labels,
             download=download,
             secret_seed=secret_seed,
+            cache=Cache(cache) if cache else beside(out),
+            workers=workers,
             progress=progress,
         )
         show(sweep.notes)
@@ -271,7 +281,16 @@ def splits(
 def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder with records/.")],
 ) -> None:
-    """Rebuild report.html, report.json and the CSV of a run from its records alone."""
+    """Rebuild report.html, JSON and CSV of a run or an experiment from its records alone."""
+    from bench.reproduce.frame.again import is_experiment, shown_again
     from bench.sweep.report import write_report
+    from splitlab.record import RecordStore
 
-    console.print(f"Report: {write_report(run)}", soft_wrap=True, markup=False)
+    if is_experiment(RecordStore(run).all()):
+        shown = shown_again(run)
+        for part in shown.parts:
+            console.print(part, soft_wrap=isinstance(part, str))
+        page = shown.page
+    else:
+        page = write_report(run)
+    console.print(f"Report: {page}", soft_wrap=True, markup=False)

@@ -94,6 +94,19 @@ Wires = Annotated[
     typer.Option(help="FP32 (default), FP16, BF16 or INT8; repeat it to compare others with it."),
 ]
 Wire = Annotated[str, typer.Option(help="FP32, FP16, BF16 or INT8.")]
+CacheFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache", help="Folder of networks, judges and images that runs share; beside --out."
+    ),
+]
+Workers = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        help="Processes that deploy and attack side by side; 0: one a core, one with a GPU.",
+    ),
+]
 KeepImages = Annotated[
     int | None,
     typer.Option(

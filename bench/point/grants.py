@@ -6,10 +6,11 @@ name, and what was not asked for is not in the threat model.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -66,6 +67,18 @@ class GrantRequest:
         """For the record: what was granted, and whether that is a white or a black box."""
         fields = {k: v for k, v in vars(self).items() if v and (k, v) != ("linked", 1)}
         return {**fields, "box": "white" if self.head else "black"}
+
+    @classmethod
+    def of_card(cls, card: Mapping[str, Any]) -> Self:
+        """The request that has this card.
+
+        Raises:
+            BadInput: a field that no grant has.
+        """
+        fields = {name: value for name, value in card.items() if name != "box"}
+        if unknown := sorted(set(fields) - {field.name for field in dataclasses.fields(cls)}):
+            raise BadInput(f"nothing called {', '.join(unknown)} can be granted")
+        return cls(**fields)
 
 
 def make_threat(

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from bench.cli_options import (
+    CacheFolder,
     DataRoot,
     Device,
     Download,
@@ -17,6 +18,7 @@ from bench.cli_options import (
     LpipsWeights,
     Mean,
     Std,
+    Workers,
 )
 from bench.reproduce.registry import EXPERIMENTS, MOVABLE
 from splitlab.console import console, guarded
@@ -75,13 +77,8 @@ def reproduce(
     text_root: Annotated[
         Path | None, typer.Option(help="Parallel text (train.en, train.de) for ensembler-text.")
     ] = None,
-    workers: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            help="Processes that deploy and attack side by side; 0: one a core, one with a GPU.",
-        ),
-    ] = 0,
+    workers: Workers = 0,
+    cache: CacheFolder = None,
     lpips_weights: LpipsWeights = None,
     keep_images: KeepImages = None,
     secret_seed: SecretSeed = None,
@@ -115,6 +112,7 @@ def reproduce(
             target=Target(model, split, tail, **normalisation(mean, std)),
             text_root=text_root,
             workers=workers,
+            cache=cache,
             keep_images=_counted(keep_images),
             progress=progress,
         )
@@ -165,6 +163,7 @@ def search(
     mean: Mean = None,
     std: Std = None,
     secret_seed: SecretSeed = None,
+    cache: CacheFolder = None,
     dry_run: DryRun = False,
 ) -> None:
     """Try an attack's settings on an experiment's validation images, never on its victims."""
@@ -197,6 +196,7 @@ def search(
             download=download,
             secret_seed=secret_seed,
             weights=weights,
+            cache=cache,
             target=Target(model, split, tail, **normalisation(mean, std)),
             progress=progress,
         )

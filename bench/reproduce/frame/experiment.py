@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from bench.point.grants import GrantRequest
 from bench.point.recipe import Knowledge
+from bench.point.run import Skipped as Skipped
 from bench.point.setup import Place, Scale, Setup, Synthetic
 from splitlab.errors import BadInput
 from splitlab.record import Record
@@ -124,13 +125,6 @@ class ExtraTable:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A measurement that could not be made, and why."""
-
-    why: str
 
 
 Found = Mapping[int, Mapping[str, Record | Skipped]]
