@@ -6,10 +6,15 @@ import gc
 import os
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# How long a machine takes to make an example is no property of what is tested.
+settings.register_profile("lab", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("lab")
 
 LONGEST = ("test_sweep.py", "test_reproduce_run.py", "test_many_servers.py")
 

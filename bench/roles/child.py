@@ -1,4 +1,9 @@
-"""Children of this process: looked after, and never left behind."""
+"""Children of this process: looked after, and never left behind.
+
+`python -m bench.roles.child PARENT ROLE WORDS` is `python -m ROLE WORDS` that ends with its parent.
+What has to be done in a child between fork and exec is done after exec instead: a parent in which
+gRPC is at work must not fork, and a child of it would write gRPC's words into a role's log.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,7 @@ import contextlib
 import ctypes
 import functools
 import os
+import runpy
 import select
 import signal
 import subprocess
@@ -140,3 +146,16 @@ class Forked:
                 with contextlib.suppress(BrokenPipeError):  # what was still to be written
                     stream.close()
         self.wait()
+
+
+def _become(parent: int, words: list[str]) -> None:
+    """The role, unless the parent has ended already."""
+    end_with_parent()
+    if os.getppid() != parent:
+        return
+    sys.argv = words
+    runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    _become(int(sys.argv[1]), sys.argv[2:])

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from bench.roles.child import Forked, end_with_parent
+from bench.roles.child import Forked
 from bench.roles.nursery import Nursery, nursery
 from splitlab.contracts.own_code import import_words
 from splitlab.errors import ServerUnavailable, SplitLabError
@@ -61,13 +61,12 @@ def start(
         with contextlib.suppress(OSError):
             return _forked(born, words, stdin, stdout, stderr, environment, text)
     return subprocess.Popen(
-        [sys.executable, "-m", *words],
+        [sys.executable, "-m", "bench.roles.child", str(os.getpid()), *words],
         stdin=stdin,
         stdout=stdout,
         stderr=stderr,
         env=environment,
         text=text,
-        preexec_fn=end_with_parent,
     )
 
 

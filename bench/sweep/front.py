@@ -12,19 +12,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 
-from bench.sweep.recommend import Candidate, places
+from bench.sweep.recommend import Candidate, Leak, places
 from splitlab.record import Record
 
 LATENCY_SHARE = 0.05
 """Of the quicker one: the p50 of eight requests, and the mean of those with modelled losses, come
 back within it."""
-PSNR_DB = 0.25
-"""Where a record has no interval."""
 FRONT_RULE = (
     "A place is off the Pareto front where one on it is clearly better in leakage, accuracy, bytes "
-    "or a link's latency and clearly worse in none. Not clear are a PSNR within the other's "
-    f"interval (without one, {PSNR_DB:g} dB), an accuracy within a standard error over the victims "
-    f"and a latency within {100 * LATENCY_SHARE:g} %; bytes are exact."
+    "or a link's latency and clearly worse in none. Not clear are a leakage within the other's "
+    "interval (without one, the least difference that its metric tells), an accuracy within a "
+    "standard error over the victims and a latency within "
+    f"{100 * LATENCY_SHARE:g} %; bytes are exact."
 )
 
 
@@ -60,9 +59,16 @@ def beats(other: Candidate, one: Candidate) -> bool:
 
 
 def _clearly_better(a: Candidate, b: Candidate) -> bool:
-    """Whether `a` is so in leakage, accuracy, bytes or the latency of a link that both have."""
+    """Whether `a` is so in accuracy, bytes, the latency of a link or the leakage of a kind that
+    both have.
+    """
     return (
-        _leaks_clearly_less(a, b)
+        any(
+            _leaks_clearly_less(own, other)
+            for own in a.leaks
+            for other in b.leaks
+            if own.quantity == other.quantity
+        )
         or a.accuracy - b.accuracy > max(_resolved(a), _resolved(b))
         or a.payload < b.payload
         or any(
@@ -73,11 +79,18 @@ def _clearly_better(a: Candidate, b: Candidate) -> bool:
     )
 
 
-def _leaks_clearly_less(a: Candidate, b: Candidate) -> bool:
-    """Whether its PSNR is lower and neither mean lies in the other's interval."""
-    high = a.psnr + PSNR_DB if a.interval is None else a.interval[1]
-    low = b.psnr - PSNR_DB if b.interval is None else b.interval[0]
-    return a.psnr < low and high < b.psnr
+def _leaks_clearly_less(a: Leak, b: Leak) -> bool:
+    """Whether it reveals less and neither mean lies in the other's interval."""
+    (low_a, high_a), (low_b, high_b) = _interval(a), _interval(b)
+    if a.quantity.leakage == "rises":
+        return a.value < low_b and high_a < b.value
+    return a.value > high_b and low_a > b.value
+
+
+def _interval(leak: Leak) -> tuple[float, float]:
+    if leak.interval is not None:
+        return leak.interval
+    return leak.value - leak.quantity.resolved, leak.value + leak.quantity.resolved
 
 
 def _resolved(place: Candidate) -> float:

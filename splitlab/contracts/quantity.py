@@ -38,6 +38,8 @@ class Quantity:
         tabled: whether a sweep's table has a column for it.
         margin: what a mean has to exceed its floor, or another adversary's mean, by, before
             anything is concluded from it; None where nothing is concluded from this number.
+        clear: above its floor by this much, what is revealed shows for itself; None where
+            nothing is said of it.
         resolved: a difference up to this is none.
         bounds: lowest and highest value that there is; None for no bound.
     """
@@ -51,6 +53,7 @@ class Quantity:
     digits: Digits = THREE
     tabled: bool = True
     margin: float | None = None
+    clear: float | None = None
     resolved: float = 0.0
     bounds: tuple[float | None, float | None] = (None, None)
 

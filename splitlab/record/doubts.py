@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from splitlab.metrics.image.psnr import METRIC as PSNR
+from splitlab.contracts import Quantity
+from splitlab.contracts.kinds import KINDS
 from splitlab.record.evidence_doubts import evidence_doubts
 from splitlab.record.latency_doubts import latency_doubts
 from splitlab.record.record import Record
@@ -25,7 +26,8 @@ def doubts(records: Sequence[Record]) -> list[str]:
     for record in records:
         by_place[record.split["name"], str(record.config.get("defense"))].append(record)
     for (split, _), group in by_place.items():
-        found += _box_order(split, group) + _awareness_order(split, group)
+        for quantity, own in _by_headline(group):
+            found += _box_order(split, own, quantity) + _awareness_order(split, own, quantity)
         for record in group:
             agreement = record.utility.get("agreement")
             if agreement is not None and agreement < 100.0 and record.config["defense"] == "none":
@@ -53,30 +55,42 @@ def _mixed(records: Sequence[Record]) -> list[str]:
     return found
 
 
-def _psnr(record: Record) -> float | None:
-    value = record.leakage.get(PSNR.name)
-    return value.mean if value else None
+def _by_headline(group: Sequence[Record]) -> list[tuple[Quantity, list[Record]]]:
+    """Records by the number that their kind is judged by; of kinds that are not the lab's, none."""
+    found: dict[str, list[Record]] = defaultdict(list)
+    for record in group:
+        found[record.estimates].append(record)
+    return [(KINDS[name].headline, own) for name, own in found.items() if name in KINDS]
 
 
-def _box_order(split: str, group: Sequence[Record]) -> list[str]:
+def _revealed(record: Record, quantity: Quantity) -> float | None:
+    told = record.leakage.get(quantity.name)
+    return told.mean if told else None
+
+
+def _most(quantity: Quantity, *values: float) -> float:
+    return max(values, key=lambda value: quantity.gain(value, 0.0))
+
+
+def _box_order(split: str, group: Sequence[Record], quantity: Quantity) -> list[str]:
     """A black box above the white box with the same knowledge of the defence."""
     best: dict[tuple[str, str], float] = {}
     counts: dict[tuple[str, str], int] = {}
     for record in group:
-        value = _psnr(record)
+        value = _revealed(record, quantity)
         box = record.threat.get("box")
         if value is not None and box in ("white", "black"):
             key = (str(record.config.get("knowledge")), box)
-            best[key] = max(best.get(key, value), value)
-            counts[key] = record.leakage["psnr"].items
+            best[key] = _most(quantity, best.get(key, value), value)
+            counts[key] = record.leakage[quantity.name].items
     return [
-        f"{split}: the black-box attack ({black:z.1f} dB) beats the white-box attack "
-        f"({best[knowledge, 'white']:z.1f} dB), which knows more{_on(counts, knowledge)}; the "
-        "white box is not at its best"
+        f"{split}: the black-box attack ({quantity.told(black)}) beats the white-box attack "
+        f"({quantity.told(best[knowledge, 'white'])}), which knows more{_on(counts, knowledge)}; "
+        "the white box is not at its best"
         for (knowledge, box), black in sorted(best.items())
         if box == "black"
         and (knowledge, "white") in best
-        and not PSNR.failed(black, best[knowledge, "white"])
+        and not quantity.failed(black, best[knowledge, "white"])
     ]
 
 
@@ -85,19 +99,19 @@ def _on(counts: dict[tuple[str, str], int], knowledge: str) -> str:
     return "" if black == white else f", on {black} and {white} victims"
 
 
-def _awareness_order(split: str, group: Sequence[Record]) -> list[str]:
+def _awareness_order(split: str, group: Sequence[Record], quantity: Quantity) -> list[str]:
     """An attack that does not know the defence above the same attack that does."""
     best: dict[tuple[str, str], float] = {}
     for record in group:
-        value = _psnr(record)
+        value = _revealed(record, quantity)
         if value is not None:
             key = (str(record.config.get("attack")), str(record.config.get("knowledge")))
-            best[key] = max(best.get(key, value), value)
+            best[key] = _most(quantity, best.get(key, value), value)
     return [
-        f"{split}: {attack} unaware of the defence ({unaware:z.1f} dB) beats {attack} that models "
-        f"it ({best[attack, 'adaptive']:z.1f} dB)"
+        f"{split}: {attack} unaware of the defence ({quantity.told(unaware)}) beats {attack} that "
+        f"models it ({quantity.told(best[attack, 'adaptive'])})"
         for (attack, knowledge), unaware in sorted(best.items())
         if knowledge == "unaware"
         and (attack, "adaptive") in best
-        and not PSNR.failed(unaware, best[attack, "adaptive"])
+        and not quantity.failed(unaware, best[attack, "adaptive"])
     ]

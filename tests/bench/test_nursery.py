@@ -107,17 +107,20 @@ def test_its_end_is_told_as_popen_tells_it():
 @pytest.mark.usefixtures("place")
 def test_a_killed_parent_leaves_nobody():
     script = (
-        "import os, signal, subprocess\nfrom bench import nursery\n"
+        "import os, signal, subprocess\nfrom bench.roles import nursery\n"
         "nursery.PRELOADED = ('json',)\nfrom bench.roles.launch import start\n"
-        "child = start(['sleeper'], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)\n"
-        "assert child.stdout.readline() == b'up\\n'\n"
-        "print(child.pid, nursery.nursery()._process.pid, flush=True)\n"
+        "out, err = subprocess.PIPE, subprocess.STDOUT\n"
+        "both = [start(['sleeper'], stdout=out, stderr=err, fresh=new) for new in (False, True)]\n"
+        "assert [child.stdout.readline() for child in both] == [b'up\\n'] * 2\n"
+        "assert isinstance(both[1], subprocess.Popen)\n"
+        "print(*[c.pid for c in both], nursery.nursery()._process.pid, flush=True)\n"
         "os.read(0, 1)\nos.kill(os.getpid(), signal.SIGKILL)\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as parent:
         ends = [os.pidfd_open(int(pid)) for pid in parent.stdout.readline().split()]
+        assert len(ends) == 3
         parent.communicate(b"x")
     for end in ends:
         waiting = select.poll()

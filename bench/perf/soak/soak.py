@@ -113,8 +113,8 @@ class Soak:
         """Until it is over; the account as JSON."""
         self._log.parent.mkdir(parents=True, exist_ok=True)
         self._log.write_bytes(b"")
-        self._started = time.monotonic()
         server = self._serve()
+        self._started = time.monotonic()  # what a server takes to start is no time of the soak
         cable = Cable(server.port)
         threads = [
             threading.Thread(target=self._ask, args=(number, cable.address), daemon=True)

@@ -44,6 +44,7 @@ METRIC = Metric(
     title="PSNR",
     digits=Digits(table=1, brief=1, means=2),
     margin=0.5,
+    clear=3.0,
     resolved=0.2,
     bounds=(0.0, CEILING_DB),
     per_item=lambda truth, estimate, _: psnr(truth, estimate),

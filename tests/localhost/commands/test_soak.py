@@ -81,7 +81,7 @@ def test_a_request_that_crashes_is_told_of_and_the_client_goes_on(
 
     monkeypatch.setattr(EdgeClient, "infer", once_broken)
     told = soaked(
-        deployment, seconds=30, requests=5, clients=1, events=("cut",), pause=60, least=0.8
+        deployment, seconds=600, requests=5, clients=1, events=("cut",), pause=60, least=0.8
     ).run()
     assert (told["sent"], told["answered"], told["crashed"]) == (5, 4, {"ValueError: a defect": 1})
     assert not told["passed"]
@@ -96,12 +96,12 @@ def test_a_client_that_hangs_is_counted_and_the_rest_is_told(
     def hangs_once(self, images, **rest):
         calls.append(1)
         if len(calls) == 2:
-            go.wait(60)
+            go.wait(600)
         return plain(self, images, **rest)
 
     monkeypatch.setattr(EdgeClient, "infer", hangs_once)
     monkeypatch.setattr(soak, "LATE_S", 1.0 - soak.DEADLINE_S)
-    test = soaked(deployment, seconds=30, requests=8, clients=2, events=("cut",), pause=60)
+    test = soaked(deployment, seconds=600, requests=8, clients=2, events=("cut",), pause=60)
     told = test.run()
     go.set()
     assert (told["hung"], told["sent"], told["answered"]) == (1, 8, 7)
