@@ -12,7 +12,7 @@ from bench import executors
 from bench.executors import InProcess, SideBySide, executor_for, recorded
 from bench.point import judge as judges
 from bench.point import victim as victims
-from bench.point.cache.store import Cache
+from bench.point.cache.store import NAME, Cache
 from bench.point.grants import GrantRequest
 from bench.point.lab import Lab, Sources
 from bench.point.measure import Plan, point_of
@@ -97,6 +97,17 @@ def test_what_a_victim_depends_on_is_another_entry(first, change):
     assert other.victim_folder(point("block3", wire="INT8", queries=9)) == made.victim_folder(
         point()
     )
+
+
+def test_a_cache_inside_its_run_is_listed_too(first, tmp_path):
+    made, _ = first
+    run = lab(tmp_path / "run", of=made)
+    run.cache = Cache(run.home / NAME)
+    shutil.copytree(made.victim_folder(point()), run.victim_folder(point()))
+    (run.victim_folder(point()) / "entry.json").unlink()
+    run.victim(point())
+    (entry,) = run.cache.entries()
+    assert (entry.kind, entry.what) == ("victims", "tiny_cnn on photo-patches, seed 0")
 
 
 def test_a_run_that_was_begun_before_there_was_a_cache_is_continued(first, tmp_path, trained):

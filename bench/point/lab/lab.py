@@ -68,7 +68,7 @@ class Lab(Networks):
         """The independent network that tells images apart."""
         splits, folder = self.data(config), self.judge_folder(config)
         if (key := str(folder)) not in self._memo:
-            if not folder.is_relative_to(self.home):
+            if folder.is_relative_to(self.cache.folder):
                 words = f"judge of {config.dataset_kind}, seed {config.seed}"
                 self.cache.begin("judges", judge_of(config, splits), words)
             with lock(folder):

@@ -44,7 +44,7 @@ class Networks(Workbench):
         elif (folder / BEFORE).exists():
             self._memo[key] = victim_before(folder, config.arch(len(splits.classes)))
         else:
-            if not folder.is_relative_to(self.home):
+            if folder.is_relative_to(self.cache.folder):
                 words = f"{config.model} on {config.dataset_kind}, seed {config.seed}"
                 self.cache.begin("victims", self._victim_key(config), words)
             with lock(folder):
