@@ -1,5 +1,9 @@
-"""Every attack by the name that stands in a flag and in a record."""
+"""Every attack by the name that stands in a flag and in a record.
 
+Packages that are installed beside the lab add theirs (docs/attacks.md).
+"""
+
+from splitlab import entry_points
 from splitlab.contracts.registry import Registry
 
 ATTACKS = Registry(
@@ -16,4 +20,6 @@ ATTACKS = Registry(
         "aligned-shadow": "adversary.inversion.aligned.attack:AlignedShadow",
         "mean-image": "adversary.inversion.mean_image:MeanImage",
     },
+    group=entry_points.ATTACKS,
+    wanted="adversary.contract.attack:Attack",
 )

@@ -7,9 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from adversary.cli_options import ATTACK_HELP
 from bench.cli_options import (
-    NETWORK,
+    NETWORK_HELP,
+    AsJson,
+    Attacked,
+    Attacks,
     Aux,
     CacheFolder,
     Classes,
@@ -22,6 +24,8 @@ from bench.cli_options import (
     DryRun,
     Epochs,
     Freeze,
+    GrantFlag,
+    Granularity,
     Imports,
     KeepImages,
     LabelMap,
@@ -32,11 +36,14 @@ from bench.cli_options import (
     NewClassifier,
     Observe,
     Queries,
+    Repeats,
+    RunFolder,
     SecretSeed,
     Seed,
     SettingImages,
     Settings,
     Size,
+    Splits,
     Std,
     TailStart,
     TrainImages,
@@ -48,18 +55,23 @@ from bench.cli_options import (
     Wires,
     Workers,
 )
+from bench.cli_report import report
 from bench.cli_train import train
 from bench.perf.cli import perf
 from bench.perf.soak.cli import soak
 from bench.point.cache.cli import cache as cache_command
 from bench.reproduce.cli import reproduce, search
+from splitlab import completion
+from splitlab.answers import answer
 from splitlab.console import CommandLine, console, guarded
+from splitlab.help_sections import RUN
 
 app = CommandLine(
     keep_freed=True,
     help="Train and deploy a split network, attack what crosses the wire, report what leaks.",
 )
 app.add_typer(perf, name="perf")
+app.command()(report)
 app.command()(reproduce)
 app.command()(search)
 app.command()(soak)
@@ -70,42 +82,26 @@ app.command("cache")(cache_command)
 @app.command("sweep-split-points")
 @guarded
 def sweep_split_points(
-    out: Annotated[Path, typer.Option(help="Run folder; continued if it exists.")] = Path(
-        "runs/default"
-    ),
+    out: RunFolder = Path("runs/default"),
     model: Model = "resnet20",
     dataset: Dataset = "photo-patches",
     size: Size = 32,
     mean: Mean = None,
     std: Std = None,
-    splits: Annotated[
-        str, typer.Option(help="How many, spread evenly; 'all'; or names with commas.")
-    ] = "6",
-    granularity: Annotated[
-        str, typer.Option(help="block or operation: where cuts are offered.")
-    ] = "block",
+    splits: Splits = "6",
+    granularity: Granularity = "block",
     tail_start: TailStart = None,
     defense: Defense = "none",
     train_with_defense: TrainWithDefense = False,
     wire: Wires = None,
-    attack: Annotated[
-        list[str] | None,
-        typer.Option(help=f"{ATTACK_HELP} Repeat for several; default decoder and rmle."),
-    ] = None,
+    attack: Attacks = None,
     set_option: Settings = None,
-    attacked: Annotated[
-        list[str] | None, typer.Option(help="ATTACK=N: run it on N victims; default rmle=8.")
-    ] = None,
+    attacked: Attacked = None,
     train_images: TrainImages = None,
     queries: Queries = None,
     validation: Validation = None,
     victims: Victims = None,
-    repeats: Annotated[
-        int,
-        typer.Option(
-            min=1, max=64, help="Captures of each victim, linked and averaged by the adversary."
-        ),
-    ] = 1,
+    repeats: Repeats = 1,
     link: Links = None,
     epochs: Epochs = None,
     weights: Weights = None,
@@ -124,20 +120,19 @@ def sweep_split_points(
     cache: CacheFolder = None,
     workers: Workers = 1,
     dry_run: DryRun = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Attack a network at each split point over a real client and server, and recommend one.
+    """Attack a network at each split point over a real client and server, and recommend one."""
+    from rich.console import RenderableType
+    from rich.text import Text
 
-    Attacks learn from real auxiliary images (`--queries`), but for di and ddream, which learn from
-    none, and dci, which makes synthetic ones of the head's batch norms; with `--set dci.data=own`
-    it has the real ones too. All attacks on
-    synthetic images alone: `bench reproduce dci-table2`, or `adversary attack --images`.
-    """
-    from bench.flag_words import normalisation
+    from bench.flag_words import chosen_attacks, normalisation
     from bench.options import attack_options, counts, given, run_folder
     from bench.point import recipe
     from bench.point.cache.store import Cache, beside
     from bench.point.data_notes import show
     from bench.point.weights import LabelFiles, weights_fields
+    from bench.sweep.document import run_document
     from bench.sweep.recommend import recommend
     from bench.sweep.report import all_doubts, write_report
     from bench.sweep.sweep import Sweep
@@ -146,7 +141,7 @@ def sweep_split_points(
     from splitlab.record import RecordStore
     from splitlab.training import showing
 
-    permit_typed(model)
+    model = permit_typed(model)
     fields: dict[str, Any] = {
         "model": model,
         "dataset": dataset,
@@ -158,7 +153,7 @@ def sweep_split_points(
         "defense": defense,
         "train_with_defense": train_with_defense,
         **recipe.wires_of(wire),
-        "attack_options": attack_options(set_option or []),
+        "attack_options": attack_options(set_option or (), attack or ()),
         **given(train_images=train_images, queries=queries, validation_images=validation),
         **given(victims=victims),
         "repeats": repeats,
@@ -176,7 +171,7 @@ def sweep_split_points(
         "keep_images": keep_images,
     }
     if attack:
-        fields["attacks"] = tuple(dict.fromkeys(attack))
+        fields["attacks"] = chosen_attacks(attack)[0]
     if attacked:
         fields["attacked"] = counts(attacked, victims or recipe.VICTIMS)
     config = recipe.validated(**fields)
@@ -195,7 +190,7 @@ def sweep_split_points(
             progress=progress,
         )
         show(sweep.notes)
-        sweep.estimate().show(console, dry_run)
+        sweep.estimate().show(console, dry_run, as_json)
         if dry_run:
             return
         sweep.execute()
@@ -203,30 +198,34 @@ def sweep_split_points(
     records = RecordStore(out).all()
     advice = recommend(records)
     named = f"{model} on {config.dataset_kind}, defence {defense}"
-    console.print(rich_table(records, advice.split, named))
-    console.print(f"Recommended split point: {advice.split or 'none'}", style="bold")
-    console.print(advice.reason + ".", soft_wrap=True)
-    if advice.warning:
-        console.print(f"{advice.warning}.", style="yellow", soft_wrap=True)
-    console.print(f"{len(all_doubts(records))} doubts are listed in the report.")
-    console.print(f"Report: {page}", soft_wrap=True, markup=False)
+    told: list[RenderableType] = [
+        rich_table(records, advice.split, named),
+        Text(f"Recommended split point: {advice.split or 'none'}", style="bold"),
+        f"{advice.reason}.",
+        *([Text(f"{advice.warning}.", style="yellow")] if advice.warning else []),
+        f"{len(all_doubts(records))} doubts are listed in the report.",
+        f"Report: {page}",
+    ]
+    answer(as_json, run_document(records, page), *told)
 
 
 @app.command()
 @guarded
 def grant(
     deployment: Deployment,
-    out: Annotated[Path, typer.Option(help="Folder that the adversary is given.")],
-    head: Annotated[bool, typer.Option(help="Weights of the client's head.")] = False,
-    defense: Annotated[bool, typer.Option(help="Which defence acts, with its levels.")] = False,
-    noise: Annotated[bool, typer.Option(help="The fixed noise itself.")] = False,
-    bodies: Annotated[bool, typer.Option(help="The server's networks.")] = False,
-    tail: Annotated[bool, typer.Option(help="Weights of the client's tail.")] = False,
-    selector: Annotated[bool, typer.Option(help="Which outputs the client uses.")] = False,
-    count: Annotated[bool, typer.Option("--P", help="How many outputs the client uses.")] = False,
+    out: Annotated[
+        Path, typer.Option(help="Folder that the adversary is given.", rich_help_panel=RUN)
+    ],
+    head: Annotated[bool, GrantFlag(help="Weights of the client's head.")] = False,
+    defense: Annotated[bool, GrantFlag(help="Which defence acts, with its levels.")] = False,
+    noise: Annotated[bool, GrantFlag(help="The fixed noise itself.")] = False,
+    bodies: Annotated[bool, GrantFlag(help="The server's networks.")] = False,
+    tail: Annotated[bool, GrantFlag(help="Weights of the client's tail.")] = False,
+    selector: Annotated[bool, GrantFlag(help="Which outputs the client uses.")] = False,
+    count: Annotated[bool, GrantFlag("--P", help="How many outputs the client uses.")] = False,
     capture: Annotated[
         Path | None,
-        typer.Option(help="Folder that a tap wrote; `adversary attack` adds its own by itself."),
+        GrantFlag(help="Folder that a tap wrote; `adversary attack` adds its own by itself."),
     ] = None,
     aux: Aux = 0,
     validation: SettingImages = 0,
@@ -236,6 +235,7 @@ def grant(
     data_root: DataRoot = None,
     download: Download = False,
     imports: Imports = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write what an adversary is granted, and nothing else, into a folder for it."""
     from adversary.contract.grant import write_grant
@@ -254,43 +254,30 @@ def grant(
     splits = adversary_images(deployment, dataset, seed, data_root, download)
     show(splits.notes)
     write_grant(out, make_threat(deployment, request, splits, seed, "granted", seen))
-    told = ", ".join(f"{k} {v}" if v is not True else k for k, v in request.card().items())
-    console.print(f"granted to the adversary: {told}")
-    console.print(str(out), soft_wrap=True, markup=False)
+    card = request.card()
+    told = ", ".join(f"{k} {v}" if v is not True else k for k, v in card.items())
+    answer(as_json, {"granted": card, "grant": out}, f"granted to the adversary: {told}", str(out))
 
 
 @app.command()
 @guarded
 def splits(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help=NETWORK)],
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help=NETWORK_HELP,
+            autocompletion=completion.names_of(completion.NETWORKS),
+        ),
+    ],
     size: Annotated[int, typer.Option(min=1, max=2048, help="Side of the images.")] = 32,
     classes: Annotated[
         int | None, typer.Option(help="Number of classes; default 10, or your network's own.")
     ] = None,
     operations: Annotated[bool, typer.Option(help="Every operation, not only blocks.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List a network's split points: shape, wire bytes, parameters and MACs on each side."""
     from bench.sweep.splits import show_splits
 
     show_splits(model, size, classes, operations, as_json)
-
-
-@app.command()
-@guarded
-def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder with records/.")],
-) -> None:
-    """Rebuild report.html, JSON and CSV of a run or an experiment from its records alone."""
-    from bench.reproduce.frame.again import is_experiment, shown_again
-    from bench.sweep.report import write_report
-    from splitlab.record import RecordStore
-
-    if is_experiment(RecordStore(run).all()):
-        shown = shown_again(run)
-        for part in shown.parts:
-            console.print(part, soft_wrap=isinstance(part, str))
-        page = shown.page
-    else:
-        page = write_report(run)
-    console.print(f"Report: {page}", soft_wrap=True, markup=False)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from adversary.cli_options import ATTACK_HELP
 from adversary.cli_options import DryRun as DryRun
 from bench import flag_words
+from splitlab import completion, entry_points
+from splitlab import help_sections as sections
+from splitlab.answers import AsJson as AsJson
 from splitlab.console import guarded
 from splitlab.errors import BadInput
 from splitlab.import_option import Imports as Imports
@@ -33,100 +38,90 @@ def _device(name: str) -> str:
 
 @guarded
 def _settings(items: list[str] | None) -> list[str] | None:
-    flag_words.settings(items or ())
+    flag_words.chosen_attacks((), items or ())
     return items
 
 
+@guarded
+def _attacks(items: list[str] | None) -> list[str] | None:
+    flag_words.chosen_attacks(items or ())
+    return items
+
+
+_network = partial(typer.Option, rich_help_panel=sections.NETWORK)
+_data = partial(typer.Option, rich_help_panel=sections.DATA)
+_cut = partial(typer.Option, rich_help_panel=sections.CUT)
+_training = partial(typer.Option, rich_help_panel=sections.TRAINING)
+_defence = partial(typer.Option, rich_help_panel=sections.DEFENCE)
+_attack = partial(typer.Option, rich_help_panel=sections.ATTACK)
+GrantFlag = partial(typer.Option, rich_help_panel=sections.GRANT)
+_wire = partial(typer.Option, rich_help_panel=sections.WIRE)
+_run = partial(typer.Option, rich_help_panel=sections.RUN)
 _MOST = 10_000_000  # images, as `splitlab.contracts.ranges.Count`, which takes long to import
+NETWORK_HELP = (
+    "The lab's, torchvision's or timm's network, with arguments such as repvgg_a0:form=deploy; or "
+    "your own, package.module:factory or package.module:factory:width=32, any callable that "
+    "returns an nn.Module, looked for in the working directory first."
+    + entry_points.also(entry_points.MODELS)
+)
+LINK_HELP = "wifi, lte, 5g, fiber or rtt=40ms,up=10mbps,down=50mbps,loss=1%"
 
 Measured = Annotated[
-    Path | None, typer.Option(help="Write what was measured here as JSON.", callback=_writable)
+    Path | None,
+    _run(help="Write what was measured here as JSON.", callback=_writable),
 ]
 Deployment = Annotated[
     Path, typer.Argument(metavar="DEPLOYMENT", help="Folder with client/ and server/.")
 ]
-NETWORK = (
-    "The lab's, torchvision's or timm's network, with arguments such as repvgg_a0:form=deploy; or "
-    "your own, package.module:factory or package.module:factory:width=32, any callable that "
-    "returns an nn.Module, looked for in the working directory first."
-)
-Model = Annotated[str, typer.Option(help=NETWORK)]
+RunFolder = Annotated[Path, _run(help="Run folder; continued if it exists.")]
+Model = Annotated[
+    str,
+    _network(help=NETWORK_HELP, autocompletion=completion.names_of(completion.NETWORKS)),
+]
 Mean = Annotated[
     str | None,
-    typer.Option(
+    _network(
         help="R,G,B, or one number for all, in [0, 1]: taken off the image before the network; "
         "default ImageNet's, and 0 for a network of your own."
     ),
 ]
 Std = Annotated[
     str | None,
-    typer.Option(help="The same, by which is divided; default ImageNet's, and 1 for your own."),
+    _network(help="The same, by which is divided; default ImageNet's, and 1 for your own."),
+]
+Weights = Annotated[
+    Path | None,
+    _network(help="Trained weights (.pth, .safetensors) instead of training."),
+]
+WeightsKey = Annotated[
+    str | None,
+    _network(help="Which weights of the file, e.g. model_ema, where it has several."),
+]
+Classes = Annotated[
+    Path | None,
+    _network(
+        help="Names of the outputs of --weights in order (a line each, or JSON), where they are "
+        "not the data set's classes."
+    ),
+]
+LabelMap = Annotated[
+    Path | None,
+    _network(help="CSV or JSON: class folder -> name or number of the output it stands for."),
 ]
 Dataset = Annotated[
-    str, typer.Option(help="photo-patches, cifar10, cifar100 or imagefolder:PATH (folder or tar).")
-]
-Size = Annotated[int, typer.Option(min=8, max=1024, help="Side of the images in pixels.")]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        help="ATTACK.FIELD=VALUE, e.g. decoder.epochs=5; repeatable.",
-        callback=_settings,
+    str,
+    _data(
+        help="photo-patches, cifar10, cifar100 or imagefolder:PATH (folder or tar).",
+        autocompletion=completion.names_of(completion.DATASETS),
     ),
 ]
-Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Public seed.")]
-SecretSeed = Annotated[
-    int | None,
-    typer.Option(min=0, help="For reproduction only: draw the client's secrets from this."),
-]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.", callback=_device)]
-DataRoot = Annotated[Path | None, typer.Option(help="Where torchvision's data sets lie.")]
-Download = Annotated[bool, typer.Option(help="Let torchvision fetch a data set.")]
-Defense = Annotated[
-    str, typer.Option(help='Such as "gaussian:level=0.1,draw=fixed+dropout:level=0.3".')
-]
-TrainWithDefense = Annotated[
-    bool,
-    typer.Option(help="Let the network learn with the defence; a sweep's once a split point."),
-]
-Wires = Annotated[
-    list[str] | None,
-    typer.Option(help="FP32 (default), FP16, BF16 or INT8; repeat it to compare others with it."),
-]
-Wire = Annotated[str, typer.Option(help="FP32, FP16, BF16 or INT8.")]
-CacheFolder = Annotated[
-    Path | None,
-    typer.Option(
-        "--cache", help="Folder of networks, judges and images that runs share; beside --out."
-    ),
-]
-Workers = Annotated[
+Size = Annotated[
     int,
-    typer.Option(
-        min=0,
-        help="Processes that deploy and attack side by side; 0: one a core, one with a GPU.",
-    ),
-]
-KeepImages = Annotated[
-    int | None,
-    typer.Option(
-        min=0,
-        help="Victims whose reconstruction each record keeps as float32 tensors; default as many "
-        "as 32 MiB hold (all at 32 pixels, 27 at 224).",
-    ),
-]
-LpipsWeights = Annotated[Path | None, typer.Option(help="Folder of LPIPS backbones.")]
-TailStart = Annotated[str | None, typer.Option(help="Split point at which the server's body ends.")]
-Links = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="Latency under a simulated link too: wifi, lte, 5g, fiber or "
-        "rtt=40ms,up=10mbps,down=50mbps,loss=1%; repeatable."
-    ),
+    _data(min=8, max=1024, help="Side of the images in pixels."),
 ]
 TrainImages = Annotated[
     int | None,
-    typer.Option(
+    _data(
         min=1,
         max=_MOST,
         help="The victim's training images; default 4000, or all where there are fewer.",
@@ -134,7 +129,7 @@ TrainImages = Annotated[
 ]
 Queries = Annotated[
     int | None,
-    typer.Option(
+    _data(
         min=1,
         max=_MOST,
         help="The adversary's images, a query each; default 2000, or all there are.",
@@ -142,7 +137,7 @@ Queries = Annotated[
 ]
 Validation = Annotated[
     int | None,
-    typer.Option(
+    _data(
         min=1,
         max=_MOST,
         help="Images by which attacks choose settings; default 128, or all there are.",
@@ -150,43 +145,137 @@ Validation = Annotated[
 ]
 Victims = Annotated[
     int | None,
-    typer.Option(
+    _data(
         min=1,
         max=_MOST,
         help="Images that cross the wire; default 128, or all where there are fewer.",
     ),
 ]
+DataRoot = Annotated[Path | None, _data(help="Where torchvision's data sets lie.")]
+Download = Annotated[bool, _data(help="Let torchvision fetch a data set.")]
+Splits = Annotated[
+    str,
+    _cut(help="How many, spread evenly; 'all'; or names with commas."),
+]
+Granularity = Annotated[
+    str,
+    _cut(
+        help="block or operation: where cuts are offered.",
+        autocompletion=completion.one_of("block", "operation"),
+    ),
+]
+TailStart = Annotated[
+    str | None,
+    _cut(help="Split point at which the server's body ends."),
+]
 Epochs = Annotated[
     int | None,
-    typer.Option(
+    _training(
         min=0, max=10_000, help="Passes over the victim's training images; default the recipe's."
     ),
 ]
-Weights = Annotated[
-    Path | None, typer.Option(help="Trained weights (.pth, .safetensors) instead of training.")
-]
-WeightsKey = Annotated[
-    str | None,
-    typer.Option(help="Which weights of the file, e.g. model_ema, where it has several."),
-]
-Classes = Annotated[
-    Path | None,
-    typer.Option(
-        help="Names of the outputs of --weights in order (a line each, or JSON), where they are "
-        "not the data set's classes."
-    ),
-]
-LabelMap = Annotated[
-    Path | None,
-    typer.Option(help="CSV or JSON: class folder -> name or number of the output it stands for."),
-]
 NewClassifier = Annotated[
-    bool, typer.Option("--new-classifier", help="Keep all of --weights but the last layer; train.")
+    bool,
+    _training("--new-classifier", help="Keep all of --weights but the last layer; train."),
 ]
 Freeze = Annotated[
     str | None,
-    typer.Option(help="With --new-classifier: split point up to which nothing is trained."),
+    _training(help="With --new-classifier: split point up to which nothing is trained."),
 ]
-Aux = Annotated[int, typer.Option(min=0, help="Number of the adversary's own images.")]
-SettingImages = Annotated[int, typer.Option(min=0, help="Images to choose its settings by.")]
-Observe = Annotated[int, typer.Option(min=0, help="Number of chosen-input queries.")]
+Defense = Annotated[
+    str,
+    _defence(
+        help='NAME, or NAME:FIELD=VALUE,FIELD=VALUE, several with "+" between, such as '
+        "gaussian:level=0.1+dropout." + entry_points.also(entry_points.DEFENSES),
+        autocompletion=completion.names_of(completion.DEFENCES, after="+"),
+    ),
+]
+TrainWithDefense = Annotated[
+    bool,
+    _defence(help="Let the network learn with the defence; a sweep's once a split point."),
+]
+Attacks = Annotated[
+    list[str] | None,
+    _attack(
+        help=f"{ATTACK_HELP} With settings, decoder:epochs=5,width=32. Repeat for several; "
+        "default decoder and rmle.",
+        callback=_attacks,
+        autocompletion=completion.names_of(completion.ATTACKS),
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    _attack(
+        "--set",
+        help="ATTACK.FIELD=VALUE, e.g. decoder.epochs=5: the older spelling; repeatable.",
+        callback=_settings,
+    ),
+]
+Attacked = Annotated[
+    list[str] | None,
+    _attack(help="ATTACK=N: run it on N victims; default rmle=8."),
+]
+Repeats = Annotated[
+    int,
+    _attack(min=1, max=64, help="Captures of each victim, linked and averaged by the adversary."),
+]
+LpipsWeights = Annotated[Path | None, _attack(help="Folder of LPIPS backbones.")]
+Wires = Annotated[
+    list[str] | None,
+    _wire(
+        help="FP32 (default), FP16, BF16 or INT8; repeat it to compare others with it.",
+        autocompletion=completion.one_of("FP32", "FP16", "BF16", "INT8"),
+    ),
+]
+Wire = Annotated[
+    str,
+    _wire(
+        help="FP32, FP16, BF16 or INT8.",
+        autocompletion=completion.one_of("FP32", "FP16", "BF16", "INT8"),
+    ),
+]
+Links = Annotated[
+    list[str] | None,
+    _wire(
+        help=f"Latency under a simulated link too: {LINK_HELP}; repeatable.",
+        autocompletion=completion.names_of(completion.LINKS),
+    ),
+]
+Seed = Annotated[int, _run(min=0, max=2**63 - 1, help="Public seed.")]
+SecretSeed = Annotated[
+    int | None,
+    _run(min=0, help="For reproduction only: draw the client's secrets from this."),
+]
+Device = Annotated[
+    str,
+    _run(
+        help="auto, cpu or cuda.",
+        callback=_device,
+        autocompletion=completion.one_of("auto", "cpu", "cuda"),
+    ),
+]
+CacheFolder = Annotated[
+    Path | None,
+    _run("--cache", help="Networks, judges and images that runs share; default beside --out."),
+]
+Workers = Annotated[
+    int,
+    _run(
+        min=0,
+        help="Processes that deploy and attack side by side; 0: one a core, one with a GPU.",
+    ),
+]
+KeepImages = Annotated[
+    int | None,
+    _run(
+        min=0,
+        help="Victims whose reconstruction each record keeps as float32 tensors; default as many "
+        "as 32 MiB hold (all at 32 pixels, 27 at 224).",
+    ),
+]
+Aux = Annotated[
+    int,
+    GrantFlag(min=0, help="Number of the adversary's own images."),
+]
+SettingImages = Annotated[int, GrantFlag(min=0, help="Images to choose its settings by.")]
+Observe = Annotated[int, GrantFlag(min=0, help="Number of chosen-input queries.")]

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bench.cli_options import (
+    AsJson,
     Classes,
     DataRoot,
     Dataset,
@@ -32,13 +33,20 @@ from bench.cli_options import (
     WeightsKey,
     Wire,
 )
+from splitlab.answers import answer
 from splitlab.console import console, guarded
+from splitlab.help_sections import CUT, RUN
 
 
 @guarded
 def train(
-    out: Annotated[Path, typer.Option(help="Deployment folder: gets client/ and server/.")],
-    split: Annotated[str, typer.Option(help="Split point at which the head ends.")],
+    out: Annotated[
+        Path,
+        typer.Option(help="Deployment folder: gets client/ and server/.", rich_help_panel=RUN),
+    ],
+    split: Annotated[
+        str, typer.Option(help="Split point at which the head ends.", rich_help_panel=CUT)
+    ],
     model: Model = "resnet20",
     dataset: Dataset = "photo-patches",
     size: Size = 32,
@@ -62,8 +70,11 @@ def train(
     data_root: DataRoot = None,
     download: Download = False,
     dry_run: DryRun = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train a network, cut it, and write the two halves of a deployment."""
+    from rich.text import Text
+
     from bench.flag_words import normalisation
     from bench.options import given
     from bench.point import recipe
@@ -74,7 +85,7 @@ def train(
     from splitlab.models import permit_typed
     from splitlab.training import showing
 
-    permit_typed(model)
+    model = permit_typed(model)
     config = recipe.validated(
         model=model,
         dataset=dataset,
@@ -99,7 +110,7 @@ def train(
     )
 
     def begins(estimate: Forecast) -> bool:
-        estimate.show(console, dry_run)
+        estimate.show(console, dry_run, as_json)
         return not dry_run
 
     with showing(console) as progress:
@@ -117,11 +128,18 @@ def train(
         )
     if dry_run:
         return
-    console.print(
+    doubt = facts["doubt"]
+    document = {
+        **{key: facts[key] for key in ("validation_accuracy", "split", "digest", "doubt")},
+        "client": out / "client",
+        "server": out / "server",
+    }
+    answer(
+        as_json,
+        document,
         f"validation accuracy {facts['validation_accuracy']:z.1f} %, split point "
-        f"{facts['split']}, digest {facts['digest'][:16]}"
+        f"{facts['split']}, digest {facts['digest'][:16]}",
+        *([Text(f"{doubt}.", style="yellow")] if doubt else []),
+        f"client half (keep it): {out / 'client'}",
+        f"server half (give it away): {out / 'server'}",
     )
-    if facts["doubt"]:
-        console.print(f"{facts['doubt']}.", style="yellow", soft_wrap=True)
-    console.print(f"client half (keep it): {out / 'client'}", soft_wrap=True, markup=False)
-    console.print(f"server half (give it away): {out / 'server'}", soft_wrap=True, markup=False)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from adversary.cli_options import require_number
 from splitlab.errors import BadInput
+from splitlab.named import named_fields
 
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
 
@@ -54,11 +55,43 @@ def _three(flag: str, text: str) -> tuple[float, ...]:
     return numbers * (3 // len(numbers))
 
 
-def settings(items: Sequence[str]) -> list[tuple[str, str, str]]:
+def chosen_attacks(
+    attacks: Sequence[str], settings: Sequence[str] = ()
+) -> tuple[tuple[str, ...], dict[str, dict[str, str]]]:
+    """(["rmle:tv=1", "dci"], ["dci.data=own"]) -> (("rmle", "dci"), {"rmle": {"tv": "1"}, ...}).
+
+    Args:
+        attacks: names with settings, as `splitlab.named` has it; one that stands there again adds
+            its settings.
+        settings: ATTACK.FIELD=VALUE, the older spelling.
+
+    Returns:
+        the names, each once, and the settings of those that have some, as they were typed.
+
+    Raises:
+        BadInput: a text that is none, a field twice, or a value that is no number.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for text in attacks:
+        name, fields = named_fields(text)
+        for field, value in fields.items():
+            require_number(f"--attack {text}", value)
+            if field in found.get(name, {}):
+                raise BadInput(f"--attack {text}: {name} has its {field} already; keep one")
+        found.setdefault(name, {}).update(fields)
+    names = tuple(found)
+    for name, field, value in _settings(settings):
+        if field in found.setdefault(name, {}):
+            raise BadInput(f"--set {name}.{field} is given twice; keep one")
+        found[name][field] = value
+    return names, {name: fields for name, fields in found.items() if fields}
+
+
+def _settings(items: Sequence[str]) -> list[tuple[str, str, str]]:
     """["decoder.epochs=5"] -> [("decoder", "epochs", "5")].
 
     Raises:
-        BadInput: not ATTACK.FIELD=VALUE, a field twice, or a value that is no number.
+        BadInput: not ATTACK.FIELD=VALUE, or a value that is no number.
     """
     found: list[tuple[str, str, str]] = []
     for item in items:
@@ -66,9 +99,6 @@ def settings(items: Sequence[str]) -> list[tuple[str, str, str]]:
         attack, dot, field = name.partition(".")
         if not (equals and dot and attack and field and value):
             raise BadInput(f"--set {item!r}: wanted ATTACK.FIELD=VALUE, e.g. decoder.epochs=5")
-        require_number(item, value.strip())
-        place = (attack.strip(), field.strip())
-        if any(place == known[:2] for known in found):
-            raise BadInput(f"--set {name.strip()} is given twice; keep one")
-        found.append((*place, value.strip()))
+        require_number(f"--set {item}", value.strip())
+        found.append((attack.strip(), field.strip(), value.strip()))
     return found

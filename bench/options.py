@@ -10,37 +10,47 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.flag_words import settings
-from splitlab.console import console
-from splitlab.contracts.named import value_of
+from bench.flag_words import chosen_attacks
+from splitlab.answers import answer
 from splitlab.errors import BadInput, SplitLabError
+from splitlab.named import alternatives, value_of
 from splitlab.storage import sha256, write_json
 
 
-def attack_options(items: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """["decoder.epochs=5"] -> {"decoder": {"epochs": 5}}.
+def attack_options(
+    settings: Sequence[str], attacks: Sequence[str] = ()
+) -> dict[str, dict[str, Any]]:
+    """(["decoder.epochs=5"], ["rmle:tv=1"]) -> {"rmle": {"tv": 1}, "decoder": {"epochs": 5}}.
 
     Raises:
-        BadInput: not ATTACK.FIELD=VALUE, one field twice, or a value that is no number.
+        BadInput: as `chosen_attacks`.
     """
-    found: dict[str, dict[str, Any]] = {}
-    for attack, field, value in settings(items):
-        found.setdefault(attack, {})[field] = value_of(value)
-    return found
+    _, typed = chosen_attacks(attacks, settings)
+    return {
+        attack: {field: _setting(value) for field, value in fields.items()}
+        for attack, fields in typed.items()
+    }
+
+
+def _setting(text: str) -> Any:
+    return None if text.lower() == "none" else value_of(text)
 
 
 def grid(items: Sequence[str]) -> dict[str, list[Any]]:
-    """["steps=100,500", "tv=1"] -> {"steps": [100, 500], "tv": [1]}.
+    """["steps=100|500,tv=1"] -> {"steps": [100, 500], "tv": [1]}.
 
     Raises:
-        BadInput: not FIELD=VALUE,VALUE, or a field twice.
+        BadInput: not FIELD=VALUE|VALUE, or a field twice.
     """
     found: dict[str, list[Any]] = {}
     for item in items:
-        field, equals, values = map(str.strip, item.partition("="))
-        if not (equals and field and values) or field in found:
-            raise BadInput(f"--try {item!r}: wanted FIELD=VALUE,VALUE once a field, e.g. tv=0.1,1")
-        found[field] = [value_of(value.strip()) for value in values.split(",")]
+        try:
+            fields = alternatives(item)
+        except BadInput as error:
+            raise BadInput(f"--try {error}; wanted FIELD=VALUE|VALUE, e.g. tv=0.1|1") from error
+        if twice := sorted(fields.keys() & found.keys()):
+            raise BadInput(f"--try {item!r}: wanted once a field; {twice[0]} has values already")
+        found |= {field: [value_of(one) for one in values] for field, values in fields.items()}
     return found
 
 
@@ -150,32 +160,40 @@ def file_hash(path: Path | None) -> str | None:
         raise BadInput(f"--weights {path}: {error.strerror}; give a readable file") from error
 
 
-def show_perf(measured: dict[str, Any], out: Path | None) -> None:
+def show_perf(measured: dict[str, Any], out: Path | None, as_json: bool = False) -> None:
     """Print a measurement, write it, and fail where it is below its limit.
 
     Raises:
         SplitLabError: the limit was not met.
     """
-    _write_perf(measured, [measured], out)
+    _write_perf(measured, [measured], out, as_json)
 
 
-def show_perfs(measured: dict[str, dict[str, Any]], out: Path | None) -> None:
+def show_perfs(
+    measured: dict[str, dict[str, Any]], out: Path | None, as_json: bool = False
+) -> None:
     """Print measurements, by what was measured, write them into one file, and fail if one fails.
 
     Raises:
         SplitLabError: a limit was not met.
     """
     named = [{"measured": name, **facts} for name, facts in measured.items()]
-    _write_perf(measured, named, out)
+    _write_perf(measured, named, out, as_json)
 
 
-def _write_perf(content: dict[str, Any], shown: list[dict[str, Any]], out: Path | None) -> None:
+def _write_perf(
+    content: dict[str, Any], shown: list[dict[str, Any]], out: Path | None, as_json: bool
+) -> None:
+    from rich.text import Text
+
     from splitlab.machine import environment
 
-    for measured in shown:
-        for key, value in measured.items():
-            text = f"{value:z.2f}" if isinstance(value, float) else str(value)
-            console.print(f"{key}: {text}", markup=False)
+    lines = [
+        f"{key}: {value:z.2f}" if isinstance(value, float) else f"{key}: {value}"
+        for measured in shown
+        for key, value in measured.items()
+    ]
+    answer(as_json, content, *map(Text, lines))
     if out is not None:
         write_json(out, {**content, "environment": environment()})
     failed = [

@@ -12,6 +12,32 @@ from typing import Annotated, Any
 
 import typer
 
+from cloud_server.cli_options import (
+    Bfloat16,
+    Bodies,
+    Check,
+    ClientCa,
+    Device,
+    Engine,
+    Grace,
+    Insecure,
+    Listen,
+    LogRequests,
+    MaxConnections,
+    MaxMemory,
+    MaxPeerCalls,
+    MaxStreams,
+    MaxWait,
+    Metrics,
+    MetricsOpen,
+    Patience,
+    Tap,
+    Threads,
+    TlsCert,
+    TlsKey,
+    Together,
+    TokenFile,
+)
 from cloud_server.offline import body_ids, export_triton, make_certificates, say, split
 from splitlab.console import CommandLine, WholeSentences, guarded
 from splitlab.errors import SplitLabError
@@ -24,7 +50,8 @@ class ServeUnlessTold(WholeSentences):
     unless_told = "serve"
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args and args[0] != "--help" and args[0] not in self.commands:
+        own = {"--help", *(name for option in self.params for name in option.opts)}
+        if args and args[0] not in own and args[0] not in self.commands:
             args = [self.unless_told, *args]
         return super().parse_args(ctx, args)
 
@@ -41,115 +68,31 @@ def serve(
     half: Annotated[
         Path, typer.Argument(metavar="HALF", help="the server half, DEPLOYMENT/server")
     ],
-    listen: Annotated[
-        str, typer.Option(help="HOST:PORT; port 0 picks a free one and prints it")
-    ] = "127.0.0.1:50051",
-    bodies: Annotated[
-        str | None,
-        typer.Option(help="serve only these, such as 0,2; default: all whose shard is there"),
-    ] = None,
+    listen: Listen = "127.0.0.1:50051",
+    bodies: Bodies = None,
     imports: Imports = None,
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="allow plaintext off loopback")
-    ] = False,
-    tap: Annotated[
-        Path | None,
-        typer.Option(
-            help="folder in which to keep what passes, as a capture; what the disk does not take "
-            "is dropped, told and counted (--metrics), and serving goes on"
-        ),
-    ] = None,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="threads of a forward pass; default: torch's choice")
-    ] = None,
-    engine: Annotated[
-        str,
-        typer.Option(
-            help="torch (BatchNorm folded, arranged as is fastest here), onnxruntime, openvino, "
-            "cudagraphs, folded, plain (the loop), or auto: measure all that are installed, with "
-            "one row and with --together, and take the fastest, or one for few rows and one for "
-            "many where that pays for the memory of both"
-        ),
-    ] = "torch",
-    bfloat16: Annotated[
-        bool, typer.Option("--bfloat16", help="take products in BF16: faster, and less exact")
-    ] = False,
-    together: Annotated[
-        int,
-        typer.Option(min=1, help="rows of waiting requests that may go through the bodies at once"),
-    ] = 32,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
-    grace: Annotated[
-        float, typer.Option(min=0.0, help="seconds for requests under way after SIGTERM")
-    ] = 30.0,
-    tls_cert: Annotated[Path | None, typer.Option(help="PEM certificate chain")] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="PEM private key")] = None,
-    client_ca: Annotated[
-        Path | None, typer.Option(help="PEM authority; clients must then show a certificate of it")
-    ] = None,
-    token_file: Annotated[
-        Path | None, typer.Option(help="file with a token that clients must then show")
-    ] = None,
-    max_peer_calls: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            max=1024,
-            help="open calls of one host; twice as many of all, of which a host gets as many as "
-            "it leaves free",
-        ),
-    ] = 128,
-    max_streams: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            max=1024,
-            help="open ModelStreamInfer calls of all hosts; each takes the memory of the largest "
-            "request, all together half of --max-memory at most; further requests go as calls",
-        ),
-    ] = 32,
-    max_memory: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            help="MiB of requests that arrive, wait or run, with their values in FP32 and their "
-            "replies; a host gets as much as it leaves free",
-        ),
-    ] = 1024,
-    max_connections: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="open connections of all hosts together, further ones are closed at once; one "
-            "host may hold them all; default: half of what fits into `ulimit -n`, at most 4096; "
-            "of each address that a name in --listen stands for",
-        ),
-    ] = None,
-    patience: Annotated[
-        float, typer.Option(min=0.1, help="seconds for a message to arrive, or a reply to be taken")
-    ] = 60.0,
-    max_wait: Annotated[
-        float, typer.Option(min=0.1, help="seconds that a request may wait for the bodies")
-    ] = 300.0,
-    metrics: Annotated[
-        str | None, typer.Option(help="HOST:PORT at which Prometheus may read; default: none")
-    ] = None,
-    metrics_open: Annotated[
-        bool, typer.Option("--metrics-open", help="allow --metrics off loopback; it has no TLS")
-    ] = False,
-    log_requests: Annotated[
-        bool,
-        typer.Option(
-            "--log-requests",
-            help="once it serves, a JSON line for each on standard error, and all else there as "
-            "JSON too, with tracebacks (what is wrong with the options stays in plain words); "
-            "gRPC's C++ core is silent then, unless GRPC_VERBOSITY is set",
-        ),
-    ] = False,
-    check: Annotated[
-        bool,
-        typer.Option("--check", help="validate half and options, run one row, say so, and exit"),
-    ] = False,
+    insecure: Insecure = False,
+    tap: Tap = None,
+    threads: Threads = None,
+    engine: Engine = "torch",
+    bfloat16: Bfloat16 = False,
+    together: Together = 32,
+    device: Device = "auto",
+    grace: Grace = 30.0,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    client_ca: ClientCa = None,
+    token_file: TokenFile = None,
+    max_peer_calls: MaxPeerCalls = 128,
+    max_streams: MaxStreams = 32,
+    max_memory: MaxMemory = 1024,
+    max_connections: MaxConnections = None,
+    patience: Patience = 60.0,
+    max_wait: MaxWait = 300.0,
+    metrics: Metrics = None,
+    metrics_open: MetricsOpen = False,
+    log_requests: LogRequests = False,
+    check: Check = False,
 ) -> None:
     """Answer features with the outputs of the N bodies, until SIGTERM or Ctrl-C.
 

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from defenses.ensembler import Bodies
 from defenses.output_dropout import Share, drop_out
@@ -23,7 +22,7 @@ from splitlab.errors import BadInput
 from splitlab.models import build
 from splitlab.randomness import Draw, FreeDraw, generator
 from splitlab.split import Part, widen
-from splitlab.training import Batch, Loss, State, choose_device, fit
+from splitlab.training import Batch, Loss, State, choose_device, fit, objective
 
 
 class DropoutEnsemble(Assembles, Defense):
@@ -118,10 +117,9 @@ def _train(
         protected = protect(chain, halves.head(batch.images), free)
         outputs = stack.recombine([body(protected) for body in halves.bodies], free)
         logits = halves.tail(halves.selector(outputs))
-        smoothing = recipe.label_smoothing
-        return {"net": F.cross_entropy(logits, batch.labels, label_smoothing=smoothing)}
+        return {"net": objective(logits, batch.targets(logits.shape[1]), recipe.label_smoothing)}
 
-    optimizer = recipe.optimizer(p for module in learned.values() for p in module.parameters())
+    optimizer = recipe.optimizer_of(p for module in learned.values() for p in module.parameters())
     scheduler = recipe.scheduler(optimizer, len(order.images))
     history = fit(
         step,

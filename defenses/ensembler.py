@@ -25,7 +25,7 @@ from splitlab.models import build
 from splitlab.randomness import FreeDraw
 from splitlab.split import Part, widen
 from splitlab.storage import sha256
-from splitlab.training import Batch, Loss, State, TensorSource, choose_device, fit
+from splitlab.training import Batch, Loss, State, TensorSource, choose_device, fit, objective
 
 Bodies = Annotated[int, Field(ge=1, le=1000, description="number of bodies")]
 MEASURED = 512
@@ -161,14 +161,18 @@ class StageTwo:
             protected = protect(chain, feature, free)
             outputs = self.stack.recombine([one.body(protected) for one in chosen], free)
             logits = self.tail(self._scaled(outputs))
-            loss = F.cross_entropy(logits, batch.labels, label_smoothing=recipe.label_smoothing)
+            term = None
             if self.weight:
                 with torch.no_grad():
                     others = [one.head(batch.images).float() for one in chosen]
-                loss = loss + self.weight * similarities(feature.float(), others).max()
-            return {"net": loss}
+                term = self.weight * similarities(feature.float(), others).max()
+            return {
+                "net": objective(
+                    logits, batch.targets(logits.shape[1]), recipe.label_smoothing, term
+                )
+            }
 
-        optimizer = recipe.optimizer(p for m in modules.values() for p in m.parameters())
+        optimizer = recipe.optimizer_of(p for m in modules.values() for p in m.parameters())
         history = fit(
             step,
             State(

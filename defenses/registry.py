@@ -1,5 +1,9 @@
-"""Every defence by the name that stands in a flag, a deployment and a record."""
+"""Every defence by the name that stands in a flag, a deployment and a record.
 
+Packages that are installed beside the lab add theirs (docs/defences.md).
+"""
+
+from splitlab import entry_points
 from splitlab.contracts.registry import Registry
 
 DEFENSES = Registry(
@@ -16,4 +20,7 @@ DEFENSES = Registry(
         "ensembler": "defenses.ensembler:Ensembler",
         "dropout-ensemble": "defenses.dropout_ensemble:DropoutEnsemble",
     },
+    group=entry_points.DEFENSES,
+    wanted="splitlab.contracts.defense:Defense",
+    crosses=True,
 )

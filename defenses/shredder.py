@@ -29,7 +29,7 @@ from splitlab.pieces import in_pieces
 from splitlab.randomness import FreeDraw, KeyedDraw, Secret, generator
 from splitlab.split import part_state
 from splitlab.storage import canonical_json, hash_tensors, sha256
-from splitlab.training import Batch, Loss, State, choose_device, fit
+from splitlab.training import Batch, Loss, State, choose_device, fit, objective
 
 Scale = Annotated[
     float, Field(gt=0, le=100, description="Laplace scale b at the start, in deviations of z")
@@ -209,8 +209,8 @@ class _Lessons:
             draw = FreeDraw(rng)
             feature = self.network.feature(batch.images, draw)
             logits = self.network.logits(perturb(feature, self._absolute(noise)), draw)
-            loss = F.cross_entropy(logits, batch.labels)
-            return {"noise": loss - settings.coefficient * magnitude(noise)}
+            term = -settings.coefficient * magnitude(noise)
+            return {"noise": objective(logits, batch.targets(logits.shape[1]), 0.0, term)}
 
         optimizer = torch.optim.Adam(noise.parameters(), lr=settings.learning_rate)
         history = fit(

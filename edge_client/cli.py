@@ -10,10 +10,39 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import RenderableType
 from rich.progress import Progress
 from rich.table import Table
 
-from splitlab.console import CommandLine, WholeSentences, console, errors, guarded
+from edge_client.cli_options import (
+    Batch,
+    DataRoot,
+    Dataset,
+    Deadline,
+    Download,
+    Hold,
+    Insecure,
+    Limit,
+    Out,
+    Partition,
+    Repeats,
+    Replicas,
+    Retries,
+    SecretSeed,
+    Seed,
+    ServerAddress,
+    ServerAddresses,
+    SimulatedLink,
+    Size,
+    Threads,
+    TlsCa,
+    TlsCert,
+    TlsKey,
+    TokenFile,
+    Window,
+)
+from splitlab.answers import AsJson, answer
+from splitlab.console import CommandLine, WholeSentences, errors, guarded
 from splitlab.import_option import Imports
 
 if TYPE_CHECKING:
@@ -58,7 +87,7 @@ class Connection:
         """Load the half, then connect and shake hands."""
         import torch
 
-        from defenses import parse
+        from defenses import parse_file
         from edge_client.client import EdgeClient
         from splitlab.contracts.link import parse_link
         from splitlab.contracts.own_code import permit
@@ -69,7 +98,7 @@ class Connection:
         if self.threads is not None:
             torch.set_num_threads(self.threads)
         permit(*self.imports)
-        half = ClientHalf.load(self.half, parse)
+        half = ClientHalf.load(self.half, parse_file)
         client = EdgeClient(
             half,
             self.servers,
@@ -97,50 +126,20 @@ def connection(
     half: Annotated[
         Path, typer.Argument(metavar="HALF", help="the client half, DEPLOYMENT/client")
     ],
-    server: Annotated[
-        list[str] | None,
-        typer.Option(help="HOST:PORT of a server; repeat it for servers with different bodies"),
-    ] = None,
-    servers: Annotated[
-        str, typer.Option(help="HOST:PORT,HOST:PORT,...: the same as --server, repeated")
-    ] = "",
-    replicas: Annotated[
-        bool,
-        typer.Option(
-            "--replicas",
-            help="servers may hold the same bodies: they take turns, and where one is dead or "
-            "exceeds --deadline the same bytes go to another",
-        ),
-    ] = False,
+    server: ServerAddress = None,
+    servers: ServerAddresses = "",
+    replicas: Replicas = False,
     imports: Imports = None,
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="allow plaintext off loopback")
-    ] = False,
-    deadline: Annotated[
-        float, typer.Option(min=0.001, help="seconds that one attempt may take")
-    ] = 30.0,
-    retries: Annotated[
-        int, typer.Option(min=0, help="further attempts, where the server is not there only")
-    ] = 4,
-    window: Annotated[int, typer.Option(min=1, help="micro-batches under way at a time")] = 8,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="threads of head and tail; default: torch's choice")
-    ] = None,
-    tls_cert: Annotated[Path | None, typer.Option(help="PEM certificate to show")] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="PEM private key of it")] = None,
-    tls_ca: Annotated[
-        Path | None, typer.Option(help="PEM authority that signed the server's certificate")
-    ] = None,
-    token_file: Annotated[
-        Path | None, typer.Option(help="file with the token that the servers ask for")
-    ] = None,
-    link: Annotated[
-        str | None,
-        typer.Option(
-            help="simulate a link, which all servers share: wifi, lte, 5g, fiber or "
-            "rtt=40ms,up=10mbps,down=50mbps,loss=1%"
-        ),
-    ] = None,
+    insecure: Insecure = False,
+    deadline: Deadline = 30.0,
+    retries: Retries = 4,
+    window: Window = 8,
+    threads: Threads = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    tls_ca: TlsCa = None,
+    token_file: TokenFile = None,
+    link: SimulatedLink = None,
 ) -> None:
     """Run head and tail here and the bodies on one server or more."""
     # gRPC's C++ core would write lines of its own beside our errors; read when it is imported.
@@ -168,56 +167,48 @@ def connection(
 def infer(
     ctx: typer.Context,
     images: Annotated[list[Path], typer.Argument(help="PNG or JPEG files of any size")],
-    as_json: Annotated[bool, typer.Option("--json", help="print JSON, not a table")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Classify images and say what was done to them."""
     from edge_client.classify import classify
 
     options: Connection = ctx.obj
     found, result = classify(options.open, images)
-    if as_json:
-        print(json.dumps({"images": found, "request_id": result.request_id}, indent=1))
-        return
     table = Table("image", "class", "probability", "prepared")
     for row in found:
         words = (row["image"], row["class"], f"{row['probability']:z.3f}", row["prepared"])
         table.add_row(*words)
-    console.print(table)
-    console.print(
+    document = {
+        "images": found,
+        "request_id": result.request_id,
+        "seconds": result.seconds,
+        "bytes_up": result.bytes_up,
+        "bytes_down": result.bytes_down,
+    }
+    told = (
         f"{len(found)} images in {result.seconds * 1000:z.1f} ms, "
         f"{result.bytes_up} bytes up, {result.bytes_down} bytes down"
     )
+    answer(as_json, document, table, told)
 
 
 @app.command()
 @guarded
 def evaluate(
     ctx: typer.Context,
-    dataset: Annotated[
-        str, typer.Option(help="photo-patches, cifar10, cifar100 or imagefolder:PATH")
-    ],
-    partition: Annotated[
-        str, typer.Option(help="train, auxiliary, validation or victims")
-    ] = "victims",
-    limit: Annotated[int | None, typer.Option(min=1, help="at most so many images")] = None,
-    repeats: Annotated[int, typer.Option(min=1, help="how often each image is sent")] = 1,
-    batch: Annotated[int, typer.Option(min=1, help="images of one request")] = 8,
-    size: Annotated[
-        int | None, typer.Option(min=1, help="side of the images, px; default: the head's")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="public seed of the partitions")] = 0,
-    data_root: Annotated[Path | None, typer.Option(help="where known data sets lie")] = None,
-    download: Annotated[bool, typer.Option("--download", help="fetch what is missing")] = False,
-    out: Annotated[Path | None, typer.Option(help="folder for the account and the join table")] = (
-        None
-    ),
-    secret_seed: Annotated[
-        int | None, typer.Option(help="draws order and ids, for reproduction only")
-    ] = None,
-    hold: Annotated[
-        bool, typer.Option("--hold", help="when ready say so, and wait for a line on stdin")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="print JSON, not a table")] = False,
+    dataset: Dataset,
+    partition: Partition = "victims",
+    limit: Limit = None,
+    repeats: Repeats = 1,
+    batch: Batch = 8,
+    size: Size = None,
+    seed: Seed = 0,
+    data_root: DataRoot = None,
+    download: Download = False,
+    out: Out = (None),
+    secret_seed: SecretSeed = None,
+    hold: Hold = False,
+    as_json: AsJson = False,
 ) -> None:
     """Send a data set, shuffled, and state accuracy, bytes per image and latency."""
     from edge_client.evaluate import evaluate, write_evaluation
@@ -260,20 +251,17 @@ def evaluate(
             )
     if out is not None:
         write_evaluation(out, done)
-    if as_json:
-        print(json.dumps(done.account, indent=1, sort_keys=True))
-    else:
-        _show(done)
+    answer(as_json, done.account, *_shown(done))
 
 
-def _show(done: Evaluation) -> None:
+def _shown(done: Evaluation) -> list[RenderableType]:
     account = done.account
-    console.print(
+    accuracy = (
         f"accuracy {account['accuracy']:z.2f} % on {account['images']} images "
         f"x {account['repeats']}, {account['images_per_second']:z.0f} images/s"
     )
     rate = account["rate"]
-    console.print(
+    sent = (
         f"bytes per image: {rate['payload_up']:z.0f} up and {rate['payload_down']:z.0f} down, "
         f"framed {rate['framed_up']:z.0f} and {rate['framed_down']:z.0f}"
     )
@@ -282,4 +270,4 @@ def _show(done: Evaluation) -> None:
     for stage, values in account["latency"].items():
         part = f"{values['part']:z.2f}" if "part" in values else ""
         table.add_row(stage, f"{values['p50']:z.2f}", f"{values['p95']:z.2f}", part)
-    console.print(table)
+    return [accuracy, sent, table]

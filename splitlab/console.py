@@ -7,18 +7,17 @@ brackets of their own. Styles are given beside the text.
 from __future__ import annotations
 
 import functools
-import inspect
 import itertools
 import math
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
 import typer
 from pydantic import ValidationError
 from rich.console import Console, ConsoleOptions, RenderableType
-from rich.measure import Measurement
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
@@ -26,15 +25,17 @@ from typer.core import TyperCommand, TyperGroup
 
 from splitlab.errors import SplitLabError, plain, visible
 from splitlab.freed_memory import keep_freed_memory
+from splitlab.help_sections import write_commands, write_sections
 from splitlab.surroundings import drop_output, encodable, prepare
+from splitlab.tables import fitted, needed
 
 P = ParamSpec("P")
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-WIDEST = 10_000
-"""Columns of a table in a file or a pipe, at most."""
+JSON_OPTION = "as_json"
+"""The argument by which a command is asked for one JSON document; see `splitlab.answers`."""
 
 
 class VisibleConsole(Console):
@@ -45,6 +46,16 @@ class VisibleConsole(Console):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"markup": False, "emoji": False, **options})
+
+    @contextmanager
+    def answering(self, as_json: bool) -> Iterator[None]:
+        """While the block lasts, everything is printed on standard error where `as_json` is set."""
+        before = self.stderr
+        self.stderr = before or as_json
+        try:
+            yield
+        finally:
+            self.stderr = before
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
@@ -60,21 +71,23 @@ class VisibleConsole(Console):
         return encodable(visible(text), getattr(self.file, "encoding", None))
 
     def print(self, *objects: Any, **options: Any) -> None:
-        """In a file or a pipe a table is as wide as it needs; on a terminal it fits into that."""
+        """In a file or a pipe a table is as wide as it needs; on a terminal it fits into that, and
+        no word of it is parted.
+        """
         own = self._width
+        tables = [thing for thing in objects if isinstance(thing, Table)]
         if own is None and not self.is_terminal and "COLUMNS" not in os.environ:
-            self._width = max((self.width, *map(self._needs, objects)))
+            self._width = max((self.width, *(needed(table, self) for table in tables)))
         try:
-            super().print(*objects, **options)
+            made = [
+                fitted(one, self, self.width) if isinstance(one, Table) else one for one in objects
+            ]
+            super().print(*made, **options)
         finally:
             self._width = own
 
-    def _needs(self, shown: Any) -> int:
-        """Columns in which nothing of a table is cut or folded; 0 for all else."""
-        if not isinstance(shown, Table):
-            return 0
-        boundless = self.options.update(max_width=WIDEST)
-        return min(WIDEST, Measurement.get(self, boundless, shown).maximum)
+    def _fitted(self, thing: Any) -> Any:
+        return fitted(thing, self, self.width) if isinstance(thing, Table) else thing
 
     def on_broken_pipe(self) -> None:
         """Whoever read has enough (`| head -1`); the work goes on."""
@@ -92,7 +105,8 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return command(*args, **kwargs)
+            with console.answering(bool(kwargs.get(JSON_OPTION))):
+                return command(*args, **kwargs)
         except SplitLabError as error:
             errors.print(f"error: {error}", style="bold red", markup=False)
             raise typer.Exit(error.exit_code) from error
@@ -166,6 +180,8 @@ class CheckedWords(TyperCommand):
     """A command whose words are looked at before it runs."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if ctx.resilient_parsing:  # for a shell that completes: nothing is refused
+            return super().parse_args(ctx, args)
         words = _checked(self, args)
         try:
             rest = super().parse_args(ctx, list(words))
@@ -175,24 +191,22 @@ class CheckedWords(TyperCommand):
         _require_finite(ctx)
         return rest
 
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        write_sections(self, ctx, formatter)
+
 
 class WholeSentences(TyperGroup):
     """Lists commands with the whole first paragraph of their help."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         rest = super().parse_args(ctx, args)
-        _require_finite(ctx)
+        if not ctx.resilient_parsing:
+            _require_finite(ctx)
         return rest
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
-        rows = []
-        for name in self.list_commands(ctx):
-            command = self.get_command(ctx, name)
-            if command is not None and not command.hidden:
-                told = inspect.cleandoc(command.help or "").partition("\n\n")[0]
-                rows.append((name, " ".join(told.split())))
-        with formatter.section("Commands"):
-            formatter.write_dl(rows)
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        write_sections(self, ctx, formatter)
+        write_commands(self, ctx, formatter)
 
 
 class CommandLine(typer.Typer):
@@ -206,7 +220,6 @@ class CommandLine(typer.Typer):
         self._keep_freed = keep_freed
         super().__init__(
             rich_markup_mode=None,
-            add_completion=False,
             pretty_exceptions_enable=False,
             no_args_is_help=True,
             **{"cls": WholeSentences, **options},
@@ -217,6 +230,7 @@ class CommandLine(typer.Typer):
 
     def __call__(self, *words: Any, **options: Any) -> Any:
         prepare()
+        errors.quiet = _completing()  # a shell that completes would show errors amid the line
         if self._keep_freed:
             keep_freed_memory()
         try:
@@ -228,6 +242,14 @@ class CommandLine(typer.Typer):
                 sys.stdout.flush()
             except OSError as error:
                 _give_up_output(error)
+
+
+def _completing() -> bool:
+    """Whether it is a shell that asks what may come next."""
+    return any(
+        name.endswith("_COMPLETE") and asked.startswith("complete_")
+        for name, asked in os.environ.items()
+    )
 
 
 def _give_up_output(error: OSError) -> None:

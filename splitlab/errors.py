@@ -89,13 +89,16 @@ class NotImported(SplitLabError):
         name: "package.module:factory", as the file has it.
         module: what would have to be imported.
         given: modules that were named.
+        what: kind of thing that it is.
     """
 
-    def __init__(self, name: str, module: str, given: Iterable[str] = ()) -> None:
+    def __init__(
+        self, name: str, module: str, given: Iterable[str] = (), what: str = "network"
+    ) -> None:
         shown = ", ".join(given)
         told = f" (given: {shown})" if shown else ""
         super().__init__(
-            f"the network is {foreign(name, 200)}, code that is not SplitLab's; nothing is "
+            f"the {what} is {foreign(name, 200)}, code that is not SplitLab's; nothing is "
             f"imported because a file says so{told}: if you trust it, add --import "
             f"{foreign(module, 120)}"
         )

@@ -125,6 +125,23 @@ class Attack(BaseModel, ABC):
             ) from error
 
 
+def require_features(kind: type[Attack], who: str) -> None:
+    """Ask before anything is trained whether captured features are what an attack sees.
+
+    Args:
+        who: that shows it features and nothing else.
+
+    Raises:
+        BadInput: it sees something else, or more.
+    """
+    if kind.sees != (Features,):
+        wanted = ", ".join(one.__name__ for one in kind.sees)
+        raise BadInput(
+            f"attack {kind.name!r} sees {wanted}, and {who} shows captured features alone; show it "
+            "them from Python by adversary.contract.attack.run_attack (docs/python.md)"
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class Outcome:
     """An estimate with the ids it belongs to, and what it cost."""

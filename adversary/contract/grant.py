@@ -77,7 +77,7 @@ def read_grant(folder: Path) -> ThreatModel:
 
     Raises:
         Corrupt: half-written, damaged, or not a grant.
-        NotImported: its network is somebody's own.
+        NotImported: its network or defence is somebody's own.
     """
     path = folder / "grant.json"
     content = read_json(path, REMEDY)
@@ -103,10 +103,10 @@ def _threat(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Threat
         if arch is None:
             raise ValueError("networks are granted without their architecture")
         fields |= _networks(arch, content, tensors)
+    stack = defenses.parse_file(content["defense"] or "none")
     if content["protectors"]:
         if feature is None:
             raise ValueError("protectors are granted without the feature's shape")
-        stack = defenses.parse(content["defense"])
         # A blank secret: what is drawn here is overwritten by the tensors that were granted.
         fields["protectors"] = stack.protectors(feature.shape, Secret(bytes(32)))
         fields["protectors"].load_state_dict(_under(tensors, "protectors."))

@@ -5,10 +5,12 @@ Inference", section 4.2, black box): learn features -> images from chosen inputs
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
+from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 from adversary.contract.attack import Attack, Preset, seed_of
@@ -22,7 +24,7 @@ from adversary.parts.budget import (
     learned_passes,
 )
 from adversary.parts.inverse_network import InverseNetwork
-from adversary.parts.pairs import gather, squared_error
+from adversary.parts.pairs import Pairs, gather, given_pairs, squared_error
 from splitlab.contracts import Estimate, Features
 from splitlab.contracts.ranges import BatchSize, Epochs, LearningRate
 from splitlab.training import State, batch_count, choose_device, fit
@@ -79,45 +81,14 @@ class Decoder(Attack):
     def fit(self, threat: ThreatModel, rng: torch.Generator, work: Workplace = ALONE) -> Estimator:
         place = choose_device(work.device)
         pairs = gather(threat, place, f"attack {self.name!r}")
-        draw, seed = torch.Generator().manual_seed(seed_of(rng)), seed_of(rng)
-        pixels, seen = pairs.some(draw)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            net = InverseNetwork(pairs.feature, pixels.shape[-1], self.width, self.depth)
-        size = pixels.shape[-1]
-        net = net.to(place)
-        facts: dict[str, object] = {"learned_from": pairs.how, **pairs.facts}
-        if self.linear_start:
-            facts["linear_mse"] = net.start_linear(seen, pixels, draw)
-        else:
-            net.standardise(seen)
-        del pixels, seen
-        (epochs, rows), doubts = self.passes(len(pairs.images), size), list[str]()
-        if (epochs, rows) != (self.epochs, len(pairs.images)):
-            doubts = [_cut(epochs, rows, self.epochs, len(pairs.images), size)]
-            facts["budget"] = {"epochs": epochs, "pairs": rows, "pixels": LEARNED_PIXELS}
-            pairs = pairs.first(rows)
-        history = fit(
-            squared_error(pairs, draw),
-            self._state(net, rows, epochs, draw),
-            pairs.source,
-            epochs=epochs,
-            batch_size=self.batch_size,
-            seed=seed,
-            device=place,
-            checkpoint=work.checkpoint,
-            progress=work.progress,
-            name=f"{self.name} {threat.head_end or ''}".strip(),
-        )
-        facts["losses"] = history.losses.get("net", [])
-        facts["parameters"] = sum(p.numel() for p in net.parameters())
-        net.requires_grad_(False).eval()
+        named = replace(work, device=str(place))
+        learned = learn_inverse(pairs, self, rng, named, f"{self.name} {threat.head_end or ''}")
+        size = pairs.images.shape[-1]
 
         def reconstruct(observed: Features) -> Estimate:
             parts = observed.features.split(answered_together(size))
-            with torch.inference_mode():
-                images = [net(part.to(place)).clamp(0, 1).float().cpu() for part in parts]
-            return Estimate(torch.cat(images).clone(), list(doubts), dict(facts))
+            images = [learned(part.to(place)).cpu() for part in parts]
+            return Estimate(torch.cat(images), list(learned.doubts), dict(learned.facts))
 
         return reconstruct
 
@@ -131,39 +102,121 @@ class Decoder(Attack):
         epochs, rows = self.passes(pairs, size)
         return epochs * rows
 
-    def _state(self, net: InverseNetwork, rows: int, epochs: int, draw: torch.Generator) -> State:
-        """The network with its optimizer; the linear path is already good and moves slowly."""
-        rest = [p for name, p in net.named_parameters() if not name.startswith("linear.")]
-        groups = [
-            {"params": rest, "lr": self.learning_rate},
-            {
-                "params": list(net.linear.parameters()),
-                "lr": self.learning_rate * (0.05 if self.linear_start else 1.0),
-            },
-        ]
-        paper = self.optimizer != "adam"
-        optimizer = torch.optim.Adam(groups, eps=1e-3 if paper else 1e-8, amsgrad=paper)
-        steps = batch_count(rows, self.batch_size)
-        scheduler: LRScheduler
-        if self.schedule == "one cycle":
-            peaks = [float(group["lr"]) for group in groups]  # type: ignore[arg-type]
-            scheduler = OneCycleLR(
-                optimizer,
-                peaks,
-                total_steps=max(2, epochs * steps),
-                pct_start=0.15,
-                div_factor=10,
-                final_div_factor=100,
-            )
-        else:
-            scheduler = LambdaLR(optimizer, lambda step: 0.5 ** (step // (20 * steps)))
-        return State({"net": net}, {"net": optimizer}, {"net": scheduler}, {}, {"draw": draw})
+
+@dataclass(frozen=True, eq=False)
+class LearnedInverse:
+    """z [B, *feature_shape] -> images [B, 3, S, S] in [0, 1], with what is told of the learning."""
+
+    net: InverseNetwork
+    facts: dict[str, object]
+    doubts: list[str]
+
+    def __call__(self, features: Tensor) -> Tensor:
+        with torch.inference_mode():
+            images = self.net(features).clamp(0, 1).float()
+        return images.clone()
+
+
+def fit_decoder(
+    images: Tensor, features: Tensor, rng: torch.Generator, settings: Decoder | None = None
+) -> LearnedInverse:
+    """Learn features -> images from pairs at hand: the attack without a threat model.
+
+    Args:
+        images: [n, 3, S, S], uint8 or float in [0, 1].
+        features: float [n, *feature_shape], of these images.
+        rng: CPU generator that decides all that is drawn.
+        settings: as of the attack.
+    """
+    work = Workplace(str(images.device))
+    return learn_inverse(given_pairs(images, features), settings or Decoder(), rng, work)
+
+
+def learn_inverse(
+    pairs: Pairs,
+    settings: Decoder,
+    rng: torch.Generator,
+    work: Workplace = ALONE,
+    name: str = Decoder.name,
+) -> LearnedInverse:
+    """Minimise mean((net(z) - x)^2) over the pairs, from the closed-form linear inverse.
+
+    Args:
+        pairs: on `work.device`.
+        name: shown in the progress bar.
+    """
+    place = torch.device(work.device)
+    draw, seed = torch.Generator().manual_seed(seed_of(rng)), seed_of(rng)
+    pixels, seen = pairs.some(draw)
+    size = pixels.shape[-1]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = InverseNetwork(pairs.feature, size, settings.width, settings.depth)
+    net = net.to(place)
+    facts: dict[str, object] = {"learned_from": pairs.how, **pairs.facts}
+    if settings.linear_start:
+        facts["linear_mse"] = net.start_linear(seen, pixels, draw)
+    else:
+        net.standardise(seen)
+    del pixels, seen
+    (epochs, rows), doubts = settings.passes(len(pairs.images), size), list[str]()
+    if (epochs, rows) != (settings.epochs, len(pairs.images)):
+        doubts = [_cut(epochs, rows, settings.epochs, len(pairs.images), size)]
+        facts["budget"] = {"epochs": epochs, "pairs": rows, "pixels": LEARNED_PIXELS}
+        pairs = pairs.first(rows)
+    history = fit(
+        squared_error(pairs, draw),
+        _state(settings, net, rows, epochs, draw),
+        pairs.source,
+        epochs=epochs,
+        batch_size=settings.batch_size,
+        seed=seed,
+        device=place,
+        checkpoint=work.checkpoint,
+        progress=work.progress,
+        name=name.strip(),
+    )
+    facts["losses"] = history.losses.get("net", [])
+    facts["parameters"] = sum(p.numel() for p in net.parameters())
+    net.requires_grad_(False).eval()
+    return LearnedInverse(net, facts, doubts)
+
+
+def _state(
+    settings: Decoder, net: InverseNetwork, rows: int, epochs: int, draw: torch.Generator
+) -> State:
+    """The network with its optimizer; the linear path is already good and moves slowly."""
+    rest = [p for name, p in net.named_parameters() if not name.startswith("linear.")]
+    groups = [
+        {"params": rest, "lr": settings.learning_rate},
+        {
+            "params": list(net.linear.parameters()),
+            "lr": settings.learning_rate * (0.05 if settings.linear_start else 1.0),
+        },
+    ]
+    paper = settings.optimizer != "adam"
+    optimizer = torch.optim.Adam(groups, eps=1e-3 if paper else 1e-8, amsgrad=paper)
+    steps = batch_count(rows, settings.batch_size)
+    scheduler: LRScheduler
+    if settings.schedule == "one cycle":
+        peaks = [float(group["lr"]) for group in groups]  # type: ignore[arg-type]
+        scheduler = OneCycleLR(
+            optimizer,
+            peaks,
+            total_steps=max(2, epochs * steps),
+            pct_start=0.15,
+            div_factor=10,
+            final_div_factor=100,
+        )
+    else:
+        scheduler = LambdaLR(optimizer, lambda step: 0.5 ** (step // (20 * steps)))
+    return State({"net": net}, {"net": optimizer}, {"net": scheduler}, {}, {"draw": draw})
 
 
 def _cut(epochs: int, rows: int, all_epochs: int, all_rows: int, size: int) -> str:
     """The doubt of an inverse network that saw less than its default."""
     return (
         f"cut to a budget: images above {FULL_SIZE} px; {epochs} epochs over {rows} of {all_rows} "
-        f"pairs of {size} px in place of {all_epochs} over all; --set decoder.epochs={all_epochs} "
-        "learns in full"
+        f"pairs of {size} px in place of {all_epochs} over all; "
+        f"--attack decoder:epochs={all_epochs} learns in full"
     )

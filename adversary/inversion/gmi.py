@@ -5,7 +5,7 @@ of a WGAN for the image whose feature was captured. As a rival, adapted by Dong 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, ClassVar
 
 import torch
@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from adversary.contract.attack import Attack, Preset, seed_of
-from adversary.contract.believed import Spoil, certain
+from adversary.contract.believed import certain
 from adversary.contract.threat import AuxImages, ThreatModel
 from adversary.contract.workplace import ALONE, Estimator, Workplace
 from adversary.parts.wgan import LATENT, Play, train
@@ -82,11 +82,25 @@ class GMI(Attack):
         draw = torch.Generator().manual_seed(seed_of(rng))
         sure, watch = certain(threat), work.progress
 
+        def model(images: Tensor) -> Tensor:
+            return sure(head(images), draw)
+
         def reconstruct(observed: Features) -> Estimate:
             task = watch.task(self.name, self.restarts * self.steps * len(observed.ids))
             found, apart = [], []
             for part in observed.features.split(ROWS):
-                images, error = self._search(net, critic, head, sure, part.to(place), draw, task)
+                images, error = search_latents(
+                    net,
+                    critic,
+                    model,
+                    part.to(place),
+                    draw,
+                    steps=self.steps,
+                    rate=self.rate,
+                    weight=self.weight,
+                    restarts=self.restarts,
+                    work=task,
+                )
                 found.append(images.cpu())
                 apart.append(error.cpu())
             task.close()
@@ -100,41 +114,58 @@ class GMI(Attack):
 
         return reconstruct
 
-    def _search(
-        self,
-        net: nn.Module,
-        critic: nn.Module,
-        head: nn.Module,
-        sure: Spoil,
-        seen: Tensor,
-        draw: torch.Generator,
-        work: Work,
-    ) -> tuple[Tensor, Tensor]:
-        """Images [B, 3, S, S] and their features' errors [B] in units of the capture's variance."""
-        unit = seen.var().clamp_min(CLOSEST)
-        best, lowest = torch.zeros(0), torch.full((len(seen),), torch.inf, device=seen.device)
-        for _ in range(self.restarts):
-            latent = torch.randn(len(seen), LATENT, generator=draw).to(seen.device)
-            speed = torch.zeros_like(latent)
-            for _ in range(self.steps):
-                latent.requires_grad_()
-                images = net(latent)
-                error = _errors(sure(head(images), draw), seen) / unit
-                loss = (self.weight * error - critic(images)).sum()
-                (slope,) = torch.autograd.grad(loss, latent)
-                with torch.no_grad():
-                    before, speed = speed, MOMENTUM * speed - self.rate * slope
-                    step = -MOMENTUM * before + (1 + MOMENTUM) * speed
-                    latent = (latent + step).clamp(-1, 1)
-                if not goes_on(work.advance, len(seen), loss.detach() / len(seen)):
-                    break
+
+def search_latents(
+    net: nn.Module,
+    critic: nn.Module,
+    head: Callable[[Tensor], Tensor],
+    seen: Tensor,
+    draw: torch.Generator,
+    *,
+    steps: int = 500,
+    rate: float = 0.02,
+    weight: float = 100.0,
+    restarts: int = 2,
+    work: Work | None = None,
+) -> tuple[Tensor, Tensor]:
+    """minimise weight * mean((head(G(z)) - z^)^2) / var(z^) - D(G(z)) by momentum, from N(0, 1).
+
+    Args:
+        net: the generator, latents [B, 100] -> images [B, 3, S, S].
+        critic: images -> [B], larger for those that look natural.
+        head: images -> features, differentiable.
+        seen: z^ [B, *feature_shape].
+        draw: CPU generator of the starts.
+        restarts: of each row the one whose feature comes nearest is taken.
+        work: told of every step.
+
+    Returns images [B, 3, S, S] and their features' errors [B] in units of the capture's variance.
+    """
+    unit = seen.var().clamp_min(CLOSEST)
+    best, lowest = torch.zeros(0), torch.full((len(seen),), torch.inf, device=seen.device)
+    for _ in range(restarts):
+        latent = torch.randn(len(seen), LATENT, generator=draw).to(seen.device)
+        speed = torch.zeros_like(latent)
+        for _ in range(steps):
+            latent.requires_grad_()
+            images = net(latent)
+            error = _errors(head(images), seen) / unit
+            loss = (weight * error - critic(images)).sum()
+            (slope,) = torch.autograd.grad(loss, latent)
             with torch.no_grad():
-                images = net(latent)
-                error = _errors(sure(head(images), draw), seen) / unit
-                nearer = error < lowest
-                lowest = torch.where(nearer, error, lowest)
-                best = images if not len(best) else torch.where(_like(nearer), images, best)
-        return best, lowest
+                before, speed = speed, MOMENTUM * speed - rate * slope
+                step = -MOMENTUM * before + (1 + MOMENTUM) * speed
+                latent = (latent + step).clamp(-1, 1)
+            told = loss.detach() / len(seen)
+            if work is not None and not goes_on(work.advance, len(seen), told):
+                break
+        with torch.no_grad():
+            images = net(latent)
+            error = _errors(head(images), seen) / unit
+            nearer = error < lowest
+            lowest = torch.where(nearer, error, lowest)
+            best = images if not len(best) else torch.where(_like(nearer), images, best)
+    return best, lowest
 
 
 def _errors(answer: Tensor, seen: Tensor) -> Tensor:

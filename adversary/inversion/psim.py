@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, ClassVar
 
 import torch
@@ -17,7 +18,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from adversary.contract.attack import Attack, Preset, seed_of
 from adversary.contract.threat import ThreatModel
 from adversary.contract.workplace import ALONE, Estimator, Workplace
-from adversary.parts.pairs import Pairs, gather
+from adversary.parts.pairs import Pairs, gather, given_pairs
 from adversary.parts.upconvolution import Critic, Upconvolution
 from splitlab.contracts import Estimate, Features
 from splitlab.contracts.ranges import BatchSize, Epochs, LearningRate, Weight
@@ -82,42 +83,7 @@ class PSiM(Attack):
         place, who = choose_device(work.device), f"attack {self.name!r}"
         pairs = gather(threat, place, who)
         head = fold_batch_norm(copy.deepcopy(threat.need("head", who))).to(place)
-        draw, seed = torch.Generator().manual_seed(seed_of(rng)), seed_of(rng)
-        size = pairs.images.shape[-1]
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            net = Upconvolution(pairs.feature, size, self.width, normed=False).to(place)
-            judge = Critic(size, self.width, feature=pairs.feature, normed=False).to(place)
-        game = _Game(head, pairs, self._start(net, judge, head, pairs, draw), draw)
-        steps = max(1, self.epochs * batch_count(len(pairs.images), self.batch_size))
-        optimizers = {
-            name: torch.optim.Adam(module.parameters(), lr=self.learning_rate)
-            for name, module in (("judge", judge), ("net", net))
-        }
-        history = fit(
-            game.step,
-            State(
-                {"net": net, "judge": judge},
-                optimizers,
-                {name: CosineAnnealingLR(one, steps) for name, one in optimizers.items()},
-                generators={"draw": draw},
-            ),
-            pairs.source,
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            seed=seed,
-            device=place,
-            checkpoint=work.checkpoint,
-            progress=work.progress,
-            name=self.name,
-        )
-        net.requires_grad_(False).eval()
-        facts: dict[str, object] = {
-            "learned_from": pairs.how,
-            **pairs.facts,
-            "losses": history.losses.get("net", [])[-3:],
-            "parameters": sum(p.numel() for p in net.parameters()),
-        }
+        net, facts = learn_generator(pairs, head, self, rng, replace(work, device=str(place)))
 
         def reconstruct(observed: Features) -> Estimate:
             with torch.inference_mode():
@@ -126,24 +92,97 @@ class PSiM(Attack):
 
         return reconstruct
 
-    @torch.no_grad()
-    def _start(
-        self,
-        net: nn.Module,
-        judge: nn.Module,
-        head: nn.Module,
-        pairs: Pairs,
-        draw: torch.Generator,
-    ) -> tuple[float, float, float]:
-        """The weights over the losses' values before the first step, on the first images."""
-        rows = slice(0, min(self.batch_size, len(pairs.images)))
-        images = pairs.images[rows].float() / 255
-        kept = pairs.features[rows] if pairs.features is not None else None
-        seen = pairs.seen(images, kept, draw)
-        found = _losses(net(seen), images, _clean(pairs, kept), seen, head, judge)
-        weights = (self.pixels, self.features, self.fooling)
-        shares = [w / max(float(loss), 1e-12) for w, loss in zip(weights, found, strict=True)]
-        return shares[0], shares[1], shares[2]
+
+def fit_psim(
+    images: Tensor,
+    features: Tensor,
+    head: nn.Module,
+    rng: torch.Generator,
+    settings: PSiM | None = None,
+) -> nn.Module:
+    """Learn features -> images from pairs at hand: the attack without a threat model.
+
+    Args:
+        images: [n, 3, S, S], uint8 or float in [0, 1].
+        features: float [n, *feature_shape], of these images.
+        head: images -> features, differentiable; what comes out is compared in it.
+        rng: CPU generator that decides all that is drawn.
+        settings: as of the attack.
+    """
+    pairs, work = given_pairs(images, features), Workplace(str(images.device))
+    return learn_generator(pairs, head, settings or PSiM(), rng, work)[0]
+
+
+def learn_generator(
+    pairs: Pairs,
+    head: nn.Module,
+    settings: PSiM,
+    rng: torch.Generator,
+    work: Workplace = ALONE,
+) -> tuple[nn.Module, dict[str, object]]:
+    """The three losses, generator against discriminator; what was learned, and facts of it.
+
+    Args:
+        pairs, head: on `work.device`.
+    """
+    place = torch.device(work.device)
+    draw, seed = torch.Generator().manual_seed(seed_of(rng)), seed_of(rng)
+    size = pairs.images.shape[-1]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = Upconvolution(pairs.feature, size, settings.width, normed=False).to(place)
+        judge = Critic(size, settings.width, feature=pairs.feature, normed=False).to(place)
+    game = _Game(head, pairs, _start(settings, net, judge, head, pairs, draw), draw)
+    steps = max(1, settings.epochs * batch_count(len(pairs.images), settings.batch_size))
+    optimizers = {
+        name: torch.optim.Adam(module.parameters(), lr=settings.learning_rate)
+        for name, module in (("judge", judge), ("net", net))
+    }
+    history = fit(
+        game.step,
+        State(
+            {"net": net, "judge": judge},
+            optimizers,
+            {name: CosineAnnealingLR(one, steps) for name, one in optimizers.items()},
+            generators={"draw": draw},
+        ),
+        pairs.source,
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        seed=seed,
+        device=place,
+        checkpoint=work.checkpoint,
+        progress=work.progress,
+        name=settings.name,
+    )
+    net.requires_grad_(False).eval()
+    facts: dict[str, object] = {
+        "learned_from": pairs.how,
+        **pairs.facts,
+        "losses": history.losses.get("net", [])[-3:],
+        "parameters": sum(p.numel() for p in net.parameters()),
+    }
+    return net, facts
+
+
+@torch.no_grad()
+def _start(
+    settings: PSiM,
+    net: nn.Module,
+    judge: nn.Module,
+    head: nn.Module,
+    pairs: Pairs,
+    draw: torch.Generator,
+) -> tuple[float, float, float]:
+    """The weights over the losses' values before the first step, on the first images."""
+    rows = slice(0, min(settings.batch_size, len(pairs.images)))
+    images = pairs.images[rows].float() / 255
+    kept = pairs.features[rows] if pairs.features is not None else None
+    seen = pairs.seen(images, kept, draw)
+    found = _losses(net(seen), images, _clean(pairs, kept), seen, head, judge)
+    weights = (settings.pixels, settings.features, settings.fooling)
+    shares = [w / max(float(loss), 1e-12) for w, loss in zip(weights, found, strict=True)]
+    return shares[0], shares[1], shares[2]
 
 
 class _Game:

@@ -111,6 +111,24 @@ def gather(threat: ThreatModel, device: torch.device, who: str) -> Pairs:
     return Pairs(images, spec, features, head, spoil, f"own head, {known}", own.facts)
 
 
+def given_pairs(images: Tensor, features: Tensor) -> Pairs:
+    """Pairs that somebody has at hand, such as in a notebook.
+
+    Args:
+        images: [N, 3, S, S], uint8 or float in [0, 1].
+        features: float [N, *feature_shape], of these images, as the wire shows them.
+
+    Raises:
+        BadInput: another number of features than of images, or fewer than two.
+    """
+    if len(images) != len(features):
+        raise BadInput(f"{len(images)} images and {len(features)} features; wanted one each")
+    _some(len(images), "learning from pairs")
+    pixels = images if images.dtype == torch.uint8 else images.mul(255).round().byte()
+    spec = FeatureSpec(shape=tuple(features.shape[1:]))
+    return Pairs(pixels, spec, features, None, lambda feature, _rng: feature, "given pairs", {})
+
+
 def squared_error(pairs: Pairs, draw: torch.Generator) -> Step:
     """The step of an inverse network "net": mean squared pixel error of spoilt features."""
 

@@ -8,56 +8,76 @@ from typing import Annotated, Any
 
 import typer
 
-from adversary.cli_options import DryRun
+from adversary.cli_options import Device, DryRun, PublicSeed
+from splitlab import completion
+from splitlab.answers import AsJson, answer
 from splitlab.console import console, guarded
+from splitlab.help_sections import ATTACK, DATA, GRANT, RUN
 from splitlab.import_option import Imports
 
 
 @guarded
 def synthesise(
     knows: Annotated[
-        Path, typer.Option(help="Grant with the head, or with head, bodies and tail.")
+        Path,
+        typer.Option(
+            help="Grant with the head, or with head, bodies and tail.", rich_help_panel=GRANT
+        ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder of images; continued if it is there.")],
-    count: Annotated[int, typer.Option(min=1, help="Images, rounded up to whole batches.")] = 512,
+    out: Annotated[
+        Path, typer.Option(help="Folder of images; continued if it is there.", rich_help_panel=RUN)
+    ],
+    count: Annotated[
+        int,
+        typer.Option(min=1, help="Images, rounded up to whole batches.", rich_help_panel=DATA),
+    ] = 512,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="auto, lab, dci, yin2020 or yin2020-cifar, with settings as in "
+            "dci:steps=2000,start=natural; default auto, by the size of the network's input.",
+            autocompletion=completion.one_of("auto", "lab", "dci", "yin2020", "yin2020-cifar"),
+            rich_help_panel=ATTACK,
+        ),
+    ] = None,
     set_option: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
-            help="FIELD=VALUE, e.g. steps=2000 or preset=yin2020; repeatable. Without a preset the "
-            "size of the network's input says which: lab's own, or dci from 128 pixels on.",
+            help="FIELD=VALUE, e.g. steps=2000 or preset=yin2020: the older spelling; repeatable.",
+            rich_help_panel=ATTACK,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Public seed.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    seed: PublicSeed = 0,
+    device: Device = "auto",
     imports: Imports = None,
     dry_run: DryRun = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make images like a network's training images from its batch norms alone."""
-    from adversary.cli_options import read_options
+    from adversary.cli_options import with_preset
     from adversary.contract.grant import read_grant
     from adversary.estimating.commands import synthesis_estimate
-    from adversary.synthesis.folder import make_images
+    from adversary.synthesis.folder import make_images, making
     from adversary.synthesis.settings import fitting
     from adversary.synthesis.synthesis import Known
     from splitlab.contracts.own_code import permit
     from splitlab.storage import alone
     from splitlab.training import choose_device, showing
 
-    options = read_options(set_option or [])
+    options = with_preset(preset, set_option or ())
     permit(*(imports or ()))
     known = Known.of(read_grant(knows))
-    preset, settings = fitting(options, known.input.size)
+    preset_name, settings = fitting(options, known.input.size)
     place = choose_device(device)
     console.print(
-        f"preset {preset}, for images of {known.input.size} pixels a side: "
+        f"preset {preset_name}, for images of {known.input.size} pixels a side: "
         f"{settings.half_steps} + {settings.steps} steps, batches of {settings.batch_size}",
         soft_wrap=True,
         markup=False,
     )
-    synthesis_estimate(out, known, settings, count=count, seed=seed, device=place).show(
-        console, dry_run
-    )
+    forecast = synthesis_estimate(out, known, settings, count=count, seed=seed, device=place)
+    forecast.show(console, dry_run, as_json)
     if dry_run:
         return
     with showing(console) as progress, alone(out):
@@ -72,7 +92,15 @@ def synthesise(
         f"{made * settings.batch_size} images from the batch norms of {content['layers']}; "
         f"objective {first / made:.3g} -> {last / made:.3g}{_errors(content, made)}: {out}"
     )
-    console.print(told, soft_wrap=True, markup=False)
+    document = {
+        "preset": preset_name,
+        "images": made * settings.batch_size,
+        "layers": content["layers"],
+        "objective": {"first": first / made, "last": last / made},
+        "statistics": making(content, made * settings.batch_size),
+        "folder": out,
+    }
+    answer(as_json, document, told)
 
 
 def _errors(content: Mapping[str, Any], batches: int) -> str:

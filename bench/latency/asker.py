@@ -79,7 +79,7 @@ def asking(log: Path, threads: int = 1) -> Iterator[DeploymentAsker]:
 def main() -> None:
     import torch
 
-    from defenses import parse
+    from defenses import parse_file
     from edge_client.client import EdgeClient
     from edge_client.stages import TOTAL
     from splitlab.contracts.link import parse_link
@@ -95,7 +95,7 @@ def main() -> None:
         if "open" in words:
             name, folder, link = words["open"], words["half"], words["link"]
             if folder not in halves:
-                halves[folder] = ClientHalf.load(Path(folder), parse)
+                halves[folder] = ClientHalf.load(Path(folder), parse_file)
             client = EdgeClient(
                 halves[folder],
                 [words["server"]],

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from bench.cli_options import Device, Measured
+from bench.cli_options import AsJson, Device, Measured
 from splitlab.console import CommandLine, guarded
 from splitlab.errors import BadInput
+from splitlab.help_sections import NETWORK, RUN, TRAINING
 
 perf = CommandLine(help="Speed, each time against a rival and a limit.")
 
@@ -22,12 +23,13 @@ def perf_train(
         str | None, typer.Option(help="Network; default tiny_cnn on a CPU, resnet20 on a GPU.")
     ] = None,
     out: Measured = None,
+    as_json: AsJson = False,
 ) -> None:
     """Images per second of the training loop against a plain DataLoader loop."""
     from bench.options import show_perf
     from bench.perf.training.train import perf_train as measure
 
-    show_perf(measure(device, model).as_dict(), out)
+    show_perf(measure(device, model).as_dict(), out, as_json)
 
 
 @perf.command("ensembler")
@@ -35,22 +37,37 @@ def perf_train(
 def perf_ensembler(
     device: Device = "auto",
     bodies: Annotated[
-        int, typer.Option(min=2, help="N, networks that are trained or served.")
+        int,
+        typer.Option(
+            min=2, help="N, networks that are trained or served.", rich_help_panel=NETWORK
+        ),
     ] = 10,
-    chosen: Annotated[int, typer.Option(min=1, help="P, outputs that the client uses.")] = 4,
+    chosen: Annotated[
+        int,
+        typer.Option(min=1, help="P, outputs that the client uses.", rich_help_panel=NETWORK),
+    ] = 4,
     how: Annotated[
         str | None,
-        typer.Option(help="processes or batched; default batched on a GPU, else processes."),
+        typer.Option(
+            help="processes or batched; default batched on a GPU, else processes.",
+            rich_help_panel=TRAINING,
+        ),
     ] = None,
-    part: Annotated[str, typer.Option(help="serving, training or both.")] = "both",
-    quick: Annotated[bool, typer.Option("--quick", help="Small sizes, under two minutes.")] = False,
+    part: Annotated[
+        str, typer.Option(help="serving, training or both.", rich_help_panel=RUN)
+    ] = "both",
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="Small sizes, under two minutes.", rich_help_panel=RUN),
+    ] = False,
     out: Measured = None,
+    as_json: AsJson = False,
 ) -> None:
     """Serve N bodies against one; train N networks together against one after another."""
     from bench.options import show_perfs
     from bench.perf.training.ensembler import perf_ensembler as measure
 
-    show_perfs(measure(part, device, bodies, chosen, how=how, quick=quick), out)
+    show_perfs(measure(part, device, bodies, chosen, how=how, quick=quick), out, as_json)
 
 
 @perf.command("dci")
@@ -60,12 +77,13 @@ def perf_dci(
     images: Annotated[int, typer.Option(min=64, help="Images to learn from.")] = 512,
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each loop.")] = 2,
     out: Measured = None,
+    as_json: AsJson = False,
 ) -> None:
     """DCI's training against a loop that runs the target again for each loss."""
     from bench.options import show_perf
     from bench.perf.training.dci import perf_dci as measure
 
-    show_perf(measure(device, images=images, rounds=rounds).as_dict(), out)
+    show_perf(measure(device, images=images, rounds=rounds).as_dict(), out, as_json)
 
 
 @perf.command("transport")
@@ -76,12 +94,13 @@ def perf_transport(
         typer.Option(help="A Python that has nvidia-pytriton, to measure a real Triton beside it."),
     ] = None,
     out: Measured = None,
+    as_json: AsJson = False,
 ) -> None:
     """An echo of 64 KiB to 32 MiB through our server, naive and bare gRPC, a socket, a Triton."""
     from bench.options import show_perfs
     from bench.perf.serving.transport import perf_transport as measure
 
-    show_perfs(measure(triton), out)
+    show_perfs(measure(triton), out, as_json)
 
 
 @perf.command("split")
@@ -91,12 +110,13 @@ def perf_split(
         bool, typer.Option("--quick", help="The smallest network, a few turns.")
     ] = False,
     out: Measured = None,
+    as_json: AsJson = False,
 ) -> None:
     """Latency of the split network over localhost against the whole network in one process."""
     from bench.options import show_perfs
     from bench.perf.serving.split import perf_split as measure
 
-    show_perfs(measure(quick), out)
+    show_perfs(measure(quick), out, as_json)
 
 
 @perf.command("engine")
@@ -105,12 +125,13 @@ def perf_engine(
     device: Device = "auto",
     bodies: Annotated[str, typer.Option(help="Numbers of bodies with commas.")] = "1,4,10",
     out: Measured = None,
+    as_json: AsJson = False,
 ) -> None:
     """N bodies behind the server, by engine, against a plain loop over the modules."""
     from bench.options import show_perfs
     from bench.perf.serving.engine import perf_engine as measure
 
-    show_perfs(measure(numbers(bodies, "--bodies"), device=device), out)
+    show_perfs(measure(numbers(bodies, "--bodies"), device=device), out, as_json)
 
 
 @perf.command("serve")
@@ -119,12 +140,13 @@ def perf_serve(
     clients: Annotated[str, typer.Option(help="Numbers of clients with commas.")] = "1,2,4,8,16",
     seconds: Annotated[float, typer.Option(min=0.2, help="Of each turn.")] = 8.0,
     out: Measured = None,
+    as_json: AsJson = False,
 ) -> None:
     """Requests of many clients that go through the bodies together, against one by one."""
     from bench.options import show_perfs
     from bench.perf.serving.serve import perf_serve as measure
 
-    show_perfs(measure(numbers(clients, "--clients"), seconds), out)
+    show_perfs(measure(numbers(clients, "--clients"), seconds), out, as_json)
 
 
 @perf.command("hostile")
@@ -132,22 +154,23 @@ def perf_serve(
 def perf_hostile(
     seconds: Annotated[float, typer.Option(min=1.0, help="Of each attack.")] = 10.0,
     out: Measured = None,
+    as_json: AsJson = False,
 ) -> None:
     """A server that strangers attack, and a client that asks it all the time; needs Linux."""
     from bench.options import show_perfs
     from bench.perf.hostile.hostile import perf_hostile as measure
 
-    show_perfs(measure(seconds), out)
+    show_perfs(measure(seconds), out, as_json)
 
 
 @perf.command("link")
 @guarded
-def perf_link(out: Measured = None) -> None:
+def perf_link(out: Measured = None, as_json: AsJson = False) -> None:
     """Simulated links against the kernel's TCP over a cable in user space; needs root on Linux."""
     from bench.options import show_perfs
     from bench.perf.serving.link import perf_link as measure
 
-    show_perfs(measure(), out)
+    show_perfs(measure(), out, as_json)
 
 
 def numbers(text: str, flag: str) -> tuple[int, ...]:

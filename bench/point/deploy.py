@@ -26,7 +26,7 @@ def undefended(folder: Path, images: ImageSet, victim: Victim | None = None) -> 
     Where the halves are cut from `victim` these are the logits of the undivided network; else, as
     with several bodies, those of head, bodies, selector and tail one after another.
     """
-    client = ClientHalf.load(folder / "client", defenses.parse)
+    client = ClientHalf.load(folder / "client", defenses.parse_file)
     bodies = ServerHalf.load(folder / "server").bodies
     pixels = images.floats("cpu")
     if victim is not None and _is_cut_from(victim, [client.head, *bodies, client.tail]):
@@ -56,7 +56,7 @@ def whole(folder: Path) -> bool:
     For runs that continue after a kill: a half-written deployment is made again.
     """
     try:
-        client = ClientHalf.load(folder / "client", defenses.parse)
+        client = ClientHalf.load(folder / "client", defenses.parse_file)
         server = ServerHalf.load(folder / "server")
         if client.digest == server.digest and len(server.bodies) == len(client.outputs):
             return True
@@ -73,7 +73,7 @@ def require_same(folder: Path, stack: defenses.Stack, splits: Splits) -> None:
     Raises:
         BadInput: the deployment in `folder` was made for other data or another defence.
     """
-    kept = ClientHalf.load(folder / "client", defenses.parse).manifest
+    kept = ClientHalf.load(folder / "client", defenses.parse_file).manifest
     there = kept.victims_hash or splits.victims.hash
     if there != splits.victims.hash or kept.defense != stack.spec:
         raise BadInput(f"{folder} was made for other data or another defence; choose another --out")

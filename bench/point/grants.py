@@ -6,9 +6,8 @@ name, and what was not asked for is not in the threat model.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -65,8 +64,8 @@ class GrantRequest:
 
     def card(self) -> dict[str, Any]:
         """For the record: what was granted, and whether that is a white or a black box."""
-        fields = {k: v for k, v in vars(self).items() if v and (k, v) != ("linked", 1)}
-        return {**fields, "box": "white" if self.head else "black"}
+        given = {k: v for k, v in vars(self).items() if v and (k, v) != ("linked", 1)}
+        return {**given, "box": "white" if self.head else "black"}
 
     @classmethod
     def of_card(cls, card: Mapping[str, Any]) -> Self:
@@ -75,10 +74,16 @@ class GrantRequest:
         Raises:
             BadInput: a field that no grant has.
         """
-        fields = {name: value for name, value in card.items() if name != "box"}
-        if unknown := sorted(set(fields) - {field.name for field in dataclasses.fields(cls)}):
+        given = {name: value for name, value in card.items() if name != "box"}
+        if unknown := sorted(set(given) - {field.name for field in fields(cls)}):
             raise BadInput(f"nothing called {', '.join(unknown)} can be granted")
-        return cls(**fields)
+        return cls(**given)
+
+
+GRANTED = frozenset({field.name for field in fields(GrantRequest) if field.default is False}) | {
+    "observe"
+}
+"""What an attack's `asks` may name."""
 
 
 def make_threat(
@@ -112,7 +117,7 @@ def make_threat(
         raise BadInput("--noise without --defense: noise is part of the defence; grant both")
     if request.capture and capture is None:
         raise BadInput("a capture is granted and there is none; tap the deployment first")
-    client = ClientHalf.load(deployment / "client", defenses.parse)
+    client = ClientHalf.load(deployment / "client", defenses.parse_file)
     bodies = ServerHalf.load(deployment / "server").bodies if request.bodies else None
     return threat_of(client, bodies, request, splits, seed, name, capture, made)
 
@@ -173,7 +178,7 @@ def adversary_images(
         Mismatch: another data set, seed or version of it than at training: its auxiliary images
             might be victims there.
     """
-    client = ClientHalf.load(deployment / "client", defenses.parse)
+    client = ClientHalf.load(deployment / "client", defenses.parse_file)
     splits = load_splits(dataset, size=client.input.size, seed=seed, root=root, download=download)
     if client.manifest.folders:
         splits = client.labelled(splits, dataset)

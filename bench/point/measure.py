@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from adversary.contract.attack import Attack
+from adversary.contract.attack import Attack, require_features
 from adversary.registry import ATTACKS
-from bench.point.grants import GrantRequest
+from bench.point.grants import GRANTED, GrantRequest
 from bench.point.identity.config import PointConfig
 from bench.point.identity.known import stream_of_sweep
 from bench.point.recipe import Knowledge, Networked, SweepConfig
+from splitlab.errors import BadInput
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,14 @@ def plans(config: SweepConfig) -> list[Plan]:
     )
     found: list[Plan] = []
     for name in config.attacks:
-        asks: Mapping[str, frozenset[str]] = ATTACKS.load(name).asks
+        kind: type[Attack] = ATTACKS.load(name)
+        require_features(kind, "a sweep")
+        asks = kind.asks
+        for unknown in sorted(set().union(*asks.values()) - GRANTED):
+            raise BadInput(
+                f"attack {name!r} asks for {unknown!r}; what can be granted is "
+                f"{', '.join(sorted(GRANTED))}"
+            )
         found += [Plan(name, k, _grant(config, asks[k])) for k in kinds if k in asks]
     return found
 

@@ -51,7 +51,7 @@ def synthetic_images(
             device=choose_device(device),
             progress=progress,
         )
-    size = ClientHalf.load(deployment / "client", defenses.parse).input.size
+    size = ClientHalf.load(deployment / "client", defenses.parse_file).input.size
     return Made(load_images(place, size, count), making(content, count))
 
 
@@ -61,7 +61,7 @@ def known(deployment: Path, layers: str) -> Known:
     Raises:
         BadInput: the whole network is asked for and several bodies are served.
     """
-    client = ClientHalf.load(deployment / "client", defenses.parse)
+    client = ClientHalf.load(deployment / "client", defenses.parse_file)
     if layers == "head":
         return Known((client.head,), client.input, False)
     bodies = ServerHalf.load(deployment / "server").bodies

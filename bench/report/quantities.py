@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from adversary.registry import ATTACKS
 from splitlab.contracts import Kind, Quantity
-from splitlab.errors import UnknownName
+from splitlab.errors import SplitLabError
 from splitlab.metrics import METRICS
 from splitlab.metrics.image.psnr import METRIC as PSNR
 from splitlab.record import Leakage, Record
@@ -23,7 +23,7 @@ def quantity_of(name: str, record: Record) -> Quantity:
     told = record.leakage[name]
     try:
         kind: Kind = ATTACKS.load(str(record.config.get("attack"))).estimates
-    except (UnknownName, ImportError):
+    except (SplitLabError, ImportError):
         return Quantity(name, told.unit, told.leakage)
     own = {metric.name: metric for metric in kind.load_metrics()}
     return own.get(name) or Quantity(name, told.unit, told.leakage)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bench.cli_options import (
+    AsJson,
     CacheFolder,
     DataRoot,
     Device,
@@ -21,40 +23,103 @@ from bench.cli_options import (
     Workers,
 )
 from bench.reproduce.registry import EXPERIMENTS, MOVABLE
+from splitlab import completion, entry_points
+from splitlab import help_sections as sections
+from splitlab.answers import answer
 from splitlab.console import console, guarded
 from splitlab.errors import BadInput
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help=f"One of: {', '.join(EXPERIMENTS)}.")]
-ScaleName = Annotated[
-    str, typer.Option(help="quick (2 cores, embedded data) or paper (its sizes; wants a GPU).")
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help=f"One of: {', '.join(EXPERIMENTS)}.{entry_points.also(entry_points.EXPERIMENTS)}",
+        autocompletion=completion.names_of(completion.EXPERIMENTS),
+    ),
 ]
-Seeds = Annotated[str, typer.Option(help="Public seeds with commas, each a run.")]
+ScaleName = Annotated[
+    str,
+    typer.Option(
+        help="quick (2 cores, embedded data) or paper (its sizes; wants a GPU).",
+        autocompletion=completion.one_of("quick", "paper"),
+        rich_help_panel=sections.RUN,
+    ),
+]
+Seeds = Annotated[
+    str,
+    typer.Option(help="Public seeds with commas, each a run.", rich_help_panel=sections.RUN),
+]
 Out = Annotated[
-    Path | None, typer.Option(help="Run folder, continued if it exists; default runs/NAME-SCALE.")
+    Path | None,
+    typer.Option(
+        help="Run folder, continued if it exists; default runs/NAME-SCALE.",
+        rich_help_panel=sections.RUN,
+    ),
 ]
 Dataset = Annotated[
     str | None,
-    typer.Option(help="In place of the scale's own, e.g. imagefolder:PATH (folder or tar)."),
+    typer.Option(
+        help="In place of the scale's own, e.g. imagefolder:PATH (folder or tar).",
+        autocompletion=completion.names_of(completion.DATASETS),
+        rich_help_panel=sections.DATA,
+    ),
 ]
 Weights = Annotated[
     Path | None,
-    typer.Option(help="Checkpoint (.pth, .safetensors) of the network, in place of training."),
+    typer.Option(
+        help="Checkpoint (.pth, .safetensors) of the network, in place of training.",
+        rich_help_panel=sections.NETWORK,
+    ),
 ]
 Model = Annotated[
     str | None,
     typer.Option(
-        help=f"Network in place of its own, also package.module:factory ({', '.join(MOVABLE)})."
+        help=f"Network in place of its own, also package.module:factory ({', '.join(MOVABLE)}).",
+        autocompletion=completion.names_of(completion.NETWORKS),
+        rich_help_panel=sections.NETWORK,
     ),
 ]
 Split = Annotated[
-    str | None, typer.Option(help="Where its head ends (same experiments); see `bench splits`.")
+    str | None,
+    typer.Option(
+        help="Where its head ends (same experiments); see `bench splits`.",
+        rich_help_panel=sections.CUT,
+    ),
 ]
 Tail = Annotated[
-    str | None, typer.Option(help="Where its body ends (same experiments); see `bench splits`.")
+    str | None,
+    typer.Option(
+        help="Where its body ends (same experiments); see `bench splits`.",
+        rich_help_panel=sections.CUT,
+    ),
 ]
 SecretSeed = Annotated[
     int | None,
-    typer.Option(min=0, help="For reproduction only: draw secrets from this plus the seed."),
+    typer.Option(
+        min=0,
+        help="For reproduction only: draw secrets from this plus the seed.",
+        rich_help_panel=sections.RUN,
+    ),
+]
+TextRoot = Annotated[
+    Path | None,
+    typer.Option(
+        help="Parallel text (train.en, train.de) for ensembler-text.",
+        rich_help_panel=sections.DATA,
+    ),
+]
+Tries = Annotated[
+    list[str],
+    typer.Option(
+        "--try",
+        help="FIELD=VALUE|VALUE,FIELD=VALUE; synthesis.FIELD is one of the making of images. All "
+        "combinations are tried.",
+        rich_help_panel=sections.ATTACK,
+    ),
+]
+Scored = Annotated[
+    int,
+    typer.Option(min=1, help="Validation images that are scored.", rich_help_panel=sections.ATTACK),
 ]
 
 
@@ -74,15 +139,14 @@ def reproduce(
     tail: Tail = None,
     mean: Mean = None,
     std: Std = None,
-    text_root: Annotated[
-        Path | None, typer.Option(help="Parallel text (train.en, train.de) for ensembler-text.")
-    ] = None,
+    text_root: TextRoot = None,
     workers: Workers = 0,
     cache: CacheFolder = None,
     lpips_weights: LpipsWeights = None,
     keep_images: KeepImages = None,
     secret_seed: SecretSeed = None,
     dry_run: DryRun = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure a table or figure of a paper again, with its numbers beside ours."""
     from bench.estimate.requests import reproduce_estimate
@@ -90,11 +154,11 @@ def reproduce(
     from bench.reproduce.frame.request import ExperimentRequest, Shown, Target, scale_of, seeds_of
     from splitlab.contracts.registry import Registry
     from splitlab.models import permit_typed
-    from splitlab.storage import alone
+    from splitlab.storage import alone, read_json
     from splitlab.training import showing
 
-    permit_typed(model or "")
-    run = Registry("experiment", EXPERIMENTS).load(name)
+    model = permit_typed(model) if model else model
+    run = Registry("experiment", EXPERIMENTS, entry_points.EXPERIMENTS).load(name)
     chosen, numbers = scale_of(scale), seeds_of(seeds)
     place = out or Path("runs") / f"{name}-{scale}"
     with showing(console) as progress, nullcontext() if dry_run else alone(place):
@@ -116,13 +180,13 @@ def reproduce(
             keep_images=_counted(keep_images),
             progress=progress,
         )
-        reproduce_estimate(run, request).show(console, dry_run)
+        reproduce_estimate(run, request).show(console, dry_run, as_json)
         if dry_run:
             return
         shown: Shown = run(request)
-    for part in shown.parts:
-        console.print(part, soft_wrap=isinstance(part, str))
-    console.print(f"Report: {shown.page}", soft_wrap=True, markup=False)
+    summary = place / "summary.json"
+    document = {**(read_json(summary) if summary.exists() else {}), "report": shown.page}
+    answer(as_json, document, *shown.parts, f"Report: {shown.page}")
 
 
 def _counted(keep_images: int | None) -> int | None:
@@ -141,14 +205,8 @@ def search(
     measurement: Annotated[
         str, typer.Argument(metavar="KEY", help="Whose settings, such as block-5/rmle.")
     ],
-    tries: Annotated[
-        list[str],
-        typer.Option(
-            "--try",
-            help="FIELD=VALUE,VALUE,... or synthesis.FIELD=...; repeat it for all combinations.",
-        ),
-    ],
-    images: Annotated[int, typer.Option(min=1, help="Validation images that are scored.")] = 16,
+    tries: Tries,
+    images: Scored = 16,
     scale: ScaleName = "quick",
     seeds: Seeds = "0",
     out: Out = None,
@@ -165,6 +223,7 @@ def search(
     secret_seed: SecretSeed = None,
     cache: CacheFolder = None,
     dry_run: DryRun = False,
+    as_json: AsJson = False,
 ) -> None:
     """Try an attack's settings on an experiment's validation images, never on its victims."""
     from bench.estimate.requests import search_estimate
@@ -179,8 +238,8 @@ def search(
     from splitlab.storage import alone
     from splitlab.training import showing
 
-    permit_typed(model or "")
-    run = Registry("experiment", EXPERIMENTS).load(name)
+    model = permit_typed(model) if model else model
+    run = Registry("experiment", EXPERIMENTS, entry_points.EXPERIMENTS).load(name)
     if not isinstance(run, Framed):
         raise BadInput(f"{name} has no settings that can be searched; name another experiment")
     chosen, numbers, values = scale_of(scale), seeds_of(seeds), grid(tries)
@@ -202,9 +261,11 @@ def search(
         )
         experiment = run.experiment(request)
         told = search_estimate(experiment, measurement, values, request, images)
-        told.show(console, dry_run)
+        told.show(console, dry_run, as_json)
         if dry_run:
             return
         found = search_settings(experiment, measurement, values, request, images)
-    console.print(table(found))
-    console.print(f"Record: {found.path}", soft_wrap=True, markup=False)
+    means = ("psnr", "ssim", "floor_psnr", "seconds")
+    tried = [{**asdict(one), **{name: one.mean(name) for name in means}} for one in found.tried]
+    document = {"format": "splitlab/search-table/1", "tried": tried, "record": found.path}
+    answer(as_json, document, table(found), f"Record: {found.path}")

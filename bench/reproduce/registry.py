@@ -1,4 +1,7 @@
-"""Every experiment by the name that stands on the command line; nothing heavy is imported here."""
+"""Every experiment by the name that stands on the command line; nothing heavy is imported here.
+
+Packages that are installed beside the lab add theirs (docs/reproduce.md).
+"""
 
 from __future__ import annotations
 

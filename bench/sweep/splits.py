@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from splitlab.console import console
+from splitlab.answers import answer
 from splitlab.contracts import ArchSpec, InputSpec
 from splitlab.models import build, fixed_outputs, permit_typed
 from splitlab.split import Granularity, SplitPoint, split_points
@@ -26,17 +25,14 @@ def show_splits(
         UnknownName: no such network.
         BadInput: a size or number of classes out of range, or too small for the network.
     """
-    permit_typed(model)
+    model = permit_typed(model)
     arch = ArchSpec.named(model, input=InputSpec(size=size))
     classes = classes if classes is not None else fixed_outputs(arch) or arch.classes
     arch = ArchSpec.named(model, classes=classes, input=arch.input)
     granularity: Granularity = "operation" if operations else "block"
     found = split_points(build(arch, seed=0), arch.input.shape, granularity)
-    if as_json:
-        typed = [asdict(point) for point in found]
-        print(json.dumps(typed, indent=1))
-        return
-    console.print(table(found, f"{model}, {size}x{size}, {classes} classes"))
+    title = f"{model}, {size}x{size}, {classes} classes"
+    answer(as_json, [asdict(point) for point in found], table(found, title))
 
 
 def table(points: list[SplitPoint], title: str) -> Table:

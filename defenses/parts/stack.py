@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from splitlab.contracts import ArchSpec, Defense, Phase, Protector, Task
 from splitlab.errors import BadInput
+from splitlab.named import written
 from splitlab.randomness import Draw, Secret
 
 
@@ -129,7 +129,4 @@ def protect(protectors: nn.ModuleList, feature: Tensor, draw: Draw) -> Tensor:
 
 
 def _text(defense: Defense) -> str:
-    fields: dict[str, Any] = defense.model_dump(mode="json")
-    if not fields:
-        return defense.name
-    return defense.name + ":" + ",".join(f"{key}={value}" for key, value in fields.items())
+    return written(defense.name, defense.model_dump(mode="json"))

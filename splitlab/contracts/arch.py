@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from splitlab.contracts import own_code
-from splitlab.contracts.named import fields_in, named_fields, value_of
 from splitlab.errors import BadInput
+from splitlab.named import fields_in, named_fields, value_of
 
 Size = Annotated[int, Field(ge=1, le=2048, description="side of a square image, in pixels")]
 Classes = Annotated[int, Field(ge=1, le=1_000_000, description="number of classes")]

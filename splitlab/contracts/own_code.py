@@ -60,7 +60,9 @@ def permit(*modules: str) -> None:
     """
     for name in modules:
         if name not in _permitted:
-            _permitted[name] = _imported(name)
+            _require_name(name)
+            _search_here()
+            _permitted[name] = imported(name)
 
 
 def own_object(name: str) -> Any:
@@ -119,12 +121,19 @@ def _search_here() -> None:
     importlib.invalidate_caches()
 
 
-def _imported(name: str) -> ModuleType:
+def _require_name(name: str) -> None:
     if not _MODULE.fullmatch(name):
         own = parted(name)
         meant = f"--import {own[0]}" if own else "the name of a module, such as package.module"
         raise BadInput(f"--import {foreign(name, 120)!r} names no module: give {meant}")
-    _search_here()
+
+
+def imported(name: str) -> ModuleType:
+    """A module of somebody's own, imported.
+
+    Raises:
+        BadInput: there is none, or it fails; in one line.
+    """
     try:
         with aside():
             return importlib.import_module(name)

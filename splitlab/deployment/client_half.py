@@ -113,11 +113,11 @@ class ClientHalf:
 
         Args:
             folder: a `client/` folder.
-            parse: `defenses.parse`, which turns the manifest's text into a stack of defences.
+            parse: `defenses.parse_file`, which turns the manifest's text into a stack of defences.
 
         Raises:
             Corrupt: half-written, damaged, or not a client half.
-            NotImported: its network is somebody's own, and its module was not named.
+            NotImported: its network or defence is somebody's own, whose module was not named.
             Mismatch: it is, and its code has changed.
         """
         manifest = read_manifest(folder, ClientManifest)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import resource
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+from splitlab.answers import answer
 
 
 @dataclass(frozen=True)
@@ -63,11 +66,17 @@ class Forecast:
         taken = in_words(self.seconds)
         return f"{self.points:,} {of}, about {taken}{besides}, about {memory} of memory"
 
-    def show(self, console: Console, dry_run: bool = False) -> None:
-        """Print the line, before a dry run's end the table too."""
+    def show(self, console: Console, dry_run: bool = False, as_json: bool = False) -> None:
+        """Print the line, before a dry run's end the table too, or with `--json` the document."""
         console.print(self.told(), soft_wrap=True, markup=False)
-        if dry_run:
+        if dry_run and as_json:
+            answer(as_json, self.document())
+        elif dry_run:
             console.print(self.table())
+
+    def document(self) -> dict[str, Any]:
+        """What the line and the table say, in seconds and bytes."""
+        return {"format": "splitlab/forecast/1", **asdict(self), "seconds": self.seconds}
 
     def table(self) -> Table:
         """What takes how long, for a dry run."""

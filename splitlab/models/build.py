@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from splitlab import entry_points
 from splitlab.contracts import ArchSpec, Registry
 from splitlab.contracts.arch import is_own
 from splitlab.errors import BadInput, UnknownName
@@ -34,11 +35,13 @@ MODELS = Registry(
         "tiny_cnn": "splitlab.models.tiny:tiny_cnn",
         "tiny_vit": "splitlab.models.tiny:tiny_vit",
     },
+    group=entry_points.MODELS,
 )
+"""An installed package's name stands for its "package.module:factory", a network like one's own."""
 
 
 def model_names() -> list[str]:
-    """Every name that `build` accepts: own, then "torchvision/...", then "timm/..."."""
+    """Every name that `build` accepts: own, packages', "torchvision/...", then "timm/..."."""
     return [
         *MODELS,
         *(f"torchvision/{name}" for name in library.torchvision_names()),
@@ -46,13 +49,41 @@ def model_names() -> list[str]:
     ]
 
 
-def permit_typed(text: str) -> None:
+def permit_typed(text: str) -> str:
     """Import the module of a network that the operator has typed, where it is a user's own.
 
+    Returns the text; a name that an installed package brings is written out in it, as
+    "package.module:factory".
+
     Raises:
-        BadInput: no such module, or one that fails while it is imported.
+        BadInput: no such module, or one that fails while it is imported; a package's name that is
+            somebody else's too.
     """
+    text = _written_out(text)
     permit_model(text, lambda name: name in MODELS or name in map(_bare, model_names()))
+    return text
+
+
+def _written_out(text: str) -> str:
+    """ "name:width=8" -> "package.module:factory:width=8" where a package brings that name.
+
+    Raises:
+        BadInput: it is the lab's, torchvision's or timm's already; no name shadows another.
+    """
+    name, colon, fields = text.strip().partition(":")
+    entry = MODELS.foreign(name)
+    if entry is None:
+        return text
+    for home, names in (
+        ("torchvision", library.torchvision_names()),
+        ("timm", library.timm_names()),
+    ):
+        if name in names:
+            raise BadInput(
+                f"model {name!r} is brought by {home} and by {entry.origin}; say {home}/{name} or "
+                f"{entry.place}"
+            )
+    return f"{entry.place}{colon}{fields}"
 
 
 def _bare(name: str) -> str:
@@ -84,6 +115,8 @@ def build(arch: ArchSpec, seed: int | None = None) -> Normalised:
                 f"input.{name} has {len(values)} values for {arch.input.channels} channels; "
                 "give one a channel"
             )
+    if not is_own(arch.name):
+        arch = arch.model_copy(update={"name": _written_out(arch.name)})
     own = is_own(arch.name)
     if not own:
         refuse_reserved(arch)
@@ -102,7 +135,7 @@ def build(arch: ArchSpec, seed: int | None = None) -> Normalised:
 def _maker(arch: ArchSpec) -> Callable[[], nn.Module]:
     """What builds `arch`; names are resolved here, so that an unknown one costs no weights."""
     home, _, bare = arch.name.rpartition("/")
-    if home == "" and bare in MODELS:
+    if home == "" and bare in MODELS.ours:
         function = MODELS.load(bare)
         given = {**arch.arguments, **arch.variants}
         _check_accepted(function, given, arch.name)
@@ -113,7 +146,7 @@ def _maker(arch: ArchSpec) -> Callable[[], nn.Module]:
     if arch.variants:
         raise BadInput(
             f"variants {sorted(arch.variants)} of {arch.name!r}: only the lab's own networks have "
-            f"variants ({', '.join(MODELS)})"
+            f"variants ({', '.join(MODELS.ours)})"
         )
     if is_own(arch.name):
         return lambda: make_own(arch)

@@ -11,6 +11,7 @@ from splitlab.training.classifier import (
 )
 from splitlab.training.device import choose_device
 from splitlab.training.fit import History, Loss, Step, fit
+from splitlab.training.objective import objective
 from splitlab.training.progress import Progress, Silent, Work
 from splitlab.training.recipe import LONG, TrainRecipe
 from splitlab.training.rehearsal import Enough, Loop, OutOfTime, Rehearsal, goes_on
@@ -42,6 +43,7 @@ __all__ = [
     "choose_device",
     "fit",
     "goes_on",
+    "objective",
     "require_numbers",
     "showing",
     "train_classifier",

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from splitlab.contracts import Phase
 from splitlab.data import ImageSet, Splits
@@ -17,6 +16,7 @@ from splitlab.errors import BadInput, NotCuttable
 from splitlab.randomness import Draw, FreeDraw
 from splitlab.training.device import choose_device
 from splitlab.training.fit import History, Loss, fit
+from splitlab.training.objective import objective
 from splitlab.training.progress import Progress
 from splitlab.training.recipe import TrainRecipe
 from splitlab.training.source import Batch
@@ -101,10 +101,13 @@ def train_classifier(
 
         def step(state: State, batch: Batch) -> dict[str, Loss]:
             logits = state.modules["net"](batch.images)
-            loss = F.cross_entropy(logits, batch.labels, label_smoothing=recipe.label_smoothing)
             trace = {"images": batch.images, "labels": batch.labels, "logits": logits, **seen}
             term = penalty(trace) if penalty is not None else None
-            return {"net": loss if term is None else loss + term}
+            return {
+                "net": objective(
+                    logits, batch.targets(logits.shape[1]), recipe.label_smoothing, term
+                )
+            }
 
         total = History({"net": []})
         for number, phase in enumerate(phases or [None]):
@@ -198,7 +201,7 @@ def _prepare(
         for n, p in module.named_parameters()
     ]
     if phase is None:
-        optimizer = recipe.optimizer(p for _, p in named)
+        optimizer = recipe.optimizer_of(p for _, p in named)
         schedulers = {"net": recipe.scheduler(optimizer, rows)}
         return State(modules, {"net": optimizer}, schedulers, {}, {"draw": rng}), recipe.epochs
     for parameter_name, parameter in named:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from splitlab.data import ImageSet
 from splitlab.errors import BadInput
-from splitlab.training.augment import Augment
+from splitlab.training.augment import Augment, Mixed
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,10 +19,12 @@ class Batch:
     Args:
         tensors: one per tensor of the source; what was uint8 is float32 in [0, 1].
         indices: int64 [B], rows of the source.
+        mixed: what of other rows is in the images; None where they are whole.
     """
 
     tensors: tuple[Tensor, ...]
     indices: Tensor
+    mixed: Mixed | None = None
 
     @property
     def images(self) -> Tensor:
@@ -31,8 +33,21 @@ class Batch:
 
     @property
     def labels(self) -> Tensor:
-        """The second tensor: int64 [B] for an `ImageSet`."""
+        """The second tensor: int64 [B] for an `ImageSet`, each image's own."""
         return self.tensors[1]
+
+    def targets(self, classes: int) -> Tensor:
+        """What a classifier learns: the labels, or where images are mixed shares [B, classes]."""
+        return self.labels if self.mixed is None else self.mixed.targets(self.labels, classes)
+
+    def augmented(self, augment: Augment | None, rng: torch.Generator | None) -> Batch:
+        """A batch of floats with its images augmented; that of `TensorSource.batch` is already."""
+        if augment is None:
+            return self
+        return _finished(self._replaced(augment(self.images, rng)), augment, rng)
+
+    def _replaced(self, images: Tensor, mixed: Mixed | None = None) -> Batch:
+        return Batch((images, *self.tensors[1:]), self.indices, mixed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +91,16 @@ class TensorSource:
         rows = [t[indices] for t in self.tensors]
         if augment is not None:
             rows[0] = augment(rows[0], rng)
-        return Batch(tuple(_ready(row) for row in rows), indices)
+        batch = Batch(tuple(_ready(row) for row in rows), indices)
+        return batch if augment is None else _finished(batch, augment, rng)
+
+
+def _finished(batch: Batch, augment: Augment, rng: torch.Generator | None) -> Batch:
+    """What acts on floats, after shift and flip."""
+    images = augment.coloured(batch.images, rng)
+    if augment.mix is None:
+        return batch._replaced(images)
+    return batch._replaced(*augment.mix(images, batch.labels, rng))
 
 
 def in_batches(order: Tensor, batch_size: int) -> list[Tensor]:

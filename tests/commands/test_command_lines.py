@@ -20,8 +20,8 @@ from bench.point.recipe import SweepConfig, validated
 from bench.sweep.sweep import Sweep
 from cloud_server.cli import app as cloud
 from edge_client.cli import app as edge
-from splitlab.contracts.named import value_of
 from splitlab.errors import BadInput
+from splitlab.named import value_of
 from splitlab.storage import sole
 from splitlab.training import choose_device
 from splitlab.wire.channels import split_address

@@ -14,15 +14,18 @@ from typing import Any
 import pytest
 import typer
 from handbook import ROLES, ROOT, SHELL, alone, commands, mentioned, pages, simple
+from made import example, on_path
 
-from adversary.cli_options import read_options
+from adversary.cli_options import chosen, with_preset
 from adversary.registry import ATTACKS
-from bench.options import attack_options
+from adversary.synthesis.settings import fitting
+from bench.options import attack_options, grid
 from bench.reproduce.registry import EXPERIMENTS
-from defenses import parse
+from defenses import DEFENSES, parse
 from splitlab.contracts import ArchSpec
 from splitlab.contracts.link import parse_link
 from splitlab.models import MODELS, build
+from splitlab.named import named_fields
 from splitlab.split import split_points
 
 COMMANDS = [
@@ -35,6 +38,10 @@ MENTIONED = [
     for page in pages()
     for words in mentioned(page.read_text())
 ]
+
+
+COMPLETION = ("--install-completion", "--show-completion")
+"""Flags that act on the shell of whoever gives them: they are looked for and not run."""
 
 
 @cache
@@ -67,8 +74,9 @@ def parsed(words: list[str]) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def _aside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Files of a command are looked for in an empty folder."""
+    """Files of a command are looked for in an empty folder; the example's package is installed."""
     monkeypatch.chdir(tmp_path)
+    on_path(monkeypatch, *example("own_attack", tmp_path / "site"))
 
 
 def given(options: dict[str, Any], name: str) -> list[str]:
@@ -90,16 +98,23 @@ def check_values(options: dict[str, Any]) -> None:
         parse(text)
     for text in given(options, "--link"):
         parse_link(text)
-    for name in given(options, "--attack"):
-        ATTACKS.load(name)
+    attacks, older = given(options, "--attack"), given(options, "--set")
+    for text in attacks:
+        ATTACKS.load(named_fields(text)[0])
     match options["command"]:
         case "sweep-split-points":
-            for name, fields in attack_options(given(options, "--set")).items():
+            for name, fields in attack_options(older, attacks).items():
                 ATTACKS.load(name).configured(fields)
         case "attack":
-            ATTACKS.load(options["--attack"]).configured(read_options(given(options, "--set")))
-        case "reproduce" | "search":
+            name, fields = chosen(options["--attack"], older)
+            ATTACKS.load(name).configured(fields)
+        case "synthesise":
+            fitting(with_preset(options["--preset"], older), 32)
+        case "reproduce":
             assert options["name"] in EXPERIMENTS
+        case "search":
+            assert options["name"] in EXPERIMENTS
+            assert all(grid([text]) for text in given(options, "--try"))
         case "train" if options["--model"] in MODELS:
             for name in given(options, "--split") + given(options, "--tail-start"):
                 assert name in places(options["--model"])
@@ -108,6 +123,8 @@ def check_values(options: dict[str, Any]) -> None:
 @pytest.mark.parametrize(("page", "words"), COMMANDS)
 def test_a_command_is_taken_with_its_options(page: Path, words: list[str]) -> None:
     match words:
+        case [role, flag] if role in ROLES and flag in COMPLETION:
+            assert flag in flags_of(whole(role))
         case [role, *_] if role in ROLES:
             if options := parsed(words):
                 check_values(options)
@@ -167,13 +184,16 @@ def test_a_flag_in_a_sentence_is_one_of_some_command(page: Path) -> None:
     assert [flag for flag in alone(page.read_text()) if flag.partition("=")[0] not in known] == []
 
 
-SETTING = re.compile(r"`(?:--set )?([a-z-]+)\.(\w+)=(\w+)`")
+SETTING = re.compile(r"`(?:--set |--attack )?([a-z-]+)[.:](\w+)=(\w+)`")
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
 def test_a_setting_in_a_sentence_is_one_of_its_attack(page: Path) -> None:
     """But for a letter that stands for any value."""
     for attack, field, value in SETTING.findall(page.read_text()):
+        if attack not in ATTACKS:
+            assert attack in (*DEFENSES, *MODELS), attack
+            continue
         known = ATTACKS.load(attack)
         assert field in known.model_fields, f"{attack}.{field}"
         known.configured({field: value})
@@ -219,6 +239,9 @@ def test_the_readme_has_the_two_commands() -> None:
         "bench train --split layer9.9 --out x",  # no such place
         "bench sweep-split-points --out x --defence none",
         "bench sweep-split-points --set decoder.epoch=5",
+        "bench sweep-split-points --attack decoder:epoch=5",
+        "bench search dci-table2 block-5/rmle --try tv",
+        "adversary synthesise --knows grant --preset dci:step=5 --out x",
         "bench reproduce dci-table9",
         "cloud-server half --max-streams 0",
         "edge-client half --server A:1 --link 6g infer photo.jpg",

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from splitlab.training import Augment
-from splitlab.training.augment import mirror
+from splitlab.training.augment.place import mirror
 
 
 def images(count=64, size=9):

@@ -237,7 +237,7 @@ def test_recipes_refuse_what_is_out_of_range_and_spare_norms_from_decay():
             TrainRecipe(**bad)
     assert TrainRecipe(shift=0, flip=False).augment is None
     assert LONG.augment is not None
-    decayed, spared = TrainRecipe().optimizer(Small().parameters()).param_groups
+    decayed, spared = TrainRecipe().optimizer_of(Small().parameters()).param_groups
     assert decayed["weight_decay"] == 5e-4
     assert spared["weight_decay"] == 0
     assert all(p.ndim > 1 for p in decayed["params"])

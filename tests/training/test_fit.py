@@ -32,7 +32,7 @@ def images():
 def classifier_state(rows, epochs, batch_size, seed=0):
     net = small_net(seed)
     recipe = TrainRecipe(epochs=epochs, batch_size=batch_size)
-    optimizer = recipe.optimizer(net.parameters())
+    optimizer = recipe.optimizer_of(net.parameters())
     rng = torch.Generator()
     return State(
         {"net": net}, {"net": optimizer}, {"net": recipe.scheduler(optimizer, rows)}, {}, {"a": rng}

@@ -206,5 +206,5 @@ def _cut(effort: Descent, full: RMLE, size: int) -> str:
         f"cut to a budget: images of {size} px, above {FULL_SIZE}; {effort.steps} steps in place "
         f"of {full.steps}, settings chosen on {effort.choose_images} images in "
         f"{effort.choose_steps} steps in place of {full.choose_images} and {full.choose_steps}; "
-        f"--set rmle.steps={full.steps} descends in full"
+        f"--attack rmle:steps={full.steps} descends in full"
     )

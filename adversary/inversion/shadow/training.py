@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from adversary.inversion.shadow.bodies import ShadowNetwork, TopGate
 from adversary.inversion.shadow.matching import Moments, Penalty
 from splitlab.data import ImageSet
-from splitlab.training import Batch, History, Loss, Progress, State, Step, fit
+from splitlab.training import Batch, History, Loss, Progress, State, Step, fit, objective
 
 TOP_RATE = 10.0
 """The scores of a hard choice learn so much faster than the weights: they have to outgrow the noise
@@ -125,8 +124,8 @@ def train_shadow(
 def _step(penalty: Penalty | None, weight: float, draw: torch.Generator) -> Step:
     def step(state: State, batch: Batch) -> dict[str, Loss]:
         features, logits = state.modules["net"](batch.images, draw)
-        loss = F.cross_entropy(logits, batch.labels)
-        return {"net": loss if penalty is None else loss + weight * penalty(features)}
+        term = None if penalty is None else weight * penalty(features)
+        return {"net": objective(logits, batch.labels, 0.0, term)}
 
     return step
 
@@ -152,7 +151,7 @@ def judge(
     if captured is not None:
         far = float(captured.distance(torch.cat(features), covariance=False))
     return Judgement(
-        loss=float(F.cross_entropy(answers, labels)),
+        loss=float(objective(answers, labels)),
         accuracy=100 * float((answers.argmax(1) == labels).float().mean()),
         distance=far,
     )

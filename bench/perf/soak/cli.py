@@ -7,40 +7,74 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.cli_options import Deployment, Imports, Measured
-from splitlab.console import console, guarded
+from bench.cli_options import AsJson, Deployment, Imports, Measured
+from splitlab.answers import answer
+from splitlab.console import guarded
+from splitlab.help_sections import EVENTS, LIMITS, RUN, SERVER
 
 
 @guarded
 def soak(
     deployment: Deployment,
-    seconds: Annotated[float, typer.Option(min=1.0, help="How long.")] = 600.0,
+    seconds: Annotated[
+        float, typer.Option(min=1.0, help="How long.", rich_help_panel=LIMITS)
+    ] = 600.0,
     requests: Annotated[
-        int | None, typer.Option(min=1, help="Stop earlier, once so many were sent.")
+        int | None,
+        typer.Option(min=1, help="Stop earlier, once so many were sent.", rich_help_panel=LIMITS),
     ] = None,
-    clients: Annotated[int, typer.Option(min=1, max=64, help="Side by side.")] = 4,
+    clients: Annotated[
+        int, typer.Option(min=1, max=64, help="Side by side.", rich_help_panel=SERVER)
+    ] = 4,
     events: Annotated[
-        str, typer.Option(help="What happens: kill,cut or one; with cut alone one server lives on.")
+        str,
+        typer.Option(
+            help="What happens: kill,cut or one; with cut alone one server lives on.",
+            rich_help_panel=EVENTS,
+        ),
     ] = "kill,cut",
     killed_for: Annotated[
         float,
-        typer.Option(min=0.0, max=1.0, help="Share of the time with kills; the last server stays."),
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="Share of the time with kills; the last server stays.",
+            rich_help_panel=EVENTS,
+        ),
     ] = 0.4,
     least_answered: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Share of the requests that must be answered.")
+        float,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="Share of the requests that must be answered.",
+            rich_help_panel=LIMITS,
+        ),
     ] = 0.9,
-    engine: Annotated[str, typer.Option(help="Of the server, as cloud-server's.")] = "torch",
-    pause: Annotated[float, typer.Option(min=0.1, help="Seconds between events, on average.")] = 5,
+    engine: Annotated[
+        str, typer.Option(help="Of the server, as cloud-server's.", rich_help_panel=SERVER)
+    ] = "torch",
+    pause: Annotated[
+        float,
+        typer.Option(min=0.1, help="Seconds between events, on average.", rich_help_panel=EVENTS),
+    ] = 5,
     small_disk: Annotated[
         Path | None,
-        typer.Option(help="Folder on a small disk, for a tap that fills it; what is there goes."),
+        typer.Option(
+            help="Folder on a small disk, for a tap that fills it; what is there goes.",
+            rich_help_panel=EVENTS,
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of events and images.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Of events and images.", rich_help_panel=RUN)
+    ] = 0,
     log: Annotated[
-        Path, typer.Option(help="File for what servers say; what is there goes.")
+        Path,
+        typer.Option(help="File for what servers say; what is there goes.", rich_help_panel=RUN),
     ] = Path("runs/soak-server.log"),
     imports: Imports = None,
     out: Measured = None,
+    as_json: AsJson = False,
 ) -> None:
     """Clients that never stop, while the server is killed and the cable cut.
 
@@ -48,7 +82,6 @@ def soak(
     explains, crashed or was lost, a client hung, a server ended by itself, or memory grew.
     """
     from bench.perf.soak.soak import Soak, parse_events
-    from bench.roles.launch import tail_of
     from splitlab.contracts.own_code import permit
     from splitlab.storage import write_json
 
@@ -69,21 +102,24 @@ def soak(
     ).run()
     if out is not None:
         write_json(out, told)
-    failed = _counts(told["failed"])
-    console.print(
-        f"{told['sent']} requests sent, {told['answered']} answered, {told['wrong']} wrong; "
-        f"failed: {failed}; events: {_counts(told['events'])}"
-    )
-    console.print(f"client: {_memory(told['client_memory'])}")
-    for number, memory in enumerate(told["server_memory"], 1):
-        console.print(f"server {number}: {_memory(memory)}")
-    for number, tap in enumerate(told["taps"], 1):
-        console.print(f"tap of server {number}: {_tap(tap)}")
-    for words in told["complaints"]:
-        console.print(f"FAILED: {words}")
-    if told["complaints"]:
-        console.print(f"{log} ends: {tail_of(log, 10)}", markup=False)
+    answer(as_json, told, *_lines(told, log))
     raise typer.Exit(0 if told["passed"] else 1)
+
+
+def _lines(told: dict[str, Any], log: Path) -> list[str]:
+    """What is shown where no JSON is asked for."""
+    from bench.roles.launch import tail_of
+
+    lines = [
+        f"{told['sent']} requests sent, {told['answered']} answered, {told['wrong']} wrong; "
+        f"failed: {_counts(told['failed'])}; events: {_counts(told['events'])}",
+        f"client: {_memory(told['client_memory'])}",
+    ]
+    memories, taps = enumerate(told["server_memory"], 1), enumerate(told["taps"], 1)
+    lines += [f"server {number}: {_memory(memory)}" for number, memory in memories]
+    lines += [f"tap of server {number}: {_tap(tap)}" for number, tap in taps]
+    lines += [f"FAILED: {words}" for words in told["complaints"]]
+    return [*lines, *([f"{log} ends: {tail_of(log, 10)}"] if told["complaints"] else [])]
 
 
 def _counts(found: dict[str, int]) -> str:

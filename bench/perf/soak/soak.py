@@ -92,7 +92,7 @@ class Soak:
         seed: int = 0,
     ) -> None:
         check_name(engine)
-        self.half = ClientHalf.load(deployment / "client", defenses.parse)
+        self.half = ClientHalf.load(deployment / "client", defenses.parse_file)
         if defenses.parse(self.half.manifest.defense).stochastic or self.half.wire != "FP32":
             raise BadInput(
                 f"{deployment} has defence {self.half.manifest.defense!r} and wire "

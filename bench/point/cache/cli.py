@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import RenderableType
 
-from splitlab.console import console, guarded
+from splitlab.answers import AsJson, answer
+from splitlab.console import guarded
 from splitlab.errors import BadInput, UnknownName
 
 if TYPE_CHECKING:
-    from bench.point.cache.store import Cache, Entry
+    from bench.point.cache.store import Cache, CacheEntry
 
 UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
 
@@ -29,7 +30,7 @@ def cache(
         list[str] | None, typer.Option("--remove-kind", help="Remove all of this kind.")
     ] = None,
     remove_all: Annotated[bool, typer.Option("--remove-all", help="Remove everything.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the networks, judges and synthetic images that runs share, or remove some.
 
@@ -42,15 +43,15 @@ def cache(
     place = Cache(folder) if folder is not None else beside(Path("runs/default"))
     gone = _removed(place, remove or [], kind or [], remove_all)
     found = place.entries()
-    if as_json:
-        content = {"removed": [one.as_dict() for one in gone]}
-        entries = [one.as_dict() for one in found]
-        print(json.dumps({"format": "splitlab/cache/1", **content, "entries": entries}, indent=1))
-        return
-    _show(found, gone)
+    document = {
+        "format": "splitlab/cache/1",
+        "removed": [one.as_dict() for one in gone],
+        "entries": [one.as_dict() for one in found],
+    }
+    answer(as_json, document, *_told(found, gone))
 
 
-def _removed(place: Cache, keys: list[str], kinds: list[str], everything: bool) -> list[Entry]:
+def _removed(place: Cache, keys: list[str], kinds: list[str], everything: bool) -> list[CacheEntry]:
     """
     Raises:
         UnknownName, BadInput: a key or kind that is none, or an entry that is being made.
@@ -66,22 +67,21 @@ def _removed(place: Cache, keys: list[str], kinds: list[str], everything: bool) 
     return gone
 
 
-def _show(found: list[Entry], gone: list[Entry]) -> None:
+def _told(found: list[CacheEntry], gone: list[CacheEntry]) -> list[RenderableType]:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
+    told: list[RenderableType] = []
     if gone:
-        console.print(f"removed {len(gone)}, {_size(sum(one.size for one in gone))}")
+        told.append(f"removed {len(gone)}, {_size(sum(one.size for one in gone))}")
     if not found:
-        console.print("the cache is empty")
-        return
+        return [*told, "the cache is empty"]
     table = Table(header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("kind", "key", "what", "size", "age"):
         table.add_column(name, justify="right" if name in ("size", "age") else "left")
     for one in found:
         table.add_row(one.kind, one.key, one.what, _size(one.size), _age(one.age))
-    console.print(table)
-    console.print(f"{len(found)} entries, {_size(sum(one.size for one in found))}")
+    return [*told, table, f"{len(found)} entries, {_size(sum(one.size for one in found))}"]
 
 
 def _size(count: int) -> str:

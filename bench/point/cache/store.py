@@ -30,7 +30,7 @@ LETTERS = 16
 
 
 @dataclass(frozen=True)
-class Entry:
+class CacheEntry:
     """One thing that was made.
 
     Args:
@@ -82,12 +82,12 @@ class Cache:
             write_json(place / ABOUT, {"kind": kind, "what": words, "begun": time.time()})
         return place
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[CacheEntry]:
         """All of them, kind after kind, the newest first."""
         found = [_entry(path.parent) for path in self.folder.glob(f"*/*/{ABOUT}")]
         return sorted(found, key=lambda one: (one.kind, one.age))
 
-    def remove(self, entries: Sequence[Entry]) -> None:
+    def remove(self, entries: Sequence[CacheEntry]) -> None:
         """
         Raises:
             BadInput: another process makes one of them at this moment; those before it are removed.
@@ -104,14 +104,14 @@ class Cache:
                 one.folder.with_name(f"{one.folder.name}.lock").unlink()
                 one.folder.parent.rmdir()
 
-    def named(self, keys: Sequence[str]) -> list[Entry]:
+    def named(self, keys: Sequence[str]) -> list[CacheEntry]:
         """The entries whose keys begin so.
 
         Raises:
             UnknownName: there is none.
             BadInput: there are several.
         """
-        every, found = self.entries(), list[Entry]()
+        every, found = self.entries(), list[CacheEntry]()
         for key in keys:
             own = [one for one in every if key and one.key.startswith(key)]
             if not own:
@@ -138,13 +138,13 @@ def _writable(folder: Path) -> bool:
     return True
 
 
-def _entry(folder: Path) -> Entry:
+def _entry(folder: Path) -> CacheEntry:
     try:
         about = read_json(folder / ABOUT)
         what, begun = str(about["what"]), float(about["begun"])
     except (SplitLabError, KeyError, TypeError, ValueError):
         what, begun = "damaged", folder.stat().st_mtime
-    return Entry(
+    return CacheEntry(
         kind=folder.parent.name,
         key=folder.name,
         what=what,

@@ -10,6 +10,7 @@ import defenses
 from adversary.registry import ATTACKS
 from adversary.synthesis.settings import SynthesisSettings
 from bench.point.grants import GrantRequest
+from bench.point.packages import packages_of
 from bench.point.recipe import Knowledge, Networked
 from bench.point.setup import Synthetic
 from splitlab.contracts import ArchSpec
@@ -19,7 +20,7 @@ LABELS = frozenset({"experiment", "scale", "measurement", "place"})
 """What a measurement is called; it would be the same under another name."""
 UNSAID = (
     *("arguments", "mean", "std", "links", "weights_key", "labels_hash", "new_classifier"),
-    *("freeze", "synthetic", *sorted(LABELS)),
+    *("freeze", "synthetic", "packages", *sorted(LABELS)),
 )
 """Left out where nobody gave them, as they were before there were any."""
 
@@ -34,6 +35,7 @@ class PointConfig(Networked):
         attacked: victims that the attack is run on; None for all.
         granted: the card of its `GrantRequest`.
         synthetic: the adversary's own images, in place of real ones.
+        packages: which methods are of another package, and of which version.
         stream: names that the attack's randomness is drawn under.
         experiment, scale, measurement: what a table of a paper calls it.
         place: name of the deployment.
@@ -47,6 +49,7 @@ class PointConfig(Networked):
     knowledge: Knowledge
     granted: dict[str, Any]
     synthetic: Synthetic | None = None
+    packages: dict[str, str] = Field(default_factory=dict)
     stream: tuple[str, ...]
     experiment: str = ""
     scale: str = ""
@@ -57,6 +60,9 @@ class PointConfig(Networked):
     def resolved(cls, **fields: Any) -> Self:
         """With defaults of attack, defence and synthesis filled in, and no path of the data.
 
+        Methods of other packages are told with the versions that are installed now, unless
+        `packages` are given.
+
         Raises:
             UnknownName, BadInput: an attack, defence or setting that is none.
         """
@@ -65,6 +71,8 @@ class PointConfig(Networked):
         if made is not None:
             settings = SynthesisSettings.configured(made.settings).model_dump(mode="json")
             fields["synthetic"] = Synthetic(made.layers, made.images, settings)
+        named = {name: fields.get(name, "") for name in ("attack", "defense", "model")}
+        packages = fields.get("packages")
         options = attack.configured(fields["attack_options"]).model_dump(mode="json")
         return cls(
             **{
@@ -72,6 +80,7 @@ class PointConfig(Networked):
                 "dataset": fields["dataset"].partition(":")[0],
                 "defense": defenses.parse(fields["defense"]).spec,
                 "attack_options": options,
+                "packages": packages_of(**named) if packages is None else packages,
                 "granted": GrantRequest.of_card(fields["granted"]).card(),
             }
         )

@@ -41,7 +41,7 @@ def of_config(
     grant in its config; an experiment had names of its own. What such a record lacks was at its
     default then, and the defaults are still those.
     """
-    fields = dict(config)
+    fields = {"packages": {}, **config}
     try:
         if "recipe" in fields:
             fields = _of_experiment(fields)

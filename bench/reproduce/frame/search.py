@@ -197,7 +197,7 @@ class _Scene:
         assert run.setup.validation is not None
         scored, granted = _parted(run.splits.validation, images, run.setup.validation, run.seed)
         deployment = run.lab.deployed(run.point(measurement)) / "deployment"
-        client = ClientHalf.load(deployment / "client", defenses.parse)
+        client = ClientHalf.load(deployment / "client", defenses.parse_file)
         ids = tuple(f"validation/{number}" for number in range(images))
         truth = scored.floats("cpu")
         constant = mean_image(run.splits.auxiliary).expand_as(truth).contiguous()

@@ -8,14 +8,13 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
-from torch.nn import functional as F
 
 from defenses.parts.kept import tensors_of
 from defenses.parts.prepare import Order
 from defenses.parts.stack import protect
 from defenses.parts.stage_one.members import Member, Members, TrainedMember
 from splitlab.randomness import FreeDraw
-from splitlab.training import Batch, Loss, State, choose_device, fit
+from splitlab.training import Batch, Loss, State, choose_device, fit, objective
 
 
 class _Stacked:
@@ -76,8 +75,8 @@ def train_batched(
         return torch.stack([member.order(rows, rng) for member in group], dim=1)
 
     def step(_state: State, batch: Batch) -> dict[str, Loss]:
-        images = _augmented(order, group, batch.images, generators)
-        feature = head(images)
+        columns = _augmented(order, group, batch, generators)
+        feature = head(torch.stack([column.images for column in columns]))
         drawn = [
             protect(m.protectors, z, FreeDraw(generators[f"draw {m.number}"]))
             for m, z in zip(group, feature, strict=True)
@@ -85,15 +84,15 @@ def train_batched(
         logits = rest(torch.stack(drawn))
         each = torch.stack(
             [
-                F.cross_entropy(one, labels, label_smoothing=recipe.label_smoothing)
-                for one, labels in zip(logits, batch.labels.unbind(1), strict=True)
+                objective(one, column.targets(one.shape[1]), recipe.label_smoothing)
+                for one, column in zip(logits, columns, strict=True)
             ]
         )
         losses[epoch] += each.detach() * len(batch.indices) / rows
         return {"net": each.sum()}
 
     learned = [*head.parameters.values(), *rest.parameters.values()]
-    optimizer = recipe.optimizer(
+    optimizer = recipe.optimizer_of(
         (p for m in group for p in m.protectors.parameters()), stacked=learned
     )
     together = dataclasses.replace(members.kept(pending[0]), name=_name(pending))
@@ -141,14 +140,13 @@ def _name(pending: Sequence[int]) -> str:
 
 
 def _augmented(
-    order: Order, group: Sequence[Member], images: Tensor, rngs: dict[str, torch.Generator]
-) -> Tensor:
-    """[B, N, C, S, S] -> [N, B, C, S, S], each network's images augmented on their own."""
-    augment = order.recipe.augment
-    columns = images.unbind(1)
-    if augment is not None:
-        columns = tuple(
-            augment(column, rngs[f"augment {m.number}"])
-            for m, column in zip(group, columns, strict=True)
+    order: Order, group: Sequence[Member], batch: Batch, rngs: dict[str, torch.Generator]
+) -> list[Batch]:
+    """Images [B, N, C, S, S] -> each network's own [B, C, S, S], augmented on their own."""
+    columns = zip(*(one.unbind(1) for one in (*batch.tensors, batch.indices)), strict=True)
+    return [
+        Batch(tuple(tensors), rows).augmented(
+            order.recipe.augment, rngs[f"augment {member.number}"]
         )
-    return torch.stack(columns)
+        for member, (*tensors, rows) in zip(group, columns, strict=True)
+    ]

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from defenses.parts.kept import Kept, tensors_of
 from defenses.parts.prepare import Order
@@ -16,7 +15,7 @@ from defenses.parts.stack import Stack, protect
 from splitlab.models import build
 from splitlab.randomness import FreeDraw, generator
 from splitlab.split import Part, Parts, load_part_state, part_state
-from splitlab.training import Batch, Loss, State, choose_device, fit
+from splitlab.training import Batch, Loss, State, choose_device, fit, objective
 
 
 @dataclass(frozen=True)
@@ -103,15 +102,14 @@ def train_one(order: Order, members: Members, number: int) -> TrainedMember:
     trained = [p for module in modules.values() for p in module.parameters()]
     for module in modules.values():
         module.to(device)
-    optimizer = recipe.optimizer(trained)
+    optimizer = recipe.optimizer_of(trained)
     augment_rng, draw_rng = generators.values()
 
     def step(_state: State, batch: Batch) -> dict[str, Loss]:
-        images = recipe.augment(batch.images, augment_rng) if recipe.augment else batch.images
-        feature = protect(member.protectors, member.parts.head(images), FreeDraw(draw_rng))
+        batch = batch.augmented(recipe.augment, augment_rng)
+        feature = protect(member.protectors, member.parts.head(batch.images), FreeDraw(draw_rng))
         logits = member.parts.tail(member.parts.body(feature))
-        smoothing = recipe.label_smoothing
-        return {"net": F.cross_entropy(logits, batch.labels, label_smoothing=smoothing)}
+        return {"net": objective(logits, batch.targets(logits.shape[1]), recipe.label_smoothing)}
 
     kept = members.kept(number)
     history = fit(

@@ -146,4 +146,5 @@ def test_the_grid_shows_each_image_once():
 
 
 def test_the_help_names_every_attack():
-    assert set(re.findall(r"[a-z-]+", ATTACK_HELP)) - {"or"} == set(ATTACKS)
+    ours = ATTACK_HELP.partition(" Installed")[0]
+    assert set(re.findall(r"[a-z-]+", ours)) - {"or"} == set(ATTACKS.ours)

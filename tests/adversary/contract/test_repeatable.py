@@ -1,4 +1,4 @@
-"""Same seed, same answer; a killed decoder continues to the same answer."""
+"""A killed decoder continues to the same answer. (Same seed, same answer: `test_rules.py`.)"""
 
 import pytest
 import torch
@@ -6,25 +6,8 @@ from worlds import Orthogonal, capture, outcome, threat, tiny_head
 
 from adversary.contract.attack import run_attack
 from adversary.inversion.decoder import Decoder
-from adversary.inversion.rmle.attack import RMLE
 from splitlab.contracts import Features
 from splitlab.randomness import generator
-
-
-@pytest.mark.parametrize(
-    "attack", [Decoder(epochs=1, width=8), RMLE(steps=10, choose_steps=6)], ids=["decoder", "rmle"]
-)
-def test_the_seed_decides_and_the_global_generator_does_not(attack):
-    head = tiny_head("block2")
-    model = threat(head, "gaussian:level=0.3", known="adaptive")
-    seen = capture(head, "gaussian:level=0.3")
-    torch.manual_seed(1)
-    first = outcome(attack, model, seen).estimate.values
-    torch.manual_seed(2)
-    state = torch.random.get_rng_state()
-    again = outcome(attack, model, seen).estimate.values
-    assert torch.equal(first, again)
-    assert torch.equal(state, torch.random.get_rng_state())
 
 
 def test_a_killed_decoder_continues_to_the_same_answer(tmp_path):

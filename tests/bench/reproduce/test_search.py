@@ -180,6 +180,14 @@ def test_the_command_shows_what_it_found(tmp_path, monkeypatch):
     assert "[dB]" in told.output
     assert "Record: " in told.output
     assert (tmp_path / "search" / "none-rmle.json").exists()
+    words[words.index("steps=1,2")] = "steps=1|2"  # the same, and nothing is tried again
+    words += ["--out", str(tmp_path), "--device", "cpu", "--json"]
+    found = json.loads(CliRunner().invoke(app, words).stdout)
+    assert set(found) == {"format", "tried", "record"}
+    assert sorted(one["settings"]["steps"] for one in found["tried"]) == [1, 2]
+    for one in found["tried"]:
+        assert f"{one['psnr']:.2f}" in told.output
+        assert one["trials"][0]["psnr"] == one["psnr"]
 
 
 def test_the_command_says_what_it_cannot_search():

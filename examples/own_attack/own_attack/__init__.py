@@ -1,0 +1,1 @@
+"""Ridge regression from features to images, as an attack of SplitLab."""

@@ -1,0 +1,79 @@
+"""Recipes of papers by name; R and A numbers are those of the lab's specification."""
+
+from __future__ import annotations
+
+from splitlab.training.recipe import TrainRecipe
+
+RECIPES: dict[str, TrainRecipe] = {
+    # Koh et al. 2024, "On the Vulnerability of Skip Connections to Model Inversion Attacks",
+    # table 12: FaceScrub and Stanford Dogs, 224 px (R-20).
+    "rolss": TrainRecipe(
+        epochs=100,
+        batch_size=128,
+        optimizer="adam",
+        learning_rate=1e-3,
+        weight_decay=0.0,
+        schedule="multi-step",
+        warmup=0.0,
+        milestones=(0.75, 0.9),
+        crop=0.85,
+        jitter=(0.2, 0.2, 0.1, 0.1),
+    ),
+    # The same paper, IR-152 on CelebA, 64 px (R-21).
+    "rolss-ir152": TrainRecipe(
+        epochs=100,
+        batch_size=64,
+        learning_rate=0.01,
+        nesterov=False,
+        weight_decay=1e-4,
+        schedule="constant",
+        warmup=0.0,
+    ),
+    # The judge of class inversion, Inception-v3 (R-22).
+    "rolss-judge": TrainRecipe(
+        epochs=100,
+        batch_size=128,
+        optimizer="adam",
+        learning_rate=1e-3,
+        weight_decay=0.0,
+        schedule="multi-step",
+        warmup=0.0,
+        milestones=(0.8,),
+        crop=0.85,
+        jitter=(0.2, 0.2, 0.1, 0.1),
+    ),
+    # Zhang et al., "How Does a Deep Learning Model Architecture Impact Its Privacy?" (USENIX
+    # Security 2024): victims of membership inference (A-10); shift and flip are ours.
+    "architecture-membership": TrainRecipe(
+        epochs=300,
+        batch_size=256,
+        optimizer="adamw",
+        learning_rate=1e-3,
+        weight_decay=0.05,
+        schedule="cosine",
+        warmup=0.0,
+        shift=4,
+        mixup=0.8,
+        cutmix=1.0,
+    ),
+    # The same paper: victims of attribute inference (A-11).
+    "architecture-attribute": TrainRecipe(
+        epochs=100,
+        batch_size=256,
+        learning_rate=0.01,
+        nesterov=False,
+        schedule="constant",
+        warmup=0.0,
+        flip=False,
+    ),
+    # Ho et al. 2024, "Model Inversion Robustness: Can Transfer Learning Help?", VGG-16 (T-1).
+    "tl-dmi": TrainRecipe(
+        epochs=200,
+        batch_size=64,
+        learning_rate=0.08,
+        nesterov=False,
+        weight_decay=1e-4,
+        schedule="constant",
+        warmup=0.0,
+    ),
+}
