@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import RenderableType
+from rich.text import Text
 
 from splitlab.console import console
 from splitlab.help_sections import RUN
@@ -36,13 +37,14 @@ def answer(as_json: bool, document: Any, *shown: RenderableType) -> None:
     Args:
         as_json: whether it was given.
         document: the same facts; numbers without end become null.
-        shown: texts, which are not folded, and tables.
+        shown: texts, which are not folded, and tables; a `Text` is folded on a terminal alone.
     """
     if as_json:
         print(json.dumps(plain_data(document), indent=1, allow_nan=False), flush=True)
         return
     for part in shown:
-        console.print(part, soft_wrap=isinstance(part, str))
+        whole = isinstance(part, str) or (isinstance(part, Text) and not console.is_terminal)
+        console.print(part, soft_wrap=whole)
 
 
 def plain_data(thing: Any) -> Any:

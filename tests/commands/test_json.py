@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from every import ROOT, app, every
 from rich.table import Table
+from rich.text import Text
 from typer.testing import CliRunner
 
 from bench.options import show_perf
@@ -178,6 +179,18 @@ def test_what_is_printed_beside_it_goes_to_standard_error() -> None:
     assert "other" in CliRunner().invoke(lab, ["other"]).stdout
     assert not console.stderr
     assert errors.stderr
+
+
+def test_lines_are_whole_in_a_pipe_and_folded_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sentence = "a warning of words " * 9
+    answer(False, {}, Text(sentence), sentence)
+    assert capsys.readouterr().out.splitlines() == [sentence, sentence]
+    monkeypatch.setattr(console, "_force_terminal", True)
+    monkeypatch.setattr(console, "_width", 80)
+    answer(False, {}, Text(sentence))
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
 
 
 def test_data_that_json_has_no_form_for() -> None:
