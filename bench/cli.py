@@ -13,6 +13,7 @@ from bench.cli_options import (
     Attacked,
     Attacks,
     Aux,
+    CacheFolder,
     Classes,
     DataRoot,
     Dataset,
@@ -52,10 +53,13 @@ from bench.cli_options import (
     Weights,
     WeightsKey,
     Wires,
+    Workers,
 )
+from bench.cli_report import report
 from bench.cli_train import train
 from bench.perf.cli import perf
 from bench.perf.soak.cli import soak
+from bench.point.cache.cli import cache as cache_command
 from bench.reproduce.cli import reproduce, search
 from splitlab import completion
 from splitlab.answers import answer
@@ -67,10 +71,12 @@ app = CommandLine(
     help="Train and deploy a split network, attack what crosses the wire, report what leaks.",
 )
 app.add_typer(perf, name="perf")
+app.command()(report)
 app.command()(reproduce)
 app.command()(search)
 app.command()(soak)
 app.command()(train)
+app.command("cache")(cache_command)
 
 
 @app.command("sweep-split-points")
@@ -111,6 +117,8 @@ def sweep_split_points(
     keep_images: KeepImages = None,
     data_root: DataRoot = None,
     download: Download = False,
+    cache: CacheFolder = None,
+    workers: Workers = 1,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
@@ -121,6 +129,7 @@ def sweep_split_points(
     from bench.flag_words import chosen_attacks, normalisation
     from bench.options import attack_options, counts, given, run_folder
     from bench.point import recipe
+    from bench.point.cache.store import Cache, beside
     from bench.point.data_notes import show
     from bench.point.weights import LabelFiles, weights_fields
     from bench.sweep.document import run_document
@@ -167,14 +176,17 @@ def sweep_split_points(
         fields["attacked"] = counts(attacked, victims or recipe.VICTIMS)
     config = recipe.validated(**fields)
     with showing(console) as progress, run_folder(out, dry_run) as place:
-        paths = {"weights": weights, "data_root": data_root, "lpips_weights": lpips_weights}
         sweep = Sweep(
             place,
             config,
-            **paths,
+            weights=weights,
+            data_root=data_root,
+            lpips_weights=lpips_weights,
             labels=labels,
             download=download,
             secret_seed=secret_seed,
+            cache=Cache(cache) if cache else beside(out),
+            workers=workers,
             progress=progress,
         )
         show(sweep.notes)
@@ -269,18 +281,3 @@ def splits(
     from bench.sweep.splits import show_splits
 
     show_splits(model, size, classes, operations, as_json)
-
-
-@app.command()
-@guarded
-def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder with records/.")],
-    as_json: AsJson = False,
-) -> None:
-    """Rebuild report.html, report.json and the CSV of a run from its records alone."""
-    from bench.sweep.document import run_document
-    from bench.sweep.report import write_report
-    from splitlab.record import RecordStore
-
-    page = write_report(run)
-    answer(as_json, run_document(RecordStore(run).all(), page), f"Report: {page}")

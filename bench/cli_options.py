@@ -254,6 +254,17 @@ Device = Annotated[
         autocompletion=completion.one_of("auto", "cpu", "cuda"),
     ),
 ]
+CacheFolder = Annotated[
+    Path | None,
+    _run("--cache", help="Networks, judges and images that runs share; default beside --out."),
+]
+Workers = Annotated[
+    int,
+    _run(
+        min=0,
+        help="Processes that deploy and attack side by side; 0: one a core, one with a GPU.",
+    ),
+]
 KeepImages = Annotated[
     int | None,
     _run(

@@ -18,7 +18,7 @@ from bench.point.victim import (
     prepare_victim,
     require_no_weights,
 )
-from bench.point.weights import LabelFiles, arch_of, tried_weights, with_outputs
+from bench.point.weights import LabelFiles, tried_weights, with_outputs
 from splitlab.data import ImageSet, load_splits
 from splitlab.deployment import write_deployment
 from splitlab.errors import BadInput
@@ -27,7 +27,7 @@ from splitlab.models import build
 from splitlab.record.binomial import majority
 from splitlab.record.evidence_doubts import chance_told
 from splitlab.split import find_point, split_points
-from splitlab.storage import require_writable, sole
+from splitlab.storage import require_writable, sole, write_json
 from splitlab.training import Progress
 
 NOT_TRAINED = frozenset({"queries", "validation_images", "victims"})
@@ -80,7 +80,7 @@ def train_and_deploy(
     splits = with_outputs(config, splits, weights, labels)
     config, adapted = counts.fitted(config, splits, NOT_TRAINED)
     say((*splits.notes, *adapted))
-    arch = arch_of(config, len(splits.classes))
+    arch = config.arch(len(splits.classes))
     points = split_points(build(arch, seed=0), arch.input.shape, "operation")
     point = find_point(points, config.splits)
     if config.tail_start is not None:
@@ -105,7 +105,12 @@ def train_and_deploy(
         victim = None
         if not learns(config, stack):
             victim = prepare_victim(
-                out / "training", config, splits, weights=weights, progress=progress
+                out / "training",
+                config,
+                splits,
+                weights=weights,
+                device=config.device,
+                progress=progress,
             )
         halves = prepare_halves(
             out / "training",
@@ -115,8 +120,10 @@ def train_and_deploy(
             config.splits,
             secret,
             victim=victim,
+            device=config.device,
             progress=progress,
         )
+        write_json(out / "training" / "defended.json", halves.facts, private=True)
         digest = write_deployment(
             out,
             halves,

@@ -23,8 +23,9 @@ from bench.estimate.points import Costs, Wanted, few, measured, timed_rows
 from bench.estimate.processes import Starting
 from bench.estimate.scoring import Scoring
 from bench.estimate.training import classifier_seconds, defended_seconds, judge_seconds
+from bench.point.identity.config import PointConfig
 from bench.point.measure import make_attack
-from bench.point.setup import Place
+from bench.point.victim import learns, shared_training
 from bench.reproduce.frame.experiment import Measurement
 from bench.reproduce.frame.seed_run import SeedRun
 from defenses.parts.prepare import Order
@@ -87,8 +88,8 @@ def experiment_estimate(
     begun = Starting(arch) if served and start is None else None
     embed = None
     if served:
-        config = run.config(every[0].place)
-        taken, embed = judge_seconds(config, run.splits, meter, trains=True)
+        config = run.point(every[0])
+        taken, embed = judge_seconds(config, run.splits, meter, device, trains=True)
         sums.add("the judge", taken, len(pending))
     _add_training(sums, run, pending, Bounded(meter, SECONDS), device)
     costs = _all_costs(run, net, every, meter, device)
@@ -145,7 +146,7 @@ def _kind_costs(
     run: SeedRun, net: Normalised, one: Measurement, meter: Meter, device: str, limit: float
 ) -> Costs:
     """At the place of one measurement, with its attack."""
-    config = run.config(one.place)
+    config = run.point(one)
     wanted = Wanted(
         make_attack(one.attack, one.options),
         one.grant(run.setup),
@@ -157,7 +158,7 @@ def _kind_costs(
         run.setup.arch(len(run.splits.classes)),
         defenses.parse(one.place.defense),
         config,
-        config.splits,
+        config.split,
         run.splits,
         [wanted],
         meter,
@@ -167,12 +168,13 @@ def _kind_costs(
 
 def _add_training(sums: _Sums, run: SeedRun, pending: Pending, meter: Meter, device: str) -> None:
     """Each network once a seed, however many places it is deployed at."""
-    stacks: dict[str, tuple[defenses.Stack, Place]] = {}
+    stacks: dict[tuple[str | None, ...], tuple[defenses.Stack, PointConfig]] = {}
     plain = False
-    for place in dict.fromkeys(one.place for own in pending.values() for one in own):
-        stack = defenses.parse(place.defense)
-        if any(defense.learns for defense in stack.defenses):
-            stacks.setdefault(str(run.networks.training(stack)), (stack, place))
+    for one in {one.place: one for own in pending.values() for one in own}.values():
+        stack, config = defenses.parse(one.place.defense), run.point(one)
+        if learns(config, stack):
+            trained = (shared_training(stack.spec), config.split, config.tail_start)
+            stacks.setdefault(trained, (stack, config))
         else:
             plain = True
     images, times = run.splits.train, len(pending)
@@ -180,11 +182,10 @@ def _add_training(sums: _Sums, run: SeedRun, pending: Pending, meter: Meter, dev
         own = build(run.setup.arch(len(run.splits.classes)), seed=0)
         taken = classifier_seconds(own, images, len(images), run.setup.recipe, meter, device)
         sums.add("training", taken, times)
-    for stack, place in stacks.values():
-        config = run.config(place)
+    for stack, config in stacks.values():
         order = Order(
             arch=run.setup.arch(len(run.splits.classes)),
-            head_end=config.splits,
+            head_end=config.split,
             tail_start=config.tail_start,
             images=images,
             recipe=run.setup.recipe,
@@ -207,13 +208,13 @@ def _add_synthetic(
     made: dict[bytes, Measurement] = {}
     for one in (one for own in pending.values() for one in own):
         if one.synthetic is not None:
-            own_head = run.config(one.place).splits if one.synthetic.layers == "head" else ""
+            own_head = run.point(one).split if one.synthetic.layers == "head" else ""
             made.setdefault(canonical_json([one.synthetic.as_dict(), own_head]), one)
     for one in made.values():
         assert one.synthetic is not None
-        config = run.config(one.place)
+        config = run.point(one)
         arch = run.setup.arch(len(run.splits.classes))
-        half = sample(net, arch, defenses.parse(one.place.defense), config, config.splits).client
+        half = sample(net, arch, defenses.parse(one.place.defense), config, config.split).client
         whole = one.synthetic.layers != "head"
         known = Known((net if whole else half.head,), arch.input, whole)
         settings = SynthesisSettings.configured(one.synthetic.settings)

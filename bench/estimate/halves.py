@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from bench.point.recipe import SweepConfig
+from bench.point.recipe import Networked
 from defenses import Stack
 from splitlab.contracts import ArchSpec, FeatureSpec
 from splitlab.deployment import ClientHalf, Selector
@@ -30,7 +30,7 @@ class Sample:
 
 @torch.inference_mode(False)
 def sample(
-    net: nn.Module, arch: ArchSpec, stack: Stack, config: SweepConfig, head_end: str
+    net: nn.Module, arch: ArchSpec, stack: Stack, config: Networked, head_end: str
 ) -> Sample:
     """Cut `net` at `head_end` and `config.tail_start`."""
     parts: Parts = cut(net, head_end, config.tail_start, arch.input.shape)

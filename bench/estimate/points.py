@@ -16,7 +16,7 @@ from adversary.synthesis.folder import Made
 from bench.estimate.halves import Sample, sample
 from bench.estimate.processes import role_threads, threads
 from bench.point.grants import GrantRequest, query, threat_of
-from bench.point.recipe import SweepConfig
+from bench.point.recipe import Networked
 from defenses import Stack
 from splitlab.contracts import ArchSpec
 from splitlab.data import ImageSet, Splits
@@ -78,7 +78,7 @@ def measured(
     net: nn.Module,
     arch: ArchSpec,
     stack: Stack,
-    config: SweepConfig,
+    config: Networked,
     head_end: str,
     splits: Splits,
     wanted: Sequence[Wanted],
@@ -114,7 +114,7 @@ def _attack(
     made: Sample,
     seen: torch.Tensor,
     splits: Splits,
-    config: SweepConfig,
+    config: Networked,
     meter: Meter,
     device: str,
 ) -> float | None:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.estimate.experiments import experiment_estimate
+from bench.point.identity.known import KnownRecords
+from bench.reproduce.frame.again import differences
 from bench.reproduce.frame.experiment import Experiment, Measurement, Skipped
 from bench.reproduce.frame.request import ExperimentRequest
 from bench.reproduce.frame.run import Begun, Framed, begin
@@ -79,13 +81,18 @@ def _framed(
 
 
 def _left(begun: Begun) -> dict[int, list[Measurement]]:
-    """Seed -> measurements without a record; which data a record is of is not looked at."""
-    done = {
-        (record.config.get("seed"), record.config.get("measurement"))
-        for record in RecordStore(begun.request.out).all()
-    }
+    """Seed -> measurements without a record of these settings; which data one is of is not looked
+    at.
+    """
+    experiment = begun.experiment
+    known = KnownRecords(RecordStore(begun.request.out))
+
+    def done(seed: int, one: Measurement) -> bool:
+        record = known.called((experiment.name, experiment.scale, one.key, seed))
+        return record is not None and not differences(experiment, one, seed, record)
+
     return {
-        seed: [one for one in begun.experiment.measurements if (seed, one.key) not in done]
+        seed: [one for one in experiment.measurements if not done(seed, one)]
         for seed in begun.request.seeds
     }
 

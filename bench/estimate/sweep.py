@@ -90,7 +90,9 @@ def sweep_estimate(
     if not work.pending:
         return Forecast.of_stages(0, seconds, memory_now())
     begun = Starting(work.arch) if start is None else None
-    seconds["the judge"], embed = judge_seconds(config, work.splits, meter, trains=work.judges)
+    seconds["the judge"], embed = judge_seconds(
+        config, work.splits, meter, device, trains=work.judges
+    )
     count, several = len(work.chosen), MEASURED if config.size <= FULL_SIZE else MEASURED_LARGE
     costs = at_every_point(_measured(work, net, several, meter, device), count, several)
     start = begun.seconds() if begun is not None else start or 0.0

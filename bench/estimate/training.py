@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from adversary.parts.budget import FULL_SIZE
 from bench.estimate.points import few
 from bench.point.judge import prepare_judge
-from bench.point.recipe import SweepConfig
+from bench.point.recipe import Networked
 from defenses.parts.prepare import Order, prepare
 from defenses.parts.stack import Stack
 from splitlab.data import ImageSet, Splits
@@ -64,7 +64,7 @@ def classifier_seconds(
 
 
 def judge_seconds(
-    config: SweepConfig, splits: Splits, meter: Meter, *, trains: bool
+    config: Networked, splits: Splits, meter: Meter, device: str, *, trains: bool
 ) -> tuple[float, Callable[[Tensor], Tensor]]:
     """Of `prepare_judge`, and features such as its own, of a judge that has hardly learned.
 
@@ -79,7 +79,7 @@ def judge_seconds(
 
     def work(watch: Progress) -> None:
         with tempfile.TemporaryDirectory(prefix="splitlab-estimate-") as folder:
-            found.append(prepare_judge(Path(folder), config, small, watch))
+            found.append(prepare_judge(Path(folder), config, small, device=device, progress=watch))
 
     took = meter.rehearsed(work)
     seconds = grown(took, count, len(splits.train)) if trains else took.rest

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from bench.point.recipe import SweepConfig
+from bench.point.recipe import Networked
 from bench.point.score import read_join
 from bench.roles.launch import ServerProcess, StartGate, run_edge_client
 from splitlab.capture import Capture
@@ -50,13 +50,14 @@ class CaptureRun:
     def __init__(
         self,
         place: Path,
-        config: SweepConfig,
+        config: Networked,
+        dataset: str,
         data_root: Path | None,
         secret_seed: int | None = None,
     ) -> None:
         self._gate = StartGate()
         pool = ThreadPoolExecutor(1, thread_name_prefix="capture")
-        self._future = pool.submit(run, place, config, data_root, secret_seed, self._gate)
+        self._future = pool.submit(run, place, config, dataset, data_root, secret_seed, self._gate)
         pool.shutdown(wait=False)
 
     def result(self) -> Captured:
@@ -77,7 +78,8 @@ class CaptureRun:
 
 def run(
     place: Path,
-    config: SweepConfig,
+    config: Networked,
+    dataset: str,
     data_root: Path | None,
     secret_seed: int | None,
     gate: StartGate,
@@ -102,7 +104,7 @@ def run(
             process.address(),
             "evaluate",
             "--dataset",
-            config.dataset,
+            dataset,
             "--size",
             str(config.size),
             "--seed",

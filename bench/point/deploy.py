@@ -10,9 +10,9 @@ from torch import Tensor
 
 import defenses
 from bench.point.victim import Victim
-from splitlab.data import ImageSet
+from splitlab.data import ImageSet, Splits
 from splitlab.deployment import ClientHalf, ServerHalf
-from splitlab.errors import NotImported, SplitLabError
+from splitlab.errors import BadInput, NotImported, SplitLabError
 from splitlab.pieces import in_pieces
 from splitlab.split import Part, part_state
 
@@ -66,3 +66,14 @@ def whole(folder: Path) -> bool:
         pass
     shutil.rmtree(folder, ignore_errors=True)
     return False
+
+
+def require_same(folder: Path, stack: defenses.Stack, splits: Splits) -> None:
+    """
+    Raises:
+        BadInput: the deployment in `folder` was made for other data or another defence.
+    """
+    kept = ClientHalf.load(folder / "client", defenses.parse_file).manifest
+    there = kept.victims_hash or splits.victims.hash
+    if there != splits.victims.hash or kept.defense != stack.spec:
+        raise BadInput(f"{folder} was made for other data or another defence; choose another --out")

@@ -6,10 +6,10 @@ name, and what was not asked for is not in the threat model.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -64,8 +64,20 @@ class GrantRequest:
 
     def card(self) -> dict[str, Any]:
         """For the record: what was granted, and whether that is a white or a black box."""
-        fields = {k: v for k, v in vars(self).items() if v and (k, v) != ("linked", 1)}
-        return {**fields, "box": "white" if self.head else "black"}
+        given = {k: v for k, v in vars(self).items() if v and (k, v) != ("linked", 1)}
+        return {**given, "box": "white" if self.head else "black"}
+
+    @classmethod
+    def of_card(cls, card: Mapping[str, Any]) -> Self:
+        """The request that has this card.
+
+        Raises:
+            BadInput: a field that no grant has.
+        """
+        given = {name: value for name, value in card.items() if name != "box"}
+        if unknown := sorted(set(given) - {field.name for field in fields(cls)}):
+            raise BadInput(f"nothing called {', '.join(unknown)} can be granted")
+        return cls(**given)
 
 
 GRANTED = frozenset({field.name for field in fields(GrantRequest) if field.default is False}) | {

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.point.recipe import SweepConfig
+from bench.point.recipe import Networked
 from splitlab.contracts import ArchSpec, InputSpec
 from splitlab.data import Splits
 from splitlab.errors import SplitLabError
@@ -63,8 +63,28 @@ def at_chance(accuracy: float, images: int, chance: float) -> str:
     )
 
 
+def judge_of(config: Networked, splits: Splits) -> dict[str, Any]:
+    """JSON of all that a judge depends on."""
+    return {
+        "arch": _arch(config, splits).model_dump(mode="json"),
+        "recipe": RECIPE.model_dump(mode="json"),
+        "seed": config.seed,
+        "data": splits.hash,
+    }
+
+
+def _arch(config: Networked, splits: Splits) -> ArchSpec:
+    name = "tiny_vit" if config.model == "tiny_cnn" else "tiny_cnn"
+    return ArchSpec(name=name, classes=len(splits.classes), input=InputSpec(size=config.size))
+
+
 def prepare_judge(
-    folder: Path, config: SweepConfig, splits: Splits, progress: Progress | None = None
+    folder: Path,
+    config: Networked,
+    splits: Splits,
+    *,
+    device: str = "auto",
+    progress: Progress | None = None,
 ) -> Judge:
     """The judge; its features are those of its last split point, flattened.
 
@@ -72,8 +92,7 @@ def prepare_judge(
     and another seed than the victim's, trained on the training images; it
     has seen neither the victims' images nor any reconstruction.
     """
-    name = "tiny_vit" if config.model == "tiny_cnn" else "tiny_cnn"
-    arch = ArchSpec(name=name, classes=len(splits.classes), input=InputSpec(size=config.size))
+    arch = _arch(config, splits)
     net = build(arch, seed=config.seed + 7919)
     kept = folder / "judge.safetensors"
     try:
@@ -84,7 +103,7 @@ def prepare_judge(
             splits,
             RECIPE,
             seed=config.seed + 7919,
-            device=config.device,
+            device=device,
             progress=progress,
             name="judge",
         )
@@ -97,7 +116,7 @@ def prepare_judge(
         with torch.inference_mode():
             return head(images.cpu()).flatten(1)
 
-    return Judge(embed, *_knows(folder / "judge.json", net, splits, config.device))
+    return Judge(embed, *_knows(folder / "judge.json", net, splits, device))
 
 
 def _knows(kept: Path, net: nn.Module, splits: Splits, device: str) -> tuple[float, int, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from splitlab.contracts import ArchSpec
 from splitlab.contracts.arch import is_own
@@ -24,9 +25,7 @@ def require_same_network(folder: Path, arch: ArchSpec) -> None:
     """
     if not is_own(arch.name):
         return
-    net = build(arch, seed=0).eval()
-    shapes = {key: list(value.shape) for key, value in net.net.state_dict().items()}
-    answers = list(some_of_answer(net, arch.input.shape))
+    shapes, answers = _about(arch)
     kept = folder / NAME
     if not kept.exists():
         write_json(kept, {"name": arch.name, "tensors": shapes, "answers": answers})
@@ -42,3 +41,21 @@ def require_same_network(folder: Path, arch: ArchSpec) -> None:
         f"{folder}: {arch.name} {told} when this folder was begun; its code (or a package that it "
         "uses) has changed, and what is finished is of the old one: choose another --out"
     )
+
+
+def told_apart(arch: ArchSpec) -> dict[str, Any] | None:
+    """What tells a user's own network from another of its name; None where the name says it all.
+
+    Answers are rounded to what machines agree on; where they do not, it counts as another network.
+    """
+    if not is_own(arch.name):
+        return None
+    shapes, answers = _about(arch)
+    return {"tensors": shapes, "answers": [f"{value:.3g}" for value in answers]}
+
+
+def _about(arch: ArchSpec) -> tuple[dict[str, list[int]], list[float]]:
+    """Its tensors, and some of what it answers before any training."""
+    net = build(arch, seed=0).eval()
+    shapes = {key: list(value.shape) for key, value in net.net.state_dict().items()}
+    return shapes, list(some_of_answer(net, arch.input.shape))

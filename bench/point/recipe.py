@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bench.point.packages import packages_of
 from splitlab.contracts import ArchSpec, InputSpec
 from splitlab.contracts.arch import is_own
 from splitlab.contracts.link import parse_link
@@ -26,13 +25,12 @@ WireName = Literal["FP32", "FP16", "BF16", "INT8"]
 VICTIMS = 128
 """Images that cross the wire where nobody says how many."""
 
-NOT_OF_A_POINT = {"splits", "attacks", "device", "granularity", "wires", "keep_images"}
 MAY_CHANGE = ("splits", "attacks", "device", "wires", "keep_images")
 """Fields in which two sittings of one run may differ."""
 
 
-class SweepConfig(BaseModel):
-    """Everything that a sweep depends on. Two runs with equal configs measure the same points."""
+class Networked(BaseModel):
+    """What a sweep and each of its points have in common: data, network, training, wire."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -45,19 +43,10 @@ class SweepConfig(BaseModel):
     std: tuple[float, float, float] | None = Field(
         default=None, description="each image is divided by it; None for the network's"
     )
-    splits: str = Field(default="6", description="how many, 'all', or names with commas")
-    granularity: Literal["block", "operation"] = "block"
     tail_start: str | None = Field(default=None, description="split point at which the body ends")
     defense: str = "none"
     train_with_defense: bool = False
     wire: WireName = "FP32"
-    wires: tuple[WireName, ...] = Field(default=(), description="further ones to compare with it")
-    attacks: tuple[str, ...] = ("decoder", "rmle")
-    attack_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    attacked: dict[str, int] = Field(
-        default_factory=lambda: {"rmle": 8},
-        description="attack -> how many victims it is run on; the others get all",
-    )
     train_images: Count = 4000
     queries: Count = Field(default=2000, description="auxiliary images, each one query")
     validation_images: Count = 128
@@ -73,20 +62,34 @@ class SweepConfig(BaseModel):
     new_classifier: bool = Field(default=False, description="train a new last layer on weights")
     freeze: str | None = Field(default=None, description="split point up to which nothing learns")
     seed: Seed = 0
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    keep_images: Annotated[
-        int | None, Field(ge=0, description="victims a record keeps as tensors; None by their size")
-    ] = None
 
-    @property
-    def input(self) -> InputSpec:
-        """What the network is fed; one of a user's own gets [0, 1] where nothing else is said."""
-        return input_of(self.model, self.size, self.mean, self.std)
+    def arch(self, classes: int) -> ArchSpec:
+        """The undefended network for this many classes."""
+        given = input_of(self.model, self.size, self.mean, self.std)
+        return ArchSpec.named(self.model, classes=classes, input=given)
 
     @property
     def dataset_kind(self) -> str:
         """The data set's kind; a record never holds its path."""
         return self.dataset.partition(":")[0]
+
+
+class SweepConfig(Networked):
+    """Everything that a sweep depends on. Two runs with equal configs measure the same points."""
+
+    splits: str = Field(default="6", description="how many, 'all', or names with commas")
+    granularity: Literal["block", "operation"] = "block"
+    wires: tuple[WireName, ...] = Field(default=(), description="further ones to compare with it")
+    attacks: tuple[str, ...] = ("decoder", "rmle")
+    attack_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    attacked: dict[str, int] = Field(
+        default_factory=lambda: {"rmle": 8},
+        description="attack -> how many victims it is run on; the others get all",
+    )
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    keep_images: Annotated[
+        int | None, Field(ge=0, description="victims a record keeps as tensors; None by their size")
+    ] = None
 
     @property
     def on_each_wire(self) -> dict[str, SweepConfig]:
@@ -96,30 +99,6 @@ class SweepConfig(BaseModel):
             suffix: self.model_copy(update={"wire": wire, "wires": ()})
             for wire, suffix in names.items()
         }
-
-    def point(self, split: str, attack: str, knowledge: Knowledge) -> dict[str, Any]:
-        """The config of one point: what this split, attack and knowledge depend on, defaults in.
-
-        Which other splits and attacks the sweep holds, and the device, do not change a point.
-        """
-        mine = self.model_dump(mode="json", exclude=NOT_OF_A_POINT)
-        mine["attack_options"] = mine["attack_options"].get(attack, {})
-        mine["attacked"] = mine["attacked"].get(attack)
-        mine["dataset"] = self.dataset_kind
-        for later in (
-            "mean",
-            "std",
-            "links",
-            "weights_key",
-            "labels_hash",
-            "new_classifier",
-            "freeze",
-        ):
-            if not mine[later]:  # as before there were any
-                del mine[later]
-        if packages := packages_of(attack=attack, defense=self.defense, model=self.model):
-            mine["packages"] = packages
-        return {**mine, "split": split, "attack": attack, "knowledge": knowledge}
 
 
 def input_of(

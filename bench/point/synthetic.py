@@ -18,12 +18,12 @@ from splitlab.errors import BadInput
 from splitlab.models import build, load_exactly
 from splitlab.split import part_state
 from splitlab.split.parts import Part
-from splitlab.storage import canonical_json, lock, sha256
+from splitlab.storage import lock
 from splitlab.training import Progress, choose_device
 
 
 def synthetic_images(
-    folder: Path,
+    place: Path,
     deployment: Path,
     wanted: Synthetic,
     *,
@@ -31,17 +31,16 @@ def synthetic_images(
     device: str,
     progress: Progress | None = None,
 ) -> Made:
-    """As many as `wanted` says, and `Synthetic.HELD_OUT` more; what is in `folder` is not repeated.
+    """As many as `wanted` says, and `Synthetic.HELD_OUT` more; what is in `place` is not repeated.
 
     Args:
-        folder: for images of these layers; each of several settings has a folder in it.
+        place: for images of these layers, made with these settings.
 
     Raises:
         BadInput: the whole network is asked for and several bodies are served; or no batch norm.
     """
     count = wanted.images + wanted.HELD_OUT
     settings = SynthesisSettings.configured(wanted.settings)
-    place = folder / sha256(canonical_json(settings.model_dump(mode="json")))[:8]
     with lock(place):
         content = make_images(
             place,

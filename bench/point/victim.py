@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from bench.point.recipe import SweepConfig
-from bench.point.weights import arch_of, basis, first_weights
-from defenses import Stack
+from bench.point.recipe import Networked
+from bench.point.weights import basis, first_weights
+from defenses import Stack, parse
+from defenses.ensembler import Ensembler
+from defenses.parts.kept import load_tensors
 from defenses.parts.prepare import Order, prepare
 from splitlab.contracts import ArchSpec
 from splitlab.data import ImageSet, Splits
@@ -19,7 +22,15 @@ from splitlab.errors import BadInput, Corrupt
 from splitlab.models import Normalised, build
 from splitlab.randomness import FreeDraw, Secret, generator
 from splitlab.split import cut, head_modules, part_state
-from splitlab.storage import hash_tensors, read_json, read_tensors, write_json, write_tensors
+from splitlab.storage import (
+    hash_tensors,
+    lock,
+    read_json,
+    read_tensors,
+    sha256,
+    write_json,
+    write_tensors,
+)
 from splitlab.training import Progress, accuracy, train_classifier
 
 
@@ -40,10 +51,11 @@ class Victim:
 
 def prepare_victim(
     folder: Path,
-    config: SweepConfig,
+    config: Networked,
     splits: Splits,
     *,
     weights: Path | None = None,
+    device: str = "auto",
     progress: Progress | None = None,
 ) -> Victim:
     """The undefended victim in `folder`, trained there if it is not there yet.
@@ -58,7 +70,7 @@ def prepare_victim(
         Mismatch: `weights` are of another network.
         UnknownName: the network is not known.
     """
-    arch = arch_of(config, len(splits.classes))
+    arch = config.arch(len(splits.classes))
     finished, kept = folder / "victim.json", folder / "weights.safetensors"
     of = basis(config, splits)
     if finished.exists():
@@ -76,7 +88,7 @@ def prepare_victim(
             splits,
             config.victim,
             seed=config.seed,
-            device=config.device,
+            device=device,
             checkpoint=checkpoint,
             progress=progress,
             frozen=head_tensors(net, config.freeze, arch) if config.freeze else (),
@@ -88,13 +100,30 @@ def prepare_victim(
             "images_per_second": round(history.images_per_second, 1),
         }
     net.to("cpu").eval()
-    facts["validation_accuracy"] = accuracy(net, splits.validation, config.device)
+    facts["validation_accuracy"] = accuracy(net, splits.validation, device)
     net.to("cpu")
     facts["weights"] = hash_tensors(net.net.state_dict())
     write_tensors(kept, net.net.state_dict(), private=True)  # it holds the head
     write_json(finished, facts)
     checkpoint.unlink(missing_ok=True)
     return Victim(arch, net, facts)
+
+
+BEFORE = "network.json"
+"""In a folder of an experiment that was begun before victims had one way to be kept."""
+
+
+def victim_before(folder: Path, arch: ArchSpec) -> Victim:
+    """The undefended network of such a folder.
+
+    Raises:
+        Corrupt, Mismatch: it is damaged, or of another network.
+    """
+    remedy = f"remove {folder} to train again"
+    facts = read_json(folder / BEFORE, remedy)["facts"]
+    net = build(arch, seed=0)
+    load_tensors({"net": net.net}, read_tensors(folder / "network.safetensors", remedy))
+    return Victim(arch, net.eval(), facts)
 
 
 def head_tensors(net: Normalised, head_end: str, arch: ArchSpec) -> list[str]:
@@ -106,12 +135,12 @@ def head_tensors(net: Normalised, head_end: str, arch: ArchSpec) -> list[str]:
     return [f"net.{name}" for name in part_state(cut(net, head_end, None, arch.input.shape).head)]
 
 
-def learns(config: SweepConfig, stack: Stack) -> bool:
+def learns(config: Networked, stack: Stack) -> bool:
     """Whether a network is trained for this very stack, so that no undefended one is of use."""
     return any(d.learns or config.train_with_defense for d in stack.defenses)
 
 
-def require_no_weights(config: SweepConfig, stack: Stack, weights: Path | None) -> None:
+def require_no_weights(config: Networked, stack: Stack, weights: Path | None) -> None:
     """
     Raises:
         BadInput: trained weights are given for a network that has to learn with a defence.
@@ -124,34 +153,37 @@ def require_no_weights(config: SweepConfig, stack: Stack, weights: Path | None) 
 
 
 def prepare_halves(
-    folder: Path,
-    config: SweepConfig,
+    folder: Path | None,
+    config: Networked,
     splits: Splits,
     stack: Stack,
     head_end: str,
     secret: Secret,
     *,
     victim: Victim | None = None,
+    device: str = "auto",
     progress: Progress | None = None,
 ) -> Halves:
     """Head, bodies and tail with their defences, trained in `folder` or cut from `victim`.
 
+    Their facts have the validation accuracy with every defence in place.
+
     Args:
-        folder: gets finished stages and checkpoints; all of it is the client's.
+        folder: gets finished stages and checkpoints; all of it is the client's. None keeps none.
         victim: an undefended network, taken where no defence has to be learned with.
 
     Raises:
         Mismatch, Corrupt: `folder` holds another run, or a damaged file.
     """
     order = Order(
-        arch=arch_of(config, len(splits.classes)),
+        arch=config.arch(len(splits.classes)),
         head_end=head_end,
         tail_start=config.tail_start,
         images=splits.train,
         recipe=config.victim,
         seed=config.seed,
         secret=secret,
-        device=config.device,
+        device=device,
         folder=folder,
         progress=progress,
         trained=victim.net.net.state_dict() if victim is not None else None,
@@ -159,7 +191,6 @@ def prepare_halves(
     )
     halves = prepare(stack, order)
     halves.facts["validation_accuracy"] = defended_accuracy(halves, stack, splits.validation)
-    write_json(folder / "defended.json", halves.facts, private=True)
     return halves
 
 
@@ -196,3 +227,22 @@ def kept_secret(path: Path, secret_seed: int | None) -> Secret:
     secret = Secret.new(secret_seed)
     write_json(path, {"key": secret.key.hex()}, private=True)
     return secret
+
+
+def kept_id(path: Path) -> str:
+    """A random name for what this run's secret has a part in; it tells nothing of the secret."""
+    with lock(path):
+        if not path.exists():
+            write_json(path, {"id": secrets.token_hex(16)}, private=True)
+        return str(read_json(path, f"remove {path.name} to train again")["id"])
+
+
+def shared_training(defense: str) -> str:
+    """Names what is trained for a stack. Ensemblers that differ in N, P or weight share stage one,
+    and each keeps its second stage under a name of its own.
+    """
+    stack = parse(defense)
+    beside = [one for one in stack.defenses if not isinstance(one, Ensembler)]
+    shared = "ensembler " if len(beside) < len(stack.defenses) else ""
+    text = shared + Stack(beside).spec
+    return f"{stack.name.replace('+', '-')}-{sha256(text.encode())[:8]}"

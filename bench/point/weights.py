@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 
 from bench.options import file_hash
-from bench.point.recipe import SweepConfig
+from bench.point.recipe import Networked
 from splitlab.console import errors
 from splitlab.contracts import ArchSpec
 from splitlab.data import Splits, places, read_label_map, read_output_names
@@ -49,7 +49,7 @@ def weights_fields(
     freeze: str | None = None,
     epochs: int | None = None,
 ) -> dict[str, Any]:
-    """The fields of a `SweepConfig` that follow from what was given.
+    """The fields of a config that follow from what was given.
 
     Raises:
         BadInput: a flag without the one that it belongs to, or a file that cannot be read.
@@ -96,13 +96,8 @@ def _bytes(flag: str, path: Path | None) -> bytes:
         raise BadInput(f"{flag} {path}: {error.strerror}; give a readable file") from error
 
 
-def arch_of(config: SweepConfig, classes: int) -> ArchSpec:
-    """The configured network for this many classes and this image size."""
-    return ArchSpec.named(config.model, classes=classes, input=config.input)
-
-
 def with_outputs(
-    config: SweepConfig, splits: Splits, weights: Path | None, labels: LabelFiles
+    config: Networked, splits: Splits, weights: Path | None, labels: LabelFiles
 ) -> Splits:
     """`splits`, labelled with the outputs of the given weights where `labels` says how.
 
@@ -126,18 +121,18 @@ def with_outputs(
     return splits.relabelled([one[0] for one in names], places(splits.classes, names, label_map))
 
 
-def _outputs(config: SweepConfig, splits: Splits, weights: Path, classes: int | None = None) -> int:
+def _outputs(config: Networked, splits: Splits, weights: Path, classes: int | None = None) -> int:
     """How many outputs the weights have, as far as a network of `classes` shows."""
     own = len(splits.classes) if classes is None else classes
-    fixed = fixed_outputs(arch_of(config, own))
+    fixed = fixed_outputs(config.arch(own))
     if fixed is not None:
         return fixed
-    net = build(arch_of(config, own), seed=0)
+    net = build(config.arch(own), seed=0)
     return checkpoint_outputs(net, weights, config.weights_key) or own
 
 
 def first_weights(
-    config: SweepConfig, arch: ArchSpec, weights: Path | None, *, quiet: bool = True
+    config: Networked, arch: ArchSpec, weights: Path | None, *, quiet: bool = True
 ) -> Normalised:
     """The network before any training: drawn under the seed, or with the given weights in it.
 
@@ -159,7 +154,7 @@ def first_weights(
 
 
 def tried_weights(
-    config: SweepConfig, arch: ArchSpec, weights: Path | None, splits: Splits
+    config: Networked, arch: ArchSpec, weights: Path | None, splits: Splits
 ) -> Normalised:
     """`first_weights`, once given ones have answered the first validation images.
 
@@ -193,10 +188,10 @@ def _classifier(net: Normalised, arch: ArchSpec) -> list[str]:
     return classifier_keys(net.net.state_dict(), other.net.state_dict())
 
 
-def basis(config: SweepConfig, splits: Splits) -> str:
+def basis(config: Networked, splits: Splits) -> str:
     """Hex SHA-256 of all that a trained victim depends on, so that a stale one is not taken."""
     names = ("model", "size", "seed", "victim", "weights_hash", "weights_key", "new_classifier")
     settings: Mapping[str, Any] = config.model_dump(mode="json")
     mine = {name: settings[name] for name in (*names, "freeze")}
-    mine |= {name: settings[name] for name in ("mean", "std") if settings[name]}
+    mine |= {n: settings[n] for n in ("mean", "std", "arguments") if settings.get(n)}
     return sha256(canonical_json({**mine, "data": splits.hash}))

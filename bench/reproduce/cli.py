@@ -11,6 +11,7 @@ import typer
 
 from bench.cli_options import (
     AsJson,
+    CacheFolder,
     DataRoot,
     Device,
     Download,
@@ -19,6 +20,7 @@ from bench.cli_options import (
     LpipsWeights,
     Mean,
     Std,
+    Workers,
 )
 from bench.reproduce.registry import EXPERIMENTS, MOVABLE
 from splitlab import completion, entry_points
@@ -106,14 +108,6 @@ TextRoot = Annotated[
         rich_help_panel=sections.DATA,
     ),
 ]
-Workers = Annotated[
-    int,
-    typer.Option(
-        min=0,
-        help="Processes that deploy and attack side by side; 0: one a core, one with a GPU.",
-        rich_help_panel=sections.RUN,
-    ),
-]
 Tries = Annotated[
     list[str],
     typer.Option(
@@ -147,6 +141,7 @@ def reproduce(
     std: Std = None,
     text_root: TextRoot = None,
     workers: Workers = 0,
+    cache: CacheFolder = None,
     lpips_weights: LpipsWeights = None,
     keep_images: KeepImages = None,
     secret_seed: SecretSeed = None,
@@ -181,6 +176,7 @@ def reproduce(
             target=Target(model, split, tail, **normalisation(mean, std)),
             text_root=text_root,
             workers=workers,
+            cache=cache,
             keep_images=_counted(keep_images),
             progress=progress,
         )
@@ -225,6 +221,7 @@ def search(
     mean: Mean = None,
     std: Std = None,
     secret_seed: SecretSeed = None,
+    cache: CacheFolder = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
@@ -258,6 +255,7 @@ def search(
             download=download,
             secret_seed=secret_seed,
             weights=weights,
+            cache=cache,
             target=Target(model, split, tail, **normalisation(mean, std)),
             progress=progress,
         )

@@ -22,7 +22,9 @@ from splitlab.errors import BadInput
 from splitlab.record import Record, RecordStore, doubts
 from splitlab.storage import write_bytes, write_json
 
-HIDDEN_SETTINGS = frozenset({"split", "attack", "knowledge", "attack_options", "attacked"})
+HIDDEN_SETTINGS = frozenset(
+    {"split", "attack", "knowledge", "attack_options", "attacked", "granted", "stream", "place"}
+)
 
 
 def write_report(run: Path) -> Path:

@@ -7,39 +7,33 @@ from __future__ import annotations
 
 import itertools
 import time
+from functools import cached_property
 from pathlib import Path
 
 import defenses
 from adversary.registry import ATTACKS
 from bench.estimate import SweepWork, sweep_estimate
+from bench.executors import executor_for
 from bench.latency.measure import measure_run
 from bench.point import counts, data_notes, recipe
-from bench.point.capture import CaptureRun
-from bench.point.deploy import undefended, whole
+from bench.point.cache.store import Cache, beside
 from bench.point.feasible import check_everywhere
-from bench.point.judge import prepare_judge
-from bench.point.measure import Plan, Scene, make_attack, plans, run_point
+from bench.point.identity.config import PointConfig, identity
+from bench.point.identity.known import KnownRecords
+from bench.point.lab import Lab, Sources
+from bench.point.measure import make_attack, plans, point_of
 from bench.point.own_network import require_same_network
-from bench.point.recipe import SweepConfig, WireName
-from bench.point.victim import (
-    Victim,
-    head_tensors,
-    kept_secret,
-    learns,
-    prepare_halves,
-    prepare_victim,
-    require_no_weights,
-)
-from bench.point.weights import LabelFiles, arch_of, tried_weights, with_outputs
+from bench.point.recipe import SweepConfig
+from bench.point.run import Skipped
+from bench.point.victim import head_tensors, require_no_weights
+from bench.point.weights import LabelFiles, tried_weights, with_outputs
 from bench.roles.nursery import nursery
 from bench.sweep.choose import choose
 from splitlab.data import Splits, load_splits
-from splitlab.deployment import write_deployment
-from splitlab.errors import UnknownName
+from splitlab.errors import Unavailable, UnknownName
 from splitlab.estimating import Forecast
 from splitlab.machine import commit
-from splitlab.record import Record, RecordStore, point_hash
-from splitlab.split import SplitPoint
+from splitlab.record import Record, RecordStore
 from splitlab.storage import require_writable, sole
 from splitlab.training import Progress, Silent
 
@@ -56,6 +50,8 @@ class Sweep:
         download: whether they may be fetched.
         lpips_weights: folder with LPIPS backbones.
         secret_seed: for reproduction only; else secrets come from the operating system.
+        cache: of networks, judges and images; None for the one beside the run.
+        workers: processes that deploy and attack side by side; 0 for as many as pay.
 
     `notes` says what was left out of the data, and which numbers of images follow from them.
     """
@@ -71,12 +67,14 @@ class Sweep:
         download: bool = False,
         lpips_weights: Path | None = None,
         secret_seed: int | None = None,
+        cache: Cache | None = None,
+        workers: int = 1,
         progress: Progress | None = None,
     ) -> None:
         commit()  # of the code that was loaded, not of what the checkout becomes meanwhile
         self.run, self.config, self.weights = run, config, weights
-        self.data_root, self.lpips_weights = data_root, lpips_weights
-        self.secret_seed, self.progress = secret_seed, progress or Silent()
+        self.lpips_weights = lpips_weights
+        self.workers, self.progress = workers, progress or Silent()
         self.store = RecordStore(run)
         settings = run / "config.toml"
         if settings.exists():
@@ -115,7 +113,7 @@ class Sweep:
         if settings.exists():
             recipe.require_same(recipe.load(settings), config, run)
         self.notes = (*self.splits.notes, *adapted)
-        self.arch = arch_of(config, len(self.splits.classes))
+        self.arch = config.arch(len(self.splits.classes))
         # nothing is kept of a start that fails
         net = tried_weights(config, self.arch, weights, self.splits)
         self.chosen = choose(config, net, self.arch)
@@ -130,17 +128,39 @@ class Sweep:
         require_same_network(run, self.arch)
         recipe.save(config, settings)
         data_notes.keep(run, self.splits, adapted)
-        self.secret = kept_secret(run / "client-secret.json", secret_seed)
+        sources = Sources(
+            config.dataset,
+            data_root=data_root,
+            download=download,
+            weights=weights,
+            labels=labels,
+            lpips_weights=lpips_weights,
+            secret_seed=secret_seed,
+            device=config.device,
+            keep_images=config.keep_images,
+        )
+        self.lab = Lab(
+            home=run,
+            places=run / "points",
+            run=run,
+            cache=cache or beside(run),
+            sources=sources,
+            splits=self.splits,
+            progress=self.progress,
+        )
+        _ = self.lab.secret  # refused here, if it is another one
 
     def estimate(self) -> Forecast:
         """What is left to be done, from a few steps at the actual size."""
         pending: dict[tuple[int, str], tuple[int, ...]] = {}
-        for (n, split), c in itertools.product(
-            enumerate(self.chosen), self.config.on_each_wire.values()
-        ):
-            left = [self._hash(c, split, plan) for plan in self.plans]
-            if plans_left := tuple(k for k, h in enumerate(left) if not self.store.has(h)):
-                pending[n, c.wire] = plans_left
+        found, each = list(self._finished().values()), len(self.plans)
+        cells = itertools.product(range(len(self.chosen)), self.config.on_each_wire.values())
+        for first, (n, c) in enumerate(cells):
+            own = enumerate(found[first * each : (first + 1) * each])
+            if left := tuple(k for k, record in own if record is None):
+                pending[n, c.wire] = left
+        lab, point = self.lab, self.points[0]
+        learned = lab.has_victim(point)
         return sweep_estimate(
             SweepWork(
                 config=self.config,
@@ -150,17 +170,12 @@ class Sweep:
                 splits=self.splits,
                 plans=self.plans,
                 pending=pending,
-                trains=self._trains(),
-                judges=not (self.run / "judge" / "judge.safetensors").exists(),
+                trains=not learned and (self.weights is None or self.config.new_classifier),
+                judges=not (lab.judge_folder(point) / "judge.safetensors").exists(),
                 loading=self._loading,
                 lpips_weights=self.lpips_weights,
             )
         )
-
-    def _trains(self) -> bool:
-        """Whether the undefended network has still to learn."""
-        learned = (self.run / "victim" / "victim.json").exists()
-        return not learned and (self.weights is None or self.config.new_classifier)
 
     def execute(self) -> list[Record]:
         """Every point that is not finished yet, split point after split point; all its records.
@@ -178,87 +193,33 @@ class Sweep:
 
     def _execute(self) -> list[Record]:
         nursery()  # loads while others train
-        victim = self._victim()
-        judge = prepare_judge(self.run / "judge", self.config, self.splits, self.progress)
-        victims = self.splits.victims.take(self.config.victims, self.config.seed)
-        done: list[Record] = []
-        wires = self.config.on_each_wire
-        total = len(self.chosen) * len(wires) * len(self.plans)
-        points = self.progress.task("points", total)
-        for split, (suffix, config) in itertools.product(self.chosen, wires.items()):
-            pending = []
-            for plan in self.plans:
-                point = self._hash(config, split, plan)
-                if self.store.has(point):
-                    points.advance(1)
-                    done.append(self.store.read(point))
-                else:
-                    pending.append((plan, point))
-            if not pending:
-                continue
-            place = self.run / "points" / f"{split.name}{suffix}"
-            self._deploy(place, config.wire, split, victim)
-            with CaptureRun(place, config, self.data_root, self.secret_seed) as capture:
-                scene = Scene(
-                    config=config,
-                    splits=self.splits,
-                    split=split,
-                    place=place,
-                    capture=capture,
-                    whole=undefended(place / "deployment", victims, victim),
-                    judge=judge,
-                    images=self.run / "images",
-                    lpips_weights=self.lpips_weights,
-                    name=place.name,
-                )
-                for plan, point in pending:
-                    record = run_point(scene, plan, point, self.progress)
-                    self.store.write(record)
-                    done.append(record)
-                    points.advance(1)
-        points.close()
+        found = self._finished()
+        work = self.progress.task("points", len(found))
+        work.advance(sum(record is not None for record in found.values()))
+        pending = [
+            point for point, record in zip(self.points, found.values(), strict=True) if not record
+        ]
+        executor = executor_for(self.workers, pending, self.config.device)
+        for point, outcome in executor.outcomes(self.lab, pending):
+            if isinstance(outcome, Skipped):
+                raise Unavailable(outcome.why)
+            found[self.lab.identity(point)] = outcome
+            work.advance(1)
+        work.close()
         measure_run(self.run, self.store.all(), self.config.links, self.progress)
-        return done
+        return [record for record in found.values() if record is not None]
 
-    def _hash(self, config: SweepConfig, split: SplitPoint, plan: Plan) -> str:
-        point = config.point(split.name, plan.attack, plan.knowledge)
-        return point_hash(point, self.splits.hash)
+    @cached_property
+    def points(self) -> list[PointConfig]:
+        """Split point after split point, on each wire, every attack with every knowledge."""
+        return [
+            point_of(config, split.name, plan, f"{split.name}{suffix}")
+            for split in self.chosen
+            for suffix, config in self.config.on_each_wire.items()
+            for plan in self.plans
+        ]
 
-    def _victim(self) -> Victim | None:
-        """The undefended network that all split points share; None where each trains its own."""
-        if learns(self.config, self.stack):
-            return None
-        return prepare_victim(
-            self.run / "victim",
-            self.config,
-            self.splits,
-            weights=self.weights,
-            progress=self.progress,
-        )
-
-    def _deploy(
-        self, place: Path, wire: WireName, split: SplitPoint, victim: Victim | None
-    ) -> None:
-        folder = place / "deployment"
-        if folder.exists() and whole(folder):
-            return
-        halves = prepare_halves(
-            self.run / "victims" / split.name,
-            self.config,
-            self.splits,
-            self.stack,
-            split.name,
-            self.secret,
-            victim=victim,
-            progress=self.progress,
-        )
-        write_deployment(
-            folder,
-            halves,
-            defended=self.stack,
-            wire=wire,
-            classes=self.splits.classes,
-            folders=self.splits.folders,
-            secret=self.secret,
-            victims_hash=self.splits.victims.hash,
-        )
+    def _finished(self) -> dict[str, Record | None]:
+        """Identity of each point -> its record, whichever version wrote it."""
+        known, data = KnownRecords(self.store), self.splits.hash
+        return {identity(point, data): known.of(point, data) for point in self.points}

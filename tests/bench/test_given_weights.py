@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 import defenses
 from bench.cli import app
-from bench.point.grants import adversary_images
+from bench.point.grants import GrantRequest, adversary_images
+from bench.point.measure import Plan, point_of
 from bench.point.recipe import validated
 from bench.point.victim import prepare_victim
 from splitlab.contracts import ArchSpec
@@ -208,11 +209,10 @@ def test_other_weights_in_the_same_folder_are_taken_and_not_the_old_ones(world, 
 
 
 def test_points_without_the_new_settings_keep_their_identity():
-    from bench.point.recipe import validated
-
-    point = validated().point("layer1.0", "decoder", "undefended")
+    plan = Plan("decoder", "undefended", GrantRequest(observe=8))
+    point = point_of(validated(), "layer1.0", plan).as_dict()
     assert not {"weights_key", "labels_hash", "new_classifier", "freeze"} & point.keys()
-    told = validated(labels_hash="0" * 64, new_classifier=True).point("a", "decoder", "undefended")
+    told = point_of(validated(labels_hash="0" * 64, new_classifier=True), "a", plan).as_dict()
     assert {"labels_hash", "new_classifier"} <= told.keys()
 
 

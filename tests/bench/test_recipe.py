@@ -3,8 +3,15 @@
 import pytest
 
 from bench.point import recipe
+from bench.point.grants import GrantRequest
+from bench.point.measure import Plan, point_of
 from splitlab.errors import BadInput, Corrupt
 from splitlab.record import point_hash
+
+
+def point(config, attack):
+    plan = Plan(attack, "undefended", GrantRequest(head=True))
+    return point_of(config, "conv1", plan).as_dict()
 
 
 def test_a_config_survives_its_file(tmp_path):
@@ -34,9 +41,9 @@ def test_bad_values_name_their_flag(fields, flag):
 def test_a_point_depends_on_its_own_attack_alone_and_holds_no_path():
     one = recipe.validated(attack_options={"decoder": {"epochs": 5}}, dataset="imagefolder:/secret")
     two = recipe.validated(splits="all", attacks=("rmle",), dataset="imagefolder:/elsewhere")
-    assert one.point("conv1", "rmle", "undefended") == two.point("conv1", "rmle", "undefended")
-    mine = one.point("conv1", "decoder", "undefended")
-    assert mine != two.point("conv1", "decoder", "undefended")
+    assert point(one, "rmle") == point(two, "rmle")
+    mine = point(one, "decoder")
+    assert mine != point(two, "decoder")
     assert "secret" not in str(mine)
     assert point_hash(mine, "a") != point_hash(mine, "b")
 
@@ -60,8 +67,8 @@ def test_a_damaged_config_is_named(tmp_path):
 
 def test_links_are_part_of_a_point_where_there_are_any():
     plain = recipe.validated()
-    assert "links" not in plain.point("conv1", "rmle", "undefended")
+    assert "links" not in point(plain, "rmle")
     linked = recipe.validated(links=("lte", "rtt=1ms,up=1mbps,down=1mbps"))
-    assert linked.point("conv1", "rmle", "undefended")["links"] == list(linked.links)
+    assert point(linked, "rmle")["links"] == list(linked.links)
     with pytest.raises(BadInput, match="--link 'dsl'"):
         recipe.validated(links=("dsl",))

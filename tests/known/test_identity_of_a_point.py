@@ -8,18 +8,29 @@ from typing import Any
 
 import pytest
 
-from bench.point.recipe import NOT_OF_A_POINT, SweepConfig, validated
+from bench.point.grants import GrantRequest
+from bench.point.identity.config import LABELS, PointConfig
+from bench.point.identity.config import identity as name_of
+from bench.point.measure import Plan, point_of
+from bench.point.recipe import SweepConfig, validated
 from splitlab.record import point_hash
 from splitlab.record.record import METHOD_VERSION
 from splitlab.training import TrainRecipe
 
 DATA = "d" * 64
+GRANT = GrantRequest(head=True, auxiliary=8)
+NOT_OF_A_POINT = {"splits", "attacks", "device", "granularity", "wires", "keep_images"}
+
+
+def point(split: str, attack: str, knowledge: Any, **fields: Any) -> PointConfig:
+    grant = fields.pop("grant", GRANT)
+    return point_of(validated(**fields), split, Plan(attack, knowledge, grant))
 
 
 def identity(
     split: str = "conv1", attack: str = "rmle", knowledge: Any = "undefended", **f: Any
 ) -> str:
-    return point_hash(validated(**f).point(split, attack, knowledge), DATA)
+    return name_of(point(split, attack, knowledge, **f), DATA)
 
 
 def by_hand(config: dict[str, Any], data: str, version: int) -> str:
@@ -118,18 +129,39 @@ def test_split_attack_and_knowledge_are_part_of_a_point() -> None:
         ("conv1", "rmle", "unaware"),
     ]
     assert len({identity(*name) for name in names}) == len(names)
-    point = validated().point("conv1", "rmle", "adaptive")
-    assert (point["split"], point["attack"], point["knowledge"]) == ("conv1", "rmle", "adaptive")
-    assert point["attacked"] == 8
-    assert validated().point("conv1", "decoder", "adaptive")["attacked"] is None
-    assert point["attack_options"] == {}
+    one = point("conv1", "rmle", "adaptive").as_dict()
+    assert (one["split"], one["attack"], one["knowledge"]) == ("conv1", "rmle", "adaptive")
+    assert one["attacked"] == 8
+    assert point("conv1", "decoder", "adaptive").attacked is None
+
+
+def test_every_setting_is_filled_in_so_that_a_new_default_is_another_point() -> None:
+    bare, said = (
+        point("conv1", "rmle", "undefended", attack_options={"rmle": options})
+        for options in ({}, {"steps": 300})
+    )
+    assert bare == said
+    assert bare.attack_options["steps"] == 300
+    assert bare.attack_options["choose_steps"] == 100
+    assert point("conv1", "rmle", "unaware", defense="gaussian").defense.startswith(
+        "gaussian:draw="
+    )
+
+
+def test_what_is_granted_is_part_of_a_point_and_what_it_is_called_is_not() -> None:
+    more = GrantRequest(head=True, auxiliary=9)
+    assert identity(grant=more) != identity()
+    one = point("conv1", "rmle", "undefended")
+    called = dict.fromkeys(LABELS, "another")
+    assert name_of(one.model_copy(update=called), DATA) == name_of(one, DATA)
+    other = one.model_copy(update={"stream": ("rmle",)})
+    assert name_of(other, DATA) != name_of(one, DATA)
 
 
 def test_a_folder_s_path_is_no_part_of_a_point() -> None:
     one, other = "imagefolder:/a", "imagefolder:/b"
     assert identity(dataset=one) == identity(dataset=other)
-    point = validated(dataset=one).point("conv1", "rmle", "undefended")
-    assert point["dataset"] == "imagefolder"
+    assert point("conv1", "rmle", "undefended", dataset=one).dataset == "imagefolder"
 
 
 def test_each_wire_has_its_config() -> None:

@@ -15,6 +15,8 @@ import defenses
 from adversary.cli import app as adversary
 from adversary.registry import ATTACKS
 from bench.cli import app
+from bench.point.grants import GrantRequest
+from bench.point.measure import Plan, point_of
 from bench.point.packages import packages_of
 from bench.point.recipe import SweepConfig
 from defenses import DEFENSES
@@ -304,10 +306,11 @@ def test_an_experiment_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.usefixtures("installed")
 def test_a_point_says_the_package_and_its_version() -> None:
-    plain = SweepConfig().point("layer1", "decoder", "undefended")
-    assert "packages" not in plain  # known identities stay
+    grant = GrantRequest(head=True)
+    plain = point_of(SweepConfig(), "layer1", Plan("decoder", "undefended", grant))
+    assert "packages" not in plain.as_dict()
     config = SweepConfig(model="lab_methods:net:width=3", defense="gaussian+still")
-    assert config.point("2", "grey", "adaptive")["packages"] == {
+    assert point_of(config, "2", Plan("grey", "adaptive", grant)).packages == {
         "attack grey": "lab-methods 1.2.3",
         "defense still": "lab-methods 1.2.3",
         "model small": "lab-methods 1.2.3",

@@ -3,17 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from bench.point.run import Skipped as Skipped
 from splitlab.record import Record
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A measurement that could not be made, and why."""
-
-    why: str
-
 
 Outcomes = Mapping[str, Record | Skipped]
 """Key of the measurement -> what came of it, in one seed."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import RenderableType
 
+from bench.point.cache.store import Cache, beside
 from bench.point.setup import Scale
 from bench.reproduce.registry import MOVABLE
 from splitlab.errors import BadInput
@@ -50,6 +51,7 @@ class ExperimentRequest:
         target: network and split points in place of the scale's own.
         text_root: folder of parallel text, for the experiment on text.
         keep_images: victims that each record keeps as tensors; None for as many as pay by size.
+        cache: of networks, judges and images; None for the one beside the run.
         workers: processes that deploy and attack side by side; 0 for as many as pay.
     """
 
@@ -65,6 +67,7 @@ class ExperimentRequest:
     weights: Path | None = None
     target: Target = field(default_factory=Target)
     text_root: Path | None = None
+    cache: Path | None = None
     workers: int = 1
     keep_images: int | None = None
     progress: Progress = field(default_factory=Silent)
@@ -78,6 +81,11 @@ class ExperimentRequest:
             flags = ", ".join(FLAGS.get(name, "--" + name.replace("_", "-")) for name in given)
             taken = f", or take one of {', '.join(MOVABLE)}" if "target" in given else ""
             raise BadInput(f"{flags}: {experiment} has no use for it; leave it out{taken}")
+
+    @property
+    def shared(self) -> Cache:
+        """What other runs may have made, or may use."""
+        return beside(self.out) if self.cache is None else Cache(self.cache)
 
     def secret_of(self, seed: int) -> int | None:
         """The secret seed of one seed's run; None for the operating system's randomness."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from bench.point.feasible import check_attacks
 from bench.point.measure import make_attack
 from bench.point.own_network import require_same_network
 from bench.point.setup import Scale, Setup
+from bench.reproduce.frame.clock import SeedClock
 from bench.reproduce.frame.experiment import Experiment, Found, Skipped
 from bench.reproduce.frame.page import write_page
 from bench.reproduce.frame.request import ExperimentRequest, Shown, Target
@@ -156,10 +156,19 @@ def reproduce(experiment: Experiment, request: ExperimentRequest) -> Shown:
 
 
 def show(
-    experiment: Experiment, request: ExperimentRequest, found: Found, seconds: dict[str, float]
+    experiment: Experiment,
+    request: ExperimentRequest,
+    found: Found,
+    seconds: dict[str, float],
+    told: tuple[str, ...] = (),
 ) -> Shown:
-    """Everything that is derived from the records: `summary.json`, `table.csv`, `report.html`."""
+    """Everything that is derived from the records: `summary.json`, `table.csv`, `report.html`.
+
+    Args:
+        told: doubts beside those of the summary.
+    """
     summary = summarise(experiment, found)
+    summary = replace(summary, doubts=(*told, *summary.doubts))
     records = [r for own in found.values() for r in own.values() if isinstance(r, Record)]
     if records:
         RecordStore(request.out).derive(records)
@@ -167,27 +176,6 @@ def show(
     write_csv(request.out / "table.csv", summary)
     page = write_page(request.out, experiment, summary, records, seconds)
     return Shown(rich_parts(summary), page)
-
-
-class SeedClock:
-    """Seconds of work a seed, over all sittings; kept in `seconds.json`."""
-
-    def __init__(self, run: Path) -> None:
-        self._path = run / "seconds.json"
-        kept = read_json(self._path) if self._path.exists() else {}
-        self.seconds: dict[str, float] = {key: float(value) for key, value in kept.items()}
-        self._since = time.perf_counter()
-
-    def start(self) -> None:
-        """Begin to count."""
-        self._since = time.perf_counter()
-
-    def lap(self, seed: int) -> None:
-        """Add what has passed to a seed's account."""
-        now = time.perf_counter()
-        self.seconds[str(seed)] = round(self.seconds.get(str(seed), 0.0) + now - self._since, 2)
-        self._since = now
-        write_json(self._path, self.seconds)
 
 
 def _lacking(experiment: Experiment, request: ExperimentRequest) -> Skipped | None:

@@ -21,6 +21,8 @@ from adversary.contract.attack import Attack, run_attack
 from adversary.inversion.mean_image import mean_image
 from adversary.synthesis.settings import SynthesisSettings
 from bench.point.grants import make_threat, query
+from bench.point.identity.config import PointConfig
+from bench.point.identity.known import of_config
 from bench.point.measure import make_attack
 from bench.reproduce.frame.experiment import Experiment, Measurement, Skipped
 from bench.reproduce.frame.request import ExperimentRequest
@@ -78,12 +80,13 @@ def search(
         kept = _read(path)
         scene: _Scene | None = None
         for variant, trials in zip(variants, found, strict=True):
-            config = {**run.point(variant.measurement)[0], "searched_on": images}
-            point = point_hash(config, run.splits.hash)
+            config = run.point(variant.measurement)
+            point = _tried_before(kept, config, images, run.splits.hash)
             if point not in kept:
                 scene = scene or _Scene.of(run, variant.measurement, images)
                 trial = scene.tried(variant, path.parent / "fits" / point[:16])
-                kept = _keep(path, point, {"trial": asdict(trial), "config": config})
+                entry = {"trial": asdict(trial), "config": _told(config, images)}
+                kept = _keep(path, point, entry)
             trials.append(Trial(**kept[point]["trial"]))
             work.advance(1)
     work.close()
@@ -94,6 +97,24 @@ def search(
 
 def _read(path: Path) -> dict[str, Any]:
     return read_json(path) if path.exists() else {}
+
+
+def _told(config: PointConfig, images: int) -> dict[str, Any]:
+    return {**config.as_dict(), "searched_on": images}
+
+
+def _tried_before(kept: Mapping[str, Any], config: PointConfig, images: int, data_hash: str) -> str:
+    """The key of just this trial, of whichever version; else the one that it will have.
+
+    A key is a hash of the trial's config with its data.
+    """
+    for key, entry in kept.items():
+        told = dict(entry["config"])
+        if point_hash(told, data_hash) == key and told.pop("searched_on", None) == images:
+            before = of_config(told)
+            if before is not None and before.depends() == config.depends():
+                return key
+    return point_hash(_told(config, images), data_hash)
 
 
 def _keep(path: Path, point: str, entry: dict[str, Any]) -> dict[str, Any]:
@@ -175,7 +196,7 @@ class _Scene:
         """
         assert run.setup.validation is not None
         scored, granted = _parted(run.splits.validation, images, run.setup.validation, run.seed)
-        deployment = run.deployed(measurement.place) / "deployment"
+        deployment = run.lab.deployed(run.point(measurement)) / "deployment"
         client = ClientHalf.load(deployment / "client", defenses.parse_file)
         ids = tuple(f"validation/{number}" for number in range(images))
         truth = scored.floats("cpu")
@@ -198,7 +219,7 @@ class _Scene:
                 run.seed,
                 measurement.knowledge,
                 self.seen.features if grant.capture else None,
-                run.made(measurement),
+                run.lab.made(run.point(measurement)),
             )
             outcome = run_attack(
                 attack,

@@ -28,15 +28,16 @@ from bench.reproduce.frame.charts import Curve, Swept
 from bench.reproduce.frame.columns import ACCURACY
 from bench.reproduce.frame.experiment import Experiment, Line, Measurement
 from bench.reproduce.frame.extra import lpips_orders
-from bench.reproduce.frame.networks import Networks
 from bench.reproduce.frame.request import ExperimentRequest
 from bench.reproduce.frame.run import reproduce
+from bench.reproduce.frame.seed_run import SeedRun
 from bench.reproduce.frame.summary import summarise
 from splitlab.contracts import ArchSpec, InputSpec
 from splitlab.data import load_splits
 from splitlab.errors import BadInput, Mismatch
 from splitlab.models import build
 from splitlab.split import cut
+from splitlab.storage import hash_tensors
 
 
 def column(table, name):
@@ -312,14 +313,18 @@ def test_a_checkpoint_is_taken_in_place_of_training(tmp_path):
     net = build(setup.arch(len(splits.classes)), seed=5).net
     path = tmp_path / "net.safetensors"
     save_file(net.state_dict(), path)
-    request = ExperimentRequest(out=tmp_path / "run", weights=path)
-    state, facts = Networks(setup, request, 0, splits, tmp_path).undefended
-    assert facts["epochs"] == 0
+    request = ExperimentRequest(out=tmp_path / "run", weights=path, device="cpu")
+    run = SeedRun(small(), setup, request, 0, splits, None)
+    point = run.point(small().measurements[0])
+    victim = run.lab.victim(point)
+    assert victim.facts["epochs"] == 0
+    assert victim.facts["weights"] == point.weights_hash == hash_tensors(net.state_dict())
+    state = victim.net.net.state_dict()
     assert all(torch.equal(state[key], value) for key, value in net.state_dict().items())
     other = replace(request, weights=tmp_path / "other.safetensors")
     save_file({"a": torch.zeros(1)}, other.weights)
     with pytest.raises(Mismatch, match="another network"):
-        _ = Networks(setup, other, 0, splits, tmp_path).undefended
+        SeedRun(small(), setup, other, 0, splits, None).point(small().measurements[0])
 
 
 def test_a_checkpoint_is_refused_where_networks_learn_with_a_defence(tmp_path):

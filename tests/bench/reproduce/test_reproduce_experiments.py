@@ -6,6 +6,7 @@ from functools import cache
 
 import pytest
 
+from bench.point.victim import shared_training
 from bench.reproduce.ensembler.attacks import SHORT
 from bench.reproduce.ensembler.figures import VGG11, VGG16, resnet_grid, vgg_grid
 from bench.reproduce.ensembler.subsets import (
@@ -15,7 +16,6 @@ from bench.reproduce.ensembler.subsets import (
     subsets_of,
 )
 from bench.reproduce.frame.run import Framed
-from bench.reproduce.frame.seed_run import SeedRun
 from bench.reproduce.registry import EXPERIMENTS
 from defenses import parse
 from splitlab.contracts import ArchSpec
@@ -163,14 +163,9 @@ def test_durations_are_told_in_a_readers_unit(seconds, text):
     assert duration(seconds) == text
 
 
-def test_ensemblers_that_differ_in_n_and_p_share_stage_one(tmp_path):
+def test_ensemblers_that_differ_in_n_and_p_share_stage_one():
     experiment = built("ensembler-ablations", "quick")
-
-    class Request:
-        out = tmp_path
-
-    run = SeedRun(experiment, experiment.setup, Request(), 0, None, None)
-    by_name = {p.name: run.networks.training(parse(p.defense)).name for p in experiment.places}
+    by_name = {p.name: shared_training(p.defense) for p in experiment.places}
     same = {by_name[name] for name in ("ensembler", "no-similarity", "n4-p1", "n2-p2")}
     assert len(same) == 1
     assert by_name["fresh-noise"] not in same

@@ -9,8 +9,9 @@ from recomputed import require_noticed
 from reproductions import SETUP, small
 from typer.testing import CliRunner
 
+from bench import executors
 from bench.cli import app
-from bench.reproduce.frame import seed_run
+from bench.point.lab import lab as labs
 from bench.reproduce.frame.experiment import Line, Measurement
 from bench.reproduce.frame.request import ExperimentRequest, seeds_of
 from bench.reproduce.frame.run import reproduce
@@ -72,8 +73,8 @@ def test_a_killed_run_continues_and_repeats_nothing(finished):
 def test_a_finished_run_starts_no_process_and_measures_nothing(finished, monkeypatch):
     out, *_ = finished
     before = (out / "summary.json").read_text()
-    monkeypatch.setattr(seed_run, "CaptureRun", None)
-    monkeypatch.setattr(seed_run, "measure", None)
+    monkeypatch.setattr(labs, "CaptureRun", None)
+    monkeypatch.setattr(executors, "run", None)
     reproduce(small(), request(out))
     assert (out / "summary.json").read_text() == before
 
@@ -153,7 +154,7 @@ def test_a_measurement_that_cannot_be_made_says_why_and_the_others_go_on(finishe
     experiment = small()
     more = Line("NONE", "decoder", (extra,), key="more")
     experiment = replace(experiment, lines=(*experiment.lines, more))
-    monkeypatch.setattr(seed_run, "measure", unavailable)
+    monkeypatch.setattr(executors, "run", unavailable)
     reproduce(experiment, request(out))
     rows = {row["key"]: row for row in read_json(out / "summary.json")["rows"]}
     assert rows["more"]["skipped"] == "no such thing on this machine"

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from adversary.cli import app as adversary
 from bench.cli import app as bench
 from bench.latency.turns import REQUESTS, ROUNDS
+from bench.point.cache.store import NAME
 from bench.sweep.sweep import Sweep
 from splitlab.capture import Capture
 from splitlab.estimating import Forecast
@@ -84,7 +85,7 @@ def finished(tmp_path_factory):
     assert "start again to continue" in text
     assert users_of(out) == []
     early = {p.name: (p.stat().st_mtime_ns, p.read_bytes()) for p in out.glob("records/*.json")}
-    weights = (out / "victim" / "weights.safetensors").stat().st_mtime_ns
+    weights = victims_of(out)
     done = inside(bench, sweep(out)[3:])
     assert done.exit_code == 0, done.output
     return out, early, weights, done.output
@@ -103,6 +104,12 @@ def users_of(folder):
     return found
 
 
+def victims_of(out):
+    """When each of the victims beside the run was written."""
+    weights = (out.parent / NAME / "victims").glob("*/weights.safetensors")
+    return [path.stat().st_mtime_ns for path in weights]
+
+
 def ready(place):
     log = place / "client.log"
     return log.exists() and "ready" in log.read_text()
@@ -119,7 +126,8 @@ def test_an_interrupted_run_continues_and_repeats_no_finished_point(finished):
     for name, (time, content) in early.items():
         path = out / "records" / name
         assert (path.stat().st_mtime_ns, path.read_bytes()) == (time, content)
-    assert (out / "victim" / "weights.safetensors").stat().st_mtime_ns == weights
+    assert len(weights) == 1, "trained before the first point, in the cache"
+    assert victims_of(out) == weights
     records = RecordStore(out).all()
     assert len(records) == 4
     assert {(r.split["name"], r.config["attack"]) for r in records} == {
@@ -189,6 +197,23 @@ def test_the_same_command_again_repeats_nothing(finished):
     before = {p.name: p.stat().st_mtime_ns for p in out.glob("records/*.json")}
     assert inside(bench, sweep(out)[3:]).exit_code == 0
     assert before == {p.name: p.stat().st_mtime_ns for p in out.glob("records/*.json")}
+
+
+@pytest.mark.slow
+def test_several_processes_record_the_same_points_and_train_nothing_twice(finished):
+    """Beside the finished run, so that victim and judge are there."""
+    out, *_ = finished
+    before, mine = victims_of(out), out.parent / "beside"
+    done = inside(bench, [*sweep(mine)[3:], "--workers=2"])
+    assert done.exit_code == 0, done.output
+    assert victims_of(out) == before
+    found = [{r.hash: r for r in RecordStore(place).all()} for place in (out, mine)]
+    assert found[0].keys() == found[1].keys()
+    for point, record in found[1].items():
+        alone = found[0][point].leakage["psnr"].mean  # other threads round otherwise
+        assert record.leakage["psnr"].mean == pytest.approx(alone, abs=0.5)
+        assert record.environment["side_by_side"]
+        assert record.latency_facts["record"], "measured alone, at the end"
 
 
 @pytest.mark.slow

@@ -1,0 +1,33 @@
+"""`bench report`: what is derived from the records of a run, derived again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.cli_options import AsJson
+from splitlab.answers import answer
+from splitlab.console import guarded
+
+
+@guarded
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder with records/.")],
+    as_json: AsJson = False,
+) -> None:
+    """Rebuild the page, JSON and CSV of a run or an experiment from its records alone."""
+    from bench.reproduce.frame.again import is_experiment, shown_again
+    from bench.sweep.document import run_document
+    from bench.sweep.report import write_report
+    from splitlab.record import RecordStore
+    from splitlab.storage import read_json
+
+    if is_experiment(RecordStore(run).all()):
+        shown = shown_again(run)
+        document = {**read_json(run / "summary.json"), "report": shown.page}
+        answer(as_json, document, *shown.parts, f"Report: {shown.page}")
+        return
+    page = write_report(run)
+    answer(as_json, run_document(RecordStore(run).all(), page), f"Report: {page}")

@@ -1,0 +1,129 @@
+"""Who measures points: this process, or several side by side; each is recorded once.
+
+A cluster is one more `Executor`: what it is handed, a lab and points, goes through a pipe.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import groupby
+from typing import Protocol
+
+from bench.point.identity.config import PointConfig
+from bench.point.lab import Lab
+from bench.point.run import Skipped, forget, ready, run
+from splitlab.errors import Unavailable
+from splitlab.record import Record, RecordStore
+from splitlab.training import Progress, choose_device
+from splitlab.workers import side_by_side
+
+Outcome = tuple[PointConfig, Record | Skipped]
+Job = Sequence[PointConfig]
+"""Points of one deployment."""
+
+
+class Executor(Protocol):
+    """Measures points and writes their records."""
+
+    def outcomes(self, lab: Lab, points: Sequence[PointConfig]) -> Iterator[Outcome]:
+        """Each point with what came of it, as it comes.
+
+        Args:
+            points: those of one deployment behind one another.
+
+        Raises:
+            SplitLabError: of a point; what is finished is kept.
+        """
+        ...
+
+
+class InProcess:
+    """One point after another, here."""
+
+    def outcomes(self, lab: Lab, points: Sequence[PointConfig]) -> Iterator[Outcome]:
+        """See `Executor`."""
+        with lab:
+            for point in points:
+                yield point, recorded(point, lab, lab.progress)
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """Several processes, each with its share of the cores.
+
+    The deployments are shared out until all are captured, then the attacks on them: those of one
+    kind on one deployment stay together, as they have work in common.
+    """
+
+    count: int
+
+    def outcomes(self, lab: Lab, points: Sequence[PointConfig]) -> Iterator[Outcome]:
+        """See `Executor`."""
+        _ = lab.secret  # made before anybody else may want it
+        jobs = sorted(_jobs(points, lab), key=len, reverse=True)
+        share = partial(side_by_side, count=self.count, progress=lab.progress)
+        yield from share(partial(_ready, lab), jobs)
+        parts = [
+            [point for point in job if point.attack == attack]
+            for job in jobs
+            for attack in dict.fromkeys(point.attack for point in job)
+        ]
+        yield from share(partial(_beside, lab), sorted(parts, key=len, reverse=True))
+
+
+def executor_for(
+    workers: int, points: Sequence[PointConfig], device: str, *, timed: bool = False
+) -> Executor:
+    """Who measures these points.
+
+    Args:
+        workers: processes; 0 for as many as pay. Where one deployment holds most of the points, a
+            single process with all the threads serves it better.
+        timed: seconds are results, so that nothing may run beside them.
+    """
+    sizes = Counter((point.place, point.split) for point in points)
+    if timed or workers == 1 or choose_device(device).type != "cpu":
+        return InProcess()
+    if not workers and 2 * max(sizes.values(), default=0) > len(points):
+        return InProcess()
+    count = min(workers or os.cpu_count() or 1, len(sizes))
+    return SideBySide(count) if count > 1 else InProcess()
+
+
+def recorded(point: PointConfig, lab: Lab, progress: Progress) -> Record | Skipped:
+    """The record of a point, made and written unless it is there.
+
+    Its name is the point's identity, so that there cannot be two.
+    """
+    store, name = RecordStore(lab.run), lab.identity(point)
+    if store.has(name):
+        return store.read(name)
+    try:
+        record = run(point, lab, progress)
+    except Unavailable as error:
+        return Skipped(str(error))
+    store.write(record)
+    forget(point, lab)
+    return record
+
+
+def _jobs(points: Sequence[PointConfig], lab: Lab) -> list[Job]:
+    return [list(own) for _, own in groupby(points, key=lab.place)]
+
+
+def _ready(lab: Lab, job: Job, progress: Progress) -> Iterator[Outcome]:
+    """One deployment, captured, in a worker; it has no outcome yet."""
+    with replace(lab, progress=progress) as here:
+        ready(job[0], here)
+    yield from ()
+
+
+def _beside(lab: Lab, job: Job, progress: Progress) -> Iterator[Outcome]:
+    """Attacks on one deployment, in a worker."""
+    with replace(lab, progress=progress) as here:
+        for point in job:
+            yield point, recorded(point, here, progress)

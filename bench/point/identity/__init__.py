@@ -1,0 +1,1 @@
+"""What one measurement depends on, which measurements are the same, and records found again."""

@@ -1,0 +1,126 @@
+"""A lab: networks, captures, a judge and synthetic images for whatever point is measured.
+
+It decides no number: all that it hands out follows from a point's config, from its cache, or from
+files beside it. It keeps in memory what points after one another have in common.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from torch import Tensor
+
+from adversary.contract.attack import Attack
+from adversary.synthesis.folder import Made
+from bench.point.capture import CaptureRun
+from bench.point.deploy import undefended
+from bench.point.identity.config import PointConfig
+from bench.point.judge import Judge, judge_of, prepare_judge
+from bench.point.lab.networks import Networks
+from bench.point.synthetic import synthetic_images
+from splitlab.storage import canonical_json, lock, sha256
+
+
+@dataclass
+class Lab(Networks):
+    """A context manager, which ends the processes of a capture that nobody waits for.
+
+    Deployments and captures stay in the run, since a capture is the evidence for a record and
+    belongs to one secret; so do fits, whose seconds are results.
+    """
+
+    _open: tuple[Path, CaptureRun] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._open is not None:
+            self._open[1].__exit__()
+            self._open = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_open": None}
+
+    def capture(self, config: PointConfig) -> CaptureRun:
+        """What crosses the wire at this place; its processes serve all points there."""
+        place = self.place(config)
+        if self._open is None or self._open[0] != place:
+            self.__exit__()
+            sources = self.sources
+            run = CaptureRun(place, config, sources.dataset, sources.data_root, sources.secret_seed)
+            self._open = place, run
+        return self._open[1]
+
+    def undefended(self, config: PointConfig) -> Tensor:
+        """Logits of the victims' images with no defence and no wire in between."""
+        key = f"undefended {self.place(config)}"
+        if key not in self._memo:
+            victims = self.data(config).victims.take(config.victims, config.seed)
+            victim = self.victim(config) if self.has_victim(config) else None
+            self._memo[key] = undefended(self.place(config) / "deployment", victims, victim)
+        found: Tensor = self._memo[key]
+        return found
+
+    def judge(self, config: PointConfig) -> Judge:
+        """The independent network that tells images apart."""
+        splits, folder = self.data(config), self.judge_folder(config)
+        if (key := str(folder)) not in self._memo:
+            if folder.is_relative_to(self.cache.folder):
+                words = f"judge of {config.dataset_kind}, seed {config.seed}"
+                self.cache.begin("judges", judge_of(config, splits), words)
+            with lock(folder):
+                self._memo[key] = prepare_judge(
+                    folder, config, splits, device=self.sources.device, progress=self.progress
+                )
+        found: Judge = self._memo[key]
+        return found
+
+    def judge_folder(self, config: PointConfig) -> Path:
+        """In the cache, or where runs had it before there was one."""
+        if (own := self.home / "judge").exists():
+            return own
+        return self.cache.place("judges", judge_of(config, self.data(config)))
+
+    def made(self, config: PointConfig) -> Made | None:
+        """The adversary's synthetic images; made once for all that want the same."""
+        wanted = config.synthetic
+        if wanted is None:
+            return None
+        deployment = self.deployed(config) / "deployment"
+        part = self.split(config).name if wanted.layers == "head" else "network"
+        settings = dict(wanted.settings)
+        own = self.home / "synthetic" / part / sha256(canonical_json(settings))[:8]
+        if not own.exists():  # not begun before there was a cache
+            victim = self.victim(config)
+            of: dict[str, Any] = (
+                {
+                    "network": victim.facts["weights"],
+                    "arch": victim.arch.model_dump(mode="json"),
+                }
+                if victim is not None
+                else {"training": self.training(config).name}
+            )
+            words = f"images of {config.model}'s {part}, seed {config.seed}"
+            what = {**of, "part": part, "settings": settings, "seed": config.seed}
+            own = self.cache.begin("synthetic", what, words)
+        return synthetic_images(
+            own,
+            deployment,
+            wanted,
+            seed=config.seed,
+            device=self.sources.device,
+            progress=self.progress,
+        )
+
+    def checkpoint(self, config: PointConfig, attack: Attack) -> Path:
+        """Where a fit keeps what it would lose by a kill."""
+        name = f"{attack.name}-{config.knowledge}"
+        if config.experiment:
+            name = self.identity(config)[:16]
+        if not attack.shares:
+            return self.place(config) / "attacks" / f"{name}.pt"
+        where = self.split(config).name if config.experiment else self.place(config).name
+        return self.home / "attacks" / attack.name / f"{where}-{name}.pt"

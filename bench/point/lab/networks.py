@@ -1,0 +1,143 @@
+"""Networks of a lab: trained once, kept for whoever wants the same, cut and deployed."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import defenses
+from bench.point.deploy import require_same, whole
+from bench.point.identity.config import PointConfig
+from bench.point.lab.base import Workbench
+from bench.point.own_network import told_apart
+from bench.point.victim import (
+    BEFORE,
+    Victim,
+    kept_id,
+    learns,
+    prepare_halves,
+    prepare_victim,
+    shared_training,
+    victim_before,
+)
+from bench.point.weights import basis
+from defenses.parts.prepare import Assembles, Finishes
+from splitlab.deployment import write_deployment
+from splitlab.storage import lock, write_json
+
+
+class Networks(Workbench):
+    """Victims and defended networks lie in the cache, deployments in the run."""
+
+    def victim(self, config: PointConfig) -> Victim | None:
+        """The undefended network, trained if it is not there; None for a stack that it learns with.
+
+        Raises:
+            Mismatch, Corrupt, BadInput: given weights, or what was kept, are of another network.
+        """
+        if learns(config, defenses.parse(config.defense)):
+            return None
+        splits, folder = self.data(config), self.victim_folder(config)
+        if (key := str(folder)) in self._memo:
+            pass
+        elif (folder / BEFORE).exists():
+            self._memo[key] = victim_before(folder, config.arch(len(splits.classes)))
+        else:
+            if folder.is_relative_to(self.cache.folder):
+                words = f"{config.model} on {config.dataset_kind}, seed {config.seed}"
+                self.cache.begin("victims", self._victim_key(config), words)
+            with lock(folder):
+                self._memo[key] = prepare_victim(
+                    folder,
+                    config,
+                    splits,
+                    weights=self.sources.weights,
+                    device=self.sources.device,
+                    progress=self.progress,
+                )
+        found: Victim = self._memo[key]
+        return found
+
+    def has_victim(self, config: PointConfig) -> bool:
+        """Whether the undefended network has been trained."""
+        folder = self.victim_folder(config)
+        return (folder / "victim.json").exists() or (folder / BEFORE).exists()
+
+    def victim_folder(self, config: PointConfig) -> Path:
+        """In the cache, or where runs had it before there was one."""
+        for own in (self.home / "victim", self.home / "training" / "none"):
+            if own.exists():
+                return own
+        return self.cache.place("victims", self._victim_key(config))
+
+    def _victim_key(self, config: PointConfig) -> dict[str, Any]:
+        splits = self.data(config)
+        own = told_apart(config.arch(len(splits.classes)))
+        return {"basis": basis(config, splits), "network": own}
+
+    def deployed(self, config: PointConfig) -> Path:
+        """The folder of a place with its `deployment`, trained if that has not been done.
+
+        Raises:
+            BadInput: one of other data or of another defence is there.
+        """
+        place, stack = self.place(config), defenses.parse(config.defense)
+        folder = place / "deployment"
+        if (key := f"deployed {folder} {stack.spec}") not in self._memo:
+            if folder.exists() and whole(folder):
+                require_same(folder, stack, self.data(config))
+            else:
+                self._deploy(config, stack, place)
+            self._memo[key] = True
+        return place
+
+    def _deploy(self, config: PointConfig, stack: defenses.Stack, place: Path) -> None:
+        splits, victim, secret = self.data(config), self.victim(config), self.secret
+        keeps = learns(config, stack) or any(isinstance(d, Finishes) for d in stack.defenses)
+        trained = self.training(config) if keeps else None
+        alone = any(isinstance(defense, Assembles) for defense in stack.defenses)
+        with nullcontext() if trained is None or alone else lock(trained):
+            halves = prepare_halves(
+                trained,
+                config,
+                splits,
+                stack,
+                config.split,
+                secret,
+                victim=victim,
+                device=self.sources.device,
+                progress=self.progress,
+            )
+        facts = {**halves.facts, **({"network": victim.facts} if victim is not None else {})}
+        write_json(place / "training.json", facts, private=True)
+        write_deployment(
+            place / "deployment",
+            halves,
+            defended=stack,
+            wire=config.wire,
+            classes=splits.classes,
+            folders=splits.folders,
+            secret=secret,
+            victims_hash=splits.victims.hash,
+        )
+
+    def training(self, config: PointConfig) -> Path:
+        """Where a defended network is trained, with the secret of this run."""
+        for own in (
+            self.home / "victims" / config.split,
+            self.home / "training" / shared_training(config.defense),
+        ):
+            if own.exists():  # begun before there was a cache
+                return own
+        return self.cache.begin(
+            "trainings",
+            {
+                "basis": basis(config, self.data(config)),
+                "cut": [config.split, config.tail_start],
+                "stack": shared_training(config.defense),
+                "learned with": config.train_with_defense,
+                "secret": kept_id(self.home / "cache-id.json"),
+            },
+            f"{config.model} with {config.defense}, cut at {config.split}, seed {config.seed}",
+        )

@@ -1,0 +1,142 @@
+"""Records of every version are found by what they say: those of sweeps and of experiments."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.point.identity.config import PointConfig, identity
+from bench.point.identity.known import KnownRecords, of_record
+from bench.point.measure import plans, point_of
+from bench.point.recipe import SweepConfig, validated
+from splitlab.record import METHOD_VERSION, Record, RecordStore, point_hash
+from splitlab.storage import read_json
+
+ROOT = Path(__file__).parents[2] / "results"
+RUNS = sorted(path.parent.name for path in ROOT.glob("*/records"))
+OLD_SWEEP = ROOT / "photo-patches-resnet20"
+OLD_EXPERIMENT = ROOT / "dci-table2"
+
+
+def records(run: Path, count: int | None = None) -> list[Record]:
+    store = RecordStore(run)
+    return [store.read(path.stem) for path in sorted(store.folder.glob("*.json"))[:count]]
+
+
+def store_of(folder: Path, *made: Record) -> RecordStore:
+    store = RecordStore(folder)
+    for record in made:
+        store.write(record)
+    return store
+
+
+def read(record: Record) -> PointConfig:
+    found = of_record(record)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_every_committed_record_is_read_and_its_name_is_that_of_what_it_says(run: str) -> None:
+    some = records(ROOT / run, 12)
+    for record in some:
+        assert point_hash(record.config, record.data_hash) == record.hash
+        config = read(record)
+        said = record.config
+        assert (config.attack, config.seed, config.split) == (
+            said["attack"],
+            said["seed"],
+            said["split"],
+        )
+        assert config.grant.card() == record.threat
+        assert config.victim == type(config.victim)(**said.get("victim", said.get("recipe")))
+        again = record.model_copy(update={"config": config.as_dict()})
+        assert of_record(again) == config
+    assert len({identity(read(r), r.data_hash) for r in some}) == len(some)
+
+
+def test_the_default_sweep_finds_the_records_of_an_earlier_version(tmp_path: Path) -> None:
+    old = records(OLD_SWEEP)
+    known, config = KnownRecords(store_of(tmp_path, *old)), validated(victim={"epochs": 2})
+    found = set()
+    for record in old:
+        for plan in plans(config):
+            point = point_of(config, str(record.config["split"]), plan)
+            one = known.of(point, record.data_hash)
+            assert one is not None
+            assert (one.config["attack"], one.split["name"]) == (plan.attack, point.split)
+            found.add(one.hash)
+    assert found == {record.hash for record in old}
+
+
+def test_what_an_old_record_does_not_say_was_at_the_default_of_that_time() -> None:
+    by_attack = {r.config["attack"]: r for r in records(OLD_SWEEP)}
+    assert by_attack["decoder"].config["attack_options"] == {}
+    decoder = read(by_attack["decoder"])
+    assert decoder.attack_options == {
+        **{"epochs": 3, "batch_size": 32, "learning_rate": 3e-3, "optimizer": "adam"},
+        **{"schedule": "one cycle", "linear_start": True, "width": 64, "depth": 2},
+    }
+    rmle = read(by_attack["rmle"])
+    assert {k: rmle.attack_options[k] for k in ("steps", "choose_steps", "tv")} == {
+        **{"steps": 300, "choose_steps": 100, "tv": None}
+    }
+    assert decoder.stream == ("decoder", decoder.split)
+    assert read(records(OLD_EXPERIMENT, 1)[0]).stream == (
+        records(OLD_EXPERIMENT, 1)[0].config["attack"],
+    )
+
+
+CHANGES: dict[str, Any] = {
+    "queries": {"queries": 1999},
+    "options": {"attack_options": {"decoder": {"epochs": 4}}},
+    "recipe": {"victim": {"epochs": 3}},
+    "wire": {"wire": "FP16"},
+}
+
+
+@pytest.mark.parametrize("change", list(CHANGES))
+def test_a_record_of_other_settings_other_data_or_methods_is_not_taken(
+    change: str, tmp_path: Path
+) -> None:
+    (old,) = [
+        r
+        for r in records(OLD_SWEEP)
+        if (r.config["attack"], r.split["name"]) == ("decoder", "conv1")
+    ]
+    known = KnownRecords(store_of(tmp_path, old))
+    mine = _decoder(validated(victim={"epochs": 2}))
+    assert known.of(mine, old.data_hash) == old
+    assert known.of(mine, "e" * 64) is None
+    other = _decoder(validated(**{"victim": {"epochs": 2}, **CHANGES[change]}))
+    assert known.of(other, old.data_hash) is None
+    stale = old.model_copy(update={"method_version": METHOD_VERSION + 1})
+    assert KnownRecords(store_of(tmp_path / "stale", stale)).of(mine, old.data_hash) is None
+
+
+def _decoder(config: SweepConfig) -> PointConfig:
+    (plan,) = [plan for plan in plans(config) if plan.attack == "decoder"]
+    return point_of(config, "conv1", plan)
+
+
+def test_a_record_is_found_by_its_labels_and_under_another_name(tmp_path: Path) -> None:
+    old = records(OLD_EXPERIMENT, 1)[0]
+    known, config = KnownRecords(store_of(tmp_path, old)), read(old)
+    labels = (config.experiment, config.scale, config.measurement, config.seed)
+    assert known.called(labels) == old
+    assert known.called((*labels[:3], config.seed + 1)) is None
+    renamed = config.model_copy(update={"measurement": "another", "place": "elsewhere"})
+    found = known.of(renamed, old.data_hash)
+    assert found is not None
+    assert (found.hash, found.config["measurement"]) == (old.hash, "another")
+    assert found.config["place"] == "elsewhere"
+
+
+def test_a_record_that_this_version_cannot_read_is_kept_and_never_taken(tmp_path: Path) -> None:
+    old = records(OLD_EXPERIMENT, 1)[0]
+    strange = old.model_copy(update={"config": {**old.config, "attack": "of-tomorrow"}})
+    known = KnownRecords(store_of(tmp_path, strange))
+    assert of_record(strange) is None
+    assert known.of(read(old), old.data_hash) is None
+    said = read_json(tmp_path / "records" / f"{old.hash}.json")["config"]
+    assert said["attack"] == "of-tomorrow"
