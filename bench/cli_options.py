@@ -174,6 +174,17 @@ Epochs = Annotated[
         min=0, max=10_000, help="Passes over the victim's training images; default the recipe's."
     ),
 ]
+Training = Annotated[
+    str | None,
+    _training(
+        "--recipe",
+        metavar="NAME",
+        help="How the victim is trained: NAME, or NAME:FIELD=VALUE,FIELD=VALUE, such as "
+        "lab:optimizer=adam,learning_rate=0.001. Names: lab (default), long, "
+        "architecture-attribute, architecture-membership, rolss, rolss-ir152, rolss-judge, tl-dmi.",
+        autocompletion=completion.names_of(completion.RECIPES),
+    ),
+]
 NewClassifier = Annotated[
     bool,
     _training("--new-classifier", help="Keep all of --weights but the last layer; train."),

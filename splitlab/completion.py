@@ -19,6 +19,7 @@ ATTACKS = ("adversary.registry:ATTACKS", entry_points.ATTACKS)
 DEFENCES = ("defenses.registry:DEFENSES", entry_points.DEFENSES)
 NETWORKS = ("splitlab.models.build:MODELS", entry_points.MODELS)
 EXPERIMENTS = ("bench.reproduce.registry:EXPERIMENTS", entry_points.EXPERIMENTS)
+RECIPES = ("splitlab.training.presets:RECIPES", "")
 DATASETS = ("splitlab.data.load:DATASETS", "")
 """Where the names stand, and the group of entry points that adds to them."""
 LINKS = ("splitlab.contracts.link:LINKS", "")

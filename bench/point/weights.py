@@ -24,6 +24,7 @@ from splitlab.models import (
 )
 from splitlab.storage import canonical_json, sha256
 from splitlab.training import require_numbers
+from splitlab.training.presets import recipe_fields
 
 TRANSFER_RATE = 0.01
 """Learning rate where trained weights are trained further: a fifth of the rate from scratch."""
@@ -48,10 +49,12 @@ def weights_fields(
     new_classifier: bool = False,
     freeze: str | None = None,
     epochs: int | None = None,
+    recipe: str | None = None,
 ) -> dict[str, Any]:
     """The fields of a config that follow from what was given.
 
     Raises:
+        UnknownName: no recipe of this name.
         BadInput: a flag without the one that it belongs to, or a file that cannot be read.
     """
     for flag, given in (
@@ -71,9 +74,8 @@ def weights_fields(
         raise BadInput(
             f"--freeze {freeze} trains what lies behind it; give --new-classifier with it"
         )
-    training: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
-    if new_classifier:
-        training["learning_rate"] = TRANSFER_RATE
+    rate = {"learning_rate": TRANSFER_RATE} if new_classifier else {}
+    training: dict[str, Any] = {**rate, **recipe_fields(recipe, epochs)}
     hashes = [sha256(_bytes(flag, path)) for flag, path in _named(labels)]
     return {
         "victim": training,

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from splitlab.training.recipe import TrainRecipe
+from typing import Any
+
+from pydantic import ValidationError
+
+from splitlab.errors import BadInput, UnknownName, plain
+from splitlab.named import named_fields, shown, typed
+from splitlab.training.recipe import LONG, TrainRecipe
 
 RECIPES: dict[str, TrainRecipe] = {
+    "lab": TrainRecipe(),
+    "long": LONG,
     # Koh et al. 2024, "On the Vulnerability of Skip Connections to Model Inversion Attacks",
     # table 12: FaceScrub and Stanford Dogs, 224 px (R-20).
     "rolss": TrainRecipe(
@@ -77,3 +85,32 @@ RECIPES: dict[str, TrainRecipe] = {
         warmup=0.0,
     ),
 }
+
+
+def recipe_fields(text: str | None, epochs: int | None) -> dict[str, Any]:
+    """What differs from the default, of "NAME:FIELD=VALUE,..." and a number of epochs.
+
+    Raises:
+        UnknownName: no recipe of this name.
+        BadInput: a field that a recipe has not, out of range, or given twice.
+    """
+    if text is None:
+        return {} if epochs is None else {"epochs": epochs}
+    name, fields = named_fields(text)
+    if name not in RECIPES:
+        raise UnknownName("recipe", name, RECIPES)
+    if epochs is not None and "epochs" in fields:
+        raise BadInput(f"--epochs {epochs} and --recipe {shown(text)}: epochs twice; keep one")
+    given: dict[str, Any] = {key: typed(value) for key, value in fields.items()}
+    if epochs is not None:
+        given["epochs"] = epochs
+    try:
+        made = TrainRecipe.model_validate({**RECIPES[name].model_dump(), **given})
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise BadInput(
+            f"--recipe {shown(text)}, {field}={first['input']!r}: {plain(first['msg'])}; its "
+            f"settings are: {', '.join(TrainRecipe.model_fields)}"
+        ) from error
+    return made.model_dump(exclude_defaults=True)

@@ -152,6 +152,7 @@ KINDS = {
     "--dataset": completion.DATASETS,
     "--model": completion.NETWORKS,
     "--link": completion.LINKS,
+    "--recipe": completion.RECIPES,
 }
 
 

@@ -7,8 +7,10 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
+from bench.cli_options import Training
+from splitlab.errors import SplitLabError
 from splitlab.training import TrainRecipe
-from splitlab.training.presets import RECIPES
+from splitlab.training.presets import RECIPES, recipe_fields
 from splitlab.training.recipe import LATER
 
 
@@ -123,3 +125,34 @@ def test_augmentation_is_what_the_fields_say() -> None:
     assert found.mix is not None
     assert (found.crop, found.jitter.brightness, found.mix.mixup) == (0.8, 0.1, 0.8)
     assert "crop=0.8, jitter=Jitter(" in repr(found)
+
+
+def test_a_recipe_is_typed_as_its_name_and_what_differs() -> None:
+    assert recipe_fields(None, None) == recipe_fields("lab", None) == {}
+    assert recipe_fields(None, 3) == recipe_fields("lab:epochs=3", None) == {"epochs": 3}
+    typed = recipe_fields("lab:optimizer=adam,learning_rate=1e-3,milestones=[0.5, 0.8]", 5)
+    wanted = TrainRecipe(optimizer="adam", learning_rate=1e-3, milestones=(0.5, 0.8), epochs=5)
+    assert TrainRecipe(**typed) == wanted
+    assert TrainRecipe(**recipe_fields("tl-dmi", None)) == RECIPES["tl-dmi"]
+    assert TrainRecipe(**recipe_fields("long:shift=0", None)).shift == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "epochs", "words"),
+    [
+        ("lonk", None, "unknown recipe 'lonk'; nearest: long"),
+        ("lab:epochs=3", 4, "epochs twice; keep one"),
+        ("lab:learning_rate=fast", None, "learning_rate='fast'.*its settings are: epochs, batch"),
+        ("lab:rate=1", None, "rate='1'.*its settings are"),
+        ("lab:mixup=-1", None, "mixup='-1'"),
+        ("lab:optimizer", None, "field=value"),
+    ],
+)
+def test_a_recipe_that_is_none_is_told(text: str, epochs: int | None, words: str) -> None:
+    with pytest.raises(SplitLabError, match=words):
+        recipe_fields(text, epochs)
+
+
+def test_the_help_names_every_recipe() -> None:
+    told = Training.__metadata__[0].help.partition("Names: ")[2]
+    assert {one.split()[0] for one in told.rstrip(".").split(", ")} == set(RECIPES)
