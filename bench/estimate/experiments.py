@@ -171,7 +171,7 @@ def _add_training(sums: _Sums, run: SeedRun, pending: Pending, meter: Meter, dev
     plain = False
     for place in dict.fromkeys(one.place for own in pending.values() for one in own):
         stack = defenses.parse(place.defense)
-        if any(defense.retrains for defense in stack.defenses):
+        if any(defense.learns for defense in stack.defenses):
             stacks.setdefault(str(run.networks.training(stack)), (stack, place))
         else:
             plain = True

@@ -108,7 +108,7 @@ def head_tensors(net: Normalised, head_end: str, arch: ArchSpec) -> list[str]:
 
 def learns(config: SweepConfig, stack: Stack) -> bool:
     """Whether a network is trained for this very stack, so that no undefended one is of use."""
-    return any(d.retrains or config.train_with_defense for d in stack.defenses)
+    return any(d.learns or config.train_with_defense for d in stack.defenses)
 
 
 def require_no_weights(config: SweepConfig, stack: Stack, weights: Path | None) -> None:

@@ -49,7 +49,8 @@ def save_grid(path: Path, truth: Tensor, reconstruction: Tensor) -> None:
 
 def data_uri(path: Path) -> str | None:
     """The file as a `data:` address for a page without a network; None where it is absent."""
-    return _address(path.read_bytes()) if path.is_file() else None
+    kind = "svg+xml" if path.suffix == ".svg" else "png"
+    return _address(path.read_bytes(), kind) if path.is_file() else None
 
 
 def strips(path: Path, columns: int = COLUMNS) -> tuple[str, str] | None:
@@ -71,5 +72,5 @@ def strips(path: Path, columns: int = COLUMNS) -> tuple[str, str] | None:
     return found[0], found[1]
 
 
-def _address(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode()
+def _address(picture: bytes, kind: str = "png") -> str:
+    return f"data:image/{kind};base64," + base64.b64encode(picture).decode()

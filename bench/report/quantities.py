@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from adversary.registry import ATTACKS
 from splitlab.contracts import Kind, Quantity
+from splitlab.contracts.kinds import KINDS
 from splitlab.errors import SplitLabError
 from splitlab.metrics import METRICS
 from splitlab.metrics.image.psnr import METRIC as PSNR
@@ -20,13 +21,19 @@ def quantity_of(name: str, record: Record) -> Quantity:
     if name in METRICS:
         known: Quantity = METRICS.load(name)
         return known
-    told = record.leakage[name]
-    try:
-        kind: Kind = ATTACKS.load(str(record.config.get("attack"))).estimates
-    except (SplitLabError, ImportError):
-        return Quantity(name, told.unit, told.leakage)
-    own = {metric.name: metric for metric in kind.load_metrics()}
+    told, kind = record.leakage[name], kind_of(record)
+    own = {metric.name: metric for metric in kind.load_metrics()} if kind is not None else {}
     return own.get(name) or Quantity(name, told.unit, told.leakage)
+
+
+def kind_of(record: Record) -> Kind | None:
+    """What the attack estimates; None of a package that is not installed here."""
+    known = KINDS.get(record.estimates)
+    try:
+        own: Kind = ATTACKS.load(str(record.config.get("attack"))).estimates
+    except (SplitLabError, ImportError):
+        return known
+    return own if own.name == record.estimates else known
 
 
 def quantities(records: Sequence[Record]) -> dict[str, Quantity]:

@@ -6,9 +6,9 @@ Packages that are installed beside the lab add theirs (docs/reproduce.md).
 from __future__ import annotations
 
 EXPERIMENTS = {
-    "ensembler-table1": "bench.reproduce.ensembler.tables:table1",
-    "ensembler-table2": "bench.reproduce.ensembler.tables:table2",
-    "ensembler-table3": "bench.reproduce.ensembler.tables:table3",
+    "ensembler-table1": "bench.reproduce.ensembler.table1:table1",
+    "ensembler-table2": "bench.reproduce.ensembler.table2:table2",
+    "ensembler-table3": "bench.reproduce.ensembler.table3:table3",
     "ensembler-figure2": "bench.reproduce.ensembler.figures:figure2",
     "ensembler-figure3": "bench.reproduce.ensembler.figures:figure3",
     "ensembler-ablations": "bench.reproduce.ensembler.ablations:ablations",

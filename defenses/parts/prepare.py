@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,17 +14,20 @@ from torch import Tensor, nn
 
 from defenses.parts.kept import Kept, load_tensors, tensors_of
 from defenses.parts.stack import Stack
-from splitlab.contracts import ArchSpec, Defense, Task
+from splitlab.contracts import ArchSpec, Defense, Lesson, Phase, Task
 from splitlab.data import ImageSet
 from splitlab.deployment.halves import Halves
 from splitlab.deployment.selector import Selector
 from splitlab.errors import BadInput, Mismatch
 from splitlab.models import Normalised, build
+from splitlab.models.variants import merged
 from splitlab.randomness import Draw, Secret
 from splitlab.split import Parts, cut
 from splitlab.storage import hash_tensors
 from splitlab.training import Progress, Protection, TrainRecipe, train_classifier
 
+UNHEARD = ("modules", "objective", "phases", "train_with", "watches")
+"""Hooks that whoever trains several bodies by itself does not read."""
 Together = Literal["auto", "one after another", "processes", "batched"]
 
 
@@ -125,8 +128,7 @@ def _refuse_unheard(owner: Defense, stack: Stack) -> None:
     for defense in stack.defenses:
         if defense is owner:
             continue
-        unheard = [name for name in ("penalty", "phases") if _overrides(defense, name)]
-        unheard += ["watches"] if defense.watches else []
+        unheard = [hook for hook in UNHEARD if defense.overrides(hook)]
         if unheard:
             raise BadInput(
                 f"{defense.name!r} beside {owner.name!r}: its {', '.join(unheard)} would be "
@@ -134,16 +136,12 @@ def _refuse_unheard(owner: Defense, stack: Stack) -> None:
             )
 
 
-def _overrides(defense: Defense, hook: str) -> bool:
-    return getattr(type(defense), hook) is not getattr(Defense, hook)
-
-
 def _one_network(order: Order, stack: Stack) -> Halves:
     """One network, trained with those defences that it has to learn with, or already trained."""
     net = build(order.arch, seed=order.seed)
     parts = order.cut(net)
     placed = stack.placed(parts.head.output_shape, order.secret)
-    learned = [d for d in stack.defenses if d.retrains or order.train_with_defense]
+    learned = [d for d in stack.defenses if d.learns or order.train_with_defense]
     facts: dict[str, Any] = {"epochs": 0, "seconds": 0.0, "images_per_second": 0.0}
     if order.trained is not None and not learned:
         try:
@@ -152,7 +150,7 @@ def _one_network(order: Order, stack: Stack) -> Halves:
             raise Mismatch(f"trained weights of another network: {error}") from error
     else:
         chain = nn.ModuleList(p for defense, p in placed if defense in learned)
-        facts = _train(net, chain, learned, stack, order)
+        order, net, facts = _train(net, chain, learned, stack, order)
     parts = order.cut(net.to("cpu").eval())
     protectors = nn.ModuleList(protector for _, protector in placed).to("cpu").eval()
     return Halves(
@@ -182,25 +180,36 @@ class _AfterBody(nn.Module):
 
 def _train(
     net: Normalised, chain: nn.ModuleList, learned: list[Defense], stack: Stack, order: Order
-) -> dict[str, Any]:
-    """Train `net`, and `chain` along with it; returns the facts. Taken from the folder if kept."""
+) -> tuple[Order, Normalised, dict[str, Any]]:
+    """Train `net`, and `chain` along with it. Taken from the folder if kept.
+
+    Returns:
+        The order and the network as the last phase leaves them, and the facts.
+    """
+    teaching = Stack(learned)
+    task = Task(
+        order.arch,
+        order.head_end,
+        order.tail_start,
+        order.recipe.epochs,
+        order.recipe.batch_size,
+        len(order.images),
+        net.net,
+    )
     kept = Kept(order.folder, "network", order.run(stack))
     every = {"net": net.net, "protectors": chain}
     if (found := kept.read()) is not None:
         load_tensors(every, found[0])
-        return found[1]
+        return *_as_deployed(order, net, teaching.phases(task)), found[1]
     protections = [Protection(order.head_end, chain)] if len(chain) else []
     for defense in learned:
-        if type(defense).recombine is not Defense.recombine:
+        if defense.overrides("recombine"):
             if order.tail_start is None:
                 raise BadInput(
                     f"{defense.name!r} acts between body and tail, and without --tail-start there "
                     "is no tail; give one"
                 )
             protections.append(Protection(order.tail_start, _AfterBody(defense)))
-    task = Task(
-        order.arch, order.head_end, order.tail_start, order.recipe.epochs, order.recipe.batch_size
-    )
     history = train_classifier(
         net,
         order.images,
@@ -210,9 +219,7 @@ def _train(
         checkpoint=kept.checkpoint,
         progress=order.progress,
         protect=protections,
-        watches=stack.watches if learned else (),
-        penalty=stack.penalty if learned else None,
-        phases=stack.phases(task) if learned else None,
+        lesson=Lesson(teaching, task) if learned else None,
     )
     facts = {
         "epochs": history.epochs,
@@ -221,8 +228,30 @@ def _train(
         "losses": history.losses["net"],
         "weights": hash_tensors(net.net.state_dict()),
     }
+    phases = teaching.phases(task)
+    facts |= {"phases": [[phase.name, phase.epochs] for phase in phases]} if phases else {}
+    facts |= {"trained with": history.facts} if history.facts else {}
     kept.write(tensors_of(every), facts)
-    return facts
+    return *_as_deployed(order, net, phases), facts
+
+
+def _as_deployed(
+    order: Order, net: Normalised, phases: Sequence[Phase] | None
+) -> tuple[Order, Normalised]:
+    """The network built anew with the variants in which the phases left it, if they changed any.
+
+    A server builds it so. It may hold less than what was trained: no projection of a skip that was
+    switched off.
+    """
+    variants = dict(order.arch.variants)
+    for phase in phases or ():
+        variants = merged(variants, phase.variants)
+    if variants == order.arch.variants:
+        return order, net
+    arch = order.arch.model_copy(update={"variants": variants})
+    new, state = build(arch, seed=order.seed), net.net.state_dict()
+    new.net.load_state_dict({name: state[name] for name in new.net.state_dict()})
+    return dataclasses.replace(order, arch=arch), new
 
 
 @torch.no_grad()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
-from splitlab.contracts import ArchSpec, Defense, Phase, Protector, Task
+from splitlab.contracts import ArchSpec, Defense, Phase, Protector, Task, Trace, Trainer
 from splitlab.errors import BadInput
 from splitlab.named import written
 from splitlab.randomness import Draw, Secret
@@ -20,14 +22,14 @@ class Stack:
         defenses: applied first to last on the client. "none" beside others adds nothing.
 
     Raises:
-        BadInput: two of them own one thing (the schedule, the optimiser); names both.
+        BadInput: two of them own one thing (the architecture, the schedule); names both.
     """
 
     def __init__(self, defenses: Sequence[Defense]) -> None:
         self.defenses = tuple(d for d in defenses if d.name != "none")
         owners: dict[str, str] = {}
         for defense in self.defenses:
-            for thing in sorted(defense.owns):
+            for thing in sorted(defense.owned):
                 if thing in owners:
                     raise BadInput(
                         f"{owners[thing]!r} and {defense.name!r} both own the {thing}; "
@@ -50,11 +52,6 @@ class Stack:
         """Whether two requests with one image differ on the wire."""
         return any(d.stochastic for d in self.defenses)
 
-    @property
-    def watches(self) -> tuple[str, ...]:
-        """Names of the activations that `penalty` needs."""
-        return tuple(dict.fromkeys(name for d in self.defenses for name in d.watches))
-
     def architecture(self, arch: ArchSpec) -> ArchSpec:
         """The network as the defences want it built."""
         for defense in self.defenses:
@@ -69,17 +66,54 @@ class Stack:
         for defense in self.defenses:
             defense.check(tail_start)
 
-    def phases(self, task: Task) -> list[Phase] | None:
-        """The schedule of the one defence that owns it, or None for the recipe's own."""
-        for defense in self.defenses:
-            if (phases := defense.phases(task)) is not None:
-                return phases
-        return None
+    def modules(self, task: Task) -> dict[str, nn.Module]:
+        """All that is added for training only, each under its defence's key."""
+        made = {}
+        for place, defense in enumerate(self.defenses):
+            for name, module in defense.modules(task).items():
+                made[f"{_key(place, defense)}{name}"] = module
+        return made
 
-    def penalty(self, trace: Mapping[str, Tensor]) -> Tensor | None:
-        """The sum of all penalties, or None."""
-        terms = [t for d in self.defenses if (t := d.penalty(trace)) is not None]
+    def watches(self, task: Task) -> tuple[str, ...]:
+        """Paths of the modules whose outputs the objectives need."""
+        return tuple(dict.fromkeys(name for d in self.defenses for name in d.watches(task)))
+
+    def phases(self, task: Task) -> Sequence[Phase] | None:
+        """The schedule of the one defence that owns it, or None for the recipe's own.
+
+        Raises:
+            BadInput: a phase brings an optimiser or a sampler, which another defence owns.
+        """
+        owner = self._owner("phases")
+        phases = owner.phases(task) if owner is not None else None
+        other = self._owner("train_with")
+        if owner is not None and other is not None and owner is not other:
+            for phase in phases or ():
+                if phase.optimizer is not None or phase.sampler is not None:
+                    raise BadInput(
+                        f"{owner.name!r} in its phase {phase.name!r} and {other.name!r} both own "
+                        "the optimizer; stack at most one of them"
+                    )
+        return phases
+
+    def objective(self, trace: Trace) -> Tensor | None:
+        """The sum of all terms, or None; each defence sees its own modules."""
+        terms = []
+        for place, defense in enumerate(self.defenses):
+            key = _key(place, defense)
+            own = {k.removeprefix(key): m for k, m in trace.modules.items() if k.startswith(key)}
+            term = defense.objective(dataclasses.replace(trace, modules=own))
+            terms += [] if term is None else [term]
         return sum(terms[1:], terms[0]) if terms else None
+
+    def train_with(self, net: nn.Module, optimizer: Optimizer, task: Task) -> Trainer:
+        """As the one defence says that owns the optimiser."""
+        owner = self._owner("train_with")
+        given = Trainer(net, optimizer)
+        return given if owner is None else owner.train_with(net, optimizer, task)
+
+    def _owner(self, hook: str) -> Defense | None:
+        return next((d for d in self.defenses if d.overrides(hook)), None)
 
     def protectors(self, feature_shape: tuple[int, ...], secret: Secret) -> nn.ModuleList:
         """The protectors in order; each draws from a key of its own under `secret`."""
@@ -126,6 +160,10 @@ def protect(protectors: nn.ModuleList, feature: Tensor, draw: Draw) -> Tensor:
     for protector in protectors:
         feature = protector(feature, draw)
     return feature
+
+
+def _key(place: int, defense: Defense) -> str:
+    return f"{place}:{defense.name}."
 
 
 def _text(defense: Defense) -> str:

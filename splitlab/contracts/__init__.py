@@ -1,10 +1,11 @@
 """The words all sides share: networks as data, defences, what is seen and estimated, metrics."""
 
 from splitlab.contracts.arch import ArchSpec, InputSpec
-from splitlab.contracts.defense import Defended, Defense, Phase, Protector, Task
+from splitlab.contracts.defense import Defended, Defense, Protector
 from splitlab.contracts.estimate import Estimate
 from splitlab.contracts.feature import FeatureSpec, layout_of
 from splitlab.contracts.kind import Kind
+from splitlab.contracts.lesson import Lesson, Phase, Task, Trace, Trainer
 from splitlab.contracts.metric import Metric
 from splitlab.contracts.quantity import Digits, Quantity
 from splitlab.contracts.registry import Registry
@@ -21,6 +22,7 @@ __all__ = [
     "Gradients",
     "InputSpec",
     "Kind",
+    "Lesson",
     "Metric",
     "Phase",
     "Protector",
@@ -30,5 +32,7 @@ __all__ = [
     "Seen",
     "Targets",
     "Task",
+    "Trace",
+    "Trainer",
     "layout_of",
 ]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Protocol, Self
 
-import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from splitlab.contracts.arch import ArchSpec
+from splitlab.contracts.lesson import Phase, Task, Trace, Trainer
 from splitlab.randomness import Draw, Secret
 
 
@@ -35,42 +35,18 @@ class Protector(nn.Module):
         return True
 
 
-@dataclass(frozen=True)
-class Task:
-    """What a schedule may depend on: the network, where it is cut, how long it trains."""
-
-    arch: ArchSpec
-    head_end: str
-    tail_start: str | None
-    epochs: int
-    batch_size: int
-
-
-@dataclass(frozen=True)
-class Phase:
-    """One stretch of training.
-
-    Args:
-        name: shown in the progress bar and in the record.
-        epochs: passes over the training images.
-        trainable: says of a parameter name whether it is trained.
-        optimizer: named parameters -> optimizer.
-        sampler: None for a fresh permutation an epoch, else (size, generator) -> indices.
-    """
-
-    name: str
-    epochs: int
-    trainable: Callable[[str], bool]
-    optimizer: Callable[[Sequence[tuple[str, nn.Parameter]]], torch.optim.Optimizer]
-    sampler: Callable[[int, torch.Generator], Tensor] | None = None
+OWNED = {"architecture": "architecture", "phases": "schedule", "train_with": "optimizer"}
+"""Hooks of which a stack may hold one: name -> what its owner owns."""
+IN_TRAINING = (*OWNED, "modules", "watches", "objective")
 
 
 class Defense(BaseModel):
     """A defence; subclasses add hyper-parameters as pydantic fields and override hooks.
 
-    `owns` names what at most one defence of a stack may own ("schedule", "optimizer",
-    "architecture", "bodies"); two owners of one thing are an error that names them. `retrains`:
-    the network learns with the defence; else it is put in front of a network trained without.
+    `owns` names what at most one defence of a stack may own ("bodies", "outputs", "head"), besides
+    what it owns by its hooks: architecture, schedule, optimizer. Objectives add up. `retrains`:
+    the network learns with the defence; else it is put in front of a network trained without,
+    unless one of its hooks has a part in training.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -78,13 +54,26 @@ class Defense(BaseModel):
     name: ClassVar[str]
     source: ClassVar[str] = ""
     owns: ClassVar[frozenset[str]] = frozenset()
-    watches: ClassVar[tuple[str, ...]] = ()
     retrains: ClassVar[bool] = False
 
     @property
     def stochastic(self) -> bool:
         """Whether two requests with one image differ on the wire."""
         return False
+
+    def overrides(self, hook: str) -> bool:
+        """Whether it has a hook of its own of that name."""
+        return getattr(type(self), hook) is not getattr(Defense, hook)
+
+    @property
+    def owned(self) -> frozenset[str]:
+        """What no other defence of a stack may own."""
+        return self.owns | {thing for hook, thing in OWNED.items() if self.overrides(hook)}
+
+    @property
+    def learns(self) -> bool:
+        """Whether a network has to be trained for it."""
+        return self.retrains or any(self.overrides(hook) for hook in IN_TRAINING)
 
     def architecture(self, arch: ArchSpec) -> ArchSpec:
         """The network as this defence wants it built."""
@@ -100,15 +89,35 @@ class Defense(BaseModel):
         """
         del tail_start
 
-    def phases(self, task: Task) -> list[Phase] | None:
+    def modules(self, task: Task) -> Mapping[str, nn.Module]:
+        """What it adds for training only, by names of its own; trained along, never deployed."""
+        del task
+        return {}
+
+    def watches(self, task: Task) -> Sequence[str]:
+        """Paths of the modules whose outputs `objective` needs."""
+        del task
+        return ()
+
+    def phases(self, task: Task) -> Sequence[Phase] | None:
         """The schedule, or None for the recipe's own."""
         del task
         return None
 
-    def penalty(self, trace: Mapping[str, Tensor]) -> Tensor | None:
-        """A term added to the training loss, from the activations that `watches` names."""
+    def objective(self, trace: Trace) -> Tensor | None:
+        """A term added to the training loss, a scalar; None for none."""
         del trace
         return None
+
+    def train_with(self, net: nn.Module, optimizer: Optimizer, task: Task) -> Trainer:
+        """Other hands for the training: per-sample gradients, a noisy optimiser, a sampler.
+
+        Args:
+            net: images -> logits, in train mode, on the device; its parameters stay what they are.
+            optimizer: the one that runs through all phases.
+        """
+        del task
+        return Trainer(net, optimizer)
 
     def protector(self, feature_shape: tuple[int, ...], secret: Secret) -> Protector | None:
         """What acts on z [B, *feature_shape]; fixed noise is drawn here, from `secret`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,6 +19,7 @@ from splitlab.models.argument_kinds import check_arguments, check_weights
 from splitlab.models.arguments import refuse_reserved
 from splitlab.models.normalised import Normalised
 from splitlab.models.own import make_own, permit_model, require_outputs
+from splitlab.models.variants import varied
 
 MODELS = Registry(
     "model",
@@ -122,7 +123,7 @@ def build(arch: ArchSpec, seed: int | None = None) -> Normalised:
         refuse_reserved(arch)
     make = _maker(arch)
     with _own_weights(seed):
-        net = make()
+        net = varied(make(), _afterwards(arch))
         whole = Normalised(net, arch.input.mean, arch.input.std)
         if own:
             require_outputs(whole, arch)
@@ -137,16 +138,11 @@ def _maker(arch: ArchSpec) -> Callable[[], nn.Module]:
     home, _, bare = arch.name.rpartition("/")
     if home == "" and bare in MODELS.ours:
         function = MODELS.load(bare)
-        given = {**arch.arguments, **arch.variants}
+        given = {**arch.arguments, **_at_construction(function, arch)}
         _check_accepted(function, given, arch.name)
         check_arguments(arch.name, arch.arguments, function)
         return lambda: library.called(
             arch.name, function, classes=arch.classes, spec=arch.input, **given
-        )
-    if arch.variants:
-        raise BadInput(
-            f"variants {sorted(arch.variants)} of {arch.name!r}: only the lab's own networks have "
-            f"variants ({', '.join(MODELS.ours)})"
         )
     if is_own(arch.name):
         return lambda: make_own(arch)
@@ -158,6 +154,24 @@ def _maker(arch: ArchSpec) -> Callable[[], nn.Module]:
     if not home:
         known += [name.rpartition("/")[2] for name in known]
     raise UnknownName("model", arch.name, dict.fromkeys(known))
+
+
+def _at_construction(function: Callable[..., nn.Module], arch: ArchSpec) -> dict[str, Any]:
+    """Variants that one of the lab's own networks is built with: lists, one factor a stage."""
+    accepted = inspect.signature(function).parameters
+    return {
+        name: value
+        for name, value in arch.variants.items()
+        if name in accepted and not isinstance(value, Mapping)
+    }
+
+
+def _afterwards(arch: ArchSpec) -> dict[str, Any]:
+    """Variants that change the network when it is built."""
+    if arch.name not in MODELS:
+        return arch.variants
+    built_with = _at_construction(MODELS.load(arch.name), arch)
+    return {name: value for name, value in arch.variants.items() if name not in built_with}
 
 
 def _check_accepted(function: Callable[..., nn.Module], given: dict[str, Any], name: str) -> None:

@@ -1,16 +1,12 @@
 """One training loop, and what is trained with it: classifiers here, attacks' networks elsewhere."""
 
+from splitlab.training.accuracy import accuracy, require_numbers
 from splitlab.training.augment import Augment
 from splitlab.training.bars import RichProgress, showing
-from splitlab.training.classifier import (
-    Penalty,
-    Protection,
-    accuracy,
-    require_numbers,
-    train_classifier,
-)
+from splitlab.training.classifier import train_classifier
 from splitlab.training.device import choose_device
 from splitlab.training.fit import History, Loss, Step, fit
+from splitlab.training.hooks import Protection
 from splitlab.training.objective import objective
 from splitlab.training.progress import Progress, Silent, Work
 from splitlab.training.recipe import LONG, TrainRecipe
@@ -27,7 +23,6 @@ __all__ = [
     "Loop",
     "Loss",
     "OutOfTime",
-    "Penalty",
     "Progress",
     "Protection",
     "Rehearsal",

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from splitlab.contracts.lesson import Sampler
 from splitlab.data import ImageSet
 from splitlab.errors import BadInput, Mismatch
 from splitlab.randomness import generator
@@ -27,7 +28,6 @@ from splitlab.training.state import State
 
 Loss = Tensor | Callable[[], Tensor]
 Step = Callable[[State, Batch], Mapping[str, Loss]]
-Sampler = Callable[[int, torch.Generator], Tensor]
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,13 @@ class History:
         losses: optimizer's name -> mean loss of each epoch.
         images: images trained on, counted once an epoch.
         seconds: time in the loop, checkpoints included.
+        facts: what a defence tells of the training; JSON values.
     """
 
     losses: dict[str, list[float]] = field(default_factory=dict)
     images: int = 0
     seconds: float = 0.0
+    facts: dict[str, Any] = field(default_factory=dict)
 
     @property
     def images_per_second(self) -> float:
@@ -61,6 +63,7 @@ def fit(
     epochs: int,
     batch_size: int,
     seed: int,
+    first: int = 0,
     device: torch.device | str = "auto",
     augment: Augment | None = None,
     sampler: Sampler | None = None,
@@ -83,7 +86,9 @@ def fit(
         seed: public; with it a run on the CPU is repeatable bit by bit, dropout included.
         device: "auto", "cpu", "cuda" or a device; the state's modules are moved there.
         augment: acts on the first tensor of a batch.
-        sampler: (rows, generator) -> int64 rows to visit in an epoch; a permutation where None.
+        first: number of the first epoch, where others of the same run came before it.
+        sampler: (rows, generator) -> int64 rows to visit in an epoch, or its batches; a
+            permutation where None.
         checkpoint: file written after every epoch and continued from when it is there.
         amp: bfloat16 autocast, on CUDA only.
 
@@ -96,6 +101,7 @@ def fit(
     with channels_last(state.modules.values(), device):
         source = TensorSource.of(data, device)
         run = _describe(state, source, epochs, batch_size, seed, augment)
+        run |= {"first epoch": first} if first else {}
         done, history = _resume(checkpoint, run, state)
         fast = amp and device.type == "cuda"
         loop = _Loop(step, state, source, batch_size, augment, sampler, fast)
@@ -103,8 +109,8 @@ def fit(
         try:
             for epoch in range(done, epochs):
                 started = time.perf_counter()
-                losses, images, whole = loop.epoch(seed, epoch, work)
-                _check_finite(losses, epoch)
+                losses, images, whole = loop.epoch(seed, first + epoch, work)
+                _check_finite(losses, first + epoch)
                 for key, value in losses.items():
                     history.losses.setdefault(key, []).append(value)
                 seconds = history.seconds + time.perf_counter() - started
@@ -112,7 +118,13 @@ def fit(
                 if not whole:
                     break
                 if checkpoint is not None:
-                    content = {"epochs": epoch + 1, "state": state.state_dict(), **vars(history)}
+                    content = {
+                        "epochs": epoch + 1,
+                        "state": state.state_dict(),
+                        "losses": history.losses,
+                        "images": history.images,
+                        "seconds": history.seconds,
+                    }
                     save_checkpoint(checkpoint, run, content)
         finally:
             work.close()
@@ -138,11 +150,16 @@ class _Loop:
             mean loss by name, the number of images, and whether it went through them all, as it
             does but in a rehearsal.
         """
-        device, rows = self.source.device, len(self.source)
+        device = self.source.device
         order_rng, augment_rng = (generator(seed, p, epoch) for p in ("order", "augment"))
         for name, rng in self.state.generators.items():
             rng.manual_seed(generator(seed, "step", name, epoch).initial_seed())
-        order = (self.sampler or _permutation)(rows, order_rng).to(device)
+        visited = (self.sampler or _permutation)(len(self.source), order_rng)
+        if isinstance(visited, Tensor):
+            batches = in_batches(visited.to(device), self.batch_size)
+        else:
+            batches = [rows.to(device) for rows in visited if len(rows)]
+        count = sum(map(len, batches))
         sums: dict[str, Tensor] = {}
         whole = True
         devices = [device] if device.type == "cuda" else []
@@ -150,16 +167,16 @@ class _Loop:
         # back, so that neither side sees the other.
         with torch.random.fork_rng(devices):
             torch.manual_seed(generator(seed, "layers", epoch).initial_seed())
-            for indices in in_batches(order, self.batch_size):
-                batch = self.source.batch(indices, self.augment, augment_rng)
+            for indices in batches:
+                batch = self.source.batch(indices, self.augment, augment_rng, epoch)
                 last = None
                 for name, loss in self._losses(batch):
                     sums[name] = sums.get(name, 0.0) + loss * len(indices)
                     last = loss
                 if not (whole := goes_on(work.advance, len(indices), last)):
                     break
-        means = {name: float(total) / max(len(order), 1) for name, total in sums.items()}
-        return means, len(order), whole
+        means = {name: float(total) / max(count, 1) for name, total in sums.items()}
+        return means, count, whole
 
     def _losses(self, batch: Batch) -> list[tuple[str, Tensor]]:
         """One step of every optimizer that `step` returns a loss for; the losses, detached."""

@@ -20,11 +20,13 @@ class Batch:
         tensors: one per tensor of the source; what was uint8 is float32 in [0, 1].
         indices: int64 [B], rows of the source.
         mixed: what of other rows is in the images; None where they are whole.
+        epoch: in which it is visited, from 0.
     """
 
     tensors: tuple[Tensor, ...]
     indices: Tensor
     mixed: Mixed | None = None
+    epoch: int = 0
 
     @property
     def images(self) -> Tensor:
@@ -47,7 +49,7 @@ class Batch:
         return _finished(self._replaced(augment(self.images, rng)), augment, rng)
 
     def _replaced(self, images: Tensor, mixed: Mixed | None = None) -> Batch:
-        return Batch((images, *self.tensors[1:]), self.indices, mixed)
+        return Batch((images, *self.tensors[1:]), self.indices, mixed, self.epoch)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,12 +88,13 @@ class TensorSource:
         indices: Tensor,
         augment: Augment | None = None,
         rng: torch.Generator | None = None,
+        epoch: int = 0,
     ) -> Batch:
         """Rows `indices` (int64 [B] on the device); the first tensor is augmented under `rng`."""
         rows = [t[indices] for t in self.tensors]
         if augment is not None:
             rows[0] = augment(rows[0], rng)
-        batch = Batch(tuple(_ready(row) for row in rows), indices)
+        batch = Batch(tuple(_ready(row) for row in rows), indices, epoch=epoch)
         return batch if augment is None else _finished(batch, augment, rng)
 
 

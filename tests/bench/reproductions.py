@@ -1,7 +1,9 @@
 """A small experiment and records made by hand, for tests of `bench reproduce`."""
 
+from typing import NamedTuple
+
 from bench.point.setup import Place, Setup
-from bench.reproduce.frame.experiment import Claim, Experiment, ExperimentRow, Measurement
+from bench.reproduce.frame.experiment import Claim, Experiment, Line, Measurement
 from splitlab.record import METHOD_VERSION, Leakage, Record, point_hash
 from splitlab.training import TrainRecipe
 
@@ -23,8 +25,23 @@ MANY = Place("many", "ensembler:N=2,P=1+gaussian:level=0.1,draw=fixed")
 PAPER = {"accuracy_change": -2.13, "ssim": 0.0555, "psnr": 5.981}
 
 
+class Row(NamedTuple):
+    """A line by the keys of its measurements."""
+
+    key: str
+    label: str
+    attack: str
+    of: tuple
+    best: str = "ssim"
+    paper: dict = {}  # noqa: RUF012
+    cell: tuple | None = None
+
+
 def small(*, measurements=(), rows=(), claims=(), scale="quick", setup=SETUP):
-    """Floor and decoder at three deployments; the decoder's first epoch only."""
+    """Floor and decoder at three deployments; the decoder's first epoch only.
+
+    A measurement in none of the rows has a line of its own.
+    """
     made = measurements or (
         Measurement("none/decoder", NONE, "decoder", {"epochs": 0}, frozenset({"observe"})),
         Measurement("none/blind", NONE, "mean-image"),
@@ -33,17 +50,24 @@ def small(*, measurements=(), rows=(), claims=(), scale="quick", setup=SETUP):
             "many/head", MANY, "decoder", {"epochs": 0}, frozenset({"head", "capture"}), share=0.5
         ),
     )
-    lines = rows or (
-        ExperimentRow("none", "NONE", "decoder", ("none/decoder",)),
-        ExperimentRow("blind", "NONE", "blind", ("none/blind",)),
-        ExperimentRow("many", "Many", "best of two", ("many/decoder", "many/head"), "psnr", PAPER),
+    rows = rows or (
+        Row("none", "NONE", "decoder", ("none/decoder",)),
+        Row("blind", "NONE", "blind", ("none/blind",)),
+        Row("many", "Many", "best of two", ("many/decoder", "many/head"), "psnr", PAPER),
     )
     told = claims or (
         Claim("many below none", "psnr", "many", "below", "none"),
         Claim("many below blind", "psnr", "many", "below", "blind"),
         Claim("accuracy", "accuracy_change", "many", "at least", margin=-100.0),
     )
-    return Experiment("small", "A small one", "by hand", scale, setup, made, lines, told)
+    by_key = {m.key: m for m in made}
+    lines = [
+        Line(r.label, r.attack, tuple(map(by_key.get, r.of)), r.best, r.paper, r.cell, {}, r.key)
+        for r in rows
+    ]
+    shown = {key for r in rows for key in r.of}
+    lines += [Line(m.key, m.attack, (m,)) for m in made if m.key not in shown]
+    return Experiment("small", "A small one", "by hand", scale, setup, tuple(lines), told)
 
 
 def interval(mean, unit="1"):

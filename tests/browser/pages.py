@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import torch
 from records import NAMES, interval, record
-from reproductions import PAPER, made, small
+from reproductions import PAPER, Row, made, small
 
 from bench.latency.link_runs import PREFIX
 from bench.report.grids import save_grid
 from bench.reproduce.dci.figures6_7_page import COLUMNS
 from bench.reproduce.dci.figures6_7_page import write_page as write_gan_page
-from bench.reproduce.frame.experiment import Claim, ExperimentRow, ExtraTable
+from bench.reproduce.frame.experiment import Claim, ExtraTable
 from bench.reproduce.frame.page import write_page
 from bench.reproduce.frame.summary import summarise
 from bench.sweep.report import write_report
@@ -89,16 +89,16 @@ def reproduction(folder):
                 torch.rand(8, 3, 32, 32),
             )
     rows = [
-        ExperimentRow(
+        Row(
             "none",
             "h = 1, a network without any defence",
             "decoder",
             ("none/decoder",),
             paper=PAPER,
         ),
-        ExperimentRow("many", "many", "best of two", ("many/decoder", "many/head"), "psnr", PAPER),
+        Row("many", "many", "best of two", ("many/decoder", "many/head"), "psnr", PAPER),
         *(
-            ExperimentRow(
+            Row(
                 f"cell-{k}-{t}",
                 f"h = {k}",
                 "grid",
@@ -119,7 +119,7 @@ def reproduction(folder):
     told = (
         Claim("many is far below none, where no defence acts", "psnr", "many", "below", "none"),
     )
-    experiment = replace(small(rows=rows, claims=told), extra=lambda _: [wide])
+    experiment = replace(small(rows=rows, claims=told), tables=(lambda *_: [wide],))
     records = [one for own in found.values() for one in own.values()]
     return write_page(
         folder, experiment, summarise(experiment, found), records, {"0": 12.0}

@@ -192,9 +192,17 @@ def test_another_choice_of_p_and_weight_shares_stage_one(kept):
     assert [name.partition(":")[0] for name in watch.names] == ["stage two"]
 
 
-@pytest.mark.parametrize("noise", ["none", "gaussian:level=0.1,draw=fixed", "gaussian:level=0.1"])
-def test_batched_networks_equal_those_trained_one_after_another(noise):
-    stack, wanted = defenses.parse(noise), order()
+@pytest.mark.parametrize(
+    ("noise", "recipe"),
+    [
+        ("none", {}),
+        ("gaussian:level=0.1,draw=fixed", {}),
+        ("gaussian:level=0.1", {"mixup": 0.8, "cutmix": 1.0, "label_smoothing": -0.05}),
+    ],
+)
+def test_batched_networks_equal_those_trained_one_after_another(noise, recipe):
+    stack = defenses.parse(noise)
+    wanted = order(recipe=order().recipe.model_copy(update=recipe))
     one, all_at_once = (
         train_together(wanted, stack, 3, how) for how in ("one after another", "batched")
     )

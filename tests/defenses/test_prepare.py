@@ -66,17 +66,19 @@ class Charges(Defense):
     """A term of the loss, from an activation."""
 
     name: ClassVar[str] = "charges"
-    watches: ClassVar[tuple[str, ...]] = ("block1",)
 
-    def penalty(self, trace):
-        return trace["block1"].square().mean()
+    def watches(self, task):
+        del task
+        return ("block1",)
+
+    def objective(self, trace):
+        return trace.watched["block1"].square().mean()
 
 
 class Stretches(Defense):
     """A schedule of its own."""
 
     name: ClassVar[str] = "stretches"
-    owns: ClassVar[frozenset[str]] = frozenset({"schedule"})
 
     def phases(self, task):
         del task
@@ -165,7 +167,7 @@ def test_a_defence_between_body_and_tail_wants_a_tail():
 @pytest.mark.parametrize("owner", ["ensembler:N=1,P=1", "dropout-ensemble:N=1"])
 @pytest.mark.parametrize(
     ("beside", "words"),
-    [(Charges(), "'charges' .* penalty, watches would"), (Stretches(), "'stretches' .* phases")],
+    [(Charges(), "'charges' .* objective, watches would"), (Stretches(), "'stretches' .* phases")],
 )
 def test_what_the_owner_of_the_bodies_would_ignore_is_refused(owner, beside, words):
     (alone,) = defenses.parse(owner).defenses

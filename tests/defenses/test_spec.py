@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from defenses import DEFENSES, Stack, parse
-from splitlab.contracts import Defense
+from splitlab.contracts import Defense, Trace
 from splitlab.errors import BadInput, UnknownName
 from splitlab.randomness import FreeDraw, Secret, generator
 
@@ -58,11 +58,16 @@ def test_unknown_names_list_the_nearest(text):
 
 class Schedule(Defense):
     name: ClassVar[str] = "first"
-    owns: ClassVar[frozenset[str]] = frozenset({"schedule"})
-    watches: ClassVar[tuple[str, ...]] = ("layer1",)
 
-    def penalty(self, trace):
-        return trace["layer1"].sum()
+    def phases(self, task):
+        del task
+
+    def watches(self, task):
+        del task
+        return ("layer1",)
+
+    def objective(self, trace):
+        return trace.watched["layer1"].sum()
 
     def recombine(self, outputs, draw):  # noqa: ARG002
         return [2 * out for out in outputs]
@@ -79,9 +84,10 @@ def test_two_owners_of_one_thing_are_named():
 
 def test_hooks_of_a_stack_are_those_of_its_defences():
     stack = Stack([Schedule(), parse("gaussian").defenses[0]])
-    assert stack.watches == ("layer1",)
-    assert stack.penalty({"layer1": torch.ones(3)}).item() == 3
-    assert parse("gaussian").penalty({}) is None
+    assert stack.watches(None) == ("layer1",)
+    trace = Trace(*(torch.ones(1) for _ in range(3)), watched={"layer1": torch.ones(3)})
+    assert stack.objective(trace).item() == 3
+    assert parse("gaussian").objective(trace) is None
     assert stack.phases(None) is None
     draw = FreeDraw(generator(0))
     assert stack.recombine([torch.ones(1)], draw)[0].item() == 2

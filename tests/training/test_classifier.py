@@ -7,7 +7,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from splitlab.contracts import Phase, Protector
+from splitlab.contracts import ArchSpec, Defense, Lesson, Protector, Task
 from splitlab.data import load_splits
 from splitlab.errors import BadInput, NotCuttable
 from splitlab.randomness import FreeDraw
@@ -48,6 +48,12 @@ class Noise(Protector):
         return feature + self.level * draw.normal(feature, "noise")
 
 
+def lesson(defense, net):
+    """The defence as the one training path reads it."""
+    arch = ArchSpec(name="small")
+    return Lesson(defense, Task(arch, "stem", None, 2, 32, 600, net.net))
+
+
 def test_accuracy_of_known_answers(splits):
     class Oracle(nn.Module):
         def __init__(self, shift):
@@ -85,15 +91,16 @@ def test_repeatable_and_resumable_with_dropout_and_protection(splits, tmp_path):
         calls = 0
         path = tmp_path / "c.pt" if epochs_first else None
 
-        def stop(_trace):
-            nonlocal calls
-            calls += 1
-            if epochs_first and calls > epochs_first * math.ceil(600 / 32):
-                raise KeyboardInterrupt
+        class Stop(Defense):
+            def objective(self, _trace):
+                nonlocal calls
+                calls += 1
+                if epochs_first and calls > epochs_first * math.ceil(600 / 32):
+                    raise KeyboardInterrupt
 
         arguments = {"device": "cpu", "protect": ("stem", noise), "checkpoint": path, "seed": 1}
         try:
-            train_classifier(net, splits, recipe, penalty=stop, **arguments)
+            train_classifier(net, splits, recipe, lesson=lesson(Stop(), net), **arguments)
         except KeyboardInterrupt:
             net = Small(dropout=0.3)
             train_classifier(net, splits, recipe, **arguments)
@@ -150,72 +157,42 @@ def test_several_places_are_protected_at_once(splits):
 
 
 def test_places_that_are_no_modules_are_refused(splits):
+    class Elsewhere(Defense):
+        def watches(self, task):
+            del task
+            return ("stem", "elsewhere")
+
     with pytest.raises(NotCuttable, match="'add_3' is no module"):
         train_classifier(Small(), splits, device="cpu", protect=("add_3", Noise(0.1)))
     net = Small()
     with pytest.raises(NotCuttable, match="'elsewhere'"):
-        train_classifier(net, splits, device="cpu", watches=["stem", "elsewhere"])
+        train_classifier(net, splits, device="cpu", lesson=lesson(Elsewhere(), net))
     assert not net.net.stem._forward_hooks
 
 
-def test_a_penalty_sees_what_it_watches_before_protection_and_is_learned(splits):
+def test_a_term_sees_what_it_watches_before_protection_and_is_learned(splits):
     """Penalising the stem's mean square shrinks it, whatever noise stands behind it."""
     energies = []
 
-    def penalty(trace):
-        assert set(trace) == {"images", "labels", "logits", "stem"}
-        assert trace["logits"].shape == (len(trace["labels"]), 10)
-        energy = trace["stem"].square().mean()
-        energies.append(float(energy.detach()))
-        return 3.0 * energy
+    class Shrinks(Defense):
+        def watches(self, task):
+            assert (task.rows, type(task.net)) == (600, nn.Sequential)
+            return ("stem",)
 
+        def objective(self, trace):
+            assert {*trace.watched} == {"stem"}
+            assert trace.logits.shape == (len(trace.labels), 10)
+            energy = trace.watched["stem"].square().mean()
+            energies.append(float(energy.detach()))
+            return 3.0 * energy
+
+    net = Small()
     train_classifier(
-        Small(), splits, TrainRecipe(epochs=2), device="cpu", watches=["stem"],
-        penalty=penalty, protect=("stem", Noise(100.0)),
+        net, splits, TrainRecipe(epochs=2), device="cpu", lesson=lesson(Shrinks(), net),
+        protect=("stem", Noise(100.0)),
     )  # fmt: skip
     assert energies[0] < 10  # the noise alone would add 10,000
     assert energies[-1] < 0.1 * energies[0]
-
-
-def test_phases_train_what_they_say_with_their_own_optimizer(splits, tmp_path):
-    visited = []
-
-    def half(rows, rng):
-        visited.append(rows)
-        return torch.randperm(rows, generator=rng)[: rows // 2]
-
-    def adam(named):
-        assert all(parameter.requires_grad for _, parameter in named)
-        return torch.optim.Adam([parameter for _, parameter in named], 1e-3)
-
-    net = Small()
-    start = {name: value.clone() for name, value in net.named_parameters()}
-    middle = {}
-
-    def remember(named):
-        middle.update({name: value.clone() for name, value in net.named_parameters()})
-        return adam(named)
-
-    phases = [
-        Phase("stem", 1, lambda name: name.startswith("net.stem"), adam, half),
-        Phase("rest", 2, lambda name: not name.startswith("net.stem"), remember),
-    ]
-    history = train_classifier(
-        net, splits, phases=phases, device="cpu", checkpoint=tmp_path / "c.pt"
-    )
-    end = dict(net.named_parameters())
-    for name in start:
-        stem = name.startswith("net.stem")
-        assert torch.equal(start[name], middle[name]) != stem
-        assert torch.equal(middle[name], end[name]) == stem
-        assert end[name].requires_grad
-    assert visited == [600]
-    assert history.images == 300 + 2 * 600
-    assert len(history.losses["net"]) == 3
-    again = Small()
-    train_classifier(again, splits, phases=phases, device="cpu", checkpoint=tmp_path / "c.pt")
-    assert visited == [600]
-    assert all(torch.equal(a, b) for a, b in zip(again.parameters(), end.values(), strict=True))
 
 
 @pytest.mark.parametrize("schedule", ["triangle", "cosine", "constant"])

@@ -4,23 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 
 from bench.point.setup import Place, Scale
-from bench.reproduce.dci.notes import NOTES, OWN, setting_notes
-from bench.reproduce.dci.setup import BLOCKS, SETUP, SOURCE, ceiling, data_free, grouping, moved
-from bench.reproduce.frame.experiment import (
-    Claim,
-    Experiment,
-    ExperimentRow,
-    ExtraTable,
-    Found,
-    Measurement,
-)
-from bench.reproduce.frame.levels import Curve, levels_figure
-from bench.reproduce.frame.request import Target
-from bench.reproduce.frame.run import Framed
-from splitlab.record import Record
+from bench.reproduce.dci.setup import BLOCKS, SETUP
+from bench.reproduce.dci.study import DciStudy, movable
+from bench.reproduce.frame.charts import Curve, CurveTable, Swept
+from bench.reproduce.frame.columns import ACCURACY, Fact, FactColumn
+from bench.reproduce.frame.experiment import Claim, Experiment, Line
+from splitlab.contracts.quantity import Digits
 
 DEPTH: Mapping[Scale, int] = {"quick": 5, "paper": 18}
 """The paper's own depth is of ResNet-50, layer3.3: four fifths of the convolutions."""
@@ -52,151 +43,106 @@ LEVEL_NOTE = (
     "Level: standard deviation in units of the feature (Laplace: b = level / sqrt 2), or the "
     "probability that an element is lost. Fresh for every request; nothing is clipped or rescaled."
 )
+HIDDEN = FactColumn(
+    "hidden",
+    "1",
+    "falls",
+    title="100 / PSNR of the adaptive attack",
+    brief="100 / PSNR",
+    digits=Digits(means=2),
+    fact=Fact("", times=100, per="leakage.psnr.mean"),
+)
 
 
-def _figure9(scale: Scale, target: Target = OWN) -> Experiment:
+@movable
+def figure9(study: DciStudy) -> Experiment:
     """DCI against three defences at several levels, knowing of them and not.
 
     The ceiling's queries come back through the defence; it is measured where there is none and at
     the highest level of each.
-
-    Raises:
-        UnknownName, NotCuttable, BadInput: a network or split point that is none.
     """
-    measurements: list[Measurement] = []
-    rows: list[ExperimentRow] = []
-
-    def attacked(place: Place, label: str, who: str, knows: frozenset[str]) -> None:
-        one = data_free(scale, place, "dci", name=who, options=grouping(setup))
-        measurements.append(replace(one, knows=knows))
-        rows.append(ExperimentRow(one.key, label, f"DCI, {who}", (one.key,)))
-
+    scale = study.scale
     frame = {"head_end": BLOCKS[scale][DEPTH[scale] - 1], "victims": VICTIMS[scale]}
-    setup = moved(SETUP[scale].model_copy(update=frame), target)
-
-    def placed(name: str, defense: str = "none") -> Place:
-        return Place(name, defense, setup.head_end, setup.tail_start)
-
-    def bounded(place: Place, label: str) -> None:
-        bound = ceiling(scale, place)
-        measurements.append(bound)
-        rows.append(ExperimentRow(bound.key, f"{label}: ceiling", "queries", (bound.key,)))
-
-    none = placed("none")
-    attacked(none, "no defence", "undefended", KNOWING["unaware"])
-    bounded(none, "no defence")
-    for defense, levels in LEVELS[scale].items():
-        for level in levels:
-            text = f"{defense}:level={level:g}"
-            place = placed(f"{defense}-{level:g}", text)
-            for who, knows in KNOWING.items():
-                attacked(place, text, who, knows)
-            if level == levels[-1]:
-                bounded(place, text)
-    return Experiment(
-        name="dci-figure9",
-        title="DCI, Figure 9",
-        source=f"{SOURCE}, Figure 9",
-        scale=scale,
-        setup=setup,
-        measurements=tuple(measurements),
-        rows=tuple(rows),
-        claims=tuple(_claims(scale)),
-        notes=tuple(_notes(scale, target)),
-        extra=partial(_tables, scale=scale),
-        figure=partial(_figure, scale=scale),
+    study = replace(study, changed=frame)
+    curves = tuple(
+        Curve(
+            defense,
+            (
+                (0.0, "none/undefended"),
+                *((level, f"{defense}-{level:g}/adaptive") for level in levels),
+            ),
+        )
+        for defense, levels in LEVELS[scale].items()
+    )
+    chart = Swept("level", curves, left=ACCURACY, right=HIDDEN)
+    return study.experiment(
+        "figure9",
+        ", Figure 9",
+        _lines(study),
+        notes=study.told(LEVEL_NOTE, PAPER_NOTE, *(() if study.target else (OTHER_NETWORK,))),
+        claims=tuple(
+            claim
+            for defense, levels in LEVELS[scale].items()
+            for claim in _claims(defense, f"{defense}-{levels[0]:g}", f"{defense}-{levels[-1]:g}")
+        ),
+        tables=(CurveTable("Utility against defence", chart, "defence", LEVEL_NOTE),),
+        chart=chart,
     )
 
 
-figure9 = Framed(_figure9, _figure9)
+def _lines(study: DciStudy) -> Iterator[Line]:
+    def line(place: Place, label: str, who: str, knows: frozenset[str]) -> Line:
+        one = replace(study.data_free(place, "dci", name=who), knows=knows)
+        return Line(label, f"DCI, {who}", (one,))
+
+    setup = study.setup
+    none = Place("none", "none", setup.head_end, setup.tail_start)
+    yield line(none, "no defence", "undefended", KNOWING["unaware"])
+    yield Line("no defence: ceiling", "queries", (study.ceiling(none),))
+    for defense, levels in LEVELS[study.scale].items():
+        for level in levels:
+            text = f"{defense}:level={level:g}"
+            place = replace(none, name=f"{defense}-{level:g}", defense=text)
+            for who, knows in KNOWING.items():
+                yield line(place, text, who, knows)
+            if level == levels[-1]:
+                yield Line(f"{text}: ceiling", "queries", (study.ceiling(place),))
 
 
-def _notes(scale: Scale, target: Target) -> Iterator[str]:
-    yield from NOTES
-    yield LEVEL_NOTE
-    yield PAPER_NOTE
-    if not target:
-        yield OTHER_NETWORK
-    yield from setting_notes(scale, target)
-
-
-def _claims(scale: Scale) -> list[Claim]:
+def _claims(defense: str, low: str, high: str) -> Iterator[Claim]:
     """More of a defence leaks less and costs more; an adversary who knows of it reads more; what
     is saved is saved from the best of them as well.
     """
-    found = []
-    for defense, levels in LEVELS[scale].items():
-        low, high = (f"{defense}-{level:g}" for level in (levels[0], levels[-1]))
-        found += [
-            Claim(
-                f"The most {defense} leaks less than the least (adaptive)",
-                "psnr",
-                f"{high}/adaptive",
-                "below",
-                f"{low}/adaptive",
-                otherwise="this defence hides nothing from an adversary who knows of it",
-            ),
-            Claim(
-                f"The most {defense} costs accuracy beside the least",
-                "accuracy_change",
-                f"{high}/adaptive",
-                "below",
-                f"{low}/adaptive",
-                margin=1.0,
-                otherwise="this much of it is free",
-            ),
-            Claim(
-                f"Knowing of {defense} helps at its highest level",
-                "psnr",
-                f"{high}/adaptive",
-                "above",
-                f"{high}/unaware",
-                otherwise="training through the defence adds nothing",
-            ),
-            Claim(
-                f"The most {defense} hides from a decoder with queries too",
-                "psnr",
-                f"{high}/ceiling",
-                "below",
-                "none/ceiling",
-                otherwise="what it hides is hidden only from who has no queries and no real images",
-            ),
-        ]
-    return found
-
-
-def _curves(found: Found, scale: Scale) -> list[Curve]:
-    """Accuracy and 100 / PSNR of the adaptive attack against the level, means over seeds."""
-    curves = []
-    start = _means(found, "none/undefended")
-    for defense, levels in LEVELS[scale].items():
-        means = {level: _means(found, f"{defense}-{level:g}/adaptive") for level in levels}
-        points = {0.0: start, **means}
-        measured = tuple((level, *mean) for level, mean in points.items() if mean is not None)
-        curves.append(Curve(defense, measured))
-    return curves
-
-
-def _means(found: Found, key: str) -> tuple[float, float] | None:
-    """(accuracy in %, 100 / PSNR)."""
-    made = [r for own in found.values() if isinstance(r := own.get(key), Record)]
-    decibels = [m for r in made if (m := r.leakage["psnr"].mean) is not None]
-    if not decibels:
-        return None
-    accuracy = sum(r.utility["accuracy"] for r in made) / len(made)
-    return accuracy, 100 / (sum(decibels) / len(decibels))
-
-
-def _figure(found: Found, scale: Scale) -> str:
-    return levels_figure(_curves(found, scale))
-
-
-def _tables(found: Found, scale: Scale) -> list[ExtraTable]:
-    """The curves as numbers."""
-    lines = [
-        (curve.name, f"{level:g}", f"{accuracy:z.1f}", f"{inverse:z.2f}")
-        for curve in _curves(found, scale)
-        for level, accuracy, inverse in curve.points
-    ]
-    columns = ("defence", "level", "accuracy [%]", "100 / PSNR of the adaptive attack")
-    return [ExtraTable("Utility against defence", columns, tuple(lines), LEVEL_NOTE)]
+    yield Claim(
+        f"The most {defense} leaks less than the least (adaptive)",
+        "psnr",
+        f"{high}/adaptive",
+        "below",
+        f"{low}/adaptive",
+        otherwise="this defence hides nothing from an adversary who knows of it",
+    )
+    yield Claim(
+        f"The most {defense} costs accuracy beside the least",
+        "accuracy_change",
+        f"{high}/adaptive",
+        "below",
+        f"{low}/adaptive",
+        margin=1.0,
+        otherwise="this much of it is free",
+    )
+    yield Claim(
+        f"Knowing of {defense} helps at its highest level",
+        "psnr",
+        f"{high}/adaptive",
+        "above",
+        f"{high}/unaware",
+        otherwise="training through the defence adds nothing",
+    )
+    yield Claim(
+        f"The most {defense} hides from a decoder with queries too",
+        "psnr",
+        f"{high}/ceiling",
+        "below",
+        "none/ceiling",
+        otherwise="what it hides is hidden only from who has no queries and no real images",
+    )

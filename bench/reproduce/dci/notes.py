@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from bench.point.setup import Scale
 from bench.reproduce.frame.request import Target
+from bench.reproduce.frame.study import OWN
 
-OWN = Target()
-"""The scale's own network, where no other is named."""
 NOTES = (
     "Data-free: whatever learns does so on images made of the network's batch norms (equation 4), "
     "the same ones for every row of a seed. No row but those that say so sees a real image, and "

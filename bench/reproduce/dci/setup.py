@@ -1,23 +1,18 @@
-"""What the experiments on DCI (Dong et al.) share: networks, blocks, images, and how each rival is
-set; the one place for these settings.
+"""Settings of the experiments on DCI (Dong et al.): networks, blocks, images, and how each rival is
+set; the one place for them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
-from adversary.contract.attack import Attack
 from adversary.contract.threat import ThreatModel
 from adversary.inversion.dci.chain import chain, grouped
 from adversary.parts.wgan import Play
-from adversary.registry import ATTACKS
 from bench.point.measure import make_attack
-from bench.point.setup import Place, Scale, Setup, Synthetic
-from bench.reproduce.frame.experiment import Measurement
-from bench.reproduce.frame.request import Target
-from splitlab.errors import BadInput
+from bench.point.setup import Scale, Setup, Synthetic
 from splitlab.models import build
 from splitlab.split import cut
 from splitlab.training import TrainRecipe, batch_count
@@ -120,34 +115,6 @@ KNOWS = {"ddream": WHOLE, "di": WHOLE}
 """The dreams need the server's answer; what else is granted to all is the head."""
 
 
-def at(scale: Scale, block: int, defense: str = "none", name: str = "") -> Place:
-    """The deployment whose head ends with block 1, 2, ..."""
-    return Place(name or f"block-{block}", defense, BLOCKS[scale][block - 1])
-
-
-def moved(own: Setup, target: Target) -> Setup:
-    """Another network and split point, where they are named.
-
-    Raises:
-        UnknownName, NotCuttable, BadInput: a network or split point that is none.
-    """
-    if not target:
-        return own
-    if target.model is not None:
-        if target.split is None:
-            raise BadInput(
-                f"--model {target.model}: say with --split where its head ends; "
-                f"`bench splits {target.model}` lists the places"
-            )
-        own = own.model_copy(update={"model": target.model, "tail_start": None})
-    named: dict[str, Any] = {"head_end": target.split, "tail_start": target.tail}
-    named |= {"mean": target.mean, "std": target.std}
-    setup = own.model_copy(update={key: name for key, name in named.items() if name is not None})
-    arch = setup.untrained
-    cut(build(arch, seed=0), setup.head_end, setup.tail_start, arch.input.shape)
-    return setup
-
-
 def blocks_of(setup: Setup) -> list[str]:
     """Where block 1, 2, ... of the head end, as DCI inverts them."""
     arch = setup.untrained
@@ -157,77 +124,12 @@ def blocks_of(setup: Setup) -> list[str]:
     return [block.name for block in (grouped(blocks) if grouping(setup) else blocks)]
 
 
-class Spot(NamedTuple):
-    """A place that is attacked, so many blocks deep."""
-
-    depth: int
-    label: str
-    place: Place
-
-
-def spot(scale: Scale, setup: Setup, target: Target, depth: int, *, least: int = 1) -> Spot:
-    """The scale's own place behind so many blocks, or the one that was named.
-
-    Args:
-        setup: moved to the target.
-        least: blocks that a named head must have.
-
-    Raises:
-        BadInput: it has fewer.
-    """
-    if not target:
-        return Spot(depth, f"block {depth}", at(scale, depth))
-    found = len(blocks_of(setup))
-    if found < least:
-        raise BadInput(
-            f"the head up to {setup.head_end} is {found} block to DCI, wanted are at least "
-            f"{least}; name a later place with --split (`bench splits {setup.model}` lists them)"
-        )
-    return named_spot(setup, setup.head_end, found)
-
-
-def named_spot(setup: Setup, end: str, depth: int) -> Spot:
-    """The place of a moved setup where the head ends with `end`, so many blocks deep."""
-    return Spot(depth, end, Place(end, "none", end, setup.tail_start))
-
-
 def grouping(setup: Setup) -> dict[str, Any]:
     """Settings of DCI that go with the network: ResNet-50 and deeper ones are inverted group by
     group, as the paper has it, all others block by block.
     """
     bare = setup.arch(classes=2).name.rpartition("/")[2]
     return {"grouped": True} if bare in BOTTLENECKS else {}
-
-
-def data_free(
-    scale: Scale,
-    place: Place,
-    attack: str,
-    *,
-    name: str = "",
-    options: Mapping[str, Any] | None = None,
-    made: Synthetic | None = None,
-) -> Measurement:
-    """One method on synthetic images.
-
-    Args:
-        name: in the key, in place of the attack's.
-        options: beside those of the scale.
-        made: in place of the scale's images.
-    """
-    kind: type[Attack] = ATTACKS.load(attack)
-    settings = {**OPTIONS[scale][attack], **(options or {})}
-    # The scale's number is of the scale's images; of others all are learned from, too.
-    settings.pop("images", None)
-    own = kind.learning_from(settings, (made or MADE[scale]).images)
-    return Measurement(
-        key=f"{place.name}/{name or attack}",
-        place=place,
-        attack=attack,
-        options=own,
-        knows=KNOWS.get(attack, WHITE),
-        synthetic=made or MADE[scale],
-    )
 
 
 def updates(scale: Scale, attack: str, depth: int) -> int:
@@ -246,17 +148,3 @@ def updates(scale: Scale, attack: str, depth: int) -> int:
         return 0
     steps = epochs * batch_count(MADE[scale].images, own["batch_size"])
     return steps // Play().rounds if attack == "gmi" else steps
-
-
-def on_real(
-    scale: Scale, place: Place, images: int, options: Mapping[str, Any] | None = None
-) -> Measurement:
-    """DCI on so many real ones."""
-    own = {**OPTIONS[scale]["dci"], **(options or {}), "data": "own", "images": images}
-    return Measurement(f"{place.name}/real-{images}", place, "dci", own, WHITE, images=images)
-
-
-def ceiling(scale: Scale, place: Place) -> Measurement:
-    """A decoder with queries on all the real images."""
-    own = dict(CEILING[scale])
-    return Measurement(f"{place.name}/ceiling", place, "decoder", own, frozenset({"observe"}))

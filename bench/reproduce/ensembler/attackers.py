@@ -5,30 +5,26 @@ Each changes one thing of the shadow attack through all bodies, so that its wort
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from adversary.inversion.shadow.presets import PRESETS
 from bench.point.setup import Place, Scale
-from bench.reproduce.ensembler.attacks import ALL, ORACLE, SEARCH, Draft
+from bench.reproduce.ensembler.attacks import ALL, ORACLE, SEARCH
 from bench.reproduce.ensembler.claims import LEAKAGE
-from bench.reproduce.ensembler.tables import (
-    NOTES,
-    PAPER,
-    QUICK,
-    QUICK_NOTE,
-    SOURCE,
-    ensembler,
-)
-from bench.reproduce.frame.experiment import Claim, Experiment, Measurement
-from bench.reproduce.frame.run import Framed
+from bench.reproduce.ensembler.setup import NOTES, SOURCE, ensembler
+from bench.reproduce.ensembler.study import EnsemblerStudy, ours
+from bench.reproduce.frame.experiment import Claim, Experiment, Line, Measurement
+
+Variant = tuple[str, Mapping[str, Any], frozenset[str]]
+"""Label, options, what it knows."""
 
 SETTINGS: Mapping[Scale, Mapping[str, Any]] = {
     "quick": {"channels": 16, "epochs": 2, "decoder_epochs": 1},
     "paper": {"epochs": 30},
 }
 BODIES, WATCHING = frozenset({"bodies"}), frozenset({"bodies", "capture"})
-VARIANTS: tuple[tuple[str, Mapping[str, Any], frozenset[str]], ...] = (
+VARIANTS: tuple[Variant, ...] = (
     ("all bodies", {"bodies": ALL}, BODIES),
     ("a tensor a body", {"bodies": ALL, "tensors": True}, BODIES),
     ("hard choice of P", {"bodies": "top-P"}, BODIES | {"P"}),
@@ -52,40 +48,37 @@ WHOLE = ("all bodies, the paper's pipeline in full", {**PRESETS["liu2024"].field
 """At the quick scale, where the other rows are shortened: is that why they find so little?"""
 
 
-@Framed
-def attackers(scale: Scale) -> Experiment:
+@ours
+def attackers(study: EnsemblerStudy) -> Experiment:
     """Every variant on one Ensembler, beside the aligned shadow, the floor and the ceiling."""
     # "every subset" trains 2^N - 1 shadows, so N stays small at both scales.
     many = Place("ensembler", ensembler(4, 2))
-    draft = Draft(scale)
-    draft.bounded(Place("none"), "NONE")
-    variants = (*VARIANTS, WHOLE) if scale == "quick" else VARIANTS
-    for label, options, knows in variants:
-        key = f"{many.name}/{label}"
-        made = Measurement(key, many, "shadow", {**SETTINGS[scale], **options}, knows)
-        draft.add(label, "shadow", [made])
-    draft.attacked(many, "aligned shadow", ALL, kinds=("strengthened",))
-    draft.bounded(many, "Ensembler")
-    claims = tuple(
-        Claim(
-            f"{metric.upper()} of the shadow with {label} is above that with all bodies alone",
-            metric,
-            f"{many.name}/{label}",
-            "above",
-            f"{many.name}/all bodies",
-            otherwise="this does not help a shadow that learns by its task",
-        )
-        for label, _, _ in variants[1:]
-        for metric in LEAKAGE
-    )
-    return Experiment(
-        name="ensembler-attackers",
-        title="Ensembler under stronger attackers",
+    variants = (*VARIANTS, WHOLE) if study.scale == "quick" else VARIANTS
+    return study.experiment(
+        "attackers",
+        " under stronger attackers",
+        _lines(study, many, variants),
         source=f"{SOURCE}; attackers that it leaves out",
-        scale=scale,
-        setup=QUICK if scale == "quick" else PAPER,
-        measurements=tuple(draft.measurements),
-        rows=tuple(draft.rows),
-        claims=claims,
-        notes=(*NOTES[1:], *((QUICK_NOTE,) if scale == "quick" else ())),
+        claims=tuple(
+            Claim(
+                f"{metric.upper()} of the shadow with {label} is above that with all bodies alone",
+                metric,
+                f"{many.name}/{label}",
+                "above",
+                f"{many.name}/all bodies",
+                otherwise="this does not help a shadow that learns by its task",
+            )
+            for label, _, _ in variants[1:]
+            for metric in LEAKAGE
+        ),
+        notes=study.told(NOTES[1:]),
     )
+
+
+def _lines(study: EnsemblerStudy, many: Place, variants: Sequence[Variant]) -> Iterator[Line]:
+    yield study.bounded(Place("none"), "NONE")
+    for label, options, knows in variants:
+        key, given = f"{many.name}/{label}", {**SETTINGS[study.scale], **options}
+        yield Line(label, "shadow", (Measurement(key, many, "shadow", given, knows),))
+    yield from study.attacked(many, "aligned shadow", ALL, kinds=("strengthened",))
+    yield study.bounded(many, "Ensembler")

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from bench.point.setup import Scale
 from bench.reproduce.ensembler.attacks import KINDS, SHORT, Kind
-from bench.reproduce.frame.experiment import Claim, MetricName
+from bench.reproduce.frame.experiment import Claim
 
-LEAKAGE: tuple[MetricName, ...] = ("ssim", "psnr")
+LEAKAGE = ("ssim", "psnr")
 POINTS = 3.0
 """Accuracy that Ensembler may lose, in points."""
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from bench.point.setup import Place, Scale, Setup
-from bench.reproduce.ensembler.attacks import KINDS, SHORT, Draft
+from bench.point.setup import Place, Scale
+from bench.reproduce.ensembler.attacks import KINDS, SHORT
 from bench.reproduce.ensembler.claims import LEAKAGE
-from bench.reproduce.ensembler.tables import PAPER, QUICK, SOURCE
-from bench.reproduce.frame.experiment import Claim, Experiment
-from bench.reproduce.frame.run import Framed
+from bench.reproduce.ensembler.study import EnsemblerStudy, ours
+from bench.reproduce.frame.experiment import Claim, Experiment, Line
 
 FLAT = 0.05
 """SSIM by which a second cut may change a reconstruction and still count as no help."""
@@ -70,28 +70,31 @@ def resnet_grid(stem: str, stages: int, heads: Sequence[int], tails: Sequence[in
 
 
 def _figure(
-    name: str, title: str, number: int, scale: Scale, setup: Setup, grid: Grid
+    study: EnsemblerStudy, number: int, grid: Grid, changed: Mapping[str, Any] | None = None
 ) -> Experiment:
-    draft = Draft(scale)
+    cells = grid.cells()
+    return study.experiment(
+        f"figure{number}",
+        f", Figure {number}",
+        _lines(study, grid),
+        setup=study.setup.model_copy(update=changed or {}),
+        claims=tuple(_claims(cells, study.scale)),
+        notes=study.told(NOTES, QUICK_NOTE),
+        baseline=f"h{min(h for h, _ in cells)}-t1",
+        gap="no body is left between head and tail",
+    )
+
+
+def _lines(study: EnsemblerStudy, grid: Grid) -> Iterator[Line]:
+    def place(h: int, t: int) -> Place:
+        return Place(f"h{h}-t{t}", "none", grid.heads[h], grid.tails[t])
+
     cells = grid.cells()
     for h, t in cells:
-        place = Place(f"h{h}-t{t}", "none", grid.heads[h], grid.tails[t])
-        draft.attacked(place, f"h = {h}, t = {t}", "0", cell=(f"h = {h}", f"t = {t}"))
+        cell = (f"h = {h}", f"t = {t}")
+        yield from study.attacked(place(h, t), ", ".join(cell), "0", cell=cell)
     for h in sorted({h for h, t in cells if t == 1}):
-        draft.bounded(Place(f"h{h}-t1", "none", grid.heads[h], grid.tails[1]), f"h = {h}, t = 1")
-    first = min(h for h, _ in cells)
-    return Experiment(
-        name=name,
-        title=title,
-        source=f"{SOURCE}, Figure {number}",
-        scale=scale,
-        setup=setup,
-        measurements=tuple(draft.measurements),
-        rows=tuple(draft.rows),
-        claims=tuple(_claims(cells, scale)),
-        notes=(*NOTES, *((QUICK_NOTE,) if scale == "quick" else ())),
-        baseline=f"h{first}-t1",
-    )
+        yield study.bounded(place(h, 1), f"h = {h}, t = 1")
 
 
 def _claims(cells: Sequence[tuple[int, int]], scale: Scale) -> list[Claim]:
@@ -130,24 +133,22 @@ def _claims(cells: Sequence[tuple[int, int]], scale: Scale) -> list[Claim]:
     return found
 
 
-@Framed
-def figure2(scale: Scale) -> Experiment:
+@ours
+def figure2(study: EnsemblerStudy) -> Experiment:
     """Figure 2: VGG-16, heads of 1 to 8 convolutions, tails of 1 to 3 layers."""
-    if scale == "quick":
-        setup = QUICK.model_copy(update={"model": "vgg11_cifar", "arguments": {"thinner": 4}})
+    if study.scale == "quick":
+        changed = {"model": "vgg11_cifar", "arguments": {"thinner": 4}}
         grid = vgg_grid(VGG11, (1, 2, 4), (1, 2))
     else:
-        setup = PAPER.model_copy(update={"model": "vgg16_cifar", "arguments": {}})
+        changed = {"model": "vgg16_cifar", "arguments": {}}
         grid = vgg_grid(VGG16, range(1, 9), (1, 2, 3))
-    setup = setup.model_copy(update={"head_end": grid.heads[1]})
-    return _figure("ensembler-figure2", "Ensembler, Figure 2", 2, scale, setup, grid)
+    return _figure(study, 2, grid, {**changed, "head_end": grid.heads[1]})
 
 
-@Framed
-def figure3(scale: Scale) -> Experiment:
+@ours
+def figure3(study: EnsemblerStudy) -> Experiment:
     """Figure 3: ResNet-18, heads from the stem on, tails of the linear layer and of stages."""
-    if scale == "quick":
-        setup, grid = QUICK, resnet_grid("relu", 3, (1, 2, 3), (1, 2))
-    else:
-        setup, grid = PAPER, resnet_grid("maxpool", 4, (1, 2, 3), (1, 2, 3))
-    return _figure("ensembler-figure3", "Ensembler, Figure 3", 3, scale, setup, grid)
+    quick = study.scale == "quick"
+    tails = (1, 2) if quick else (1, 2, 3)
+    grid = resnet_grid("relu" if quick else "maxpool", 3 if quick else 4, (1, 2, 3), tails)
+    return _figure(study, 3, grid)

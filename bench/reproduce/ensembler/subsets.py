@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from bench.point.setup import Place, Scale
-from bench.reproduce.ensembler.attacks import ALL, ORACLE, SEARCH, Draft, Kind, shadow
+from bench.point.setup import Place
+from bench.reproduce.ensembler.attacks import ALL, ORACLE, SEARCH, Kind
 from bench.reproduce.ensembler.claims import LEAKAGE
-from bench.reproduce.ensembler.tables import PAPER, QUICK, SOURCE, ensembler
-from bench.reproduce.frame.experiment import Claim, Experiment, ExtraTable, Found
-from bench.reproduce.frame.run import Framed
-from splitlab.record import Record
+from bench.reproduce.ensembler.setup import SOURCE, ensembler
+from bench.reproduce.ensembler.study import EnsemblerStudy, ours
+from bench.reproduce.frame.experiment import Claim, Experiment, ExtraTable, Found, Line
 
 MEASURED = (2, 3, 4)
 BEYOND = (5, 6, 8, 10, 20)
@@ -46,12 +45,12 @@ def extrapolated(seconds: Mapping[int, float], beyond: Sequence[int]) -> dict[in
     return {n: float(best[0] * subsets_of(n) + best[1] * runs_of(n)) for n in beyond}
 
 
-def cost_of_subsets(found: Found) -> list[ExtraTable]:
+def cost_of_subsets(experiment: Experiment, found: Found) -> list[ExtraTable]:
     """Measured seconds for small N beside the formula, and what they mean for larger N."""
     measured: dict[int, float] = {}
     for n in MEASURED:
-        records = [own.get(shadow(_place(n), SEARCH, KIND).key) for own in found.values()]
-        times = [r.attack_facts["shadow_seconds"] for r in records if isinstance(r, Record)]
+        seen = experiment.here(found, experiment.line(f"n{n}/{SEARCH}/{KIND}"))
+        times = [one.record.attack_facts["shadow_seconds"] for one in seen]
         if times:
             measured[n] = sum(times) / len(times)
     if len(measured) < 2:
@@ -87,26 +86,25 @@ def _place(bodies: int) -> Place:
     return Place(f"n{bodies}", ensembler(bodies, min(2, bodies)))
 
 
-@Framed
-def subsets(scale: Scale) -> Experiment:
-    """Adaptive, oracle, and the search over all subsets for N = 2, 3, 4; P = 2."""
-    draft = Draft(scale)
-    draft.bounded(Place("none"), "NONE")
+def _lines(study: EnsemblerStudy) -> Iterator[Line]:
+    yield study.bounded(Place("none"), "NONE")
     for n in MEASURED:
-        place = _place(n)
-        draft.attacked(place, f"N = {n}: Adaptive", ALL, kinds=(KIND,))
-        draft.attacked(place, f"N = {n}: every subset", SEARCH, kinds=(KIND,))
-        draft.attacked(place, f"N = {n}: oracle selector", ORACLE, kinds=(KIND,))
-        draft.bounded(place, f"N = {n}")
+        place, label = _place(n), f"N = {n}"
+        yield from study.attacked(place, f"{label}: Adaptive", ALL, kinds=(KIND,))
+        yield from study.attacked(place, f"{label}: every subset", SEARCH, kinds=(KIND,))
+        yield from study.attacked(place, f"{label}: oracle selector", ORACLE, kinds=(KIND,))
+        yield study.bounded(place, label)
+
+
+@ours
+def subsets(study: EnsemblerStudy) -> Experiment:
+    """Adaptive, oracle, and the search over all subsets for N = 2, 3, 4; P = 2."""
     last = MEASURED[-1]
-    return Experiment(
-        name="ensembler-subsets",
-        title="Ensembler: the price of trying every subset",
+    return study.experiment(
+        "subsets",
+        ": the price of trying every subset",
+        _lines(study),
         source=f"{SOURCE}, section 4.4",
-        scale=scale,
-        setup=QUICK if scale == "quick" else PAPER,
-        measurements=tuple(draft.measurements),
-        rows=tuple(draft.rows),
         claims=tuple(
             Claim(
                 f"Trying every subset of N = {last} finds more than Adaptive: {metric.upper()} is "
@@ -120,6 +118,6 @@ def subsets(scale: Scale) -> Experiment:
             for metric in LEAKAGE
         ),
         notes=("The search chooses among subsets without the true images.",),
-        extra=cost_of_subsets,
+        tables=(cost_of_subsets,),
         timed=True,
     )

@@ -6,25 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from bench.reproduce.frame.experiment import Claim, MetricName
-from bench.reproduce.frame.quantities import QUANTITIES
+from bench.reproduce.frame.columns import Value, column_of
+from bench.reproduce.frame.experiment import Claim
+from splitlab.contracts.quantity import Quantity
 
 Verdict = Literal["holds", "does not hold", "holds in some seeds", "cannot be judged"]
-
-
-@dataclass(frozen=True)
-class Value:
-    """One row in one seed.
-
-    Args:
-        value: the metric.
-        floor: of the mean image on the same victims; None for accuracy.
-        ceiling: of a decoder with queries on the same deployment; None where there is none.
-    """
-
-    value: float
-    floor: float | None = None
-    ceiling: float | None = None
 
 
 @dataclass(frozen=True)
@@ -56,15 +42,19 @@ Values = Mapping[int, Value | str]
 """seed -> the row's value, or why there is none."""
 
 
-def judge(claim: Claim, row: Values, than: Values | None) -> Judged:
+def judge(claim: Claim, row: Values, than: Values | None, column: Quantity | None = None) -> Judged:
     """The verdict on `claim` over all seeds of `row`.
 
     A comparison rests on the side that is said to leak more: where that attack is not above the
     floor nothing can be concluded from it. The other side may fail; that is what a defence is for,
     but one failed attack proves no protection, and the reason says so.
+
+    Args:
+        column: what the claim's metric is; the lab's of that name where None.
     """
+    column = column or column_of(claim.metric)
     by_seed = {
-        seed: _one(claim, value, None if than is None else than[seed])
+        seed: _one(claim, column, value, None if than is None else than[seed])
         for seed, value in row.items()
     }
     verdicts = [found["verdict"] for found in by_seed.values()]
@@ -74,7 +64,7 @@ def judge(claim: Claim, row: Values, than: Values | None) -> Judged:
         return Judged(claim, "cannot be judged", by_seed, "; ".join(why))
     numbers = "; ".join(f"seed {seed}: {found['told']}" for seed, found in by_seed.items())
     held, missing = judged.count("holds"), len(verdicts) - len(judged)
-    caveat = _caveat(claim, by_seed)
+    caveat = _caveat(column, by_seed)
     if held == len(verdicts):
         return Judged(claim, "holds", by_seed, f"{numbers}; {caveat}" if caveat else "")
     counted = f"holds in {held} of {len(judged)} judged" + (
@@ -87,50 +77,53 @@ def judge(claim: Claim, row: Values, than: Values | None) -> Judged:
     return Judged(claim, "does not hold", by_seed, ": ".join(filter(None, told)))
 
 
-def _one(claim: Claim, row: Value | str, than: Value | str | None) -> dict[str, Any]:
+def _one(
+    claim: Claim, column: Quantity, row: Value | str, than: Value | str | None
+) -> dict[str, Any]:
     """Verdict and numbers of one seed."""
     for side in (row, than):
         if isinstance(side, str):
             return {"verdict": "cannot be judged", "told": side}
     assert isinstance(row, Value)
-    if claim.relation == "at least":
-        holds = row.value >= claim.margin
-        told = f"{_text(claim.metric, row.value)}, limit {_text(claim.metric, claim.margin)}"
+    if claim.relation in ("at least", "at most"):
+        above = row.value >= claim.margin
+        holds = above if claim.relation == "at least" else row.value <= claim.margin
+        told = f"{_text(column, row.value)}, limit {_text(column, claim.margin)}"
         return {"verdict": _word(holds), "told": told, "row": row.value}
     assert isinstance(than, Value)
     numbers = {"row": row.value, "than": than.value, "floor": row.floor, "than_floor": than.floor}
-    told = f"{_text(claim.metric, row.value)} against {_text(claim.metric, than.value)}"
-    more, less = (row, than) if claim.relation == "above" else (than, row)
+    told = f"{_text(column, row.value)} against {_text(column, than.value)}"
+    # Of a metric that falls as more leaks, the smaller side is the one that leaks more.
+    row_leaks = (claim.relation == "above") == (column.leakage == "rises")
+    more, less = (row, than) if row_leaks else (than, row)
     if more.floor is not None:
-        told += f" (floor {_text(claim.metric, more.floor)})"
-    if _failed(claim.metric, more):
+        told += f" (floor {_text(column, more.floor)})"
+    if _failed(column, more):
         told = f"the attack is at the floor, {told}"
         return {"verdict": "cannot be judged", "told": told, **numbers}
     difference = row.value - than.value
     if claim.relation == "near":
         return {"verdict": _word(abs(difference) <= claim.margin), "told": told, **numbers}
-    needed = max(claim.margin, QUANTITIES[claim.metric].resolved)
+    needed = max(claim.margin, column.resolved)
     if abs(difference) <= needed:
         return {"verdict": "does not hold", "told": f"no difference, {told}", **numbers}
     holds = (difference > 0) == (claim.relation == "above")
-    if holds and _failed(claim.metric, less):
+    if holds and _failed(column, less):
         numbers |= {"less_failed": True, "ceiling": less.ceiling}
     return {"verdict": _word(holds), "told": told, **numbers}
 
 
-def _failed(metric: MetricName, side: Value) -> bool:
+def _failed(column: Quantity, side: Value) -> bool:
     """Whether the attack is not above its floor."""
-    return side.floor is not None and QUANTITIES[metric].failed(side.value, side.floor)
+    return side.floor is not None and column.failed(side.value, side.floor)
 
 
-def _caveat(claim: Claim, by_seed: Mapping[int, Mapping[str, Any]]) -> str:
+def _caveat(column: Quantity, by_seed: Mapping[int, Mapping[str, Any]]) -> str:
     """What a claim does not say that holds because an attack failed; "" where none did."""
     failed = {seed: found for seed, found in by_seed.items() if found.get("less_failed")}
     if not failed:
         return ""
-    ceilings = [
-        _text(claim.metric, c) for one in failed.values() if (c := one["ceiling"]) is not None
-    ]
+    ceilings = [_text(column, c) for one in failed.values() if (c := one["ceiling"]) is not None]
     above = (
         f"its ceiling, a decoder with queries, is {', '.join(ceilings)}"
         if ceilings
@@ -146,5 +139,5 @@ def _word(holds: bool) -> Verdict:
     return "holds" if holds else "does not hold"
 
 
-def _text(metric: MetricName, value: float) -> str:
-    return QUANTITIES[metric].mean(value) + QUANTITIES[metric].suffix
+def _text(column: Quantity, value: float) -> str:
+    return column.mean(value) + column.suffix

@@ -2,83 +2,51 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 
 import defenses
-from bench.point.setup import Place
-from bench.reproduce.frame.experiment import Experiment, ExtraTable, Found
-from splitlab.record import Record
+from bench.reproduce.frame.columns import Fact, Here
+from bench.reproduce.frame.experiment import Experiment, ExtraTable, Found, at_place
+from bench.reproduce.frame.found import records_in
 
-COLUMNS = (
-    "deployment",
-    "defence",
-    "accuracy [%]",
-    "change [points]",
-    "bodies",
-    "KiB up",
-    "KiB down",
-    "client MMACs",
-    "server and tail MMACs",
-    "p50 [ms]",
-)
+FACTS: Mapping[str, Fact] = {
+    "accuracy [%]": Fact("utility.accuracy"),
+    "change [points]": Fact("utility.accuracy", change=True, form="z.2f"),
+    "bodies": Fact("", form=".0f"),
+    "KiB up": Fact("rate.payload_up", times=1 / 1024),
+    "KiB down": Fact("rate.payload_down", times=1 / 1024, form="z.2f"),
+    "client MMACs": Fact("split.head_macs", times=1e-6, form="z.2f"),
+    "server and tail MMACs": Fact("split.rest_macs", times=1e-6, form="z.2f"),
+    "p50 [ms]": Fact("latency.total.p50"),
+}
+PER_BODY = ("bodies", "server and tail MMACs")
+"""What is said of one network, and there as often as the server runs one."""
 
 
 def cost_table(experiment: Experiment, found: Found) -> ExtraTable:
     """One row a deployment, mean over seeds; what no record tells is "n/a"."""
     rows = []
-    base = _of(experiment.baseline, found)
     for place in experiment.places:
-        records = _of(place.name, found)
-        if records:
-            rows.append(_row(place, records, base))
+        made = [(at_place(place.name, own), own) for own in found.values()]
+        here = [Here(one, own, experiment.base(own)) for one, own in made if one is not None]
+        bodies = bodies_of(place.defense)
+        if here:
+            facts = {
+                heading: replace(fact, times=fact.times * bodies) if heading in PER_BODY else fact
+                for heading, fact in FACTS.items()
+            }
+            rows.append((place.name, place.defense, *(f.mean(here) for f in facts.values())))
     note = (
         "Means over seeds, measured through the wire on the victims' images, a request of eight "
         "images over loopback. MACs: one network's behind the head, times the number of bodies."
     )
-    made = [r for own in found.values() for r in own.values() if isinstance(r, Record)]
-    if any(r.environment.get("side_by_side") for r in made):
+    if any(r.environment.get("side_by_side") for r in records_in(found)):
         note += " Milliseconds were taken while other deployments were measured on the same cores."
-    return ExtraTable("Accuracy and cost of each deployment", COLUMNS, tuple(rows), note)
+    columns = ("deployment", "defence", *FACTS)
+    return ExtraTable("Accuracy and cost of each deployment", columns, tuple(rows), note)
 
 
 def bodies_of(defense: str) -> int:
     """How many networks the server runs for one image under this defence."""
     return max((getattr(one, "N", 1) for one in defenses.parse(defense).defenses), default=1)
-
-
-def _of(place: str, found: Found) -> list[Record]:
-    """One record of each seed made at `place`; utility, rate and latency are the same in all."""
-    firsts = []
-    for own in found.values():
-        made = (r for r in own.values() if isinstance(r, Record) and r.config["place"] == place)
-        if (first := next(made, None)) is not None:
-            firsts.append(first)
-    return firsts
-
-
-def _row(place: Place, records: Sequence[Record], base: Sequence[Record]) -> tuple[str, ...]:
-    accuracy = _mean([r.utility["accuracy"] for r in records])
-    change = accuracy - _mean([r.utility["accuracy"] for r in base])
-    bodies = bodies_of(place.defense)
-    split = records[0].split
-    return (
-        place.name,
-        place.defense,
-        _text(accuracy, 1),
-        _text(change, 2),
-        str(bodies),
-        _text(_mean([r.rate["payload_up"] for r in records]) / 1024, 1),
-        _text(_mean([r.rate["payload_down"] for r in records]) / 1024, 2),
-        _text(split["head_macs"] / 1e6, 2),
-        _text(bodies * split["rest_macs"] / 1e6, 2),
-        _text(_mean([r.latency.get("total", {}).get("p50", math.nan) for r in records]), 1),
-    )
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else math.nan
-
-
-def _text(value: float, digits: int) -> str:
-    return "n/a" if math.isnan(value) else f"{value:z.{digits}f}"

@@ -1,4 +1,4 @@
-"""An experiment as data: where networks are cut, what is measured there, which rows and claims."""
+"""An experiment as data: what is measured where, and what is shown, claimed and drawn of it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from typing import Any, Literal
 from bench.point.grants import GrantRequest
 from bench.point.recipe import Knowledge
 from bench.point.setup import Place, Scale, Setup, Synthetic
-from splitlab.errors import BadInput
+from bench.reproduce.frame.columns import DEFAULT, Here, Named, column_of
+from bench.reproduce.frame.found import Found, Outcomes, Skipped
+from splitlab.contracts.quantity import Quantity
+from splitlab.errors import BadInput, UnknownName
 from splitlab.record import Record
 
-MetricName = Literal["accuracy_change", "ssim", "psnr"]
-Relation = Literal["below", "above", "near", "at least"]
+__all__ = ["Claim", "Experiment", "ExtraTable", "Found", "Line", "Measurement", "Skipped"]
+Relation = Literal["below", "above", "near", "at least", "at most"]
 
 
 @dataclass(frozen=True)
@@ -71,26 +74,47 @@ class Measurement:
 
 
 @dataclass(frozen=True)
-class ExperimentRow:
-    """One line of the table.
+class Line:
+    """One line of the table, with the measurements that it shows.
 
     Args:
-        key: unique in the experiment.
         label: as in the paper, where it has this line.
         attack: how it was attacked, in a word or two.
-        of: keys of measurements; of several the best is shown, seed by seed.
-        best: by which metric; chosen with the true images, as the paper does.
-        paper: the paper's numbers, accuracy change in points, SSIM, PSNR in dB.
+        of: of several the best is shown, seed by seed.
+        best: by which metric; chosen with the truth, as the papers do.
+        paper: the paper's numbers, by column.
         cell: (row, column) in an experiment that is a grid.
+        told: heading of an extra table -> what this line has there, where no record says it.
+        key: unique in the experiment; that of the first measurement where it is "".
     """
 
-    key: str
     label: str
     attack: str
-    of: tuple[str, ...]
-    best: Literal["ssim", "psnr"] = "ssim"
+    of: tuple[Measurement, ...]
+    best: str = "ssim"
     paper: Mapping[str, float] = field(default_factory=dict)
     cell: tuple[str, str] | None = None
+    told: Mapping[str, str] = field(default_factory=dict)
+    key: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", self.key or self.of[0].key)
+
+    def pick(self, own: Outcomes) -> Record | Skipped:
+        """The record that is shown of one seed: the only one, or the best."""
+        made: list[Record] = []
+        for measurement in self.of:
+            one = own.get(measurement.key, Skipped("it was not measured"))
+            if isinstance(one, Skipped):
+                return one
+            made.append(one)
+        return made[0] if len(made) == 1 else max(made, key=self._reads)
+
+    def _reads(self, record: Record) -> float:
+        told = record.leakage.get(self.best)
+        if told is None or told.mean is None:
+            return float("-inf")
+        return column_of(self.best).gain(told.mean, 0.0)
 
 
 @dataclass(frozen=True)
@@ -99,16 +123,16 @@ class Claim:
 
     Args:
         text: in words.
-        metric: of both rows.
-        row: key of the row it speaks of.
+        metric: a column, or another metric of both rows.
+        row: key of the line it speaks of.
         relation: "below" and "above" compare with `than`; "near" allows `margin` either way;
-            "at least" compares with `margin` alone.
-        than: key of another row.
+            "at least" and "at most" compare with `margin` alone.
+        than: key of another line.
         otherwise: what it means where the claim does not hold.
     """
 
     text: str
-    metric: MetricName
+    metric: str
     row: str
     relation: Relation
     than: str | None = None
@@ -127,28 +151,25 @@ class ExtraTable:
 
 
 @dataclass(frozen=True)
-class Skipped:
-    """A measurement that could not be made, and why."""
-
-    why: str
-
-
-Found = Mapping[int, Mapping[str, Record | Skipped]]
-"""seed -> key of the measurement -> what came of it."""
-
-
-@dataclass(frozen=True)
 class Experiment:
     """A table or figure of a paper at one scale.
 
     Args:
         name: on the command line.
         title, source: for the page.
+        lines: with their measurements; a measurement is made once in however many lines it is.
+        claims: directions, each of which gets a verdict.
         notes: what a reader must know to read the numbers rightly.
-        baseline: name of the place whose accuracy the others are compared with.
-        extra: tables beyond the rows.
-        figure: an inline SVG of what was found.
+        columns: of the table, metrics by name or facts of the record.
+        baseline: name of the place whose facts the others are compared with.
+        tables: beyond the lines, each declared or a function of what was found.
+        chart: what is drawn: an inline SVG.
         timed: whether its seconds are results, so that nothing may run beside them.
+        gap: what stands in a cell of a grid that has no line.
+
+    Raises:
+        BadInput: it does not fit together.
+        UnknownName: a metric that is none.
     """
 
     name: str
@@ -156,30 +177,36 @@ class Experiment:
     source: str
     scale: Scale
     setup: Setup
-    measurements: tuple[Measurement, ...]
-    rows: tuple[ExperimentRow, ...]
+    lines: tuple[Line, ...]
     claims: tuple[Claim, ...] = ()
     notes: tuple[str, ...] = ()
+    columns: tuple[Named, ...] = DEFAULT
     baseline: str = "none"
-    extra: Callable[[Found], list[ExtraTable]] | None = None
-    figure: Callable[[Found], str] | None = None
+    tables: tuple[Callable[[Experiment, Found], list[ExtraTable]], ...] = ()
+    chart: Callable[[Experiment, Found], str] | None = None
     timed: bool = False
+    gap: str = "not measured"
 
     def __post_init__(self) -> None:
-        for what, keys in (
-            ("measurement", [m.key for m in self.measurements]),
-            ("row", [row.key for row in self.rows]),
-        ):
-            if len(set(keys)) != len(keys):
-                twice = sorted({key for key in keys if keys.count(key) > 1})
-                raise BadInput(f"{self.name}: {what} {', '.join(twice)} stands there twice")
-        known = {m.key for m in self.measurements}
-        rows = {row.key for row in self.rows}
+        made: dict[str, Measurement] = {}
+        for one in (one for line in self.lines for one in line.of):
+            if made.setdefault(one.key, one) != one:
+                raise BadInput(f"{self.name}: two measurements are called {one.key!r}")
+        keys = [line.key for line in self.lines]
+        if twice := sorted({key for key in keys if keys.count(key) > 1}):
+            raise BadInput(f"{self.name}: line {', '.join(twice)} stands there twice")
         named = {key for claim in self.claims for key in (claim.row, claim.than) if key}
-        if unknown := sorted({key for row in self.rows for key in row.of} - known):
-            raise BadInput(f"{self.name}: rows name measurements that are not made: {unknown}")
-        if unknown := sorted(named - rows):
-            raise BadInput(f"{self.name}: claims name rows that are not there: {unknown}")
+        if unknown := sorted(named - {*keys}):
+            raise BadInput(f"{self.name}: claims name lines that are not there: {unknown}")
+        for metric in {claim.metric for claim in self.claims}:
+            self.column(metric)
+        for line in self.lines:
+            column_of(line.best)
+
+    @property
+    def measurements(self) -> tuple[Measurement, ...]:
+        """Each once, in the order of the lines."""
+        return tuple({one.key: one for line in self.lines for one in line.of}.values())
 
     @property
     def places(self) -> list[Place]:
@@ -194,3 +221,50 @@ class Experiment:
             if found.setdefault(place.name, place) != place:
                 raise BadInput(f"{self.name}: two deployments are called {place.name!r}")
         return list(found.values())
+
+    @property
+    def shown(self) -> tuple[Quantity, ...]:
+        """The columns with all that is shown of them."""
+        return tuple(map(column_of, self.columns))
+
+    def column(self, name: str) -> Quantity:
+        """One of the columns, or another metric.
+
+        Raises:
+            UnknownName: it is neither.
+        """
+        own = {quantity.name: quantity for quantity in self.shown}
+        return own.get(name) or column_of(name)
+
+    def line(self, key: str) -> Line:
+        """
+        Raises:
+            UnknownName: no line has this key.
+        """
+        by_key = {line.key: line for line in self.lines}
+        if key not in by_key:
+            raise UnknownName(f"line of {self.name}", key, by_key)
+        return by_key[key]
+
+    def here(self, found: Found, line: Line) -> list[Here]:
+        """What a line shows of each seed that has it."""
+        picked = ((line.pick(own), own) for own in found.values())
+        return [Here(one, own, self.base(own)) for one, own in picked if isinstance(one, Record)]
+
+    def base(self, own: Outcomes) -> Record | None:
+        """One seed's first record that was made at the baseline."""
+        return at_place(self.baseline, own)
+
+    def extra(self, found: Found) -> list[ExtraTable]:
+        """The declared tables of what was found."""
+        return [table for make in self.tables for table in make(self, found)]
+
+    def figure(self, found: Found) -> str:
+        """What is drawn, "" for nothing."""
+        return self.chart(self, found) if self.chart is not None else ""
+
+
+def at_place(place: str, own: Outcomes) -> Record | None:
+    """One seed's first record that was made at a place."""
+    made = (r for r in own.values() if isinstance(r, Record) and r.config["place"] == place)
+    return next(made, None)

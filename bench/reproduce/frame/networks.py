@@ -56,7 +56,7 @@ class Networks:
         head_end = place.head_end or self.setup.head_end
         tail_start = place.tail_start or self.setup.tail_start
         order = self._order(head_end, tail_start, self.training(stack))
-        if not any(defense.retrains for defense in stack.defenses):
+        if not any(defense.learns for defense in stack.defenses):
             order = replace(order, trained=self.undefended[0])
         halves = prepare(stack, order)
         facts = dict(halves.facts)

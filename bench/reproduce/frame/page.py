@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from bench.point.kept import kept_told
-from bench.report.grids import strips
+from bench.report.grids import COLUMNS, data_uri, strips
 from bench.report.page import filled, missing_columns
 from bench.report.settings_table import setting_groups
+from bench.reproduce.frame.columns import FactColumn, leaks
 from bench.reproduce.frame.experiment import Experiment
-from bench.reproduce.frame.quantities import QUANTITIES
-from bench.reproduce.frame.summary import METRICS, RowSummary, Summary
+from bench.reproduce.frame.summary import RowSummary, Spread, Summary
 from bench.reproduce.frame.table import floor_lines, has_paper, printed, ranged, shown
+from splitlab.contracts.quantity import Quantity
 from splitlab.record import Record
 from splitlab.storage import write_bytes
 
@@ -36,13 +37,14 @@ def write_page(
         notes=experiment.notes,
         skipped=sorted({row.why for row in summary.rows if row.why}),
         judged=summary.judged,
-        quantities=QUANTITIES,
+        rule=_rule(experiment),
         paper=has_paper(summary),
-        titles=[QUANTITIES[metric].heading for metric in METRICS],
-        rows=[_line(row) for row in summary.rows],
+        titles=[column.heading for column in experiment.shown],
+        rows=[_line(row, experiment.shown) for row in summary.rows],
         floors=_floors(summary),
         figure=summary.figure,
         tables=summary.tables,
+        means=" and ".join(column.title or column.name for column in _leaking(summary)),
         pictures=_pictures(run / "images", summary),
         matrices=_matrices(run / "images", summary),
         doubts=_doubts(summary),
@@ -74,48 +76,92 @@ def _time(seconds: Mapping[str, float]) -> str:
     return f"Work on all deployments and attacks, over all sittings: {told}." if told else ""
 
 
-def _line(row: RowSummary) -> dict[str, Any]:
+def _rule(experiment: Experiment) -> str:
+    """When a direction holds, in the metrics of its table."""
+    columns = leaks(experiment.shown)
+    least = [_of(column, column.resolved) for column in columns if column.resolved]
+    margins = [_of(column, column.margin) for column in columns if column.margin is not None]
+    none = f"; a difference of {' or '.join(least)} is none" if least else ""
+    failed = (
+        f" Nothing is concluded from an attack that is not above the floor ({', '.join(margins)}), "
+        "and where it fails on the side that leaks less that proves no protection"
+        if margins
+        else ""
+    )
+    asked = any("observe" in one.knows for one in experiment.measurements)
+    ceiling = ": the decoder with queries tells what is there to be read" if asked else ""
+    end = f"{failed}{ceiling}." if failed else ""
+    return f"A direction holds where every seed can be judged and holds{none}.{end}"
+
+
+def _of(column: Quantity, value: float) -> str:
+    return f"{value}{column.suffix or f' of {column.title or column.name}'}"
+
+
+def _leaking(summary: Summary) -> list[Quantity]:
+    """The columns that say what leaks, in the table's order."""
+    return [one for one in summary.experiment.shown if not isinstance(one, FactColumn)]
+
+
+def _line(row: RowSummary, columns: Sequence[Quantity]) -> dict[str, Any]:
     """One row of the table, as text."""
     return {
         "label": row.row.label,
         "attack": row.row.attack,
         "floor": False,
         "why": row.why,
-        "cells": [(shown(m, row.metrics[m]), ranged(m, row.metrics[m])) for m in METRICS],
-        "paper": [printed(row.row.paper.get(m)) for m in METRICS],
+        "cells": _texts(columns, row.metrics),
+        "paper": [printed(row.row.paper.get(column.name)) for column in columns],
     }
+
+
+def _texts(
+    columns: Sequence[Quantity], numbers: Mapping[str, Spread | None]
+) -> list[tuple[str, str]]:
+    own = ((column, numbers[column.name]) for column in columns)
+    return [(shown(*one), ranged(*one)) for one in own]
 
 
 def _floors(summary: Summary) -> list[dict[str, Any]]:
     """A line of the table for each floor, as text."""
+    columns = summary.experiment.shown
     return [
         {
             "label": "Floor",
             "attack": told,
             "floor": True,
             "why": "",
-            "cells": [(shown(m, floor[m]), ranged(m, floor[m])) for m in METRICS],
-            "paper": [""] * len(METRICS),
+            "cells": _texts(columns, floor),
+            "paper": [""] * len(columns),
         }
         for told, floor in floor_lines(summary)
     ]
 
 
-def _figure(row: RowSummary) -> str:
-    return f"{shown('ssim', row.metrics['ssim'])} / {shown('psnr', row.metrics['psnr'])} dB"
+def _figure(row: RowSummary, summary: Summary) -> str:
+    own = ((column, row.metrics[column.name]) for column in _leaking(summary))
+    return " / ".join(shown(*one) + one[0].suffix for one in own)
+
+
+def _drawn(images: Path, point: str, columns: int) -> tuple[str, str] | None:
+    """(truth, estimates) of a record's grid; ("", picture) of one that shows both in one."""
+    if (pair := strips(images / f"{point}.png", columns)) is not None:
+        return pair
+    one = data_uri(images / f"{point}.svg")
+    return None if one is None else ("", one)
 
 
 def _pictures(images: Path, summary: Summary) -> list[dict[str, str]]:
-    """Truth, then each row's reconstructions of the same victims, of the first seed."""
+    """Truth, then each row's estimates of the same victims, of the first seed."""
     found: list[dict[str, str]] = []
     for row in summary.rows:
         first = next(iter(row.records.values()), None)
-        pair = None if first is None or row.row.cell else strips(images / f"{first}.png")
+        pair = None if first is None or row.row.cell else _drawn(images, first, COLUMNS)
         if pair is None:
             continue
-        if not found:
+        if not found and pair[0]:
             found.append({"label": "Truth", "attack": "", "figure": "", "data": pair[0]})
-        line = {"label": row.row.label, "attack": row.row.attack, "figure": _figure(row)}
+        line = {"label": row.row.label, "attack": row.row.attack, "figure": _figure(row, summary)}
         found.append({**line, "data": pair[1]})
     return found
 
@@ -133,13 +179,13 @@ def _matrix(images: Path, summary: Summary, attack: str) -> dict[str, Any]:
         if row.row.attack != attack or row.row.cell is None:
             continue
         first = next(iter(row.records.values()), "")
-        pair = strips(images / f"{first}.png", CELL_COLUMNS)
+        pair = _drawn(images, first, CELL_COLUMNS)
         truth = truth or (pair[0] if pair else "")
-        text = f"skipped ({row.why})" if row.why else _figure(row)
+        text = f"skipped ({row.why})" if row.why else _figure(row, summary)
         cells[row.row.cell] = {"data": pair[1] if pair else "", "figure": text}
     lines = list(dict.fromkeys(line for line, _ in cells))
     columns = list(dict.fromkeys(column for _, column in cells))
-    blank = {"data": "", "figure": "no body is left between head and tail"}
+    blank = {"data": "", "figure": summary.experiment.gap}
     return {
         "attack": attack,
         "truth": truth,

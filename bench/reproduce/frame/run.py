@@ -269,7 +269,7 @@ def _require_untrained(experiment: Experiment, weights: Path) -> None:
         BadInput: a defence of the experiment learns with the network; or no readable checkpoint.
     """
     for place in experiment.places:
-        if any(defense.retrains for defense in defenses.parse(place.defense).defenses):
+        if any(defense.learns for defense in defenses.parse(place.defense).defenses):
             raise BadInput(
                 f"--weights {weights}: {experiment.name} trains networks with {place.defense}; "
                 "leave it out"

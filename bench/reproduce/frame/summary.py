@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, get_args
+from typing import Any
 
-from bench.reproduce.frame.claims import Judged, Value, judge
+from bench.report.quantities import kind_of
+from bench.reproduce.frame.claims import Judged, judge
+from bench.reproduce.frame.columns import FactColumn, Here, Value, leaks, value_of
 from bench.reproduce.frame.costs import cost_table
-from bench.reproduce.frame.experiment import (
-    Experiment,
-    ExperimentRow,
-    ExtraTable,
-    Found,
-    MetricName,
-    Skipped,
-)
-from bench.reproduce.frame.quantities import QUANTITIES
+from bench.reproduce.frame.experiment import Claim, Experiment, ExtraTable, Line
+from bench.reproduce.frame.found import Found, Outcomes, Skipped, records_in
+from splitlab.contracts.kinds import IMAGE
+from splitlab.contracts.quantity import Quantity
 from splitlab.record import Record, doubts
 
-METRICS: tuple[MetricName, ...] = get_args(MetricName)
-FLOOR = "Floor: mean auxiliary image"
+MEAN_IMAGE = "mean image"
+"""The floor of images, where there is little room."""
 
 
 @dataclass(frozen=True)
@@ -46,19 +43,21 @@ class RowSummary:
     """One line of the table.
 
     Args:
-        metrics: None where there is no number.
+        metrics, floor: by column; None where there is no number.
         chosen: seed -> the measurement that is shown, where a row is the best of several.
         records: seed -> hash of its record.
         why: the reason, where the row was skipped in every seed.
+        floor_is: what the floor answers.
     """
 
-    row: ExperimentRow
-    metrics: dict[MetricName, Spread | None]
-    floor: dict[MetricName, Spread | None]
+    row: Line
+    metrics: dict[str, Spread | None]
+    floor: dict[str, Spread | None]
     chosen: dict[int, str] = field(default_factory=dict)
     records: dict[int, str] = field(default_factory=dict)
     doubts: tuple[str, ...] = ()
     why: str = ""
+    floor_is: str = MEAN_IMAGE
 
     def as_dict(self) -> dict[str, Any]:
         """JSON."""
@@ -70,7 +69,7 @@ class RowSummary:
             "measured": _jsoned(self.metrics),
             "floor": _jsoned(self.floor),
             "paper": dict(self.row.paper),
-            "best_of": list(self.row.of) if len(self.row.of) > 1 else None,
+            "best_of": [one.key for one in self.row.of] if len(self.row.of) > 1 else None,
             "best_by": self.row.best if len(self.row.of) > 1 else None,
             "chosen": {str(seed): key for seed, key in self.chosen.items()},
             "records": {str(seed): key for seed, key in self.records.items()},
@@ -115,169 +114,133 @@ class Summary:
 
 def summarise(experiment: Experiment, found: Found) -> Summary:
     """Rows, claims and tables of what was found."""
-    picked = {
-        row.key: {seed: pick(row, own) for seed, own in found.items()} for row in experiment.rows
-    }
-    base = {seed: _accuracy_at(experiment.baseline, own) for seed, own in found.items()}
-    rows = tuple(_row(row, picked[row.key], base) for row in experiment.rows)
-    judged = []
-    for claim in experiment.claims:
-        sides = [
-            {
-                seed: _bounded(
-                    _value(one, claim.metric, base[seed]),
-                    one,
-                    claim.metric,
-                    experiment,
-                    found[seed],
-                )
-                for seed, one in picked[key].items()
-            }
-            for key in (claim.row, claim.than)
-            if key is not None
-        ]
-        judged.append(judge(claim, sides[0], sides[1] if len(sides) > 1 else None))
-    records = [r for own in found.values() for r in own.values() if isinstance(r, Record)]
-    tables = [cost_table(experiment, found)] if records else []
-    if experiment.extra is not None and records:
-        tables += experiment.extra(found)
+    records = records_in(found)
+    rows = tuple(_row(experiment, line, found) for line in experiment.lines)
     return Summary(
         experiment,
         tuple(found),
         rows,
-        tuple(judged),
-        tuple(tables),
-        experiment.figure(found) if experiment.figure is not None and records else "",
-        (*_doubts(found), *_over_ceiling(experiment, rows, found)),
+        tuple(_judged(experiment, claim, found) for claim in experiment.claims),
+        (cost_table(experiment, found), *experiment.extra(found)) if records else (),
+        experiment.figure(found) if records else "",
+        (*_doubts(found), *_over_ceiling(experiment, found)),
         dict(records[0].environment) if records else {},
     )
 
 
-def pick(row: ExperimentRow, own: Mapping[str, Record | Skipped]) -> Record | Skipped:
-    """The record that a row shows in one seed: the only one, or the best by the row's metric."""
-    made: list[Record] = []
-    for key in row.of:
-        one = own.get(key, Skipped("it was not measured"))
-        if isinstance(one, Skipped):
-            return one
-        made.append(one)
-    return max(made, key=lambda record: _mean(record, row.best))
+def _judged(experiment: Experiment, claim: Claim, found: Found) -> Judged:
+    column = experiment.column(claim.metric)
+    sides = [
+        {
+            seed: _bounded(_value(experiment, line, column, own), experiment, line, column, own)
+            for seed, own in found.items()
+        }
+        for line in map(experiment.line, filter(None, (claim.row, claim.than)))
+    ]
+    return judge(claim, sides[0], sides[1] if len(sides) > 1 else None, column)
 
 
-def _mean(record: Record, metric: str) -> float:
-    value = record.leakage[metric].mean
-    return float("-inf") if value is None else value
-
-
-def _accuracy_at(place: str, own: Mapping[str, Record | Skipped]) -> float | None:
-    """Accuracy through the wire in %, of any record made at `place`."""
-    for one in own.values():
-        if isinstance(one, Record) and one.config["place"] == place:
-            return one.utility["accuracy"]
-    return None
-
-
-def _value(one: Record | Skipped, metric: MetricName, base: float | None) -> Value | str:
-    """One row's number in one seed, or why there is none."""
+def _value(experiment: Experiment, line: Line, column: Quantity, own: Outcomes) -> Value | str:
+    """One line's number in one seed, or why there is none."""
+    one = line.pick(own)
     if isinstance(one, Skipped):
         return f"skipped ({one.why})"
-    if metric == "accuracy_change":
-        if base is None:
-            return "the undefended network was not measured"
-        return Value(one.utility["accuracy"] - base)
-    floor = one.floor[metric].mean
-    value = one.leakage[metric].mean
-    if value is None or floor is None:
-        return one.leakage[metric].why or f"{metric} could not be computed"
-    return Value(value, floor)
+    return value_of(column, Here(one, own, experiment.base(own)))
 
 
 def _bounded(
-    value: Value | str,
-    one: Record | Skipped,
-    metric: MetricName,
-    experiment: Experiment,
-    own: Mapping[str, Record | Skipped],
+    value: Value | str, experiment: Experiment, line: Line, column: Quantity, own: Outcomes
 ) -> Value | str:
     """The value with the best that a decoder with queries reads on the same deployment."""
-    if isinstance(value, str) or isinstance(one, Skipped) or metric == "accuracy_change":
+    one = line.pick(own)
+    if isinstance(value, str) or isinstance(one, Skipped) or isinstance(column, FactColumn):
         return value
-    place = one.config["place"]
-    asked = [m.key for m in experiment.measurements if "observe" in m.knows]
+    asked = [own.get(key) for key in _asking(experiment)]
     reads = [
-        mean
-        for key in asked
-        if isinstance(record := own.get(key), Record)
-        and record.config["place"] == place
-        and (mean := record.leakage[metric].mean) is not None
+        told.mean
+        for record in asked
+        if isinstance(record, Record)
+        and record.config["place"] == one.config["place"]
+        and (told := record.leakage.get(column.name)) is not None
+        and told.mean is not None
     ]
-    return replace(value, ceiling=max(reads, default=None))
+    best = max(reads, key=lambda mean: column.gain(mean, 0.0), default=None)
+    return replace(value, ceiling=best)
 
 
-def _row(
-    row: ExperimentRow, picked: Mapping[int, Record | Skipped], base: Mapping[int, float | None]
-) -> RowSummary:
+def _asking(experiment: Experiment) -> set[str]:
+    """Keys of the measurements that may send queries: the ceilings."""
+    return {m.key for m in experiment.measurements if "observe" in m.knows}
+
+
+def _row(experiment: Experiment, line: Line, found: Found) -> RowSummary:
+    picked = {seed: line.pick(own) for seed, own in found.items()}
     values = {
-        metric: {seed: _value(one, metric, base[seed]) for seed, one in picked.items()}
-        for metric in METRICS
+        column.name: {s: _value(experiment, line, column, own) for s, own in found.items()}
+        for column in experiment.shown
     }
     made = {seed: one for seed, one in picked.items() if isinstance(one, Record)}
     whys = sorted({one.why for one in picked.values() if isinstance(one, Skipped)})
     told = [f"seed {s}: {doubt}" for s, one in made.items() for doubt in one.doubts]
     return RowSummary(
-        row,
+        line,
         {
-            m: Spread.of({s: v.value for s, v in own.items() if isinstance(v, Value)})
-            for m, own in values.items()
+            name: Spread.of({s: v.value for s, v in own.items() if isinstance(v, Value)})
+            for name, own in values.items()
         },
         {
-            m: Spread.of(
+            name: Spread.of(
                 {s: v.floor for s, v in own.items() if isinstance(v, Value) and v.floor is not None}
             )
-            for m, own in values.items()
+            for name, own in values.items()
         },
-        {s: str(one.config["measurement"]) for s, one in made.items()} if len(row.of) > 1 else {},
+        {s: str(one.config["measurement"]) for s, one in made.items()} if len(line.of) > 1 else {},
         {s: one.hash for s, one in made.items()},
         tuple(told),
         "" if made else "; ".join(whys),
+        next(map(_floor_is, made.values()), MEAN_IMAGE),
     )
+
+
+def _floor_is(record: Record) -> str:
+    if record.estimates == IMAGE.name:
+        return MEAN_IMAGE
+    kind = kind_of(record)
+    return kind.floor_is if kind is not None else "what needs nothing seen"
 
 
 def _doubts(found: Found) -> list[str]:
     """What the records of each seed, side by side, make one doubt; said once where seeds agree."""
     by_text: dict[str, list[int]] = {}
     for seed, own in found.items():
-        records: Sequence[Record] = [r for r in own.values() if isinstance(r, Record)]
+        records = records_in({seed: own})
         for doubt in doubts(records) if records else []:
             by_text.setdefault(doubt, []).append(seed)
     return [f"seed {', '.join(map(str, seeds))}: {text}" for text, seeds in by_text.items()]
 
 
-def _over_ceiling(experiment: Experiment, rows: Sequence[RowSummary], found: Found) -> list[str]:
-    """Rows that read more than the decoder with queries does, which is no ceiling to them."""
-    asked = {m.key for m in experiment.measurements if "observe" in m.knows}
+def _over_ceiling(experiment: Experiment, found: Found) -> list[str]:
+    """Lines that read more than the decoder with queries does, which is no ceiling to them."""
     told = []
-    for row in rows:
-        for metric in ("psnr", "ssim"):
+    asking = _asking(experiment)
+    for line in (one for one in experiment.lines if not asking & {m.key for m in one.of}):
+        for column in leaks(experiment.shown):
             over = []
             for seed, own in found.items():
-                one = pick(row.row, own)
-                if isinstance(one, Skipped) or asked & set(row.row.of):
-                    continue
-                value = _bounded(_value(one, metric, None), one, metric, experiment, own)
+                value = _value(experiment, line, column, own)
+                value = _bounded(value, experiment, line, column, own)
                 if isinstance(value, Value) and value.ceiling is not None:
-                    over += (
-                        [seed] if value.value > value.ceiling + QUANTITIES[metric].resolved else []
-                    )
+                    gain = column.gain(value.value, value.ceiling)
+                    over += [seed] if gain > column.resolved else []
             if over:
                 told.append(
-                    f"seed {', '.join(map(str, over))}: {row.row.label} is above its ceiling in "
-                    f"{metric.upper()}; the decoder with queries is no bound there"
+                    f"seed {', '.join(map(str, over))}: {line.label} is above its ceiling in "
+                    f"{column.title or column.name}; the decoder with queries is no bound there"
                 )
     return told
 
 
-def _jsoned(spreads: Mapping[MetricName, Spread | None]) -> dict[str, Any]:
+def _jsoned(spreads: Mapping[str, Spread | None]) -> dict[str, Any]:
     return {
         name: None
         if value is None

@@ -4,32 +4,31 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bench.reproduce.frame.experiment import ExtraTable, MetricName
-from bench.reproduce.frame.quantities import QUANTITIES
-from bench.reproduce.frame.summary import METRICS, RowSummary, Spread, Summary
+from bench.reproduce.frame.experiment import ExtraTable
+from bench.reproduce.frame.summary import RowSummary, Spread, Summary
+from splitlab.contracts.quantity import Quantity
 from splitlab.storage import write_bytes
 
 STYLES = {"holds": "green", "does not hold": "red", "holds in some seeds": "yellow"}
 
 
-def shown(metric: MetricName, value: Spread | None) -> str:
+def shown(column: Quantity, value: Spread | None) -> str:
     """The mean, "" where there is none."""
-    return "" if value is None else QUANTITIES[metric].mean(value.mean)
+    return "" if value is None else column.mean(value.mean)
 
 
-def ranged(metric: MetricName, value: Spread | None) -> str:
+def ranged(column: Quantity, value: Spread | None) -> str:
     """Smallest to largest over seeds, "" for one seed."""
     if value is None or len(value.by_seed) < 2:
         return ""
-    quantity = QUANTITIES[metric]
-    return f"{quantity.mean(value.low)}..{quantity.mean(value.high)}"
+    return f"{column.mean(value.low)}..{column.mean(value.high)}"
 
 
 def printed(value: float | None) -> str:
@@ -41,28 +40,30 @@ LONGEST_NUMBER, LONGEST_WORD = 8, 26
 
 
 def has_paper(summary: Summary) -> bool:
-    """Whether the paper has a number for any row."""
-    return any(row.row.paper for row in summary.rows)
+    """Whether the paper has a number in any column."""
+    names = {column.name for column in summary.experiment.shown}
+    return any(names & row.row.paper.keys() for row in summary.rows)
 
 
 def rich_parts(summary: Summary) -> list[RenderableType]:
     """The table, the verdicts and the extra tables, for a terminal."""
+    columns = summary.experiment.shown
     seeds = ", ".join(map(str, summary.seeds))
     title = f"{summary.experiment.title} ({summary.experiment.scale} scale, seeds {seeds})"
     drawn = Table(title=title, header_style="bold", pad_edge=False)
     drawn.add_column("row", overflow="fold")
     drawn.add_column("attack", overflow="fold")
-    for metric in METRICS:
-        drawn.add_column(QUANTITIES[metric].brief_heading, justify="right")
-    for metric in METRICS if has_paper(summary) else ():
-        drawn.add_column(f"paper\n{QUANTITIES[metric].brief_heading}", justify="right", style="dim")
+    for column in columns:
+        drawn.add_column(column.brief_heading, justify="right")
+    for column in columns if has_paper(summary) else ():
+        drawn.add_column(f"paper\n{column.brief_heading}", justify="right", style="dim")
     width = len(drawn.columns)
     for row in summary.rows:
-        drawn.add_row(*_cells(row)[:width])
+        drawn.add_row(*_cells(row, columns)[:width])
     drawn.add_section()
     for told, floor in floor_lines(summary):
-        numbers = [shown(metric, floor[metric]) for metric in METRICS]
-        drawn.add_row(*["Floor", told, *numbers, "", "", ""][:width])
+        numbers = [shown(column, floor[column.name]) for column in columns]
+        drawn.add_row(*["Floor", told, *numbers, *[""] * len(columns)][:width])
     parts: list[RenderableType] = [drawn]
     for judged in summary.judged:
         colour = STYLES.get(judged.verdict, "yellow")
@@ -71,36 +72,38 @@ def rich_parts(summary: Summary) -> list[RenderableType]:
     return [*parts, *map(_extra, summary.tables)]
 
 
-def _cells(row: RowSummary) -> list[str]:
+def _cells(row: RowSummary, columns: Sequence[Quantity]) -> list[str]:
+    paper = [printed(row.row.paper.get(column.name)) for column in columns]
     if row.why:
-        return [row.row.label, row.row.attack, f"skipped ({row.why})", "", "", *_paper(row)]
+        blank = [""] * (len(columns) - 1)
+        return [row.row.label, row.row.attack, f"skipped ({row.why})", *blank, *paper]
     numbers = []
-    for metric, value in row.metrics.items():
-        between = ranged(metric, value)
-        numbers.append(shown(metric, value) + (f"\n{between}" if between else ""))
-    return [row.row.label, row.row.attack, *numbers, *_paper(row)]
+    for column in columns:
+        value = row.metrics[column.name]
+        between = ranged(column, value)
+        numbers.append(shown(column, value) + (f"\n{between}" if between else ""))
+    return [row.row.label, row.row.attack, *numbers, *paper]
 
 
-def _paper(row: RowSummary) -> list[str]:
-    return [printed(row.row.paper.get(metric)) for metric in METRICS]
-
-
-def floor_lines(summary: Summary) -> list[tuple[str, Mapping[MetricName, Spread | None]]]:
+def floor_lines(summary: Summary) -> list[tuple[str, Mapping[str, Spread | None]]]:
     """(whose floor it is, its numbers): one for all rows that show the same, most rows first.
 
     Rows whose attack was run on other victims have a floor of their own.
     """
+    columns = summary.experiment.shown
     groups: dict[tuple[str, ...], list[RowSummary]] = {}
     for row in summary.rows:
-        if row.floor["psnr"] is not None:
-            same = tuple(shown(m, row.floor[m]) + ranged(m, row.floor[m]) for m in METRICS)
-            groups.setdefault(same, []).append(row)
-    found = sorted(groups.values(), key=len, reverse=True)
-    names = ["; ".join(f"{one.row.label}, {one.row.attack}" for one in rows) for rows in found]
-    told = ["mean image", *(f"mean image, for {name}" for name in names[1:])]
-    if len(found) > 1:
-        told[0] = "mean image, for all other rows"
-    return [(text, rows[0].floor) for text, rows in zip(told, found, strict=False)]
+        if any(row.floor.values()):
+            own = [row.floor[column.name] for column in columns]
+            texts = (shown(*pair) + ranged(*pair) for pair in zip(columns, own, strict=True))
+            groups.setdefault((row.floor_is, *texts), []).append(row)
+    found = sorted(groups.items(), key=lambda item: len(item[1]), reverse=True)
+    told: list[tuple[str, Mapping[str, Spread | None]]] = []
+    for (floor_is, *_), rows in found:
+        name = "; ".join(f"{one.row.label}, {one.row.attack}" for one in rows)
+        whose = f", for {name}" if told else ", for all other rows" if len(found) > 1 else ""
+        told.append((floor_is + whose, rows[0].floor))
+    return told
 
 
 def _extra(table: ExtraTable) -> Table:
@@ -132,16 +135,15 @@ def _extra(table: ExtraTable) -> Table:
 def write_csv(path: Path, summary: Summary) -> None:
     """One line a row of the table: mean, smallest and largest over seeds, floor, paper."""
     text = io.StringIO()
+    names = [column.name for column in summary.experiment.shown]
     numbers = [
-        f"{metric}.{what}"
-        for metric in METRICS
-        for what in ("mean", "min", "max", "floor", "paper")
+        f"{metric}.{what}" for metric in names for what in ("mean", "min", "max", "floor", "paper")
     ]
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["key", "label", "attack", "seeds", *numbers, "doubts", "skipped"])
     for row in summary.rows:
         cells: list[object] = []
-        for metric in METRICS:
+        for metric in names:
             value, floor = row.metrics[metric], row.floor[metric]
             cells += ["", "", ""] if value is None else [value.mean, value.low, value.high]
             cells += ["" if floor is None else floor.mean, row.row.paper.get(metric, "")]

@@ -10,7 +10,8 @@ from typing import Any
 
 from rich.table import Table
 
-from bench.reproduce.frame.quantities import QUANTITIES
+from splitlab.metrics.image.psnr import METRIC as PSNR
+from splitlab.metrics.image.ssim import METRIC as SSIM
 
 Settings = Mapping[str, Any]
 
@@ -66,18 +67,17 @@ def table(found: Searched) -> Table:
     drawn = Table(header_style="bold", pad_edge=False)
     for name in found.tried[0].settings:
         drawn.add_column(name)
-    psnr, ssim = QUANTITIES["psnr"], QUANTITIES["ssim"]
-    floor = psnr.heading_of("floor")
-    for name in (psnr.heading, "by seed", ssim.heading, floor, "seconds", "doubts"):
+    floor = PSNR.heading_of("floor")
+    for name in (PSNR.heading, "by seed", SSIM.heading, floor, "seconds", "doubts"):
         drawn.add_column(name, justify="left" if name == "doubts" else "right")
     for one in found.tried:
         said = [words for t in one.trials for words in (*t.doubts, t.failed) if words]
         drawn.add_row(
             *map(str, one.settings.values()),
-            _text(one.mean("psnr"), psnr.digits.means),
-            ", ".join(_text(trial.psnr, psnr.digits.means) for trial in one.trials),
-            _text(one.mean("ssim"), ssim.digits.means),
-            _text(one.mean("floor_psnr"), psnr.digits.means),
+            _text(one.mean("psnr"), PSNR.digits.means),
+            ", ".join(_text(trial.psnr, PSNR.digits.means) for trial in one.trials),
+            _text(one.mean("ssim"), SSIM.digits.means),
+            _text(one.mean("floor_psnr"), PSNR.digits.means),
             _text(one.mean("seconds"), 1),
             "; ".join(dict.fromkeys(said)),
         )

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 import torch
-from reproductions import NONE, small
+from reproductions import NONE, Row, small
 from typer.testing import CliRunner
 
 from adversary.cli import app as adversary
@@ -17,7 +17,7 @@ from bench.cli import app as bench
 from bench.options import run_folder
 from bench.point import recipe
 from bench.reproduce import cli
-from bench.reproduce.frame.experiment import Claim, ExperimentRow, Measurement
+from bench.reproduce.frame.experiment import Claim, Measurement
 from bench.reproduce.frame.run import Framed
 from splitlab.capture import CaptureWriter
 from splitlab.contracts import ArchSpec, FeatureSpec, InputSpec
@@ -33,7 +33,7 @@ SMALL = Framed(
             Measurement("none/decoder", NONE, "decoder", {"epochs": 1}, frozenset({"observe"})),
             Measurement("none/rmle", NONE, "rmle", {"steps": 2}, frozenset({"head"}), limit=2),
         ),
-        rows=(ExperimentRow("none", "NONE", "decoder", ("none/decoder",)),),
+        rows=(Row("none", "NONE", "decoder", ("none/decoder",)),),
         claims=(Claim("accuracy", "accuracy_change", "none", "at least", margin=-100.0),),
     )
 )

@@ -11,6 +11,7 @@ import pytest
 from records import interval, record
 from rich.console import Console
 
+from bench.reproduce.frame.columns import DEFAULT, column_of
 from bench.reproduce.frame.summary import Spread
 from bench.reproduce.frame.table import printed, ranged, shown
 from bench.sweep.depth import depth_correlations
@@ -65,8 +66,8 @@ def test_tables_of_a_sweep(tmp_path: Path) -> None:
 
 def test_tables_of_a_reproduction() -> None:
     spread = Spread.of({0: -0.0001, 1: -0.0002, 2: -0.0})
-    for metric in ("accuracy_change", "ssim", "psnr"):
-        assert not NOTHING.search(shown(metric, spread) + " " + ranged(metric, spread))
+    for column in map(column_of, DEFAULT):
+        assert not NOTHING.search(shown(column, spread) + " " + ranged(column, spread))
     assert printed(-0.0) == "0"
     assert printed(-0.5) == "-0.5"
 

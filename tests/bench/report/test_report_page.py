@@ -4,13 +4,12 @@ import re
 
 import pytest
 from records import interval, record
-from reproductions import made, small
+from reproductions import Row, made, small
 
 from bench.point.kept import kept_told
 from bench.report.colours import COLOURS
 from bench.report.floors import floors
 from bench.report.settings_table import setting_groups
-from bench.reproduce.frame.experiment import ExperimentRow
 from bench.reproduce.frame.summary import summarise
 from bench.reproduce.frame.table import floor_lines
 from bench.sweep.page_table import page_tables
@@ -162,9 +161,9 @@ def test_a_reproduction_has_a_line_for_each_floor(other):
         }
     }
     rows = [
-        ExperimentRow("none", "NONE", "decoder", ("none/decoder",)),
-        ExperimentRow("blind", "NONE", "blind", ("none/blind",)),
-        ExperimentRow("many", "Many", "best of two", ("many/decoder", "many/head")),
+        Row("none", "NONE", "decoder", ("none/decoder",)),
+        Row("blind", "NONE", "blind", ("none/blind",)),
+        Row("many", "Many", "best of two", ("many/decoder", "many/head")),
     ]
     told = [
         (text, one["psnr"].mean) for text, one in floor_lines(summarise(small(rows=rows), found))

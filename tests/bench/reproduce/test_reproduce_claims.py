@@ -2,7 +2,8 @@
 
 import pytest
 
-from bench.reproduce.frame.claims import Value, judge
+from bench.reproduce.frame.claims import judge
+from bench.reproduce.frame.columns import Value
 from bench.reproduce.frame.experiment import Claim
 
 FLOOR = {"psnr": 13.0, "ssim": 0.36}

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from reproductions import curve, interval, made, none, small
+from reproductions import NONE, SETUP, curve, interval, made, none, small
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
@@ -24,9 +24,11 @@ from bench.reproduce.dci.figures6_7 import CONFIGS
 from bench.reproduce.dci.figures6_7_page import claims
 from bench.reproduce.dci.setup import BLOCKS, updates
 from bench.reproduce.dci.table2 import DEPTHS, METHODS, table2
-from bench.reproduce.frame.levels import Curve, levels_figure
+from bench.reproduce.frame.charts import Curve, Swept
+from bench.reproduce.frame.columns import ACCURACY
+from bench.reproduce.frame.experiment import Experiment, Line, Measurement
+from bench.reproduce.frame.extra import lpips_orders
 from bench.reproduce.frame.networks import Networks
-from bench.reproduce.frame.perceived import lpips_orders
 from bench.reproduce.frame.request import ExperimentRequest
 from bench.reproduce.frame.run import reproduce
 from bench.reproduce.frame.summary import summarise
@@ -112,12 +114,14 @@ def test_directions_are_told_by_lpips_too_where_there_are_weights():
         leakage = {"lpips_squeeze": interval(value), "lpips_alex": none()}
         return record.model_copy(update={"leakage": {**record.leakage, **leakage}})
 
+    lines = tuple(Line(key, "", (Measurement(key, NONE, "mean-image"),)) for key in "abc")
+    experiment = Experiment("x", "X", "", "quick", SETUP, lines)
     found = {
         seed: {"a": at("a", 0.2, seed), "b": at("b", 0.3 - 0.2 * seed, seed)} for seed in (0, 1)
     }
-    (table,) = lpips_orders(found, [("a is nearer", "a", "b"), ("lost", "a", "c")])
+    (table,) = lpips_orders((("a is nearer", "a", "b"), ("lost", "a", "c")))(experiment, found)
     assert table.rows == (("a is nearer", "squeeze", "0.200", "0.200", "1 of 2 seeds"),)
-    assert lpips_orders({0: {}}, [("lost", "a", "c")]) == []
+    assert lpips_orders((("lost", "a", "c"),))(experiment, {0: {}}) == []
 
 
 def test_every_row_but_the_bounds_sees_synthetic_images_alone():
@@ -240,7 +244,8 @@ def test_figure_9_draws_accuracy_and_the_inverse_of_psnr():
     assert drawn.startswith("<svg")
     for word in ("gaussian", "laplace", "dropout", "100 / PSNR", "accuracy [%]"):
         assert word in drawn
-    assert levels_figure([Curve("a", ())]).startswith("<svg")
+    empty = Swept("level", (Curve("a", ()),), left=ACCURACY, right="psnr")
+    assert empty(experiment, {0: found}).startswith("<svg")
 
 
 def test_figure_9_measures_accuracy_to_half_a_point():
@@ -258,7 +263,7 @@ def test_figure_9_has_a_ceiling_where_a_defence_does_its_most(scale):
     highest = {kind: f"{kind}-{levels[-1]:g}" for kind, levels in LEVELS[scale].items()}
     assert set(bounds) == {"none", *highest.values()}
     assert {bound.knowledge for name, bound in bounds.items() if name != "none"} == {"adaptive"}
-    rows = {row.key: row.label for row in experiment.rows}
+    rows = {row.key: row.label for row in experiment.lines}
     for kind, name in highest.items():
         assert bounds[name].place.defense == f"{kind}:level={LEVELS[scale][kind][-1]:g}"
         assert rows[f"{name}/ceiling"] == f"{bounds[name].place.defense}: ceiling"
@@ -322,15 +327,8 @@ def test_a_checkpoint_is_refused_where_networks_learn_with_a_defence(tmp_path):
     save_file({"a": torch.zeros(1)}, path)
     experiment = small()
     many = replace(experiment.measurements[-1].place, name="other", defense="ensembler:N=2,P=1")
-    learned = replace(
-        experiment,
-        measurements=(
-            *experiment.measurements[:-1],
-            replace(experiment.measurements[-1], place=many),
-        ),
-        rows=(),
-        claims=(),
-    )
+    moved = replace(experiment.measurements[-1], place=many)
+    learned = small(measurements=(*experiment.measurements[:-1], moved))
     with pytest.raises(BadInput, match="trains networks with"):
         reproduce(learned, ExperimentRequest(out=tmp_path / "run", weights=path))
     done = CliRunner().invoke(app, ["reproduce", "ensembler-text", "--weights", str(path)])

@@ -85,7 +85,7 @@ def test_table_2_moves_to_one_place_of_another_network(tmp_path):
         found[key] = record.model_copy(update={"leakage": leakage})
     costs, _ = experiment.extra({0: found})
     # the paper's are of another network and place
-    assert not any(row.paper for row in experiment.rows)
+    assert not any(row.paper for row in experiment.lines)
     assert not any("paper" in name for name in costs.columns)
     assert "V100" not in costs.note
     assert {len(row) for row in costs.rows} == {len(costs.columns)}
@@ -127,7 +127,7 @@ def test_the_ablations_move_to_one_place_of_another_network(tmp_path):
     }
     assert experiment.baseline == "layer1.1"
     assert experiment.setup.model == "resnet20"
-    assert len(experiment.rows) == len(ablations.build("quick").rows)
+    assert len(experiment.lines) == len(ablations.build("quick").lines)
     by_key = {m.key.partition("/")[2]: m.options for m in experiment.measurements}
     assert (by_key["whole"]["epochs"], by_key["whole"]["tune_epochs"]) == (4, 16)
     assert by_key["greedy"]["epochs"] == 15  # (3 * 4 + 2 * 16) / 3 blocks, rounded up
@@ -144,7 +144,7 @@ def test_figure_12_moves_to_a_place_and_one_a_third_of_the_way_there(tmp_path):
     assert deep.tail_start is shallow.tail_start is None
     keys = {m.key for m in experiment.measurements}
     assert {"layer2.0/ceiling", "layer1.0/ceiling", "layer1.0/head-512"} <= keys
-    labels = {row.label for row in experiment.rows}
+    labels = {row.label for row in experiment.lines}
     assert "layer1.0: 512 synthetic, statistics of the head alone" in labels
     key = "layer2.0/synthetic-512"
     record = made(key, psnr=20.0, place="layer2.0")
@@ -180,7 +180,7 @@ def test_a_head_of_one_block_has_nothing_to_leave_out(experiment, tmp_path):
     request = ExperimentRequest(tmp_path / "run", target=Target("resnet20", "relu"))
     with pytest.raises(BadInput, match=r"relu is 1 block .* at least 2; .*bench splits resnet20"):
         experiment(request)
-    assert experiment.experiment(replace(request, target=Target("resnet20", "layer1.0"))).rows
+    assert experiment.experiment(replace(request, target=Target("resnet20", "layer1.0"))).lines
 
 
 @pytest.mark.parametrize(
@@ -209,8 +209,8 @@ def test_where_settings_come_from_is_told_of_every_network(experiment):
 
 def test_table_2_has_the_papers_numbers_of_its_own_network_alone():
     own, other = table2.build("paper"), table2.build("paper", Target("resnet20", "layer2.0"))
-    assert {row.key: row.paper for row in own.rows}["block-21/dci"] == {"psnr": 18.83}
-    assert not any(row.paper for row in other.rows)
+    assert {row.key: row.paper for row in own.lines}["block-21/dci"]["psnr"] == 18.83
+    assert not any(row.paper for row in other.lines)
     for experiment in (own, other):
         assert PAPER_SCALE_NOTE in experiment.notes
     assert "another network's validation images" in MOVED_NOTE

@@ -52,7 +52,7 @@ def test_every_experiment_fits_together(name, scale):
             assert measurement.knows == {"bodies"} | (
                 {"selector"} if "oracle" in measurement.key else set()
             )
-    for row in experiment.rows:
+    for row in experiment.lines:
         if name.startswith("ensembler"):
             assert not row.paper or row.attack == SHORT[scale]["literal"]
 
@@ -78,7 +78,7 @@ def test_every_place_can_be_cut(name, scale):
 
 
 def test_table_one_is_the_papers():
-    rows = {row.label: row.paper for row in built("ensembler-table1", "paper").rows if row.paper}
+    rows = {row.label: row.paper for row in built("ensembler-table1", "paper").lines if row.paper}
     assert list(rows) == [
         "NONE",
         "Shredder",
@@ -138,7 +138,7 @@ def test_every_first_cut_has_a_ceiling(name, scale):
     heads = {place.name.partition("-")[0] for place in experiment.places}
     bounded = [m.place.name for m in experiment.measurements if "observe" in m.knows]
     assert sorted(bounded) == sorted(f"{head}-t1" for head in heads)
-    shown = {key for row in experiment.rows for key in row.of}
+    shown = {key for line in experiment.lines for key in (m.key for m in line.of)}
     assert {f"{place}/ceiling" for place in bounded} <= shown
 
 

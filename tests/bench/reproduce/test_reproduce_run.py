@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from bench.cli import app
 from bench.reproduce.frame import seed_run
-from bench.reproduce.frame.experiment import Measurement
+from bench.reproduce.frame.experiment import Line, Measurement
 from bench.reproduce.frame.request import ExperimentRequest, seeds_of
 from bench.reproduce.frame.run import reproduce
 from splitlab.capture import Capture
@@ -151,12 +151,8 @@ def test_a_measurement_that_cannot_be_made_says_why_and_the_others_go_on(finishe
     out = finished[0]
     extra = Measurement("many/more", small().measurements[2].place, "mean-image")
     experiment = small()
-    first = replace(experiment.rows[0], key="more", of=("many/more",))
-    experiment = replace(
-        experiment,
-        measurements=(*experiment.measurements, extra),
-        rows=(*experiment.rows, first),
-    )
+    more = Line("NONE", "decoder", (extra,), key="more")
+    experiment = replace(experiment, lines=(*experiment.lines, more))
     monkeypatch.setattr(seed_run, "measure", unavailable)
     reproduce(experiment, request(out))
     rows = {row["key"]: row for row in read_json(out / "summary.json")["rows"]}
@@ -167,7 +163,7 @@ def test_a_measurement_that_cannot_be_made_says_why_and_the_others_go_on(finishe
 
 def test_names_are_checked_before_anything_is_trained(tmp_path):
     wrong = replace(small().measurements[0], attack="decodr")
-    experiment = replace(small(), measurements=(wrong, *small().measurements[1:]))
+    experiment = small(measurements=(wrong, *small().measurements[1:]))
     with pytest.raises(UnknownName, match="decoder"):
         reproduce(experiment, request(tmp_path / "run"))
     assert not (tmp_path / "run").exists()

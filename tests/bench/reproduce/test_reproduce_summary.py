@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from reproductions import MANY, NONE, PAPER, SETUP, made, small
+from reproductions import MANY, NONE, PAPER, SETUP, Row, made, small
 from rich.console import Console
 
 from bench.point.setup import Place
@@ -15,17 +15,20 @@ from bench.reproduce.frame.costs import cost_table
 from bench.reproduce.frame.experiment import (
     Claim,
     Experiment,
-    ExperimentRow,
     ExtraTable,
+    Line,
     Measurement,
     Skipped,
 )
 from bench.reproduce.frame.page import write_page
-from bench.reproduce.frame.summary import pick, summarise
+from bench.reproduce.frame.summary import summarise
 from bench.reproduce.frame.table import rich_parts, write_csv
-from splitlab.errors import BadInput
+from splitlab.errors import BadInput, SplitLabError
 
-PAIR = ExperimentRow("many", "Many", "best of two", ("many/decoder", "many/head"))
+PAIR = Row("many", "Many", "best of two", ("many/decoder", "many/head"))
+
+
+TOLD = (Claim("it is there", "psnr", "many", "at least"),)
 
 
 def records(seed, psnr=20.0, accuracy=80.0):
@@ -47,15 +50,15 @@ def rows_of(found):
 
 def test_the_best_of_several_follows_the_rows_metric():
     own = records(0)
-    by_ssim = pick(PAIR, own)
-    by_psnr = pick(ExperimentRow("m", "Many", "", PAIR.of, "psnr"), own)
+    by_ssim = small(rows=(PAIR,), claims=TOLD).lines[0].pick(own)
+    by_psnr = small().line("many").pick(own)
     assert by_ssim.config["measurement"] == "many/decoder"
     assert by_psnr.config["measurement"] == "many/head"
 
 
 def test_the_best_of_several_is_skipped_where_one_is():
     own = {**records(0), "many/head": Skipped("no memory")}
-    assert pick(PAIR, own) == Skipped("no memory")
+    assert small().line("many").pick(own) == Skipped("no memory")
 
 
 def test_rows_are_means_over_seeds_with_smallest_and_largest():
@@ -89,7 +92,7 @@ def test_a_verdict_on_a_failed_attack_names_the_ceiling_of_its_deployment():
 
 
 def test_a_row_above_its_ceiling_raises_a_doubt():
-    above = ExperimentRow("head", "With the head", "white box", ("many/head",))
+    above = Row("head", "With the head", "white box", ("many/head",))
     told = (Claim("it is there", "psnr", "head", "at least"),)
     experiment = small(rows=(above, PAIR), claims=told)
     summary = summarise(experiment, {0: records(0), 2: records(2)})
@@ -154,13 +157,17 @@ def test_the_page_shows_truth_once_and_a_strip_a_row_and_loads_nothing(tmp_path)
 
 def test_cells_become_a_grid_with_their_gaps_named(tmp_path):
     places = [Place(f"h{h}-t{t}", "none", "block1", "pool") for h, t in ((1, 1), (1, 2), (2, 1))]
-    measurements = tuple(Measurement(p.name, p, "mean-image") for p in places)
-    rows = tuple(
-        ExperimentRow(p.name, p.name, "literal", (p.name,), cell=(p.name[:2], p.name[3:]))
+    lines = tuple(
+        Line(
+            p.name,
+            "literal",
+            (Measurement(p.name, p, "mean-image"),),
+            cell=(p.name[:2], p.name[3:]),
+        )
         for p in places
     )
     experiment = Experiment(
-        "grid", "A grid", "by hand", "quick", SETUP, measurements, rows, baseline="h1-t1"
+        "grid", "A grid", "by hand", "quick", SETUP, lines, baseline="h1-t1", gap="no body is left"
     )
     own = {p.name: made(p.name, place=p.name) for p in places}
     for record in own.values():
@@ -172,7 +179,7 @@ def test_cells_become_a_grid_with_their_gaps_named(tmp_path):
     summary = summarise(experiment, {0: own})
     page = write_page(tmp_path, experiment, summary, list(own.values()), {}).read_text()
     assert page.count("data:image/png;base64,") == 1 + 3
-    assert page.count("no body is left between head and tail") == 1
+    assert page.count("no body is left") == 1
 
 
 def test_the_terminal_shows_rows_verdicts_and_tables():
@@ -184,34 +191,33 @@ def test_the_terminal_shows_rows_verdicts_and_tables():
         assert words in text
 
 
+BLIND = Line("A", "", (Measurement("none/blind", NONE, "mean-image"),), key="a")
+OTHER = Line("B", "", (Measurement("none/blind", NONE, "mean-image", share=0.5),))
+
+
 @pytest.mark.parametrize(
-    ("rows", "claims", "words"),
+    ("lines", "claims", "words"),
     [
+        ((BLIND, OTHER), (), "two measurements are called 'none/blind'"),
         (
-            (ExperimentRow("a", "A", "", ("nothing",)),),
-            (),
-            "rows name measurements that are not made",
-        ),
-        (
-            (ExperimentRow("a", "A", "", ("none/blind",)),),
+            (BLIND,),
             (Claim("c", "psnr", "b", "above", "a"),),
-            "claims name rows that are not there",
+            "claims name lines that are not there",
         ),
-        ((ExperimentRow("a", "A", "", ("none/blind",)),) * 2, (), "row a stands there twice"),
+        ((BLIND, BLIND), (), "line a stands there twice"),
+        ((BLIND,), (Claim("c", "pnsr", "a", "at least"),), "nearest: psnr"),
+        ((replace(BLIND, best="pnsr"),), (), "nearest: psnr"),
     ],
 )
-def test_an_experiment_that_does_not_fit_together_is_refused(rows, claims, words):
-    blind = (Measurement("none/blind", NONE, "mean-image"),)
-    with pytest.raises(BadInput, match=words):
-        Experiment("x", "X", "", "quick", SETUP, blind, rows, claims)
+def test_an_experiment_that_does_not_fit_together_is_refused(lines, claims, words):
+    with pytest.raises(SplitLabError, match=words):
+        Experiment("x", "X", "", "quick", SETUP, lines, claims)
 
 
 def test_two_deployments_of_one_name_are_refused():
     clash = Place("none", MANY.defense)
-    two = (Measurement("a", NONE, "mean-image"), Measurement("b", clash, "mean-image"))
-    experiment = Experiment(
-        "x", "X", "", "quick", SETUP, two, (ExperimentRow("a", "A", "", ("a",)),)
-    )
+    two = (BLIND, Line("B", "", (Measurement("b", clash, "mean-image"),)))
+    experiment = Experiment("x", "X", "", "quick", SETUP, two)
     with pytest.raises(BadInput, match="two deployments are called 'none'"):
         _ = experiment.places
 
@@ -219,10 +225,11 @@ def test_two_deployments_of_one_name_are_refused():
 def test_extra_tables_come_from_the_records():
     seen = []
 
-    def extra(found):
+    def extra(experiment, found):
         seen.append(found)
+        assert experiment.name == "small"
         return [ExtraTable("More", ("a",), (("1",),))]
 
-    summary = summarise(replace(small(), extra=extra), {0: records(0)})
+    summary = summarise(replace(small(), tables=(extra,)), {0: records(0)})
     assert [table.title for table in summary.tables][-1] == "More"
     assert list(seen[0]) == [0]

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from reproductions import MANY, NONE, SETUP, small
+from reproductions import MANY, NONE, SETUP, Row, small
 from typer.testing import CliRunner
 
 from bench.cli import app
@@ -12,7 +12,7 @@ from bench.options import grid
 from bench.point.setup import Synthetic
 from bench.reproduce import cli
 from bench.reproduce.frame import search as searching
-from bench.reproduce.frame.experiment import Claim, ExperimentRow, Measurement
+from bench.reproduce.frame.experiment import Claim, Measurement
 from bench.reproduce.frame.request import ExperimentRequest
 from bench.reproduce.frame.run import Framed
 from bench.reproduce.frame.search import combinations, search
@@ -30,7 +30,7 @@ MEASURED = (
 )
 EXPERIMENT = small(
     measurements=MEASURED,
-    rows=(ExperimentRow("blind", "NONE", "blind", ("none/blind",)),),
+    rows=(Row("blind", "NONE", "blind", ("none/blind",)),),
     claims=(Claim("accuracy", "accuracy_change", "blind", "at least", margin=-100.0),),
 )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.table import Table
 
-from bench.reproduce.ensembler.tables import table1
+from bench.reproduce.ensembler.table1 import table1
 from bench.reproduce.ensembler.text.experiment import over_seeds, reproduce, write_csv
 from bench.reproduce.ensembler.text.table import HEADINGS, cells, claims
 from bench.reproduce.frame.request import ExperimentRequest
