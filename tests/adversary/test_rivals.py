@@ -9,9 +9,9 @@ from worlds import VICTIMS, capture, images, outcome, quality, tiny_head
 
 from adversary.contract.threat import AuxImages, ThreatModel
 from adversary.inversion.dreams import DeepDream, DeepInversion
-from adversary.inversion.gmi import GMI
+from adversary.inversion.gmi import GMI, search_latents
 from adversary.inversion.mean_image import MeanImage
-from adversary.inversion.psim import PSiM, _losses
+from adversary.inversion.psim import PSiM, _losses, _start
 from adversary.parts.pairs import gather
 from adversary.parts.upconvolution import Critic, Upconvolution
 from adversary.parts.wgan import LATENT, Play, _steepness, train
@@ -20,7 +20,6 @@ from splitlab.contracts import ArchSpec, FeatureSpec, InputSpec
 from splitlab.models import build
 from splitlab.randomness import generator
 from splitlab.split import cut
-from splitlab.training import Silent
 
 CPU = torch.device("cpu")
 AUX = AuxImages(images(96, 1), images(4, 2), "synthetic")
@@ -108,7 +107,7 @@ def test_psim_s_preset_begins_with_three_equal_losses() -> None:
     torch.manual_seed(0)
     net = Upconvolution(pairs.feature, 16, 4, normed=False)
     judge = Critic(16, 4, feature=pairs.feature, normed=False)
-    shares = attack._start(net, judge, threat.head, pairs, draw)
+    shares = _start(attack, net, judge, threat.head, pairs, draw)
     pixels, features = pairs.images[:64].float() / 255, pairs.features[:64]
     with torch.no_grad():
         terms = _losses(net(features), pixels, features, features, threat.head, judge)
@@ -129,10 +128,8 @@ def test_gmi_s_search_finds_the_latent_of_a_linear_generator() -> None:
     def indifferent(pictures: torch.Tensor) -> torch.Tensor:
         return pictures.flatten(1).sum(1) * 0
 
-    search = GMI(steps=200, restarts=1, rate=0.02)
-    work = Silent().task("search", 1)
-    found, error = search._search(
-        made, indifferent, nn.Identity(), lambda value, _: value, seen, draw, work
+    found, error = search_latents(
+        made, indifferent, nn.Identity(), seen, draw, steps=200, rate=0.02, restarts=1
     )
     assert float((found - seen).abs().max()) < 1e-4
     assert float(error.max()) < 1e-8

@@ -15,6 +15,7 @@ import defenses
 from adversary.cli import app as adversary
 from bench.cli import app as bench
 from bench.point.grants import GrantRequest, make_threat
+from bench.point.measure import plans, point_of
 from bench.point.own_network import require_same_network
 from bench.point.recipe import validated
 from cloud_server.cli import app as cloud_server
@@ -145,10 +146,11 @@ def test_mean_and_std_reach_the_halves_and_an_own_network_gets_plain_pixels_with
         1,
     )
     assert torch.allclose(threat.head(image), stem, atol=1e-5)
-    assert validated(model="shop.net:Net").input.mean == (0.0, 0.0, 0.0)
-    assert validated(model="resnet20").input.mean == (0.485, 0.456, 0.406)
-    assert "mean" not in validated().point("a", "decoder", "undefended")
-    assert "mean" in validated(mean=(0, 0, 0), std=(1, 1, 1)).point("a", "rmle", "undefended")
+    assert validated(model="shop.net:Net").arch(2).input.mean == (0.0, 0.0, 0.0)
+    assert validated(model="resnet20").arch(2).input.mean == (0.485, 0.456, 0.406)
+    (plan, _) = plans(validated())
+    assert "mean" not in point_of(validated(), "a", plan).as_dict()
+    assert "mean" in point_of(validated(mean=(0, 0, 0), std=(1, 1, 1)), "a", plan).as_dict()
 
 
 @pytest.mark.parametrize(

@@ -85,11 +85,11 @@ def _told(found: list[CacheEntry], gone: list[CacheEntry]) -> list[RenderableTyp
 
 
 def _size(count: int) -> str:
-    return f"{count / 2**20:.1f} MiB"
+    return f"{count / 2**20:z.1f} MiB"
 
 
 def _age(seconds: float) -> str:
     for unit, name in UNITS:
         if seconds >= unit:
-            return f"{seconds / unit:.0f} {name}"
-    return f"{seconds:.0f} s"
+            return f"{seconds / unit:z.0f} {name}"
+    return f"{seconds:z.0f} s"

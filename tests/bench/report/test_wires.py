@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from records import record
 
+from bench.point.measure import plans, point_of
 from bench.point.recipe import SweepConfig, require_same, validated, wires_of
 from bench.sweep.depth import depth_correlations
 from bench.sweep.front import pareto_front
@@ -42,9 +43,11 @@ def test_a_config_has_one_for_each_wire_and_points_that_do_not_know_of_the_other
         "-INT8": "INT8",
         "-FP32": "FP32",
     }
-    alone = validated(wire="INT8").point("layer1", "decoder", "undefended")
-    assert each["-INT8"].point("layer1", "decoder", "undefended") == alone
-    assert "wires" not in alone
+    alone = validated(wire="INT8")
+    (plan,) = plans(validated(attacks=("decoder",)))
+    point = point_of(alone, "layer1", plan)
+    assert point_of(each["-INT8"], "layer1", plan) == point
+    assert "wires" not in point.as_dict()
     assert wires_of(None) == {"wire": "FP32", "wires": ()}
     with pytest.raises(BadInput, match="--wires-1 'INT4'"):
         validated(**wires_of(["FP32", "INT8", "INT4"]))
