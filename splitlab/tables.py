@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from copy import copy
 
 from rich.box import SIMPLE_HEAD
-from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.measure import Measurement
 from rich.padding import Padding
@@ -34,8 +33,6 @@ def fitted(table: Table, console: Console, width: int) -> RenderableType:
     for tried in (_copied(table), _close(table), _closest(table)):
         every = [_widths(column, console) for column in tried.columns]
         around = needed(tried, console) - sum(most for _, most in every)
-        spare = [_spare(column, console) for column in tried.columns]
-        every = [(least + s, most + s) for (least, most), s in zip(every, spare, strict=True)]
         least = sum(least for least, _ in every)
         if around + least <= width:
             for column, own in zip(tried.columns, shared(every, width - around), strict=True):
@@ -89,15 +86,6 @@ def _widths(column: Column, console: Console) -> tuple[int, int]:
     most = max((size.maximum for size in sizes), default=0)
     least = max((size.minimum for size in sizes), default=0)
     return (most if column.no_wrap else least), most
-
-
-def _spare(column: Column, console: Console) -> int:
-    """1 where a letter takes two columns, else 0: rich strips the space at a line's end by letters,
-    and then cuts the line by columns.
-    """
-    cells = [_text(cell, console) for cell in (column.header, *column.cells)]
-    plain = [cell.plain for cell in cells if isinstance(cell, Text)]
-    return int(any(cell_len(text) > len(text) for text in plain))
 
 
 def _text(cell: RenderableType, console: Console) -> RenderableType:

@@ -7,13 +7,16 @@ import io
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.cells import cell_len
 from rich.table import Table
 from whole_words import parted, printed
 
 from splitlab.console import VisibleConsole
 from splitlab.tables import shared
 
-WORDS = st.text(st.characters(categories=("Lu", "Ll", "Nd")), min_size=1, max_size=14)
+LETTERS = st.characters(categories=("Lu", "Ll", "Nd")).filter(lambda one: cell_len(one) == 1)
+"""Letters that take two columns are cut by rich itself where a line ends with them."""
+WORDS = st.text(LETTERS, min_size=1, max_size=14)
 CELLS = st.lists(WORDS, min_size=1, max_size=4).map(" ".join)
 
 
