@@ -5,7 +5,7 @@ RUN ?= runs/default
 
 INPUTS ?= 100000
 
-.PHONY: sweep test test-slow fuzz mutants check check-lowest format lint types layers stubs-fresh stubs clean
+.PHONY: sweep test test-slow examples fuzz mutants check check-lowest format lint types layers stubs-fresh stubs clean
 
 sweep: .venv/installed  ## train, split, deploy, attack and report on the embedded photographs
 	$(BIN)/bench sweep-split-points --out $(RUN)
@@ -16,13 +16,16 @@ test: .venv/installed-dev  ## the fast test suite, six to nine minutes on 2 core
 test-slow: .venv/installed-dev  ## what takes minutes: every torchvision network, full products
 	$(BIN)/pytest -m slow
 
+examples: .venv/installed-dev  ## the commands of examples/, whole
+	$(BIN)/pytest -n 2 --dist loadfile -m 'example and not slow'
+
 fuzz: .venv/installed-fuzz  ## every reader of strangers' bytes on INPUTS inputs, coverage or structure as guide
 	$(BIN)/python tests/fuzz/run.py --inputs $(INPUTS) --out runs/fuzz/summary.json
 
 mutants: .venv/installed-mutants  ## the core broken on purpose, and what the unit tests notice; an hour, goes on where it stopped
 	$(BIN)/python tests/mutants/run.py --out runs/mutants/summary.json
 
-check: format lint types layers stubs-fresh test  ## what a change must pass
+check: format lint types layers stubs-fresh test examples  ## what a change must pass
 
 check-lowest: .venv-lowest/installed  ## the fast suite at the lowest versions that pyproject declares
 	.venv-lowest/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

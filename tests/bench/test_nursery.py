@@ -63,7 +63,7 @@ def asked(code, log, role="role", **how):
     return child, said
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("threads", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_fork_is_like_a_fresh_start(place, threads):
     fork, said = asked(3, place / "log", threads=threads)
     fresh, wanted = asked(3, place / "log2", threads=threads, fresh=True)

@@ -77,10 +77,10 @@ def test_help_on_a_terminal_without_letters(module: str, encoding: str) -> None:
 @pytest.mark.parametrize(
     ("line", "code"),
     [
-        ('"$PYTHON" -m bench --nonesuch <&-', 2),
+        pytest.param('"$PYTHON" -m bench --nonesuch <&-', 2, marks=pytest.mark.slow),
         ('"$PYTHON" -m adversary attack c --knows k --out o --set x >&- 2>&- <&-', 2),
         ('"$PYTHON" -m bench --help | head -n 1; exit ${PIPESTATUS[0]}', 0),
-        ('"$PYTHON" -m bench --help >&-', 0),
+        pytest.param('"$PYTHON" -m bench --help >&-', 0, marks=pytest.mark.slow),
     ],
 )
 def test_closed_streams(line: str, code: int) -> None:

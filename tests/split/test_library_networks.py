@@ -108,7 +108,9 @@ TIMM_SLOW = (
 )
 
 
-@pytest.mark.parametrize("name", FAST)
+@pytest.mark.parametrize(
+    "name", [FAST[0], *(pytest.param(name, marks=pytest.mark.slow) for name in FAST[1:])]
+)
 def test_torchvision(name: str) -> None:
     check_network(f"torchvision/{name}", SIDES.get(name, 32))
 

@@ -251,6 +251,7 @@ def propose(monkeypatch, *orders):
     monkeypatch.setattr(proposals, "candidates", lambda *_, **__: maps)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("forgotten")
 def test_with_the_true_colours_the_victims_are_seen(monkeypatch):
     """Every other step is as it is; through fixed noise of the paper's level as well as without."""

@@ -47,6 +47,7 @@ def started(features, white, epochs=60):
     return learn_head(ARCH, "relu", None, white, features, epochs=epochs, seed=1, device=CPU)
 
 
+@pytest.mark.slow
 def test_pictures_and_head_explain_the_features_and_come_nearer_to_the_truth():
     features, white = world()
     head = started(features, white)

@@ -108,7 +108,10 @@ def test_dci_tells_its_blocks_and_its_own_images(lab):
     assert lab.estimate("second")["taken"] == ["synthesis", "inverses of blocks 1 to 2"]
 
 
-@pytest.mark.parametrize("more", [{"wire": "INT8"}, {"defense": "gaussian:level=0.1"}])
+@pytest.mark.parametrize(
+    "more",
+    [pytest.param({"wire": "INT8"}, marks=pytest.mark.slow), {"defense": "gaussian:level=0.1"}],
+)
 def test_the_last_block_behind_a_defence_is_kept_for_that_defence(lab, more):
     """It is on no shelf: its own fit keeps it."""
     name = next(iter(more))
@@ -151,7 +154,11 @@ def test_under_the_loss_that_sees_all_blocks_another_cut_learns_anew(lab):
 
 @pytest.mark.parametrize(
     ("attack", "more"),
-    [("dci", {"learning_rate": 0.02}), ("dci", {"layer": 0.5}), ("decoder", {"width": 20})],
+    [
+        pytest.param("dci", {"learning_rate": 0.02}, marks=pytest.mark.slow),
+        ("dci", {"layer": 0.5}),
+        ("decoder", {"width": 20}),
+    ],
 )
 def test_other_settings_are_learned_beside(lab, attack, more):
     lab("first", attack)
@@ -190,9 +197,15 @@ def other_tensors(path):
     ("attack", "pattern", "harm", "words"),
     [
         ("dci", "dci-*/blocks/*.safetensors", cut_short, "the blocks are trained again"),
-        ("dci", "dci-*/blocks/*.safetensors", other_tensors, "the blocks are trained again"),
+        pytest.param(
+            *("dci", "dci-*/blocks/*.safetensors", other_tensors, "the blocks are trained again"),
+            marks=pytest.mark.slow,
+        ),
         ("decoder", "decoder-*/fit-*.pt", cut_short, "delete it to train again"),
-        ("dci", "dci-*/images-*/provenance.json", cut_short, "to start again"),
+        pytest.param(
+            *("dci", "dci-*/images-*/provenance.json", cut_short, "to start again"),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_what_is_damaged_is_told_and_learned_again_once_removed(lab, attack, pattern, harm, words):

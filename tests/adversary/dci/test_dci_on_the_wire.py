@@ -43,7 +43,14 @@ def reconstructed(wire="FP32", defense="none", known=False, seed=0):
     return outcome(DCI.configured(SETTINGS), threat, seen, seed)
 
 
-@pytest.mark.parametrize(("wire", "margin"), [("FP16", 0.1), ("BF16", 0.1), ("INT8", 0.2)])
+@pytest.mark.parametrize(
+    ("wire", "margin"),
+    [
+        pytest.param("FP16", 0.1, marks=pytest.mark.slow),
+        pytest.param("BF16", 0.1, marks=pytest.mark.slow),
+        ("INT8", 0.2),
+    ],
+)
 def test_a_coarser_codec_hides_next_to_nothing(wire, margin):
     plain, coded = reconstructed(), reconstructed(wire)
     assert quality(plain) > 18

@@ -17,6 +17,7 @@ from bench.cli import app
 from splitlab.record import RecordStore
 from splitlab.storage import read_json
 
+pytestmark = pytest.mark.example
 ROOT = Path(__file__).resolve().parents[3]
 EXAMPLE = ROOT / "examples" / "own_attack"
 WORDS = (

@@ -24,6 +24,7 @@ from splitlab.errors import NotImported
 from splitlab.record import RecordStore
 from splitlab.storage import read_json, read_tensors
 
+pytestmark = pytest.mark.example
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "own_network"
 APPS = {"bench": bench, "adversary": adversary, "edge-client": edge_client}
 

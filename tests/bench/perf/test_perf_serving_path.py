@@ -197,6 +197,7 @@ def test_memory_is_watched_turn_by_turn(monkeypatch):
     assert row["server"]["OMP_NUM_THREADS"] == "1"
 
 
+@pytest.mark.slow
 def test_what_is_held_at_the_start_is_no_room_to_grow_into(monkeypatch):
     turns = (1510, 1510, 1510, 1076, 1090, 1100, 1130, 1140)
     held = itertools.chain.from_iterable([float(mib)] * SAMPLES for mib in turns)

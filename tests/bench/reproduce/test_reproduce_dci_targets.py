@@ -36,6 +36,7 @@ def test_figure_9_moves_to_another_network_and_split_point(tmp_path):
         figure9(replace(request, target=Target(split="layer9")))
 
 
+@pytest.mark.slow
 def test_figure_4_moves_to_the_blocks_of_another_network(tmp_path):
     seen = []
     Framed(figure4.build, lambda *given: seen.append(figure4.build(*given)) or seen[0])(

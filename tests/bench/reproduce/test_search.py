@@ -99,6 +99,7 @@ def test_scored_are_validation_images_and_granted_are_others(out, seen):
     assert float(torch.cdist(observation.features.flatten(1), victims.flatten(1)).min()) > 1
 
 
+@pytest.mark.slow
 def test_the_mean_image_is_at_the_floor_and_a_defended_place_is_searched_too(out):
     for key in ("none/blind", "many/blind"):
         (one,) = tried(out, key, {}).tried
@@ -140,6 +141,7 @@ def test_a_data_free_attack_is_granted_its_own_images_alone(out, seen):
     assert len(aux.validation) == Synthetic.HELD_OUT
 
 
+@pytest.mark.slow
 def test_the_making_of_its_images_can_be_searched(out, seen):
     tried(out, "none/made", {"synthesis.tv": [0.0, 1.0], "steps": [1]})
     first, second = (threat.aux.images.images for threat, _ in seen)

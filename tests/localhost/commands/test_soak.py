@@ -88,6 +88,7 @@ def test_a_request_that_crashes_is_told_of_and_the_client_goes_on(
     assert told["complaints"] == ["1 crashes: ValueError: a defect"]
 
 
+@pytest.mark.slow
 def test_a_client_that_hangs_is_counted_and_the_rest_is_told(
     deployment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -300,6 +300,7 @@ def test_report_is_rebuilt_from_records_alone(finished, tmp_path):
     assert (bare / "report.html").read_bytes() == Path(source / "report.html").read_bytes()
 
 
+@pytest.mark.slow
 def test_links_and_wires_are_columns_of_their_own(finished, tmp_path):
     """Beside the same point in FP32 and without a link."""
     plain = next(

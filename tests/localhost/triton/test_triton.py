@@ -122,7 +122,13 @@ def graph() -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("wire", "ids"), [("FP32", [0, 1]), ("FP16", [0, 1]), ("INT8", [0, 1]), ("FP32", [0, 2])]
+    ("wire", "ids"),
+    [
+        pytest.param("FP32", [0, 1], marks=pytest.mark.slow),
+        pytest.param("FP16", [0, 1], marks=pytest.mark.slow),
+        ("INT8", [0, 1]),
+        ("FP32", [0, 2]),
+    ],
 )
 def test_the_edge_client_gets_the_same_from_the_graph_and_from_our_server(
     serve: Callable[..., Any],
