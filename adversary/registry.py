@@ -3,6 +3,8 @@
 Packages that are installed beside the lab add theirs (docs/attacks.md).
 """
 
+from typing import Any
+
 from splitlab import entry_points
 from splitlab.contracts.registry import Registry
 
@@ -23,3 +25,19 @@ ATTACKS = Registry(
     group=entry_points.ATTACKS,
     wanted="adversary.contract.attack:Attack",
 )
+
+OF_EXPERIMENTS = Registry(
+    "attack",
+    {"generator-inverse": "adversary.inversion.dci.generator_attack:GeneratorInverse"},
+)
+"""Those that see what no sweep shows and no tap writes down, such as what a generator makes."""
+
+
+def attack_of(name: str) -> Any:
+    """The class of an attack that a point names.
+
+    Raises:
+        UnknownName: no such attack.
+        BadInput: as `Registry.load`.
+    """
+    return (OF_EXPERIMENTS if name in OF_EXPERIMENTS else ATTACKS).load(name)

@@ -10,11 +10,13 @@ from typing import Any
 
 from bench.estimate.experiments import experiment_estimate
 from bench.point.identity.known import KnownRecords
+from bench.point.sights.wire import OverTheWire
 from bench.reproduce.frame.again import differences
 from bench.reproduce.frame.experiment import Experiment, Measurement, Skipped
 from bench.reproduce.frame.request import ExperimentRequest
 from bench.reproduce.frame.run import Begun, Framed, begin
 from bench.reproduce.frame.search import variants_of
+from bench.reproduce.frame.sights import sight_of_all
 from splitlab.errors import BadInput, Unavailable
 from splitlab.estimating import Clock, Forecast, Meter, memory_now
 from splitlab.record import RecordStore
@@ -32,7 +34,7 @@ def reproduce_estimate(
     Raises:
         UnknownName, BadInput: as the experiment itself.
     """
-    if not isinstance(run, Framed):
+    if not isinstance(run, Framed) or sight_of_all(run.experiment(request)) is not OverTheWire:
         return _free_estimate(run, request, meter)
     begun = begin(run.experiment(request), request)
     return _framed(begun, _left(begun), meter)
@@ -108,7 +110,13 @@ def _free_estimate(
         try:
             took = (meter or Clock()).rehearsed(
                 lambda watch: run(
-                    replace(request, out=Path(folder), seeds=request.seeds[:1], progress=watch)
+                    replace(
+                        request,
+                        out=Path(folder) / "run",
+                        cache=Path(folder) / "cache",
+                        seeds=request.seeds[:1],
+                        progress=watch,
+                    )
                 ),
                 FREE_SECONDS,
             )

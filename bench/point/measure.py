@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from adversary.contract.attack import Attack, require_features
-from adversary.registry import ATTACKS
+from adversary.registry import ATTACKS, attack_of
 from bench.point.grants import GRANTED, GrantRequest
 from bench.point.identity.config import PointConfig
 from bench.point.identity.known import stream_of_sweep
 from bench.point.recipe import Knowledge, Networked, SweepConfig
+from splitlab.contracts import Kind
 from splitlab.errors import BadInput
 
 
@@ -39,6 +40,11 @@ def plans(config: SweepConfig) -> list[Plan]:
     for name in config.attacks:
         kind: type[Attack] = ATTACKS.load(name)
         require_features(kind, "a sweep")
+        if kind.estimates.sight != Kind.sight:
+            raise BadInput(
+                f"attack {name!r} estimates a {kind.estimates.name}, which no network that a sweep "
+                "cuts can show; leave it out"
+            )
         asks = kind.asks
         for unknown in sorted(set().union(*asks.values()) - GRANTED):
             raise BadInput(
@@ -92,5 +98,5 @@ def make_attack(name: str, options: Mapping[str, Any]) -> Attack:
         UnknownName: no such attack.
         BadInput: a hyper-parameter that it has not, or out of range.
     """
-    kind: type[Attack] = ATTACKS.load(name)
+    kind: type[Attack] = attack_of(name)
     return kind.configured(options)

@@ -62,6 +62,7 @@ def score(
     context: Mapping[str, Any],
     seed: int,
     kind: Kind = IMAGE,
+    groups: Tensor | None = None,
 ) -> Scored:
     """Join by id and measure.
 
@@ -69,10 +70,11 @@ def score(
         ids: of each estimate, as captured.
         estimates: [n, ...] of the kind, in the order of `ids`.
         join: id -> index of the item; the client's.
-        items: what is true; what the kind makes its truth of, with `groups` int64 [N].
+        items: what is true; what the kind makes its truth of.
         floor: the floor's answer, one for all or one for each.
         context: for the metrics (`embed`, `lpips_weights`); gallery and truth are added.
         seed: of the bootstrap.
+        groups: int64 [N], which items belong together; None where they say it themselves.
 
     Raises:
         Mismatch: an id that the client never sent.
@@ -90,7 +92,7 @@ def score(
         gallery[index],
         estimates.cpu(),
         floor,
-        items.groups[index],
+        (items.groups if groups is None else groups)[index],
         {**context, "gallery": gallery, "truth_index": index},
         seed,
         index,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from adversary.registry import ATTACKS
+from adversary.registry import attack_of
 from splitlab.contracts import Kind, Quantity
 from splitlab.contracts.kinds import KINDS
 from splitlab.errors import SplitLabError
@@ -30,7 +30,7 @@ def kind_of(record: Record) -> Kind | None:
     """What the attack estimates; None of a package that is not installed here."""
     known = KINDS.get(record.estimates)
     try:
-        own: Kind = ATTACKS.load(str(record.config.get("attack"))).estimates
+        own: Kind = attack_of(str(record.config.get("attack"))).estimates
     except (SplitLabError, ImportError):
         return known
     return own if own.name == record.estimates else known

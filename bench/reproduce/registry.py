@@ -19,7 +19,7 @@ EXPERIMENTS = {
     "dci-figure9": "bench.reproduce.dci.figure9:figure9",
     "dci-figure12": "bench.reproduce.dci.figure12:figure12",
     "dci-ablations": "bench.reproduce.dci.ablations:ablations",
-    "dci-gan": "bench.reproduce.dci.figures6_7:reproduce",
+    "dci-gan": "bench.reproduce.dci.figures6_7:figures",
     "ensembler-text": "bench.reproduce.ensembler.text.experiment:reproduce",
 }
 """name -> "module:function" that takes a `Request` and returns what was `Shown`."""

@@ -1,6 +1,7 @@
 """What an attack estimates: where its truth is, what scores it, what it must beat, how it looks.
 
-Metrics, floor and view live above this room and are named as "module:attribute", loaded on use.
+Metrics, floor, view and sight live above this room and are named as "module:attribute", loaded on
+use.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class Kind:
         view: (path, truth, values) -> a picture of both is written there; "" for none, where only
             an experiment's page can show what was estimated.
         suffix: of that picture's file.
+        sight: what shows it at a point, with its truth.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Kind:
     floor_is: str
     view: str = ""
     suffix: str = ".png"
+    sight: str = "bench.point.sights.wire:OverTheWire"
 
     def load_metrics(self) -> tuple[Metric, ...]:
         """The metrics, in order."""

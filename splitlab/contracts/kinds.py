@@ -142,9 +142,16 @@ LATENT = Kind(
     name="latent",
     truth=true_latents,
     check=wrong_latents,
-    metrics=("splitlab.metrics.latent:ERROR", "splitlab.metrics.latent:NORMALITY"),
+    metrics=(
+        "splitlab.metrics.latent:ERROR",
+        "splitlab.metrics.latent:NORMALITY",
+        "splitlab.metrics.latent:SECOND_PSNR",
+        "splitlab.metrics.latent:SECOND_SSIM",
+    ),
     floor="splitlab.metrics.latent:zero",
     floor_is="the latent 0",
+    view="bench.report.grids:save_grid",
+    sight="bench.point.sights.generated:Generated",
 )
 
 KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (IMAGE, MEMBERSHIP, TOKENS, LATENT)}

@@ -68,7 +68,7 @@ def evaluate(
         context: what metrics may use beside them: `gallery` [N, 3, H, W] and `truth_index` [B]
             (re-identification), `embed` (an independent network, images [B, 3, H, W] -> [B, ...])
             or `no_embed` (why there is none), `lpips_weights` (folder), `special` and `common`
-            (words).
+            (words), `generate` (latents [n, D] -> images).
 
     Returns:
         name -> column, in the order of `metrics`.

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from splitlab.contracts.metric import Context, Metric, Rows
-from splitlab.errors import BadInput
+from splitlab.errors import BadInput, Unavailable
+from splitlab.metrics.image.psnr import METRIC as PSNR
+from splitlab.metrics.image.ssim import METRIC as SSIM
 
 
 def latent_error(truth: Tensor, estimate: Tensor) -> Tensor:
@@ -68,3 +70,27 @@ NORMALITY = Metric(
     per_set=lambda rows: normality(rows[0]),
     resamples=200,
 )
+
+
+def _again(of: Metric) -> Metric:
+    """A metric of images as one of latents: what the generator makes of both is compared."""
+
+    def per_item(truth: Tensor, estimate: Tensor, context: Context) -> Tensor:
+        if (generate := context.get("generate")) is None:
+            raise Unavailable("no generator is at hand")
+        assert of.per_item is not None
+        return of.per_item(generate(truth), generate(estimate), context)
+
+    return Metric(
+        f"second_generation_{of.name}",
+        of.unit,
+        of.leakage,
+        title=f"{of.title}(x, x'')",
+        digits=of.digits,
+        bounds=of.bounds,
+        needs=("generate",),
+        per_item=per_item,
+    )
+
+
+SECOND_PSNR, SECOND_SSIM = _again(PSNR), _again(SSIM)

@@ -21,5 +21,7 @@ METRICS = Registry(
         "sentences_read": "splitlab.metrics.words:SENTENCES_READ",
         "latent_error": "splitlab.metrics.latent:ERROR",
         "latent_ks": "splitlab.metrics.latent:NORMALITY",
+        "second_generation_psnr": "splitlab.metrics.latent:SECOND_PSNR",
+        "second_generation_ssim": "splitlab.metrics.latent:SECOND_SSIM",
     },
 )

@@ -10,7 +10,7 @@ from tables import distinct
 from torch import Tensor
 
 from bench.point.capture import Captured, utility
-from bench.point.run import observe
+from bench.point.sights.wire import observe
 from splitlab.capture import CaptureWriter
 from splitlab.randomness import generator
 from splitlab.wire import Request, encode

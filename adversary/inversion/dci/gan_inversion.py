@@ -16,7 +16,6 @@ from adversary.inversion.dci.chain import Block
 from adversary.inversion.dci.lessons import Lessons
 from adversary.inversion.dci.shelf import Shelf
 from adversary.inversion.dci.training import InverseSchooling, divide_and_conquer
-from splitlab.metrics.latent import latent_error
 from splitlab.models.sngan import LATENT, GBlock, SNGANGenerator
 from splitlab.storage import hash_tensors
 from splitlab.training import Progress
@@ -67,7 +66,17 @@ class InverseImage(nn.Module):
         return found
 
 
-def chain_of(net: SNGANGenerator) -> list[Block]:
+class Chain(nn.Sequential):
+    """Parts of a generator, all of them, one after another."""
+
+    def parts(self) -> list[nn.Module]:
+        return list(self)
+
+
+Generator = SNGANGenerator | Chain
+
+
+def chain_of(net: Generator) -> list[Block]:
     """Its parts as blocks, frozen."""
     blocks, given = [], (LATENT,)
     value = torch.zeros(1, LATENT, device=next(net.parameters()).device)
@@ -106,7 +115,7 @@ def _pseudo_inverse(block: Block) -> nn.Linear:
 
 
 def invert(
-    net: SNGANGenerator,
+    net: Generator,
     schooling: InverseSchooling,
     *,
     latents: int,
@@ -146,21 +155,3 @@ def invert(
         progress=progress,
     )
     return nn.Sequential(*reversed(inverses)).eval(), told
-
-
-@torch.inference_mode()
-def errors_by_depth(net: SNGANGenerator, inverse: nn.Module, latents: Tensor) -> list[float]:
-    """mean |z - z'| where z' is found from u_k, the true output of block k; of k = 1, 2, ...
-
-    Args:
-        inverse: as `invert` returns it: the inverse of the last block first.
-        latents: z [N, 128].
-    """
-    steps = list(inverse.children())
-    value, found = latents, []
-    for k, block in enumerate(net.parts(), 1):
-        value = again = block(value)
-        for step in steps[len(steps) - k :]:
-            again = step(again)
-        found.append(float(latent_error(latents, again).mean()))
-    return found

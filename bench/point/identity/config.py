@@ -7,7 +7,7 @@ from typing import Any, Self
 from pydantic import Field
 
 import defenses
-from adversary.registry import ATTACKS
+from adversary.registry import attack_of
 from adversary.synthesis.settings import SynthesisSettings
 from bench.point.grants import GrantRequest
 from bench.point.packages import packages_of
@@ -66,7 +66,7 @@ class PointConfig(Networked):
         Raises:
             UnknownName, BadInput: an attack, defence or setting that is none.
         """
-        attack = ATTACKS.load(fields["attack"])
+        attack = attack_of(fields["attack"])
         made: Synthetic | None = fields.get("synthetic")
         if made is not None:
             settings = SynthesisSettings.configured(made.settings).model_dump(mode="json")

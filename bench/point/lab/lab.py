@@ -122,5 +122,5 @@ class Lab(Networks):
             name = self.identity(config)[:16]
         if not attack.shares:
             return self.place(config) / "attacks" / f"{name}.pt"
-        where = self.split(config).name if config.experiment else self.place(config).name
+        where = config.split if config.experiment else self.place(config).name
         return self.home / "attacks" / attack.name / f"{where}-{name}.pt"

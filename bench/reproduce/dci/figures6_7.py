@@ -5,264 +5,182 @@ images, and interpolation between recovered latents.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
-from adversary.inversion.dci.gan_inversion import errors_by_depth, invert
-from adversary.inversion.dci.training import InverseSchooling
-from bench.point.setup import Scale
-from bench.report.grids import rows_png
-from bench.reproduce.dci.figures6_7_page import SHARES, claims, drawn, write_page
+from bench.point.setup import Place, Scale, Setup
 from bench.reproduce.dci.setup import SOURCE
-from bench.reproduce.frame.request import ExperimentRequest, Shown
-from splitlab.contracts import kinds
-from splitlab.data import ImageSet, load_splits
-from splitlab.errors import BadInput, SplitLabError, Unavailable
-from splitlab.machine import environment
-from splitlab.metrics import evaluate
-from splitlab.models import load_exactly, read_checkpoint
-from splitlab.models.sngan import LATENT, SNGANGenerator
-from splitlab.pieces import in_pieces
-from splitlab.randomness import generator
-from splitlab.storage import (
-    canonical_json,
-    hash_tensors,
-    read_json,
-    read_tensors,
-    require_writable,
-    sha256,
-    write_bytes,
-    write_json,
-    write_tensors,
-)
-from splitlab.training import choose_device
-from splitlab.training.gan import GanRecipe, train_sngan
+from bench.reproduce.frame.columns import Fact, FactColumn, Here, number_at
+from bench.reproduce.frame.experiment import Claim, Experiment, Line, Measurement
+from bench.reproduce.frame.request import ExperimentRequest
+from bench.reproduce.frame.run import Framed
+from splitlab.contracts.quantity import Digits
+from splitlab.training import TrainRecipe
+from splitlab.training.gan import GanRecipe
 
 NAME = "dci-gan"
-PIECE = 64
-NOTE = (
+ENOUGH_DB = 20.0
+"""PSNR of the second generation that counts as close."""
+IMAGES = "the images"
+NOTES = (
     "x = G(z) for latents of a victim; z' = inverse(x); x'' = G(z'). The inverse learned on the "
-    "adversary's own latents, of which there are as many as it likes. Floors: the mean of the "
-    "generator's images, and the latent 0, which an inverse that learned nothing could answer."
+    "adversary's own latents, of which there are as many as it likes; no image is granted.",
+    "Floors: the latent 0, which an inverse that learned nothing could answer, and the mean of the "
+    "generator's images. Rows of inner parts start from the true output of that part.",
 )
 
 
 @dataclass(frozen=True)
-class Config:
+class GanScale:
     """One scale.
 
     Args:
-        latents: that the inverse learns on.
+        parts: of the generator at this size.
+        attack: hyper-parameters of the inverse.
         victims: latents that are recovered.
     """
 
     size: int
+    parts: int
     dataset: str
     train: int | None
     gan: GanRecipe
-    latents: int
-    schooling: InverseSchooling
+    attack: Mapping[str, Any]
     victims: int
 
-    def as_dict(self) -> dict[str, Any]:
-        """JSON."""
-        gan, schooling = self.gan.model_dump(mode="json"), vars(self.schooling)
-        return {**vars(self), "gan": gan, "schooling": schooling}
 
-
-CONFIGS: Mapping[Scale, Config] = {
-    "quick": Config(
+SCALES: Mapping[Scale, GanScale] = {
+    "quick": GanScale(
         size=32,
+        parts=5,
         dataset="photo-patches",
         train=2000,
         gan=GanRecipe(width=32, epochs=24, rounds=2),
-        latents=8192,
-        schooling=InverseSchooling(1, 1e-3, 3, 3e-4, 64, 1.0, 1.0, 1.0, True),
+        attack={"latents": 8192, "tune_epochs": 3, "tune_rate": 3e-4, "batch_size": 64},
         victims=256,
     ),
-    "paper": Config(
+    "paper": GanScale(
         size=128,
+        parts=7,
         dataset="",
         train=None,
         gan=GanRecipe(width=1024, epochs=300, rounds=2),
-        latents=192_000,
-        schooling=InverseSchooling(1, 1e-3, 1, 1e-4, 32, 1.0, 1.0, 1.0, True),
+        attack={"latents": 192_000, "tune_epochs": 1, "tune_rate": 1e-4, "batch_size": 32},
         victims=1000,
     ),
 }
 
 
-def reproduce(request: ExperimentRequest) -> Shown:
-    """Train a generator and its inverse for every seed; tables, images and a page.
-
-    Raises:
-        BadInput: `request.out` holds another run, or an option that has no meaning here.
-        Unavailable: the scale has no data of its own and none were named.
-    """
-    request.refuse(NAME, "text_root", "lpips_weights", "secret_seed", "target", "keep_images")
-    config = CONFIGS[request.scale]
-    require_writable(request.out)
-    about = {"experiment": NAME, "scale": request.scale, **config.as_dict()}
-    about["dataset"] = (request.dataset or config.dataset).partition(":")[0]
-    if request.weights is not None:
-        about["weights"] = hash_tensors(read_checkpoint(request.weights))
-    _bind(request.out / "experiment.json", about)
-    rows = [_seed(request, config, seed) for seed in request.seeds]
-    summary = {
-        "format": "splitlab/gan-reproduction/1",
-        **about,
-        "source": f"{SOURCE}, Figures 6 and 7",
-        "seeds": list(request.seeds),
-        "rows": rows,
-        "claims": claims(rows),
-        "note": NOTE,
-        "environment": environment(),
-    }
-    write_json(request.out / "summary.json", summary)
-    return Shown([drawn(rows), *claims(rows), NOTE], write_page(request.out, summary))
+def over_the_mean(here: Here) -> float | None:
+    """By how many dB the second generation is nearer than the mean of the generator's images."""
+    return _difference(here, "leakage.second_generation_psnr.mean", "utility.mean_image_psnr")
 
 
-def _bind(path: Path, about: dict[str, Any]) -> None:
-    """
-    Raises:
-        BadInput: the folder holds a run of other settings or images.
-    """
-    if path.exists() and canonical_json(read_json(path)) != canonical_json(about):
-        raise BadInput(
-            f"{path.parent} holds a run of other settings or images; choose another --out"
+def nearer_than_zero(here: Here) -> float | None:
+    """By how much z' is nearer to z than 0 is."""
+    return _difference(here, "floor.latent_error.mean", "leakage.latent_error.mean")
+
+
+def _difference(here: Here, *paths: str) -> float | None:
+    one, other = (number_at(here.record, path) for path in paths)
+    return None if one is None or other is None else one - other
+
+
+COLUMNS = (
+    "second_generation_psnr",
+    "second_generation_ssim",
+    FactColumn(
+        "over_the_mean",
+        "dB",
+        "rises",
+        title="over the mean image",
+        digits=Digits(means=2),
+        fact=Fact(over_the_mean),
+    ),
+    "latent_error",
+    FactColumn(
+        "nearer_than_zero", "1", "rises", title="nearer than 0", fact=Fact(nearer_than_zero)
+    ),
+    FactColumn("latent_mean", "1", "rises", title="z' mean", fact=Fact("attack_facts.latent_mean")),
+    FactColumn(
+        "latent_variance", "1", "rises", title="z' var.", fact=Fact("attack_facts.latent_variance")
+    ),
+    "latent_ks",
+)
+
+
+def declared(scale: Scale) -> Experiment:
+    """A row for the images, and one for the output of each inner part."""
+    own = SCALES[scale]
+    lines = [
+        Line(
+            IMAGES if part == own.parts else f"output of part {part}",
+            "inverse",
+            (
+                Measurement(
+                    f"part{part}",
+                    Place(f"part{part}", head_end=f"part{part}"),
+                    "generator-inverse",
+                    own.attack,
+                    frozenset({"head", "bodies"}),
+                    share=0.0,
+                    limit=own.victims,
+                ),
+            ),
+            best="latent_error",
         )
-    write_json(path, about)
-
-
-def _seed(request: ExperimentRequest, config: Config, seed: int) -> dict[str, Any]:
-    """One generator, its inverse, and what came of them; a finished one is read back."""
-    folder = request.out / f"seed-{seed}"
-    real = None if request.weights else _real_images(request, config, seed)
-    if real is not None:
-        _bind(folder / "images.json", {"images": real.hash})
-    done = folder / "finished.json"
-    if done.exists():
-        return read_json(done)
-    place = choose_device(request.device)
-    net = _generator(request, config, seed, folder, real).to(place)
-    inverse, told = invert(
-        net,
-        config.schooling,
-        latents=config.latents,
-        seed=seed,
-        device=place,
-        folder=folder / "inverse",
-        progress=request.progress,
-    )
-    found = _measured(net, inverse, config, seed, place, folder)
-    row = {"seed": seed, **found, "losses": told, "environment": environment()}
-    write_json(done, row)
-    return row
-
-
-def _real_images(request: ExperimentRequest, config: Config, seed: int) -> ImageSet:
-    """
-    Raises:
-        Unavailable: no data set is named, and the scale has none.
-    """
-    dataset = request.dataset or config.dataset
-    if not dataset:
-        raise Unavailable(
-            f"{NAME} at {request.scale} scale has no data of its own; name a folder of faces with "
-            "--dataset imagefolder:PATH"
-        )
-    return load_splits(
-        dataset,
-        size=config.size,
-        seed=seed,
-        root=request.data_root,
-        download=request.download,
-        limits={"train": config.train} if config.train else None,
-    ).train
-
-
-def _generator(
-    request: ExperimentRequest, config: Config, seed: int, folder: Path, real: ImageSet | None
-) -> SNGANGenerator:
-    """The given one, that of an earlier run, or one trained on `real`."""
-    kept = folder / "generator.safetensors"
-    net = SNGANGenerator(config.size, config.gan.width)
-    if request.weights is not None:
-        load_exactly(net, read_checkpoint(request.weights), str(request.weights))
-    elif kept.exists():
-        net.load_state_dict(read_tensors(kept, f"remove {kept} to train again"))
-    else:
-        assert real is not None
-        place = choose_device(request.device)
-        net, _ = train_sngan(
-            real.images.to(place),
-            config.gan,
-            seed=seed,
-            device=place,
-            checkpoint=folder / "generator.pt",
-            progress=request.progress,
-        )
-        write_tensors(kept, net.state_dict())
-    return net.requires_grad_(False).eval()
-
-
-@torch.inference_mode()
-def _measured(
-    net: SNGANGenerator,
-    inverse: nn.Module,
-    config: Config,
-    seed: int,
-    place: torch.device,
-    folder: Path,
-) -> dict[str, Any]:
-    """Numbers of the victims' latents, and the two figures."""
-    z, others = (
-        torch.randn(config.victims, LATENT, generator=generator(seed, "gan", who))
-        for who in ("victims", "others")
-    )
-    average = _run(net, others, place).mean(0, keepdim=True)
-    first = _run(net, z, place)
-    recovered = _run(inverse, first, place)
-    again = _run(net, recovered, place)
-    shown = [_unit(images) for images in (first, again, average.expand_as(first).contiguous())]
-    quality = evaluate(("psnr", "ssim"), shown[0], shown[1], {})
-    base = evaluate(("psnr", "ssim"), shown[0], shown[2], {})
-    write_bytes(folder / "second-generation.png", rows_png(shown[:2]))
-    ends = recovered[:8].unsqueeze(1)
-    steps = torch.tensor(SHARES).view(1, -1, 1)
-    path = steps * ends[0::2] + (1 - steps) * ends[1::2]
-    rows = _unit(_run(net, path.flatten(0, 1), place)).unflatten(0, (len(path), len(SHARES)))
-    write_bytes(folder / "interpolation.png", rows_png(list(rows)))
-    if fault := kinds.LATENT.check(recovered, len(z), None):
-        raise SplitLabError(f"the inverse {fault}")
-    latents = evaluate(kinds.LATENT.load_metrics(), z, recovered)
-    least = evaluate([kinds.LATENT.headline], z, kinds.LATENT.floor_of(others).expand_as(z))
-    spread = recovered.flatten().double()
-    return {
-        "victims": config.victims,
-        "second_generation_psnr": quality["psnr"].number,
-        "second_generation_ssim": quality["ssim"].number,
-        "floor_psnr": base["psnr"].number,
-        "floor_ssim": base["ssim"].number,
-        "latent_error": latents["latent_error"].number,
-        "latent_error_of_zero": least["latent_error"].number,
-        "latent_error_by_depth": errors_by_depth(net, inverse, z.to(place)),
-        "latent_mean": float(spread.mean()),
-        "latent_variance": float(spread.var()),
-        "latent_ks": latents["latent_ks"].number,
-        "generator": sha256(
-            *(value.cpu().numpy().tobytes() for value in net.state_dict().values())
+        for part in (own.parts, *range(1, own.parts))
+    ]
+    of_images = lines[0].key
+    close = f"The second generation is close to the first (above {ENOUGH_DB:g} dB)"
+    return Experiment(
+        name=NAME,
+        title="DCI, Figures 6 and 7",
+        source=f"{SOURCE}, Figures 6 and 7",
+        scale=scale,
+        setup=Setup(
+            model="sngan",
+            arguments=own.gan.model_dump(mode="json"),
+            dataset=own.dataset,
+            size=own.size,
+            head_end=of_images,
+            tail_start=None,
+            recipe=TrainRecipe(),
+            train=own.train,
         ),
-    }
+        lines=tuple(lines),
+        claims=(
+            Claim(close, "second_generation_psnr", of_images, "at least", margin=ENOUGH_DB),
+            Claim(
+                "It is closer than the mean of the generator's images",
+                "over_the_mean",
+                of_images,
+                "at least",
+            ),
+            Claim(
+                "Recovered latents are nearer to the true ones than 0 is",
+                "nearer_than_zero",
+                of_images,
+                "at least",
+            ),
+        ),
+        notes=NOTES,
+        columns=COLUMNS,
+        baseline=of_images,
+    )
 
 
-def _run(module: nn.Module, inputs: Tensor, place: torch.device) -> Tensor:
-    return in_pieces(lambda part: module(part).float(), inputs, PIECE, place)
+class OfGenerators(Framed):
+    """Refuses what generators have no use for; given ones need no images."""
+
+    def experiment(self, request: ExperimentRequest) -> Experiment:
+        request.refuse(NAME, "lpips_weights", "secret_seed")
+        found = super().experiment(request)
+        if request.weights is None or found.setup.dataset:
+            return found
+        nominal = found.setup.model_copy(update={"dataset": SCALES["quick"].dataset})
+        told = f"The generator was given; none of {nominal.dataset} was used."
+        return replace(found, setup=nominal, notes=(*found.notes, told))
 
 
-def _unit(images: Tensor) -> Tensor:
-    return (images + 1) / 2
+figures = OfGenerators(declared)

@@ -135,7 +135,7 @@ def _counted(setup: Setup, measurement: Measurement, was: Mapping[str, Any]) -> 
         asked = getattr(setup, name)
         update[name] = was[field] if asked is None else asked
     granted = was["granted"].get("auxiliary", 2)
-    update["auxiliary"] = setup.auxiliary or max(1, round(granted / measurement.share))
+    update["auxiliary"] = setup.auxiliary or max(1, round(granted / (measurement.share or 1)))
     update["queries"] = min(setup.queries, update["auxiliary"], was["queries"])
     return setup.model_copy(update=update)
 

@@ -29,7 +29,7 @@ class Measurement:
         attack, options: name and hyper-parameters.
         knows: fields that are granted beside auxiliary and validation images; "observe" stands for
             the setup's number of queries.
-        share: of the auxiliary images that the adversary has.
+        share: of the auxiliary images that the adversary has; with 0 it has no image at all.
         images: how many of them, where it is a number and not a share.
         synthetic: what it has instead of auxiliary and validation images; None for real ones.
         limit: victims that are attacked; None for all.
@@ -60,8 +60,9 @@ class Measurement:
         assert setup.validation is not None
         return GrantRequest(
             **flags,
-            auxiliary=self.images or max(2, round(self.share * setup.auxiliary)),
-            validation=setup.validation,
+            auxiliary=self.images
+            or (max(2, round(self.share * setup.auxiliary)) if self.share else 0),
+            validation=setup.validation if self.share else 0,
             observe=setup.queries if "observe" in self.knows else 0,
         )
 

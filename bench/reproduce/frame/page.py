@@ -163,6 +163,9 @@ def _pictures(images: Path, summary: Summary) -> list[dict[str, str]]:
             found.append({"label": "Truth", "attack": "", "figure": "", "data": pair[0]})
         line = {"label": row.row.label, "attack": row.row.attack, "figure": _figure(row, summary)}
         found.append({**line, "data": pair[1]})
+        for path in sorted(images.glob(f"{first}-*.png")):
+            what = path.stem.removeprefix(f"{first}-")
+            found.append({**line, "figure": what, "data": data_uri(path) or ""})
     return found
 
 

@@ -10,21 +10,22 @@ from typing import Any
 import defenses
 from adversary.contract.attack import Attack
 from bench.point import data_notes
-from bench.point.feasible import check_attacks
 from bench.point.measure import make_attack
 from bench.point.own_network import require_same_network
 from bench.point.setup import Scale, Setup
+from bench.point.sights.base import At
 from bench.reproduce.frame.clock import SeedClock
 from bench.reproduce.frame.experiment import Experiment, Found, Skipped
 from bench.reproduce.frame.page import write_page
 from bench.reproduce.frame.request import ExperimentRequest, Shown, Target
 from bench.reproduce.frame.seed_run import SeedRun
+from bench.reproduce.frame.sights import sight_of_all
 from bench.reproduce.frame.summary import summarise
 from bench.reproduce.frame.table import rich_parts, write_csv
 from splitlab.data import PARTITIONS, Splits, load_splits
 from splitlab.errors import BadInput
 from splitlab.machine import commit
-from splitlab.models import build, read_checkpoint
+from splitlab.models import read_checkpoint
 from splitlab.record import Record, RecordStore
 from splitlab.storage import hash_tensors, read_json, require_writable, write_json
 from splitlab.training import choose_device
@@ -210,7 +211,7 @@ def _splits(experiment: Experiment, request: ExperimentRequest, seed: int) -> Sp
         if request.dataset is None and experiment.scale == "paper":
             return Skipped(str(error))
         raise
-    if len(splits.classes) < 2:
+    if len(splits.classes) < sight_of_all(experiment).LEAST_CLASSES:
         raise BadInput(
             f"--dataset {setup.dataset.partition(':')[0]}: all images are of one class "
             f"({splits.classes[0]}), there is no task to learn; give a folder for each class"
@@ -238,17 +239,14 @@ def check(experiment: Experiment) -> None:
     for place in experiment.places:
         stack = defenses.parse(place.defense)
         stack.check(place.tail_start or setup.tail_start)
-    wanted: dict[tuple[str, str | None], list[tuple[Attack, frozenset[str]]]] = {}
+    if not any(place.name == experiment.baseline for place in experiment.places):
+        raise BadInput(f"{experiment.name}: nothing is measured at {experiment.baseline!r}")
+    wanted: dict[At, list[tuple[Attack, frozenset[str]]]] = {}
     for one in experiment.measurements:
         attack = make_attack(one.attack, one.options)
         at = (one.place.head_end or setup.head_end, one.place.tail_start or setup.tail_start)
         wanted.setdefault(at, []).append((attack, one.knows))
-    if not any(place.name == experiment.baseline for place in experiment.places):
-        raise BadInput(f"{experiment.name}: nothing is measured at {experiment.baseline!r}")
-    arch = setup.untrained
-    net = build(arch, seed=0)
-    for at, attacks in wanted.items():
-        check_attacks(net, arch, *at, attacks)
+    sight_of_all(experiment).check(setup, wanted)
 
 
 def _require_untrained(experiment: Experiment, weights: Path) -> None:

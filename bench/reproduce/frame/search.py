@@ -24,10 +24,12 @@ from bench.point.grants import make_threat, query
 from bench.point.identity.config import PointConfig
 from bench.point.identity.known import of_config
 from bench.point.measure import make_attack
+from bench.point.sights.wire import OverTheWire
 from bench.reproduce.frame.experiment import Experiment, Measurement, Skipped
 from bench.reproduce.frame.request import ExperimentRequest
 from bench.reproduce.frame.run import begin
 from bench.reproduce.frame.seed_run import SeedRun
+from bench.reproduce.frame.sights import sight_of_all
 from bench.reproduce.frame.trials import Searched, Settings, Trial, Tried
 from splitlab.contracts import Features
 from splitlab.data import ImageSet
@@ -147,6 +149,10 @@ def variants_of(
 def _variants(
     experiment: Experiment, key: str, grid: Mapping[str, Sequence[Any]]
 ) -> list[_Variant]:
+    if sight_of_all(experiment) is not OverTheWire:
+        raise BadInput(
+            f"{experiment.name} has no settings that can be searched; name another experiment"
+        )
     known = {m.key: m for m in experiment.measurements}
     if key not in known:
         raise UnknownName(f"measurement of {experiment.name}", key, known)

@@ -15,11 +15,10 @@ from bench.point.run import Skipped
 from bench.point.setup import Setup
 from bench.reproduce.frame.experiment import Experiment, Measurement
 from bench.reproduce.frame.request import ExperimentRequest
+from bench.reproduce.frame.sights import sight_of_all
 from bench.roles.nursery import nursery
 from splitlab.data import Splits
-from splitlab.models import build, load_checkpoint
 from splitlab.record import Record, RecordStore
-from splitlab.storage import hash_tensors
 
 Made = tuple[str, Record | Skipped]
 """Key of a measurement, and what came of it."""
@@ -82,9 +81,8 @@ class SeedRun:
         """
         if self.request.weights is None:
             return None
-        net = build(self.setup.arch(len(self.splits.classes)), seed=0)
-        load_checkpoint(net, self.request.weights)
-        return hash_tensors(net.net.state_dict())
+        sight, classes = sight_of_all(self.experiment), len(self.splits.classes)
+        return sight.given(self.setup, classes, self.request.weights)
 
     def finished(self) -> dict[str, Record]:
         """The records of just these measurements that are there, by the measurements' keys.
