@@ -125,20 +125,15 @@ def sweep_split_points(
     as_json: AsJson = False,
 ) -> None:
     """Attack a network at each split point over a real client and server, and recommend one."""
-    from rich.console import RenderableType
-    from rich.text import Text
-
     from bench.flag_words import chosen_attacks, normalisation
     from bench.options import attack_options, counts, given, run_folder
     from bench.point import recipe
     from bench.point.cache.store import Cache, beside
     from bench.point.data_notes import show
     from bench.point.weights import LabelFiles, weights_fields
-    from bench.sweep.document import run_document
-    from bench.sweep.recommend import recommend
-    from bench.sweep.report import all_doubts, write_report
+    from bench.sweep.document import run_document, told_of
+    from bench.sweep.report import write_report
     from bench.sweep.sweep import Sweep
-    from bench.sweep.table import rich_table
     from splitlab.models import permit_typed
     from splitlab.record import RecordStore
     from splitlab.training import showing
@@ -199,17 +194,7 @@ def sweep_split_points(
         sweep.execute()
     page = write_report(out)
     records = RecordStore(out).all()
-    advice = recommend(records)
-    named = f"{model} on {config.dataset_kind}, defence {defense}"
-    told: list[RenderableType] = [
-        rich_table(records, advice.split, named),
-        Text(f"Recommended split point: {advice.split or 'none'}", style="bold"),
-        f"{advice.reason}.",
-        *([Text(f"{advice.warning}.", style="yellow")] if advice.warning else []),
-        f"{len(all_doubts(records))} doubts are listed in the report.",
-        f"Report: {page}",
-    ]
-    answer(as_json, run_document(records, page), *told)
+    answer(as_json, run_document(records, page), *told_of(records), f"Report: {page}")
 
 
 @app.command()

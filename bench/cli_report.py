@@ -19,7 +19,7 @@ def report(
 ) -> None:
     """Rebuild the page, JSON and CSV of a run or an experiment from its records alone."""
     from bench.reproduce.frame.again import is_experiment, shown_again
-    from bench.sweep.document import run_document
+    from bench.sweep.document import run_document, told_of
     from bench.sweep.report import write_report
     from splitlab.record import RecordStore
     from splitlab.storage import read_json
@@ -29,5 +29,5 @@ def report(
         document = {**read_json(run / "summary.json"), "report": shown.page}
         answer(as_json, document, *shown.parts, f"Report: {shown.page}")
         return
-    page = write_report(run)
-    answer(as_json, run_document(RecordStore(run).all(), page), f"Report: {page}")
+    page, records = write_report(run), RecordStore(run).all()
+    answer(as_json, run_document(records, page), *told_of(records), f"Report: {page}")

@@ -17,11 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from cloud_server.engines.choose import example_of
-from cloud_server.engines.contract import Unfit, relative_error
+from cloud_server.engines.contract import Unfit
 from cloud_server.engines.onnx_graph import Together, onnx_graph
 from cloud_server.half import ServedHalf
 from splitlab.contracts import FeatureSpec
 from splitlab.errors import BadInput, Corrupt
+from splitlab.split.proof import relative_error
 from splitlab.storage import require_writable, write_bytes
 from splitlab.wire import decode, encode, reply_datatype
 from splitlab.wire.int8 import parameter_columns

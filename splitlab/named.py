@@ -12,12 +12,13 @@ A comma, plus or bar that belongs to a value stands in brackets, or in quotes as
 from __future__ import annotations
 
 import ast
+import difflib
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from splitlab.errors import BadInput
+from splitlab.errors import BadInput, plain
 
 _OPENS, _CLOSES, _QUOTES = "([{", ")]}", "'\""
 _BEFORE_A_QUOTE = "=|,:" + _OPENS
@@ -25,6 +26,16 @@ _BEFORE_A_QUOTE = "=|,:" + _OPENS
 _BARE = re.compile(r"[^\s'\"()\[\]{},+|\\]([^'\"()\[\]{},+|\\]*[^\s'\"()\[\]{},+|\\])?")
 """A word that needs no quotes."""
 _SHOWN = 60  # characters of what was typed, in an error
+
+_NUMBERS = {
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "bool_parsing": "True or False",
+}
+"""What pydantic calls a value that could not be read -> what was wanted."""
 
 
 def stacked(text: str) -> list[str]:
@@ -87,6 +98,28 @@ def alternatives(text: str) -> dict[str, list[str]]:
             raise BadInput(f"{item!r} in {shown(text)}: a value is empty; wanted field=value|value")
         fields.setdefault(key, []).extend(values)
     return fields
+
+
+def wrong_setting(
+    what: str, errors: Sequence[Mapping[str, Any]], known: Iterable[str], word: str = "settings"
+) -> BadInput:
+    """What pydantic found wrong with what was typed, as one line.
+
+    Args:
+        what: whose settings they are, such as "attack 'decoder'".
+        errors: of a `ValidationError`, at least one.
+        known: every setting that there is.
+    """
+    first, names = errors[0], list(known)
+    name = ".".join(map(str, first["loc"]))
+    told = f"{what}, {name}={first['input']!r}: " if name else f"{what}, "
+    why = plain(first["msg"])
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        why = "there is no such setting" + (f"; nearest: {', '.join(near)}" if near else "")
+    elif first["type"] in _NUMBERS:
+        why = f"wanted {_NUMBERS[first['type']]}"
+    return BadInput(f"{told}{why}; its {word} are: {', '.join(names) or 'none'}")
 
 
 def value_of(text: str) -> Any:

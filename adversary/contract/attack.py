@@ -18,7 +18,8 @@ from adversary.contract.threat import ThreatModel
 from adversary.contract.workplace import ALONE, Estimator, Fits, Workplace
 from splitlab.contracts import Estimate, Features, Kind, Seen
 from splitlab.contracts.kinds import IMAGE
-from splitlab.errors import BadInput, Mismatch, SplitLabError, UnknownName, plain
+from splitlab.errors import BadInput, Mismatch, SplitLabError, UnknownName
+from splitlab.named import wrong_setting
 from splitlab.training import Progress, Silent
 
 Sight = Seen | tuple[Seen, ...]
@@ -116,13 +117,7 @@ class Attack(BaseModel, ABC):
         try:
             return cls.model_validate(fields)
         except ValidationError as error:
-            first = error.errors()[0]
-            name = ".".join(map(str, first["loc"]))
-            known = ", ".join(cls.model_fields) or "none"
-            raise BadInput(
-                f"attack {cls.name!r}, {name}={first['input']!r}: {plain(first['msg'])}; "
-                f"its settings are: {known}"
-            ) from error
+            raise wrong_setting(f"attack {cls.name!r}", error.errors(), cls.model_fields) from error
 
 
 def require_features(kind: type[Attack], who: str) -> None:

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from adversary.contract.attack import Preset
 from splitlab.contracts.ranges import BatchSize, LearningRate, Probability, Steps, Weight
-from splitlab.errors import BadInput, UnknownName, plain
+from splitlab.errors import UnknownName
+from splitlab.named import wrong_setting
 
 Pixels = Annotated[int, Field(ge=0, le=1024, description="pixels")]
 Beta = Annotated[float, Field(ge=0, lt=1, description="of Adam")]
@@ -77,12 +78,7 @@ class SynthesisSettings(BaseModel):
         try:
             return cls.model_validate(fields)
         except ValidationError as error:
-            first = error.errors()[0]
-            name = ".".join(map(str, first["loc"]))
-            raise BadInput(
-                f"synthesis, {name}={first['input']!r}: {plain(first['msg'])}; its settings are: "
-                f"{', '.join(cls.model_fields)}"
-            ) from error
+            raise wrong_setting("synthesis", error.errors(), cls.model_fields) from error
 
 
 def fitting(options: Mapping[str, Any], size: int) -> tuple[str, SynthesisSettings]:

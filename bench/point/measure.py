@@ -45,6 +45,12 @@ def plans(config: SweepConfig) -> list[Plan]:
                 f"attack {name!r} estimates a {kind.estimates.name}, which no network that a sweep "
                 "cuts can show; leave it out"
             )
+        if kind.estimates.needs:
+            raise BadInput(
+                f"attack {name!r} estimates {kind.estimates.name}; a sweep does not know "
+                f"{', '.join(kind.estimates.needs)} of its images; show them from Python by "
+                "adversary.contract.attack.run_attack (docs/python.md)"
+            )
         asks = kind.asks
         for unknown in sorted(set().union(*asks.values()) - GRANTED):
             raise BadInput(

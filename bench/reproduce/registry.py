@@ -22,7 +22,7 @@ EXPERIMENTS = {
     "dci-gan": "bench.reproduce.dci.figures6_7:figures",
     "ensembler-text": "bench.reproduce.ensembler.text.experiment:reproduce",
 }
-"""name -> "module:function" that takes a `Request` and returns what was `Shown`."""
+"""name -> "module:function": takes an `ExperimentRequest`, returns what was `Shown`."""
 
 MOVABLE = ("dci-table2", "dci-figure4", "dci-figure9", "dci-figure12", "dci-ablations")
 """Those that take another network and other split points."""

@@ -7,12 +7,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from rich.console import RenderableType
+from rich.text import Text
+
 from bench.latency.link_runs import link_names, typical
 from bench.report.quantities import headline
 from bench.sweep.front import pareto_front
 from bench.sweep.recommend import recommend
 from bench.sweep.report import all_doubts
-from bench.sweep.table import decoder_with_queries, images_of
+from bench.sweep.table import decoder_with_queries, images_of, rich_table
 from splitlab.record import Record
 from splitlab.record.latency import LINK_PREFIX
 
@@ -35,6 +38,19 @@ def run_document(records: Sequence[Record], page: Path) -> dict[str, Any]:
         "doubts": all_doubts(records),
         "report": str(page),
     }
+
+
+def told_of(records: Sequence[Record]) -> list[RenderableType]:
+    """The table, the recommendation and how many doubts there are, for a terminal."""
+    advice, first = recommend(records), records[0].config
+    named = f"{first['model']} on {first['dataset']}, defence {first['defense']}"
+    return [
+        rich_table(records, advice.split, named),
+        Text(f"Recommended split point: {advice.split or 'none'}", style="bold"),
+        f"{advice.reason}.",
+        *([Text(f"{advice.warning}.", style="yellow")] if advice.warning else []),
+        f"{len(all_doubts(records))} doubts are listed in the report.",
+    ]
 
 
 def _row(record: Record, front: frozenset[str], queried: dict[str, float]) -> dict[str, Any]:

@@ -19,13 +19,13 @@ from cloud_server.engines.contract import (
     Outputs,
     Runner,
     Unfit,
-    relative_error,
 )
 from cloud_server.engines.cuda_graphs import cuda_graphs
 from cloud_server.engines.timing import BUDGET_SECONDS, REPEATS, Timed, enough, seconds
 from cloud_server.engines.torch_loop import best, folded, plain
 from splitlab.console import errors
 from splitlab.errors import BadInput
+from splitlab.split.proof import relative_error
 
 BOTH = ("cpu", "cuda")
 KINDS: Mapping[str, EngineKind] = {

@@ -69,9 +69,3 @@ class EngineKind:
     tolerance: float = 1e-4
     half: bool = False
     missing: Callable[[], str] = str
-
-
-def relative_error(given: Tensor, wanted: Tensor) -> float:
-    """max|delta| / max|y|, the lab's one definition of equality."""
-    scale = float(wanted.abs().max())
-    return float((given - wanted).abs().max()) / (scale or 1.0)

@@ -7,8 +7,7 @@ from pydantic import ValidationError
 from defenses.parts.stack import Stack
 from defenses.registry import DEFENSES
 from splitlab.contracts import Defense
-from splitlab.errors import BadInput, plain
-from splitlab.named import named_fields, stacked, typed
+from splitlab.named import named_fields, stacked, typed, wrong_setting
 
 
 def parse(text: str) -> Stack:
@@ -43,9 +42,6 @@ def _one(part: str) -> Defense:
     try:
         return kind.model_validate({key: typed(value) for key, value in fields.items()})
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        known = ", ".join(kind.model_fields) or "none"
-        why = plain(first["msg"])
-        told = f"{field}={fields.get(field, '')}: {why}" if field else why
-        raise BadInput(f"defence {name!r}, {told}; its fields are: {known}") from error
+        raise wrong_setting(
+            f"defence {name!r}", error.errors(), kind.model_fields, "fields"
+        ) from error

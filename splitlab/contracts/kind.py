@@ -41,6 +41,7 @@ class Kind:
             an experiment's page can show what was estimated.
         suffix: of that picture's file.
         sight: what shows it at a point, with its truth.
+        needs: what the context of its truth has to say, such as who is a member.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Kind:
     view: str = ""
     suffix: str = ".png"
     sight: str = "bench.point.sights.wire:OverTheWire"
+    needs: tuple[str, ...] = ()
 
     def load_metrics(self) -> tuple[Metric, ...]:
         """The metrics, in order."""

@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from splitlab.errors import BadInput, UnknownName, plain
-from splitlab.named import named_fields, shown, typed
+from splitlab.errors import BadInput, UnknownName
+from splitlab.named import named_fields, shown, typed, wrong_setting
 from splitlab.training.recipe import LONG, TrainRecipe
 
 RECIPES: dict[str, TrainRecipe] = {
@@ -107,10 +107,7 @@ def recipe_fields(text: str | None, epochs: int | None) -> dict[str, Any]:
     try:
         made = TrainRecipe.model_validate({**RECIPES[name].model_dump(), **given})
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        raise BadInput(
-            f"--recipe {shown(text)}, {field}={first['input']!r}: {plain(first['msg'])}; its "
-            f"settings are: {', '.join(TrainRecipe.model_fields)}"
+        raise wrong_setting(
+            f"--recipe {shown(text)}", error.errors(), TrainRecipe.model_fields
         ) from error
     return made.model_dump(exclude_defaults=True)

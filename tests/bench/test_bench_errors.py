@@ -29,7 +29,7 @@ def told(words):
         (["--dataset", "foto-patches"], "unknown dataset 'foto-patches'; nearest: photo-patches"),
         (["--attack", "decodr"], "unknown attack 'decodr'; nearest: decoder"),
         (["--defense", "gausian"], "unknown defence 'gausian'; nearest: gaussian"),
-        (["--defense", "gaussian:level=-1"], "level=-1"),
+        (["--defense", "gaussian:level=-1"], "level='-1'"),
         (["--defense", "gaussian:sigma=1"], "sigma"),
         (["--splits", "blok1"], "unknown split point 'blok1'; nearest: block1"),
         (["--splits", "0"], "--splits 0"),

@@ -216,3 +216,14 @@ def _record(run, config):
     return record().model_copy(
         update={"hash": run.identity(config), "config": config.as_dict()}, deep=True
     )
+
+
+def test_images_of_a_head_that_a_defence_changed_are_others(tmp_path):
+    """An undefended head's serve whoever wants the same; another's are of its own secret."""
+    here, there = lab(tmp_path / "one"), lab(tmp_path / "two")
+    read = {name: here.read_by(point(defense=name)) for name in ("none", "gaussian", "random-head")}
+    assert read["none"] == read["gaussian"] == there.read_by(point())
+    assert read["random-head"] != read["none"]
+    assert read["random-head"] != there.read_by(point(defense="random-head"))
+    assert read["random-head"] == here.read_by(point(defense="random-head"))
+    assert read["random-head"] != here.read_by(point("block2", defense="random-head"))

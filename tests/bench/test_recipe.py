@@ -1,10 +1,16 @@
 """The config is checked at the edge, survives its file, and names what differs."""
 
+from typing import ClassVar
+
 import pytest
 
+from adversary.inversion.mean_image import MeanImage
+from adversary.registry import ATTACKS
 from bench.point import recipe
 from bench.point.grants import GrantRequest
-from bench.point.measure import Plan, point_of
+from bench.point.measure import Plan, plans, point_of
+from splitlab.contracts import Kind
+from splitlab.contracts.kinds import MEMBERSHIP
 from splitlab.errors import BadInput, Corrupt
 from splitlab.record import point_hash
 
@@ -72,3 +78,15 @@ def test_links_are_part_of_a_point_where_there_are_any():
     assert point(linked, "rmle")["links"] == list(linked.links)
     with pytest.raises(BadInput, match="--link 'dsl'"):
         recipe.validated(links=("dsl",))
+
+
+class NamesMembers(MeanImage):
+    name: ClassVar[str] = "names-members"
+    estimates: ClassVar[Kind] = MEMBERSHIP
+
+
+def test_a_sweep_refuses_what_it_knows_no_truth_of(monkeypatch):
+    """It does not know of its images who is a member; nothing is trained before that is told."""
+    monkeypatch.setattr(type(ATTACKS), "load", lambda _self, _name: NamesMembers)
+    with pytest.raises(BadInput, match=r"estimates membership; a sweep does not know member"):
+        plans(recipe.validated(attacks=("names-members",)))

@@ -7,6 +7,7 @@ import contextlib
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
 
 from adversary.cli_options import chosen, with_preset
 from bench.flag_words import chosen_attacks
@@ -21,6 +22,7 @@ from splitlab.named import (
     typed,
     value_of,
     written,
+    wrong_setting,
 )
 
 NAMES = st.from_regex(r"[a-z][a-z0-9_-]{0,8}", fullmatch=True)
@@ -135,3 +137,26 @@ def test_a_defence_s_text_is_read_again_with_marks_in_it() -> None:
     assert stack.defenses[0].level == 100.0
     assert parse(stack.spec) == parse_file(stack.spec) == stack
     assert parse_file("gaussian:level=1e+2,draw='fixed'+dropout:level=0.5") == stack
+
+
+class Settings(BaseModel, extra="forbid"):
+    epochs: int = 1
+    rate: float = 0.1
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (
+            {"epoch": 1},
+            "attack 'x', epoch=1: there is no such setting; nearest: epochs; its settin",
+        ),
+        ({"zzz": 1}, "zzz=1: there is no such setting; its settings are: epochs, rate"),
+        ({"epochs": "x"}, "epochs='x': wanted a whole number; its settings are: epochs, rate"),
+        ({"rate": "fast"}, "rate='fast': wanted a number"),
+    ],
+)
+def test_a_wrong_setting_is_told_with_the_nearest(given, words) -> None:
+    with pytest.raises(ValidationError) as found:
+        Settings(**given)
+    assert words in str(wrong_setting("attack 'x'", found.value.errors(), Settings.model_fields))

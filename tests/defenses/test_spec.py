@@ -32,7 +32,7 @@ def test_none_adds_nothing():
     [
         ("gaussian:sigma=1", "its fields are: draw, level"),
         ("gaussian:level=-1", "greater than or equal to 0"),
-        ("gaussian:level=lots", "valid number"),
+        ("gaussian:level=lots", "wanted a number"),
         ("gaussian:level=nan", "level"),
         ("dropout:level=1.5", "less than or equal to 1"),
         ("laplace:draw=often", "'fresh' or 'fixed'"),

@@ -21,11 +21,11 @@ from bench.perf.serving.asker import asking
 from bench.perf.serving.bodies import ServingScene
 from bench.perf.serving.scenes import Deployed, Times, cores, deployed, pixels, told_of
 from cloud_server.engines.choose import KINDS
-from cloud_server.engines.contract import relative_error
 from edge_client.client import EdgeClient
 from splitlab.deployment import Selector
 from splitlab.errors import ServerUnavailable
 from splitlab.randomness import KeyedDraw
+from splitlab.split.proof import relative_error
 from splitlab.training import choose_device
 
 SCENE = ServingScene()

@@ -20,6 +20,8 @@ from bench.point.identity.config import PointConfig
 from bench.point.judge import Judge, judge_of, prepare_judge
 from bench.point.lab.networks import Networks
 from bench.point.synthetic import synthetic_images
+from bench.point.victim import kept_id
+from bench.point.weights import basis
 from splitlab.storage import canonical_json, lock, sha256
 
 
@@ -94,17 +96,9 @@ class Lab(Networks):
         settings = dict(wanted.settings)
         own = self.home / "synthetic" / part / sha256(canonical_json(settings))[:8]
         if not own.exists():  # not begun before there was a cache
-            victim = self.victim(config)
-            of: dict[str, Any] = (
-                {
-                    "network": victim.facts["weights"],
-                    "arch": victim.arch.model_dump(mode="json"),
-                }
-                if victim is not None
-                else {"training": self.training(config).name}
-            )
             words = f"images of {config.model}'s {part}, seed {config.seed}"
-            what = {**of, "part": part, "settings": settings, "seed": config.seed}
+            read = self.read_by(config)
+            what = {**read, "part": part, "settings": settings, "seed": config.seed}
             own = self.cache.begin("synthetic", what, words)
         return synthetic_images(
             own,
@@ -114,6 +108,22 @@ class Lab(Networks):
             device=self.sources.device,
             progress=self.progress,
         )
+
+    def read_by(self, config: PointConfig) -> dict[str, Any]:
+        """Whose batch norms they are: the undefended network's, where the deployed one still is it;
+        else those of this run's secret with this defence at this cut.
+        """
+        victim = self.victim(config)
+        if victim is not None and not self.changes(config):
+            arch = victim.arch.model_dump(mode="json")
+            return {"network": victim.facts["weights"], "arch": arch}
+        return {
+            "stack": config.defense,
+            "cut": [config.split, config.tail_start],
+            "basis": basis(config, self.data(config)),
+            "learned with": config.train_with_defense,
+            "secret": kept_id(self.home / "cache-id.json"),
+        }
 
     def checkpoint(self, config: PointConfig, attack: Attack) -> Path:
         """Where a fit keeps what it would lose by a kill."""

@@ -94,8 +94,7 @@ class Networks(Workbench):
 
     def _deploy(self, config: PointConfig, stack: defenses.Stack, place: Path) -> None:
         splits, victim, secret = self.data(config), self.victim(config), self.secret
-        keeps = learns(config, stack) or any(isinstance(d, Finishes) for d in stack.defenses)
-        trained = self.training(config) if keeps else None
+        trained = self.training(config) if self.changes(config) else None
         alone = any(isinstance(defense, Assembles) for defense in stack.defenses)
         with nullcontext() if trained is None or alone else lock(trained):
             halves = prepare_halves(
@@ -121,6 +120,11 @@ class Networks(Workbench):
             secret=secret,
             victims_hash=splits.victims.hash,
         )
+
+    def changes(self, config: PointConfig) -> bool:
+        """Whether a defence trains the network, or changes it once it is trained."""
+        stack = defenses.parse(config.defense)
+        return learns(config, stack) or any(isinstance(d, Finishes) for d in stack.defenses)
 
     def training(self, config: PointConfig) -> Path:
         """Where a defended network is trained, with the secret of this run."""

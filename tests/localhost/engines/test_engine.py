@@ -21,7 +21,6 @@ from cloud_server.engines.contract import (
     Outputs,
     Runner,
     Unfit,
-    relative_error,
 )
 from cloud_server.engines.engine import Engine
 from cloud_server.engines.turns import Turns
@@ -30,6 +29,7 @@ from splitlab.errors import BadInput
 from splitlab.models import build
 from splitlab.split import cut
 from splitlab.split.folding import fold_batch_norm
+from splitlab.split.proof import relative_error
 
 SHAPE = (8, 32, 32)
 

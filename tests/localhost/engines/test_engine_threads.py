@@ -13,9 +13,10 @@ from typer.testing import CliRunner
 
 from cloud_server.cli import app
 from cloud_server.engines import timing, torch_loop
-from cloud_server.engines.contract import Arranged, EngineTask, Outputs, Runner, relative_error
+from cloud_server.engines.contract import Arranged, EngineTask, Outputs, Runner
 from cloud_server.engines.engine import Engine
 from splitlab.errors import BadInput
+from splitlab.split.proof import relative_error
 from splitlab.thread_share import thread_share
 
 
