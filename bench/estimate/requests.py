@@ -34,10 +34,14 @@ def reproduce_estimate(
     Raises:
         UnknownName, BadInput: as the experiment itself.
     """
-    if not isinstance(run, Framed) or sight_of_all(run.experiment(request)) is not OverTheWire:
+    if not isinstance(run, Framed):
         return _free_estimate(run, request, meter)
     begun = begin(run.experiment(request), request)
-    return _framed(begun, _left(begun), meter)
+    left = _left(begun)
+    if sight_of_all(begun.experiment) is not OverTheWire:
+        told = [f"how long {begun.experiment.name} takes, which nothing rehearses yet"]
+        return Forecast.of_stages(sum(map(len, left.values())), {}, memory_now(), told)
+    return _framed(begun, left, meter)
 
 
 def search_estimate(

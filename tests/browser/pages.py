@@ -8,8 +8,6 @@ from reproductions import PAPER, Row, made, small
 
 from bench.latency.link_runs import PREFIX
 from bench.report.grids import save_grid
-from bench.reproduce.dci.figures6_7_page import COLUMNS
-from bench.reproduce.dci.figures6_7_page import write_page as write_gan_page
 from bench.reproduce.frame.experiment import Claim, ExtraTable
 from bench.reproduce.frame.page import write_page
 from bench.reproduce.frame.summary import summarise
@@ -124,28 +122,6 @@ def reproduction(folder):
     return write_page(
         folder, experiment, summarise(experiment, found), records, {"0": 12.0}
     ).read_text()
-
-
-def generator(folder):
-    """The page of the inverted generator."""
-    row = {key: 1.25 for key, _, _ in COLUMNS} | {"seed": 0}
-    summary = {
-        "seeds": [0, 1],
-        "source": "a paper",
-        "scale": "quick",
-        "size": 32,
-        "gan": {"width": 16},
-        "dataset": "photo-patches",
-        "note": "A note.",
-        "claims": ["It is close: holds (25.0 dB, 26.0 dB)"],
-        "rows": [row, row],
-        "environment": {"commit": "c" * 40, "versions": {"torch": "2"}},
-    }
-    for name in ("second-generation", "interpolation"):
-        save_grid(
-            folder / "seed-0" / f"{name}.png", torch.rand(8, 3, 32, 32), torch.rand(8, 3, 32, 32)
-        )
-    return write_gan_page(folder, summary).read_text()
 
 
 def printed(page):

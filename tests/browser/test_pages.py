@@ -2,12 +2,12 @@
 
 import pytest
 from chromium import browser, measured
-from pages import generator, printed, reproduction, sweep
+from pages import printed, reproduction, sweep
 
 WIDTHS = {"desk": 1200, "tablet": 1024, "telephone": 400}
 PAPER_WIDTH = 1031
 """Pixels of A4 landscape within margins of 12 mm."""
-PAGES = {"sweep": sweep, "reproduction": reproduction, "generator": generator}
+PAGES = {"sweep": sweep, "reproduction": reproduction}
 CASES = [f"{page}-{width}" for page in PAGES for width in (*WIDTHS, "paper")]
 
 

@@ -12,6 +12,7 @@ import torch
 from adversary.inversion.dci.gan_inversion import invert
 from adversary.inversion.dci.generator_attack import GeneratorInverse
 from adversary.inversion.dci.training import InverseSchooling
+from bench.estimate.requests import reproduce_estimate
 from bench.point.run import run as run_point
 from bench.point.sights import generated
 from bench.point.sights.generated import Generated
@@ -19,11 +20,12 @@ from bench.reproduce.dci import figures6_7 as dci_gan
 from bench.reproduce.frame.again import shown_again
 from bench.reproduce.frame.request import ExperimentRequest
 from bench.reproduce.frame.run import begin
+from bench.reproduce.frame.summary import summarise
 from splitlab.errors import BadInput, UnknownName
 from splitlab.metrics.image.psnr import psnr
 from splitlab.models.sngan import SNGANGenerator
 from splitlab.randomness import generator
-from splitlab.record import Record, RecordStore
+from splitlab.record import Leakage, Record, RecordStore
 from splitlab.storage import read_json, read_tensors, sha256, write_tensors
 from splitlab.training.gan import GanRecipe
 
@@ -149,6 +151,37 @@ def test_truth_is_joined_to_what_was_seen(tmp_path: Path, monkeypatch: Any, roll
     assert error < 1e-6 or error > 0.8
 
 
+def judged_of(psnr: float, error: float) -> list[str]:
+    """Verdicts over one seed in which the mean image has 12 dB, and 0 is off by 1.1."""
+
+    def told(mean: float) -> Leakage:
+        return Leakage(unit="1", leakage="falls", mean=mean, low=mean, high=mean)
+
+    made = Record(
+        hash="0" * 64,
+        method_version=1,
+        config={"measurement": "part5", "place": "part5", "attack": "generator-inverse"},
+        data_hash="0" * 64,
+        created="",
+        split={"name": "part5", "index": 4},
+        threat={},
+        utility={"mean_image_psnr": 12.0},
+        rate={},
+        leakage={"second_generation_psnr": told(psnr), "latent_error": told(error)},
+        floor={"latent_error": told(1.1)},
+        effort={},
+        estimates="latent",
+        environment={},
+    )
+    found = summarise(dci_gan.declared("quick"), {0: {"part5": made}})
+    return [one.verdict for one in found.judged]
+
+
+def test_the_verdicts_are_its_numbers() -> None:
+    assert judged_of(22.0, 0.5) == ["holds"] * 3
+    assert judged_of(11.0, 1.2) == ["does not hold"] * 3
+
+
 def test_a_given_generator_needs_no_images(tmp_path: Path, monkeypatch: Any) -> None:
     torch.manual_seed(3)
     path = tmp_path / "given.safetensors"
@@ -186,3 +219,11 @@ def test_what_is_no_part_or_no_generator_is_refused(tmp_path: Path) -> None:
             Generated.check(setup, {(setup.head_end, None): []})
     with pytest.raises(BadInput, match="--secret-seed: dci-gan has no use for it"):
         dci_gan.figures(request_of(tmp_path, secret_seed=1))
+
+
+def test_a_dry_run_says_that_it_does_not_know(tmp_path: Path) -> None:
+    request = request_of(tmp_path, seeds=(0, 1))
+    found = reproduce_estimate(dci_gan.figures, request)
+    assert (found.points, found.stages) == (10, ())
+    assert "nothing rehearses" in found.not_counted[0]
+    assert not (request.out / "records").exists()
