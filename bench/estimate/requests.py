@@ -39,8 +39,7 @@ def reproduce_estimate(
     begun = begin(run.experiment(request), request)
     left = _left(begun)
     if sight_of_all(begun.experiment) is not OverTheWire:
-        told = [f"how long {begun.experiment.name} takes, which nothing rehearses yet"]
-        return Forecast.of_stages(sum(map(len, left.values())), {}, memory_now(), told)
+        return _free_estimate(lambda given: _one_seed(run, given), request, meter)
     return _framed(begun, left, meter)
 
 
@@ -103,10 +102,22 @@ def _left(begun: Begun) -> dict[int, list[Measurement]]:
     }
 
 
+def _one_seed(run: Framed, request: ExperimentRequest) -> None:
+    """
+    Raises:
+        Unavailable: there are no data for it here.
+    """
+    opened = begin(run.experiment(request), request).opened(request.seeds[0])
+    if isinstance(opened, Skipped):
+        raise Unavailable(opened.why)
+    for _ in opened.missing():
+        pass
+
+
 def _free_estimate(
     run: Callable[[ExperimentRequest], Any], request: ExperimentRequest, meter: Meter | None
 ) -> Forecast:
-    """Of an experiment that goes its own way: one seed of it, with its loops cut short.
+    """Of an experiment that no part of this room knows: one seed of it, with its loops cut short.
 
     Where that takes too long, the loops that it came to are counted.
     """
@@ -119,6 +130,7 @@ def _free_estimate(
                         out=Path(folder) / "run",
                         cache=Path(folder) / "cache",
                         seeds=request.seeds[:1],
+                        workers=1,
                         progress=watch,
                     )
                 ),

@@ -88,7 +88,7 @@ def test_a_run_without_deployment_goes_on_from_its_stages(deployment, tmp_path):
     ("words", "message"),
     [
         (["--defense", "ensembler:N=2,P=3"], "P=3 of N=2 bodies"),
-        (["--defense", "ensembler:weight=-0.5"], "weight=-0.5"),
+        (["--defense", "ensembler:weight=-0.5"], "weight='-0.5'"),
         (["--defense", "dropout-ensemble:N=2"], "give --tail-start"),
         (["--defense", "ensembler:N=2,P=1", "--weights", "w.pth"], "--weights"),
     ],

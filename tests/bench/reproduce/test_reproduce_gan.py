@@ -12,6 +12,7 @@ import torch
 from adversary.inversion.dci.gan_inversion import invert
 from adversary.inversion.dci.generator_attack import GeneratorInverse
 from adversary.inversion.dci.training import InverseSchooling
+from bench.estimate import requests
 from bench.estimate.requests import reproduce_estimate
 from bench.point.run import run as run_point
 from bench.point.sights import generated
@@ -221,9 +222,14 @@ def test_what_is_no_part_or_no_generator_is_refused(tmp_path: Path) -> None:
         dci_gan.figures(request_of(tmp_path, secret_seed=1))
 
 
-def test_a_dry_run_says_that_it_does_not_know(tmp_path: Path) -> None:
-    request = request_of(tmp_path, seeds=(0, 1))
+def test_a_dry_run_rehearses_one_seed_and_counts_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requests, "FREE_SECONDS", float("inf"))
+    request = request_of(tmp_path, seeds=(0, 1), workers=4)
     found = reproduce_estimate(dci_gan.figures, request)
-    assert (found.points, found.stages) == (10, ())
-    assert "nothing rehearses" in found.not_counted[0]
+    assert found.points == 2
+    assert "sngan" in {stage.what for stage in found.stages}
+    assert found.not_counted == ()
     assert not (request.out / "records").exists()
+    assert not (tmp_path / "cache").exists()
