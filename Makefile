@@ -10,7 +10,7 @@ INPUTS ?= 100000
 sweep: .venv/installed  ## train, split, deploy, attack and report on the embedded photographs
 	$(BIN)/bench sweep-split-points --out $(RUN)
 
-test: .venv/installed-dev  ## the fast test suite, six to nine minutes on 2 cores
+test: .venv/installed-dev  ## the fast test suite, nine to twelve minutes on 2 cores
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: .venv/installed-dev  ## what takes minutes: every torchvision network, full products
