@@ -119,8 +119,11 @@ TOKENS = Kind(
         "splitlab.metrics.words:RARER_WORDS_READ",
         "splitlab.metrics.words:SENTENCES_READ",
     ),
-    floor="adversary.inversion.text.shadow:likeliest",
+    floor="adversary.inversion.text.words:likeliest",
     floor_is="the most frequent token of each position",
+    view="bench.report.sentences:save_sentences",
+    suffix=".svg",
+    sight="bench.point.sights.translated:Translated",
 )
 
 

@@ -16,7 +16,7 @@ from adversary.contract.threat import ThreatModel
 from bench.point.identity.config import PointConfig
 from bench.point.lab import Lab
 from bench.point.setup import Setup
-from bench.point.sights.base import Facts, Truth, Wanted
+from bench.point.sights.base import Facts, Truth, Wanted, image_splits
 from bench.report.grids import rows_png
 from splitlab.contracts import Features, FeatureSpec, InputSpec
 from splitlab.errors import BadInput, UnknownName
@@ -39,6 +39,7 @@ class Generated:
     """One generator's latents, which are drawn, and what it makes of them."""
 
     LEAST_CLASSES = 1
+    splits = staticmethod(image_splits)
 
     def __init__(self, config: PointConfig, lab: Lab) -> None:
         self._config = config
