@@ -8,7 +8,6 @@ other's translation, so that a word is known also by what it is translated to.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -18,8 +17,8 @@ from adversary.contract.attack import Attack, FittedOn
 from adversary.contract.threat import ThreatModel
 from adversary.contract.workplace import ALONE, Estimator, Workplace
 from adversary.inversion.text.substitution import Decipher, decipher
-from adversary.inversion.text.symbols import find_symbols
-from adversary.inversion.text.words import likeliest, own_text, sizes_of
+from adversary.inversion.text.symbols import Symbols, find_symbols
+from adversary.inversion.text.words import likeliest
 from splitlab.contracts import Estimate, Features, Kind
 from splitlab.contracts.kinds import TOKENS
 from splitlab.data.text.tokens import Sentences
@@ -60,7 +59,8 @@ class Cipher(Attack, Decipher):
             Unavailable: there are more words than can be deciphered at once.
         """
         del rng
-        spec, own = sizes_of(threat, self.name), own_text(threat, self.name).sentences
+        arch, granted = (threat.need(field, self.name) for field in ("arch", "sentences"))
+        spec, own = Seq2SeqSpec(**arch.arguments), granted.sentences
         total = spec.source_words + (spec.target_words if self.both else 0)
         if total > LARGEST:
             raise Unavailable(
@@ -74,24 +74,12 @@ class Cipher(Attack, Decipher):
             except BadInput as hidden:
                 floor = likeliest(own).expand(len(seen.ids), -1).contiguous()
                 return Estimate(floor, doubts=[f"{hidden}; it answered the most frequent words"])
-            return Estimate(read.words, extra={"symbols": read.symbols, "radius": read.radius})
+            words, symbols = read
+            return Estimate(
+                words, extra={"symbols": len(symbols.centres), "radius": symbols.radius}
+            )
 
         return estimate
-
-
-@dataclass(frozen=True, eq=False)
-class Deciphered:
-    """What was read.
-
-    Args:
-        words: int64 [n, source_length].
-        symbols: how many different source vectors were told apart.
-        radius: distance up to which two source vectors were taken for one word.
-    """
-
-    words: Tensor
-    symbols: int
-    radius: float
 
 
 def read_cipher(
@@ -102,8 +90,8 @@ def read_cipher(
     *,
     both: bool = True,
     device: torch.device | str = "cpu",
-) -> Deciphered:
-    """Words of captured sentences, from the statistics of others.
+) -> tuple[Tensor, Symbols]:
+    """Words of captured sentences, int64 [n, source_length], and the vectors told apart for it.
 
     Args:
         own: the adversary's sentences.
@@ -128,4 +116,4 @@ def read_cipher(
     read = key[source.ids]
     # a source symbol that fell to a target word stands for none
     read = torch.where(read < spec.source_words, read, torch.zeros_like(read))
-    return Deciphered(read, len(source.centres), source.radius)
+    return read, source

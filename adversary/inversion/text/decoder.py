@@ -8,13 +8,12 @@ from typing import ClassVar
 import torch
 
 from adversary.contract.attack import Attack
-from adversary.contract.threat import Observed, ThreatModel
+from adversary.contract.threat import ThreatModel
 from adversary.contract.workplace import ALONE, Estimator, Workplace
-from adversary.inversion.text.words import WordDecoding, fit_decoder, read_words, sizes_of
+from adversary.inversion.text.words import WordDecoding, fit_decoder, read_words
 from splitlab.contracts import Estimate, Features, Kind
 from splitlab.contracts.kinds import TOKENS
-from splitlab.data.text.tokens import Sentences
-from splitlab.errors import BadInput
+from splitlab.models.seq2seq import Seq2SeqSpec
 
 
 class WordDecoder(Attack, WordDecoding):
@@ -29,10 +28,8 @@ class WordDecoder(Attack, WordDecoding):
     }
 
     def fit(self, threat: ThreatModel, rng: torch.Generator, work: Workplace = ALONE) -> Estimator:
-        spec = sizes_of(threat, self.name)
-        asked: Observed = threat.need("observe", self.name)
-        if not isinstance(asked.images, Sentences):
-            raise BadInput(f"{self.name} reads sentences, and images were sent; use the decoder")
+        arch, asked = (threat.need(field, self.name) for field in ("arch", "observe"))
+        spec = Seq2SeqSpec(**arch.arguments)
         length = spec.source_length
         decoder = fit_decoder(
             asked.features[:, :length],

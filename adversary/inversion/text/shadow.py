@@ -18,14 +18,7 @@ from torch import nn
 from adversary.contract.attack import Attack
 from adversary.contract.threat import AuxSentences, ThreatModel
 from adversary.contract.workplace import ALONE, Estimator, Workplace
-from adversary.inversion.text.words import (
-    WordDecoding,
-    features_of,
-    fit_decoder,
-    own_text,
-    read_words,
-    sizes_of,
-)
+from adversary.inversion.text.words import WordDecoding, features_of, fit_decoder, read_words
 from splitlab.contracts import Estimate, Features, Kind
 from splitlab.contracts.kinds import TOKENS
 from splitlab.contracts.ranges import Epochs, LearningRate
@@ -61,13 +54,13 @@ class TextShadow(Attack, WordDecoding):
     learning_rate: LearningRate = 5e-3
 
     def fit(self, threat: ThreatModel, rng: torch.Generator, work: Workplace = ALONE) -> Estimator:
-        spec, own = sizes_of(threat, self.name), own_text(threat, self.name)
-        body = threat.need("bodies", self.name)[0]
+        arch, bodies, own = (threat.need(n, self.name) for n in ("arch", "bodies", "sentences"))
+        spec = Seq2SeqSpec(**arch.arguments)
         # The seed of its own: with the victim's, its first weights would be the victim's.
         seed = rng.initial_seed() + 1
         net, losses = fit_shadow(
             spec,
-            body,
+            bodies[0],
             own.sentences,
             self,
             seed=seed,

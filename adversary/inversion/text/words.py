@@ -11,10 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from adversary.contract.threat import AuxSentences, ThreatModel
 from splitlab.contracts.ranges import BatchSize, Epochs, LearningRate
 from splitlab.data.text.tokens import Sentences
-from splitlab.models.seq2seq import Seq2SeqSpec
 from splitlab.pieces import in_pieces
 from splitlab.training import Batch, Progress, State, TensorSource, fit
 from splitlab.training.translator import fed
@@ -98,30 +96,6 @@ def features_of(head: nn.Module, sentences: Sentences) -> Tensor:
     return in_pieces(lambda part: head(part)[:, :length], tokens, ROWS, place).clone()
 
 
-def likely_words(source: Tensor) -> Tensor:
-    """The most frequent token of each position of int64 [N, T], int64 [T]."""
-    return source.mode(0).values
-
-
 def likeliest(own: Sentences) -> Tensor:
-    """The floor: the same of the adversary's own sentences."""
-    return likely_words(own.source)
-
-
-def sizes_of(threat: ThreatModel, who: str) -> Seq2SeqSpec:
-    """Of the translator that is attacked; positions follow from them.
-
-    Raises:
-        MissingKnowledge: the architecture was not granted.
-    """
-    return Seq2SeqSpec(**threat.need("arch", who).arguments)
-
-
-def own_text(threat: ThreatModel, who: str) -> AuxSentences:
-    """The adversary's.
-
-    Raises:
-        MissingKnowledge: it has none.
-    """
-    found: AuxSentences = threat.need("sentences", who)
-    return found
+    """The floor: the most frequent token of each position, int64 [source_length]."""
+    return own.source.mode(0).values

@@ -140,13 +140,10 @@ class Translated:
 
     def facts(self) -> Facts:
         """Words and whole sentences that are as the reference has them, in %; bytes a sentence."""
-        sent, wanted, net = self.sent, self._victims.target, self._halves.net
+        sent, wanted = self.sent, self._victims.target
         placed, same = wanted != PAD, sent.target == wanted
-        counts = [sum(p.numel() for p in part.parameters()) for part in (net.head, net.body)]
-        shape = list(net.spec.feature_shape)
         return Facts(
-            {"name": CUT[0], "index": 0, "shape": shape, "head_params": counts[0]}
-            | {"rest_params": counts[1] + sum(p.numel() for p in net.tail.parameters())},
+            {"name": CUT[0], "index": 0, "shape": list(self._halves.feature.shape)},
             {
                 "accuracy": 100.0 * float(same[placed].double().mean()),
                 "accuracy_sentences": 100.0 * float((same | ~placed).all(1).double().mean()),

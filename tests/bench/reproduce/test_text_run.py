@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from text_runs import SMALL, request_of, shrink
+from text_runs import SIZES, TINY, request_of, shrink
 
 from adversary.inversion.text.cipher import Cipher
 from bench.estimate import requests
@@ -142,7 +142,7 @@ def test_it_is_measured_shown_again_and_not_repeated(
     assert "on sentences that the adversary held out" in page
     picture = (request.out / "images" / str(one.images)).read_text()
     assert picture.startswith("<svg")
-    data = grammar_splits(**SMALL.sizes, seed=0)
+    data = grammar_splits(**SIZES, seed=0)
     for row in data.encoded("victims", 18, 18).source[:6]:
         assert escape(data.english.decode(row)) in picture
 
@@ -158,7 +158,7 @@ def test_numbers_are_those_of_the_translators_own_features(
     seen, truth, threat = sight.seen(), sight.truth(), sight.threat()
     (kept,) = (tmp_path / "cache").glob("translators/*/translator.safetensors")
     data = run.splits
-    net = Seq2Seq(SMALL.translator.spec(len(data.english), len(data.german)), 5)
+    net = Seq2Seq(TINY.spec(len(data.english), len(data.german)), 5)
     net.load_state_dict(read_tensors(kept))
     victims = data.encoded("victims", 18, 18)
     assert truth.items.source.equal(victims.source)
