@@ -37,6 +37,7 @@ class Kind:
         floor: what the adversary has of its own -> the answer that needs nothing seen, of one item
             or of each.
         floor_is: that answer in words.
+        floor_brief: the same where there is little room; "" for the same words.
         view: (path, truth, values) -> a picture of both, as the sight shows them, is written there;
             "" for none, where only an experiment's page can show what was estimated.
         suffix: of that picture's file.
@@ -53,6 +54,7 @@ class Kind:
     view: str = ""
     suffix: str = ".png"
     sight: str = "bench.point.sights.wire:OverTheWire"
+    floor_brief: str = ""
     needs: tuple[str, ...] = ()
 
     def load_metrics(self) -> tuple[Metric, ...]:

@@ -51,6 +51,7 @@ IMAGE = Kind(
     ),
     floor="adversary.inversion.mean_image:mean_image",
     floor_is="the mean auxiliary image",
+    floor_brief="mean image",
     view="bench.report.grids:save_grid",
 )
 

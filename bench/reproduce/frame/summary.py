@@ -12,12 +12,8 @@ from bench.reproduce.frame.columns import FactColumn, Here, Value, leaks, value_
 from bench.reproduce.frame.costs import cost_table
 from bench.reproduce.frame.experiment import Claim, Experiment, ExtraTable, Line
 from bench.reproduce.frame.found import Found, Outcomes, Skipped, records_in
-from splitlab.contracts.kinds import IMAGE
 from splitlab.contracts.quantity import Quantity
 from splitlab.record import Record, doubts
-
-MEAN_IMAGE = "mean image"
-"""The floor of images, where there is little room."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +53,7 @@ class RowSummary:
     records: dict[int, str] = field(default_factory=dict)
     doubts: tuple[str, ...] = ()
     why: str = ""
-    floor_is: str = MEAN_IMAGE
+    floor_is: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """JSON."""
@@ -198,15 +194,13 @@ def _row(experiment: Experiment, line: Line, found: Found) -> RowSummary:
         {s: one.hash for s, one in made.items()},
         tuple(told),
         "" if made else "; ".join(whys),
-        next(map(_floor_is, made.values()), MEAN_IMAGE),
+        next(map(_floor_is, made.values()), ""),
     )
 
 
 def _floor_is(record: Record) -> str:
-    if record.estimates == IMAGE.name:
-        return MEAN_IMAGE
     kind = kind_of(record)
-    return kind.floor_is if kind is not None else "what needs nothing seen"
+    return (kind.floor_brief or kind.floor_is) if kind is not None else "what needs nothing seen"
 
 
 def _doubts(found: Found) -> list[str]:
