@@ -62,7 +62,7 @@ NETWORK_HELP = (
     "The lab's, torchvision's or timm's network, with arguments such as repvgg_a0:form=deploy; or "
     "your own, package.module:factory or package.module:factory:width=32, any callable that "
     "returns an nn.Module, looked for in the working directory first."
-    + entry_points.also(entry_points.MODELS)
+    + entry_points.also(entry_points.MODEL_GROUP)
 )
 LINK_HELP = "wifi, lte, 5g, fiber or rtt=40ms,up=10mbps,down=50mbps,loss=1%"
 
@@ -197,7 +197,7 @@ Defense = Annotated[
     str,
     _defence(
         help='NAME, or NAME:FIELD=VALUE,FIELD=VALUE, several with "+" between, such as '
-        "gaussian:level=0.1+dropout." + entry_points.also(entry_points.DEFENSES),
+        "gaussian:level=0.1+dropout." + entry_points.also(entry_points.DEFENSE_GROUP),
         autocompletion=completion.names_of(completion.DEFENCES, after="+"),
     ),
 ]

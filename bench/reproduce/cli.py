@@ -33,7 +33,7 @@ Name = Annotated[
     str,
     typer.Argument(
         metavar="NAME",
-        help=f"One of: {', '.join(EXPERIMENTS)}.{entry_points.also(entry_points.EXPERIMENTS)}",
+        help=f"One of: {', '.join(EXPERIMENTS)}.{entry_points.also(entry_points.EXPERIMENT_GROUP)}",
         autocompletion=completion.names_of(completion.EXPERIMENTS),
     ),
 ]
@@ -158,7 +158,7 @@ def reproduce(
     from splitlab.training import showing
 
     model = permit_typed(model) if model else model
-    run = Registry("experiment", EXPERIMENTS, entry_points.EXPERIMENTS).load(name)
+    run = Registry("experiment", EXPERIMENTS, entry_points.EXPERIMENT_GROUP).load(name)
     chosen, numbers = scale_of(scale), seeds_of(seeds)
     place = out or Path("runs") / f"{name}-{scale}"
     with showing(console) as progress, nullcontext() if dry_run else alone(place):
@@ -239,7 +239,7 @@ def search(
     from splitlab.training import showing
 
     model = permit_typed(model) if model else model
-    run = Registry("experiment", EXPERIMENTS, entry_points.EXPERIMENTS).load(name)
+    run = Registry("experiment", EXPERIMENTS, entry_points.EXPERIMENT_GROUP).load(name)
     if not isinstance(run, Framed):
         raise BadInput(f"{name} has no settings that can be searched; name another experiment")
     chosen, numbers, values = scale_of(scale), seeds_of(seeds), grid(tries)
