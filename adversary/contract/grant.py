@@ -178,10 +178,7 @@ def _put_aux(aux: AuxImages | None, tensors: dict[str, Tensor]) -> dict[str, Any
 def _put_images(
     key: str, holder: AuxImages | Observed | None, tensors: dict[str, Tensor]
 ) -> dict[str, Any] | None:
-    if holder is None:
-        return None
-    assert isinstance(holder.images, ImageSet)
-    return _put_set(key, holder.images, tensors)
+    return None if holder is None else _put_set(key, holder.images, tensors)
 
 
 def _put_set(key: str, images: ImageSet, tensors: dict[str, Tensor]) -> dict[str, Any]:

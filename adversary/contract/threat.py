@@ -69,11 +69,11 @@ class Observed:
     """Chosen-input queries to the client: images, and their features as they left the wire.
 
     Args:
-        images: [n] images that the adversary chose, or sentences.
+        images: [n] images that the adversary chose, an `ImageSet`, or `Sentences`.
         features: z^ [n, *feature_shape], protected and through the codec.
     """
 
-    images: ImageSet | Sentences
+    images: Any
     features: Tensor
 
     def __post_init__(self) -> None:

@@ -106,7 +106,7 @@ def fit_shadow(
         The shadow in eval mode on the CPU, and its translation loss of each epoch.
     """
     net = Seq2Seq(spec, seed)
-    net.body = copy.deepcopy(body)
+    net.add_module("body", copy.deepcopy(body))
     net.head.train()
     history = train_translator(
         net.head,

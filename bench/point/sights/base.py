@@ -132,20 +132,24 @@ class Sight(Protocol):
         ...
 
 
-def image_splits(setup: Setup, seed: int, *, root: Path | None, download: bool) -> Splits:
-    """Images, with no more to train on than the setup asks for.
+class OfImages:
+    """What sights of images have in common."""
 
-    Raises:
-        BadInput: the data cannot be read.
-    """
-    return load_splits(
-        setup.dataset,
-        size=setup.size,
-        seed=seed,
-        root=root,
-        download=download,
-        limits={"train": setup.train} if setup.train is not None else None,
-    )
+    @staticmethod
+    def splits(setup: Setup, seed: int, *, root: Path | None, download: bool) -> Splits:
+        """With no more to train on than the setup asks for.
+
+        Raises:
+            BadInput: the data cannot be read.
+        """
+        return load_splits(
+            setup.dataset,
+            size=setup.size,
+            seed=seed,
+            root=root,
+            download=download,
+            limits={"train": setup.train} if setup.train is not None else None,
+        )
 
 
 def sight_of(kind: Kind) -> type[Sight]:

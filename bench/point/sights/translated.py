@@ -50,8 +50,8 @@ from splitlab.storage import (
 from splitlab.training.translator import TranslatorRecipe, fed, train_translator
 from splitlab.wire.request_ids import new_request_id
 
-MODEL = "seq2seq"
-CUT = ("embeddings", "projection")
+TRANSLATOR = "seq2seq"
+TRANSLATOR_CUT = ("embeddings", "projection")
 """Where the head ends and the tail starts; there is no other cut."""
 SHOWN = 6
 """Sentences in a record's picture."""
@@ -84,11 +84,11 @@ class Translated:
 
     @staticmethod
     def check(setup: Setup, wanted: Wanted) -> None:
-        if setup.model != MODEL:
-            raise BadInput(f"{setup.model} translates no sentences; what does is {MODEL}")
+        if setup.model != TRANSLATOR:
+            raise BadInput(f"{setup.model} translates no sentences; what does is {TRANSLATOR}")
         recipe_of(setup.arguments)
-        for end, start in set(wanted) - {CUT}:
-            told = " and ".join(CUT)
+        for end, start in set(wanted) - {TRANSLATOR_CUT}:
+            told = " and ".join(TRANSLATOR_CUT)
             raise BadInput(f"a translator is cut at {told}, not at {end} and {start}")
 
     @staticmethod
@@ -114,7 +114,9 @@ class Translated:
             input=halves.input,
             wire=config.wire,
             arch=ArchSpec(
-                name=MODEL, arguments=halves.net.spec.model_dump(mode="json"), input=halves.input
+                name=TRANSLATOR,
+                arguments=halves.net.spec.model_dump(mode="json"),
+                input=halves.input,
             ),
             head_end=config.split,
             tail_start=config.tail_start,
@@ -143,7 +145,7 @@ class Translated:
         sent, wanted = self.sent, self._victims.target
         placed, same = wanted != PAD, sent.target == wanted
         return Facts(
-            {"name": CUT[0], "index": 0, "shape": list(self._halves.feature.shape)},
+            {"name": TRANSLATOR_CUT[0], "index": 0, "shape": list(self._halves.feature.shape)},
             {
                 "accuracy": 100.0 * float(same[placed].double().mean()),
                 "accuracy_sentences": 100.0 * float((same | ~placed).all(1).double().mean()),
@@ -237,7 +239,7 @@ def recipe_of(arguments: dict[str, Any]) -> TranslatorRecipe:
         recipe = TranslatorRecipe(**arguments)
         recipe.spec(len(SPECIAL), len(SPECIAL))
     except ValidationError as error:
-        raise BadInput(f"{MODEL}: {error.errors()[0]['msg']}") from error
+        raise BadInput(f"{TRANSLATOR}: {error.errors()[0]['msg']}") from error
     return recipe
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from bench.point.setup import Place, Scale, Setup
-from bench.point.sights.translated import CUT, MODEL
+from bench.point.sights.translated import TRANSLATOR, TRANSLATOR_CUT
 from bench.reproduce.ensembler.setup import SOURCE
 from bench.reproduce.frame.columns import Fact, FactColumn, Here, number_at
 from bench.reproduce.frame.experiment import Claim, Experiment, ExtraTable, Line, Measurement
@@ -36,11 +36,11 @@ DIGITS = Digits(table=1, brief=1, means=1)
 def setup_of(dataset: str, translator: TranslatorRecipe, **sizes: int) -> Setup:
     """A translator at its one cut; a corpus has sizes of its own. All its sentences are granted."""
     return Setup(
-        model=MODEL,
+        model=TRANSLATOR,
         arguments=translator.model_dump(mode="json"),
         dataset=dataset,
-        head_end=CUT[0],
-        tail_start=CUT[1],
+        head_end=TRANSLATOR_CUT[0],
+        tail_start=TRANSLATOR_CUT[1],
         recipe=TrainRecipe(),
         queries=10_000_000,
         **sizes,

@@ -69,7 +69,7 @@ def summary_of(shadow: float, own: float, alone: float, both: float) -> Summary:
             f"{place}/both": record(place, "both", both),
             f"{place}/ceiling": record(place, "ceiling", 99.3),
         }
-    return summarise(declared("quick"), {0: found})
+    return summarise(declared("quick"), {0: found, 1: found})
 
 
 def verdicts(*numbers: float) -> list[str]:
