@@ -9,14 +9,16 @@ from typing import Annotated
 import typer
 
 from adversary.cli_options import ATTACK_HELP
-from adversary.cli_options import DryRun as DryRun
 from bench import flag_words
-from splitlab import completion, entry_points
+from splitlab import completion, entry_points, known_names
 from splitlab import help_sections as sections
 from splitlab.answers import AsJson as AsJson
+from splitlab.common_options import Device as Device
+from splitlab.common_options import DryRun as DryRun
 from splitlab.console import guarded
 from splitlab.errors import BadInput
 from splitlab.import_option import Imports as Imports
+from splitlab.option_groups import asked
 
 
 @guarded
@@ -32,19 +34,16 @@ def _writable(out: Path | None) -> Path | None:
 
 
 @guarded
-def _device(name: str) -> str:
-    return flag_words.device(name)
-
-
-@guarded
 def _settings(items: list[str] | None) -> list[str] | None:
-    flag_words.chosen_attacks((), items or ())
+    for name in flag_words.chosen_attacks((), items or ())[1]:
+        known_names.require_attack(name)
     return items
 
 
 @guarded
 def _attacks(items: list[str] | None) -> list[str] | None:
-    flag_words.chosen_attacks(items or ())
+    for name in flag_words.chosen_attacks(items or ())[0]:
+        known_names.require_attack(name)
     return items
 
 
@@ -76,7 +75,11 @@ Deployment = Annotated[
 RunFolder = Annotated[Path, _run(help="Run folder; continued if it exists.")]
 Model = Annotated[
     str,
-    _network(help=NETWORK_HELP, autocompletion=completion.names_of(completion.NETWORKS)),
+    _network(
+        help=NETWORK_HELP,
+        callback=asked(known_names.require_network),
+        autocompletion=completion.names_of(completion.NETWORKS),
+    ),
 ]
 Mean = Annotated[
     str | None,
@@ -112,6 +115,7 @@ Dataset = Annotated[
     str,
     _data(
         help="photo-patches, cifar10, cifar100 or imagefolder:PATH (folder or tar).",
+        callback=asked(known_names.require_dataset),
         autocompletion=completion.names_of(completion.DATASETS),
     ),
 ]
@@ -182,6 +186,7 @@ Training = Annotated[
         help="How the victim is trained: NAME, or NAME:FIELD=VALUE,FIELD=VALUE, such as "
         "lab:optimizer=adam,learning_rate=0.001. Names: lab (default), long, "
         "architecture-attribute, architecture-membership, rolss, rolss-ir152, rolss-judge, tl-dmi.",
+        callback=asked(known_names.require_recipe),
         autocompletion=completion.names_of(completion.RECIPES),
     ),
 ]
@@ -198,6 +203,7 @@ Defense = Annotated[
     _defence(
         help='NAME, or NAME:FIELD=VALUE,FIELD=VALUE, several with "+" between, such as '
         "gaussian:level=0.1+dropout." + entry_points.also(entry_points.DEFENSES),
+        callback=asked(known_names.require_defence),
         autocompletion=completion.names_of(completion.DEFENCES, after="+"),
     ),
 ]
@@ -224,7 +230,10 @@ Settings = Annotated[
 ]
 Attacked = Annotated[
     list[str] | None,
-    _attack(help="ATTACK=N: run it on N victims; default rmle=8."),
+    _attack(
+        help="ATTACK=N: run it on N victims; default rmle=8.",
+        callback=asked(lambda text: known_names.require_attack(text.partition("=")[0])),
+    ),
 ]
 Repeats = Annotated[
     int,
@@ -256,14 +265,6 @@ Seed = Annotated[int, _run(min=0, max=2**63 - 1, help="Public seed.")]
 SecretSeed = Annotated[
     int | None,
     _run(min=0, help="For reproduction only: draw the client's secrets from this."),
-]
-Device = Annotated[
-    str,
-    _run(
-        help="auto, cpu or cuda.",
-        callback=_device,
-        autocompletion=completion.one_of("auto", "cpu", "cuda"),
-    ),
 ]
 CacheFolder = Annotated[
     Path | None,

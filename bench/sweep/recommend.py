@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.latency.link_runs import link_names, typical
-from bench.report.quantities import headlines
+from bench.report.quantities import headlines, kind_of
 from splitlab.contracts import Quantity
-from splitlab.contracts.kinds import KINDS
 from splitlab.record import Record
 from splitlab.record.latency import LINK_PREFIX
 
@@ -51,7 +50,7 @@ class Leak:
         told, floor = record.leakage.get(quantity.name), record.floor.get(quantity.name)
         if told is None or told.mean is None or floor is None or floor.mean is None:
             return None
-        kind = KINDS.get(record.estimates)
+        kind = kind_of(record)
         return cls(
             quantity,
             told.mean,

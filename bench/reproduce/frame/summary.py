@@ -91,6 +91,18 @@ class Summary:
     doubts: tuple[str, ...]
     environment: dict[str, Any]
 
+    @property
+    def columns(self) -> list[Quantity]:
+        """Those in which any row has a number; all where none has."""
+        shown = self.experiment.shown
+        filled = [one for one in shown if any(row.metrics[one.name] for row in self.rows)]
+        return filled or list(shown)
+
+    @property
+    def in_paper(self) -> list[Quantity]:
+        """Those in which the paper has a number for any row."""
+        return [c for c in self.experiment.shown if any(c.name in r.row.paper for r in self.rows)]
+
     def as_dict(self) -> dict[str, Any]:
         """JSON."""
         experiment = self.experiment

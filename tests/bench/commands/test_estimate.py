@@ -115,7 +115,7 @@ def test_a_second_wire_doubles_and_what_is_done_is_not_counted(splits, points):
     _, half = told(splits, points, ("mean-image",), pending={(0, "FP32"): (0,)})
     assert half["attack mean-image"] == pytest.approx(one["attack mean-image"] / 2)
     found, nothing = told(splits, points, ("mean-image",), pending={})
-    assert (found.points, nothing) == (0, {})
+    assert (found.points, found.finished, nothing) == (0, 2, {})
 
 
 def test_a_defence_that_trains_is_rehearsed_at_each_split_point(splits, points):
