@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bench.report.quantities import kind_of
+from bench.report.quantities import floor_is
 from bench.reproduce.frame.claims import Judged, judge
 from bench.reproduce.frame.columns import FactColumn, Here, Value, leaks, value_of
 from bench.reproduce.frame.costs import cost_table
@@ -217,8 +217,7 @@ def _row(experiment: Experiment, line: Line, found: Found) -> RowSummary:
 def _floor_is(record: Record) -> str:
     if record.estimates == IMAGE.name:
         return MEAN_IMAGE
-    kind = kind_of(record)
-    return kind.floor_is if kind is not None else "what needs nothing seen"
+    return floor_is([record])
 
 
 def _doubts(found: Found) -> list[str]:
