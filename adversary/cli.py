@@ -12,12 +12,11 @@ from adversary.synthesis.cli import synthesise
 from adversary.tap.cli import tap
 from splitlab import completion
 from splitlab.answers import AsJson, answer
+from splitlab.cli_options import Imports, asked
 from splitlab.console import CommandLine, console, guarded
 from splitlab.errors import BadInput
 from splitlab.help_sections import ATTACK, GRANT, RUN
-from splitlab.import_option import Imports
 from splitlab.known_names import require_attack
-from splitlab.option_groups import asked
 
 app = CommandLine(
     keep_freed=True,

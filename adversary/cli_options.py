@@ -9,15 +9,15 @@ from typing import Annotated, Any
 import typer
 
 from splitlab import entry_points
-from splitlab.common_options import Device as Device
-from splitlab.common_options import DryRun as DryRun
+from splitlab.cli_options import Device as Device
+from splitlab.cli_options import DryRun as DryRun
 from splitlab.errors import BadInput
 from splitlab.help_sections import RUN
 from splitlab.named import named_fields, typed
 
 ATTACK_HELP = (
     "decoder, rmle, dci, psim, gmi, ddream, di, shadow, aligned-shadow or mean-image."
-    + entry_points.also(entry_points.ATTACKS)
+    + entry_points.also(entry_points.ATTACK_GROUP)
 )
 """Written out, so that no command has to load the attacks for its help."""
 

@@ -46,10 +46,10 @@ from bench.point.cache.cli import cache as cache_command
 from bench.reproduce.cli import reproduce, search
 from splitlab import completion
 from splitlab.answers import answer
+from splitlab.cli_options import asked, grouped
 from splitlab.console import CommandLine, console, guarded
 from splitlab.help_sections import RUN
 from splitlab.known_names import require_network
-from splitlab.option_groups import asked, grouped
 
 app = CommandLine(
     keep_freed=True,

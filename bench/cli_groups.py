@@ -39,7 +39,7 @@ from bench.cli_options import (
 from bench.reproduce.registry import MOVABLE
 from splitlab import completion, known_names
 from splitlab import help_sections as sections
-from splitlab.option_groups import asked
+from splitlab.cli_options import asked
 
 if TYPE_CHECKING:
     from bench.point.weights import LabelFiles
@@ -118,12 +118,11 @@ _cut = partial(typer.Option, rich_help_panel=sections.CUT)
 _data = partial(typer.Option, rich_help_panel=sections.DATA)
 _network = partial(typer.Option, rich_help_panel=sections.NETWORK)
 _run = partial(typer.Option, rich_help_panel=sections.RUN)
-_WHERE = "(same experiments); see `bench splits`."
 
 ScaleName = Annotated[
     str,
     _run(
-        help="quick (2 cores, embedded data) or paper (its sizes; wants a GPU).",
+        help="quick (two cores, embedded data) or paper (the paper's sizes; wants a GPU).",
         autocompletion=completion.one_of("quick", "paper"),
     ),
 ]
@@ -133,7 +132,7 @@ ExperimentOut = Annotated[
 OtherDataset = Annotated[
     str | None,
     _data(
-        help="In place of the scale's own, e.g. imagefolder:PATH (folder or tar).",
+        help="Data set in place of the scale's own, e.g. imagefolder:PATH (folder or tar).",
         callback=asked(known_names.require_dataset),
         autocompletion=completion.names_of(completion.DATASETS),
     ),
@@ -145,13 +144,17 @@ OtherWeights = Annotated[
 OtherModel = Annotated[
     str | None,
     _network(
-        help=f"Network in place of its own, also package.module:factory ({', '.join(MOVABLE)}).",
+        help="Network in place of the experiment's own, also package.module:factory; for "
+        f"{', '.join(MOVABLE)}.",
         callback=asked(known_names.require_network),
         autocompletion=completion.names_of(completion.NETWORKS),
     ),
 ]
-OtherSplit = Annotated[str | None, _cut(help=f"Where its head ends {_WHERE}")]
-OtherTail = Annotated[str | None, _cut(help=f"Where its body ends {_WHERE}")]
+OtherSplit = Annotated[
+    str | None,
+    _cut(help="With --model: split point where the head ends; `bench splits` lists them."),
+]
+OtherTail = Annotated[str | None, _cut(help="With --model: split point where the body ends.")]
 SecretSeedPlus = Annotated[
     int | None, _run(min=0, help="For reproduction only: draw secrets from this plus the seed.")
 ]

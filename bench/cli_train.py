@@ -10,9 +10,9 @@ import typer
 from bench.cli_groups import NetworkOptions
 from bench.cli_options import Wire
 from splitlab.answers import answer
+from splitlab.cli_options import grouped
 from splitlab.console import console, guarded
 from splitlab.help_sections import CUT, RUN
-from splitlab.option_groups import grouped
 
 
 @guarded

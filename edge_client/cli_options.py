@@ -10,9 +10,9 @@ import typer
 
 from splitlab import completion
 from splitlab import help_sections as sections
-from splitlab.common_options import Insecure as Insecure
+from splitlab.cli_options import Insecure as Insecure
+from splitlab.cli_options import asked
 from splitlab.known_names import require_dataset
-from splitlab.option_groups import asked
 
 _data = partial(typer.Option, rich_help_panel=sections.DATA)
 _limits = partial(typer.Option, rich_help_panel=sections.LIMITS)
@@ -43,7 +43,7 @@ Deadline = Annotated[
 ]
 Retries = Annotated[
     int,
-    _limits(min=0, help="further attempts, where the server is not there only"),
+    _limits(min=0, help="further attempts while a server cannot be reached"),
 ]
 Window = Annotated[int, _limits(min=1, help="micro-batches under way at a time")]
 Threads = Annotated[

@@ -17,20 +17,22 @@ from splitlab import completion, entry_points
 from splitlab.errors import UnknownName
 from splitlab.named import named_fields, stacked
 
-Place = tuple[str, str]
-"""As in `splitlab.completion`: where the names stand, and the group of entry points."""
 _REGISTERED = re.compile(r"^@register_model\b.*\n(?:@.*\n)*def (\w+)", re.MULTILINE)
 
 
-def known(place: Place) -> list[str]:
-    """The names of a registry; of one that is loaded already, its own word."""
+def known(place: tuple[str, str]) -> list[str]:
+    """The names of a registry; of one that is loaded already, its own word.
+
+    Args:
+        place: as in `splitlab.completion`: where they stand, and the group of entry points.
+    """
     module, _, variable = place[0].partition(":")
     if module in sys.modules:
         return list(getattr(sys.modules[module], variable))
     return [*completion.literal(place[0]), *(entry_points.entries(place[1]) if place[1] else ())]
 
 
-def require_known(kind: str, given: Iterable[str], place: Place) -> None:
+def require_known(kind: str, given: Iterable[str], place: tuple[str, str]) -> None:
     """
     Args:
         kind: of names, in the words of an error.

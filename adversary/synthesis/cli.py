@@ -11,11 +11,10 @@ import typer
 from adversary.cli_options import Device, DryRun, PublicSeed
 from splitlab import completion
 from splitlab.answers import AsJson, answer
+from splitlab.cli_options import Imports, asked
 from splitlab.console import console, guarded
 from splitlab.errors import UnknownName
 from splitlab.help_sections import ATTACK, DATA, GRANT, RUN
-from splitlab.import_option import Imports
-from splitlab.option_groups import asked
 
 _PRESETS = ("auto", "lab", *completion.literal("adversary.synthesis.settings:PRESETS"))
 

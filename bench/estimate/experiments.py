@@ -19,7 +19,7 @@ from adversary.synthesis.settings import SynthesisSettings
 from adversary.synthesis.synthesis import Known
 from bench.estimate.cells import PlannedCell, Run, stages
 from bench.estimate.halves import sample
-from bench.estimate.points import Costs, Wanted, few, measured, timed_rows
+from bench.estimate.points import Costs, WantedPoint, few, measured, timed_rows
 from bench.estimate.processes import Starting
 from bench.estimate.scoring import Scoring
 from bench.estimate.training import classifier_seconds, defended_seconds, judge_seconds
@@ -136,7 +136,7 @@ def _kind_costs(
 ) -> Costs:
     """At the place of one measurement, with its attack."""
     config = run.point(one)
-    wanted = Wanted(
+    wanted = WantedPoint(
         make_attack(one.attack, one.options),
         one.grant(run.setup),
         one.limit or len(run.splits.victims),

@@ -15,16 +15,16 @@ from bench.reproduce.registry import EXPERIMENTS
 from splitlab import completion, entry_points
 from splitlab import help_sections as sections
 from splitlab.answers import answer
+from splitlab.cli_options import asked, grouped
 from splitlab.console import console, guarded
 from splitlab.errors import BadInput, UnknownName
-from splitlab.option_groups import asked, grouped
 
 if TYPE_CHECKING:
     from bench.reproduce.frame.request import Shown
 
 
 def _known(name: str) -> None:
-    if name not in (known := {*EXPERIMENTS, *entry_points.entries(entry_points.EXPERIMENTS)}):
+    if name not in (known := {*EXPERIMENTS, *entry_points.entries(entry_points.EXPERIMENT_GROUP)}):
         raise UnknownName("experiment", name, known)
 
 
@@ -32,7 +32,7 @@ Name = Annotated[
     str,
     typer.Argument(
         metavar="NAME",
-        help=f"One of: {', '.join(EXPERIMENTS)}.{entry_points.also(entry_points.EXPERIMENTS)}",
+        help=f"One of: {', '.join(EXPERIMENTS)}.{entry_points.also(entry_points.EXPERIMENT_GROUP)}",
         callback=asked(_known),
         autocompletion=completion.names_of(completion.EXPERIMENTS),
     ),
@@ -40,12 +40,15 @@ Name = Annotated[
 _attack = partial(typer.Option, rich_help_panel=sections.ATTACK)
 Seeds = Annotated[
     str,
-    typer.Option(help="Public seeds with commas, each a run.", rich_help_panel=sections.RUN),
+    typer.Option(
+        help="Public seeds with commas; each measures everything once.",
+        rich_help_panel=sections.RUN,
+    ),
 ]
 TextRoot = Annotated[
     Path | None,
     typer.Option(
-        help="Parallel text (train.en, train.de) for ensembler-text.",
+        help="Folder of parallel text (train.en, train.de) for ensembler-text.",
         rich_help_panel=sections.DATA,
     ),
 ]
@@ -53,8 +56,8 @@ Tries = Annotated[
     list[str],
     _attack(
         "--try",
-        help="FIELD=VALUE|VALUE,FIELD=VALUE; synthesis.FIELD is one of the making of images. All "
-        "combinations are tried.",
+        help="Values to try: FIELD=VALUE|VALUE,FIELD=VALUE. All combinations are tried. A field of "
+        "`adversary synthesise` is written synthesis.FIELD.",
     ),
 ]
 Scored = Annotated[int, _attack(min=1, help="Validation images that are scored.")]
@@ -101,7 +104,7 @@ def _experiment(name: str) -> Any:
     """What the registry or an installed package has under this name."""
     from splitlab.contracts.registry import Registry
 
-    return Registry("experiment", EXPERIMENTS, entry_points.EXPERIMENTS).load(name)
+    return Registry("experiment", EXPERIMENTS, entry_points.EXPERIMENT_GROUP).load(name)
 
 
 def _counted(keep_images: int | None) -> int | None:
@@ -119,7 +122,8 @@ def _counted(keep_images: int | None) -> int | None:
 def search(
     name: Name,
     measurement: Annotated[
-        str, typer.Argument(metavar="KEY", help="Whose settings, such as block-5/rmle.")
+        str,
+        typer.Argument(metavar="KEY", help="Measurement whose attack is tried, e.g. block-5/rmle."),
     ],
     *,
     tries: Tries,

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from bench.perf.serving.asker import asking
 from bench.perf.serving.bodies import ServingScene
-from bench.perf.serving.scenes import Times, cores, deployed, pixels, told_of
+from bench.perf.serving.scenes import CallTimes, cores, deployed, pixels, told_of
 from splitlab.split.folding import fold_batch_norm
 
 BATCHES = (1, 8, 32, 128)
@@ -57,8 +57,8 @@ class SplitSpeed:
     threads: dict[str, int]
     server: dict[str, Any]
     rounds: int
-    whole: Times
-    split: Times
+    whole: CallTimes
+    split: CallTimes
     stages_ms: dict[str, float]
     error: float
 
@@ -140,8 +140,8 @@ def _measure(
                     threads={"whole": threads, "client": threads, "server": threads},
                     server=told_of(server.said, threads),
                     rounds=rounds,
-                    whole=Times.of(seconds["whole"]),
-                    split=Times.of(seconds["split"]),
+                    whole=CallTimes.of(seconds["whole"]),
+                    split=CallTimes.of(seconds["split"]),
                     stages_ms={stage: median(values) for stage, values in stages.items()},
                     error=float((asked.logits - wanted).abs().max() / wanted.abs().max()),
                 )

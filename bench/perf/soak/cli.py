@@ -23,41 +23,47 @@ _share = partial(typer.Option, min=0.0, max=1.0)
 @guarded
 def soak(
     deployment: Deployment,
-    seconds: Annotated[float, _limits(min=1.0, help="How long.")] = 600.0,
+    seconds: Annotated[float, _limits(min=1.0, help="How long clients ask.")] = 600.0,
     requests: Annotated[
-        int | None, _limits(min=1, help="Stop earlier, once so many were sent.")
+        int | None, _limits(min=1, help="Stop earlier, after so many requests.")
     ] = None,
-    clients: Annotated[int, _server(min=1, max=64, help="Side by side.")] = 4,
+    clients: Annotated[int, _server(min=1, max=64, help="Clients side by side.")] = 4,
     events: Annotated[
         str,
-        _events(help="What happens: kill,cut or one; with cut alone one server lives on."),
+        _events(help="What happens: kill,cut or one of them; with cut alone one server lives on."),
     ] = "kill,cut",
     killed_for: Annotated[
         float,
-        _share(help="Share of the time with kills; the last server stays.", rich_help_panel=EVENTS),
+        _share(
+            help="Share of the time, at its start, in which servers are killed; the last stays.",
+            rich_help_panel=EVENTS,
+        ),
     ] = 0.4,
     least_answered: Annotated[
         float,
         _share(help="Share of the requests that must be answered.", rich_help_panel=LIMITS),
     ] = 0.9,
-    engine: Annotated[str, _server(help="Of the server, as cloud-server's.")] = "torch",
+    engine: Annotated[str, _server(help="The server's, as of `cloud-server --engine`.")] = "torch",
     pause: Annotated[float, _events(min=0.1, help="Seconds between events, on average.")] = 5,
     small_disk: Annotated[
         Path | None,
-        _events(help="Folder on a small disk, for a tap that fills it; what is there goes."),
+        _events(
+            help="Folder on a small disk, which the server's tap fills; what is in it is removed."
+        ),
     ] = None,
-    seed: Annotated[int, _run(min=0, help="Of events and images.")] = 0,
-    log: Annotated[Path, _run(help="File for what servers say; what is there goes.")] = Path(
+    seed: Annotated[int, _run(min=0, help="Seed of events and images.")] = 0,
+    log: Annotated[Path, _run(help="File for what servers say; it is written anew.")] = Path(
         "runs/soak-server.log"
     ),
     imports: Imports = None,
     out: Measured = None,
     as_json: AsJson = False,
 ) -> None:
-    """Clients that never stop, while the server is killed and the cable cut.
+    """Let clients ask without end, while the server is killed and the cable is cut.
 
-    Exit code 1 if an answer was wrong, too few came, a request failed in a way that no event
-    explains, crashed or was lost, a client hung, a server ended by itself, or memory grew.
+    The exit code is 1 if an answer was wrong or too few came, if a request was lost, crashed or
+    failed in a way that no event explains, if a client hung, if a server ended by itself, or if
+    memory grew.
     """
     from bench.perf.soak.soak import Soak, parse_events
     from splitlab.contracts.own_code import permit

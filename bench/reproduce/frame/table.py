@@ -31,10 +31,14 @@ def ranged(column: Quantity, value: Spread | None) -> str:
     return f"{column.mean(value.low)}..{column.mean(value.high)}"
 
 
+def printed(value: float | None) -> str:
+    """A number as the paper prints it, "" where it has none."""
+    return "" if value is None else f"{value:zg}"
+
+
 def paper_texts(row: RowSummary, columns: Sequence[Quantity]) -> list[str]:
-    """Its numbers as the paper prints them, "" where it has none."""
-    values = [row.row.paper.get(column.name) for column in columns]
-    return ["" if value is None else f"{value:zg}" for value in values]
+    """Its numbers as the paper prints them."""
+    return [printed(row.row.paper.get(column.name)) for column in columns]
 
 
 LONGEST_NUMBER, LONGEST_WORD = 8, 26

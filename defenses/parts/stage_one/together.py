@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from defenses.parts.kept import load_tensors
-from defenses.parts.prepare import Order, Together
+from defenses.parts.prepare import Order, StageOneMode
 from defenses.parts.stack import Stack
 from defenses.parts.stage_one.members import Members, TrainedMember, train_one
 from splitlab.errors import BadInput
@@ -28,7 +28,7 @@ WORTH_PROCESSES = 20_000
 
 
 def train_together(
-    order: Order, stack: Stack, count: int, how: Together | None = None
+    order: Order, stack: Stack, count: int, how: StageOneMode | None = None
 ) -> list[TrainedMember]:
     """Train `count` networks that differ in weights, order of the images and noise.
 
@@ -52,7 +52,7 @@ def train_together(
         return _train(order, stack, count, how)
 
 
-def _train(order: Order, stack: Stack, count: int, how: Together | None) -> list[TrainedMember]:
+def _train(order: Order, stack: Stack, count: int, how: StageOneMode | None) -> list[TrainedMember]:
     members = Members(order, stack)
     done: dict[int, TrainedMember] = {}
     pending = []

@@ -1,4 +1,4 @@
-"""Options that several commands have are declared once: a dataclass of them is one parameter.
+"""Options that several commands have are declared once; a dataclass of them is one parameter.
 
     @dataclass(frozen=True, kw_only=True)
     class Source:
@@ -15,13 +15,19 @@ has `--out`, `--dataset` and `--seed`.
 
 from __future__ import annotations
 
-import functools
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
-from typing import Any, get_type_hints
+from functools import partial, wraps
+from typing import Annotated, Any, get_type_hints
 
+import typer
+
+from splitlab import completion
 from splitlab.console import guarded
+from splitlab.errors import BadInput
+from splitlab.help_sections import NETWORK, RUN, TRUST
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
@@ -37,7 +43,7 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
             keyword = inspect.Parameter.KEYWORD_ONLY
             parameters.append(given.replace(kind=keyword, annotation=group))
 
-    @functools.wraps(command)
+    @wraps(command)
     def called(**given: Any) -> None:
         made = {
             name: group(**{one.name: given.pop(one.name) for one in fields(group)})
@@ -73,3 +79,46 @@ def asked(check: Callable[[str], object]) -> Callable[[Any], Any]:
         return value
 
     return callback
+
+
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
+_run = partial(typer.Option, rich_help_panel=RUN)
+
+
+def device(name: str) -> str:
+    """The name of a device.
+
+    Raises:
+        BadInput: it is none of those that work is done on.
+    """
+    if not _DEVICE.fullmatch(name):
+        raise BadInput(f"--device {name}: wanted auto, cpu or cuda")
+    return name
+
+
+Device = Annotated[
+    str,
+    _run(
+        help="auto, cpu or cuda.",
+        callback=asked(device),
+        autocompletion=completion.one_of("auto", "cpu", "cuda"),
+    ),
+]
+DryRun = Annotated[
+    bool, _run("--dry-run", help="Only say points, time and memory; nothing is written.")
+]
+Insecure = Annotated[
+    bool,
+    typer.Option("--insecure", help="allow plaintext off loopback", rich_help_panel=TRUST),
+]
+Imports = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--import",
+        metavar="MODULE",
+        help="Module of your own that a network or a defence comes from, such as package.module; "
+        "repeatable. "
+        "Nothing is imported because a file says so.",
+        rich_help_panel=NETWORK,
+    ),
+]
