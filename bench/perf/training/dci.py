@@ -20,7 +20,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -28,10 +28,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adversary.contract.threat import ThreatModel
+from adversary.contract.workplace import Workplace
 from adversary.inversion.dci.chain import Block, chain
 from adversary.inversion.dci.inverse_blocks import mirror
 from adversary.inversion.dci.lessons import Lessons
 from adversary.inversion.dci.training import InverseSchooling, divide_and_conquer, losses
+from bench.perf.verdict import judged, wait
 from splitlab.contracts import ArchSpec
 from splitlab.data import load_splits
 from splitlab.models import build
@@ -78,13 +80,8 @@ class DciSpeed:
     limit: float
     blocks: tuple[BlockCost, ...]
 
-    @property
-    def ok(self) -> bool:
-        return self.ratio >= self.limit
-
     def as_dict(self) -> dict[str, Any]:
-        """JSON."""
-        return {**asdict(self), "blocks": [asdict(one) for one in self.blocks], "ok": self.ok}
+        return judged(self, self.ratio, self.limit)
 
 
 def perf_dci(device: str = "auto", *, images: int = 512, rounds: int = 2) -> DciSpeed:
@@ -103,7 +100,7 @@ def perf_dci(device: str = "auto", *, images: int = 512, rounds: int = 2) -> Dci
 
     begun = time.perf_counter()
     lessons = Lessons.of(blocks, pixels, prepare=prepare)
-    _wait(place)
+    wait(place)
     features = time.perf_counter() - begun
     ours, theirs = [0.0] * len(blocks), [0.0] * len(blocks)
     folded = 0.0
@@ -175,13 +172,13 @@ class _Clock:
         pass
 
     def close(self) -> None:
-        _wait(self._place)
+        wait(self._place)
         self.seconds[self._now] += time.perf_counter() - self._begun
 
 
 def _ours(inverses: list[nn.Module], lessons: Lessons, place: torch.device) -> list[float]:
     clock = _Clock(len(inverses), place)
-    divide_and_conquer(inverses, lessons, SCHOOLING, seed=SEED, device=place, progress=clock)
+    divide_and_conquer(inverses, lessons, SCHOOLING, seed=SEED, work=Workplace(place.type, clock))
     return clock.seconds
 
 
@@ -212,7 +209,7 @@ def _rival(
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 optimizer.step()
-        _wait(place)
+        wait(place)
         found.append(time.perf_counter() - begun)
     return found
 
@@ -225,9 +222,10 @@ def _one_pass(inverses: Sequence[nn.Module], lessons: Lessons, rows: Tensor) -> 
 def _from_images(inverses: Sequence[nn.Module], blocks: Sequence[Block], images: Tensor) -> Tensor:
     """The three losses as they are written down, each with the features that it needs."""
     k = len(inverses)
-    before = _run(blocks[: k - 1], images)
-    layer = F.l1_loss(inverses[-1](_run(blocks[:k], images)), before)
-    again = _back(inverses, _run(blocks[:k], images))
+    before = nn.Sequential(*(block.module for block in blocks[: k - 1]))
+    shown = nn.Sequential(*(block.module for block in blocks[:k]))
+    layer = F.l1_loss(inverses[-1](shown(images)), before(images))
+    again = nn.Sequential(*reversed(inverses))(shown(images))
     image = F.l1_loss(again, images)
     cycle = torch.zeros((), device=images.device)
     truth = images
@@ -235,18 +233,6 @@ def _from_images(inverses: Sequence[nn.Module], blocks: Sequence[Block], images:
         truth, again = block.module(truth), block.module(again)
         cycle = cycle + F.l1_loss(again, truth)
     return layer + image + cycle
-
-
-def _run(blocks: Sequence[Block], value: Tensor) -> Tensor:
-    for block in blocks:
-        value = block.module(value)
-    return value
-
-
-def _back(inverses: Sequence[nn.Module], value: Tensor) -> Tensor:
-    for inverse in reversed(inverses):
-        value = inverse(value)
-    return value
 
 
 def _kept(step: Callable[[], Tensor]) -> float:
@@ -262,8 +248,3 @@ def _kept(step: Callable[[], Tensor]) -> float:
         loss = step()
     del loss
     return sum(sizes.values()) / 2**20
-
-
-def _wait(place: torch.device) -> None:
-    if place.type == "cuda":
-        torch.cuda.synchronize(place)
