@@ -18,8 +18,9 @@ from adversary.registry import ATTACKS
 from adversary.synthesis.settings import SynthesisSettings
 from adversary.synthesis.synthesis import Known
 from bench.estimate.cells import PlannedCell, Run, stages
+from bench.estimate.deployment import order_of
 from bench.estimate.halves import sample
-from bench.estimate.points import Costs, Wanted, few, measured, timed_rows
+from bench.estimate.points import Costs, Wanted, image_seconds, measured
 from bench.estimate.processes import Starting
 from bench.estimate.scoring import Scoring
 from bench.estimate.training import classifier_seconds, defended_seconds, judge_seconds
@@ -28,10 +29,8 @@ from bench.point.measure import make_attack
 from bench.point.victim import learns, shared_training
 from bench.reproduce.frame.experiment import Measurement
 from bench.reproduce.frame.seed_run import SeedRun
-from defenses.parts.prepare import Order
 from splitlab.estimating import Bounded, Clock, Forecast, Meter, memory_now
 from splitlab.models import Normalised, build
-from splitlab.randomness import Secret
 from splitlab.storage import canonical_json
 from splitlab.training import OutOfTime, choose_device
 
@@ -67,17 +66,14 @@ def experiment_estimate(
     pending: Pending,
     *,
     served: bool = True,
-    meter: Meter | None = None,
-    start: float | None = None,
 ) -> Forecast:
     """Of all seeds, measured with the data of one.
 
     Args:
         run: of that seed.
         served: whether deployments are captured over real processes, and scored with a judge.
-        start: seconds of a core that a process takes to start; measured where None.
     """
-    meter, sums = meter or Clock(), _Sums()
+    meter, sums = Clock(), _Sums()
     points = sum(map(len, pending.values()))
     every = [one for own in pending.values() for one in own]
     if not every:
@@ -85,7 +81,7 @@ def experiment_estimate(
     device = str(choose_device(run.request.device))
     arch = run.setup.arch(len(run.splits.classes))
     net = build(arch, seed=0).eval()
-    begun = Starting(arch) if served and start is None else None
+    begun = Starting(arch) if served else None
     embed = None
     if served:
         config = run.point(every[0])
@@ -96,9 +92,9 @@ def experiment_estimate(
     for one in every:
         sums.add(f"attack {one.attack}", costs[kind_of(one)].attacks[0])
     _add_synthetic(sums, run, pending, net, meter, torch.device(device))
-    seconds = begun.seconds() if begun is not None else start or 0.0
+    seconds = begun.seconds() if begun is not None else 0.0
     common = Run(
-        image=_image(run, net, meter),
+        image=image_seconds(net, run.splits.validation, meter),
         start=seconds,
         loading=seconds,
         victims=len(run.splits.victims) if served else 0,
@@ -183,16 +179,8 @@ def _add_training(sums: _Sums, run: SeedRun, pending: Pending, meter: Meter, dev
         taken = classifier_seconds(own, images, len(images), run.setup.recipe, meter, device)
         sums.add("training", taken, times)
     for stack, config in stacks.values():
-        order = Order(
-            arch=run.setup.arch(len(run.splits.classes)),
-            head_end=config.split,
-            tail_start=config.tail_start,
-            images=images,
-            recipe=run.setup.recipe,
-            seed=run.seed,
-            secret=Secret(bytes(32)),
-            device=run.request.device,
-        )
+        arch = run.setup.arch(len(run.splits.classes))
+        order = order_of(config, arch, config.split, run.splits, run.request.device)
         sums.add(f"training with {stack.name}", defended_seconds(stack, order, meter), times)
 
 
@@ -221,10 +209,3 @@ def _add_synthetic(
         batches = -(-(one.synthetic.images + one.synthetic.HELD_OUT) // settings.batch_size)
         taken = batch_seconds(known, settings, seed=0, device=device, meter=meter)
         sums.add("making synthetic images", taken, batches * len(pending))
-
-
-def _image(run: SeedRun, net: Normalised, meter: Meter) -> float:
-    rows = timed_rows(run.setup.size)
-    images = few(run.splits.validation, rows).floats("cpu")
-    with torch.inference_mode():
-        return meter.seconds(lambda: net(images)) / rows

@@ -18,7 +18,7 @@ from bench.reproduce.frame.run import Begun, Framed, begin
 from bench.reproduce.frame.search import variants_of
 from bench.reproduce.frame.sights import sight_of_all
 from splitlab.errors import BadInput, Unavailable
-from splitlab.estimating import Clock, Forecast, Meter, memory_now
+from splitlab.estimating import Clock, Forecast, memory_now
 from splitlab.record import RecordStore
 from splitlab.training import OutOfTime
 
@@ -27,7 +27,7 @@ FREE_SECONDS = 10.0
 
 
 def reproduce_estimate(
-    run: Callable[[ExperimentRequest], Any], request: ExperimentRequest, meter: Meter | None = None
+    run: Callable[[ExperimentRequest], Any], request: ExperimentRequest
 ) -> Forecast:
     """Of all seeds that are asked for; nothing is written.
 
@@ -35,12 +35,12 @@ def reproduce_estimate(
         UnknownName, BadInput: as the experiment itself.
     """
     if not isinstance(run, Framed):
-        return _free_estimate(run, request, meter)
+        return _free_estimate(run, request)
     begun = begin(run.experiment(request), request)
     left = _left(begun)
     if sight_of_all(begun.experiment) is not OverTheWire:
-        return _free_estimate(lambda given: _one_seed(run, given), request, meter)
-    return _framed(begun, left, meter)
+        return _free_estimate(lambda given: _one_seed(run, given), request)
+    return _framed(begun, left)
 
 
 def search_estimate(
@@ -49,7 +49,6 @@ def search_estimate(
     grid: Mapping[str, Sequence[Any]],
     request: ExperimentRequest,
     images: int,
-    meter: Meter | None = None,
 ) -> Forecast:
     """Of all settings on all seeds; what was tried before is counted too.
 
@@ -61,14 +60,11 @@ def search_estimate(
         for n, one in enumerate(variants_of(experiment, key, grid))
     ]
     begun = begin(experiment, request)
-    return _framed(begun, dict.fromkeys(request.seeds, tried), meter, images)
+    return _framed(begun, dict.fromkeys(request.seeds, tried), images)
 
 
 def _framed(
-    begun: Begun,
-    pending: Mapping[int, Sequence[Measurement]],
-    meter: Meter | None,
-    searched: int | None = None,
+    begun: Begun, pending: Mapping[int, Sequence[Measurement]], searched: int | None = None
 ) -> Forecast:
     pending = {seed: own for seed, own in pending.items() if own}
     run = begun.opened(begun.request.seeds[0])
@@ -82,7 +78,7 @@ def _framed(
             f"--images {searched}: there are {there} validation images, of which the attack is "
             f"granted at least one; give 1 to {there - 1}"
         )
-    return experiment_estimate(run, pending, served=searched is None, meter=meter)
+    return experiment_estimate(run, pending, served=searched is None)
 
 
 def _left(begun: Begun) -> dict[int, list[Measurement]]:
@@ -114,16 +110,14 @@ def _one_seed(run: Framed, request: ExperimentRequest) -> None:
         pass
 
 
-def _free_estimate(
-    run: Callable[[ExperimentRequest], Any], request: ExperimentRequest, meter: Meter | None
-) -> Forecast:
+def _free_estimate(run: Callable[[ExperimentRequest], Any], request: ExperimentRequest) -> Forecast:
     """Of an experiment that no part of this room knows: one seed of it, with its loops cut short.
 
     Where that takes too long, the loops that it came to are counted.
     """
     with tempfile.TemporaryDirectory(prefix="splitlab-dry-") as folder:
         try:
-            took = (meter or Clock()).rehearsed(
+            took = Clock().rehearsed(
                 lambda watch: run(
                     replace(
                         request,

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import statistics
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import torch
 
 from bench.perf.serving.bodies import FULL, QUICK, fair, perf_serving
+from bench.perf.verdict import judged, wait
 from defenses import parse
 from defenses.parts.prepare import Order, Together
 from defenses.parts.stage_one.together import train_together
@@ -53,12 +54,8 @@ class StageOneSpeed:
     ratio: float
     limit: float
 
-    @property
-    def ok(self) -> bool:
-        return self.ratio >= self.limit
-
     def as_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "ok": self.ok}
+        return judged(self, self.ratio, self.limit)
 
 
 def perf_ensembler(
@@ -128,7 +125,7 @@ def perf_stage_one(
         for each, seconds in found.items():
             started = time.perf_counter()
             train_together(order, stack, networks, each)
-            _wait(device)
+            wait(device)
             seconds.append(time.perf_counter() - started)
     together, single = found.values()
     return StageOneSpeed(
@@ -144,8 +141,3 @@ def perf_stage_one(
         ratio=statistics.median(a / b for a, b in zip(single, together, strict=True)),
         limit=LIMITS[kind],
     )
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import copy
 import statistics
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from bench.perf.verdict import judged, wait
 from splitlab.contracts import ArchSpec
 from splitlab.data import ImageSet, load_splits
 from splitlab.models import build
@@ -54,21 +55,8 @@ class TrainSpeed:
     ratio: float
     limit: float
 
-    @property
-    def ok(self) -> bool:
-        return self.ratio >= self.limit
-
     def as_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "ok": self.ok}
-
-    def __str__(self) -> str:
-        verdict = "ok" if self.ok else "too slow"
-        return (
-            f"train {self.model} on {self.device}, {self.threads} threads, batches of "
-            f"{self.batch_size}: {self.ours:z,.0f} images/s; DataLoader loop with {self.workers} "
-            f"workers {self.rival:z,.0f} images/s; ratio {self.ratio:z.2f}, wanted "
-            f"{self.limit:z.1f}: {verdict}"
-        )
+        return judged(self, self.ratio, self.limit)
 
 
 def perf_train(
@@ -124,7 +112,7 @@ def _ours(net: nn.Module, data: ImageSet, batch_size: int, device: torch.device)
     recipe = LONG.model_copy(update={"epochs": 1, "batch_size": batch_size})
     started = time.perf_counter()
     train_classifier(net, data, recipe, device=device)
-    _wait(device)
+    wait(device)
     return len(data) / (time.perf_counter() - started)
 
 
@@ -170,10 +158,5 @@ class _Rival:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        _wait(device)
+        wait(device)
         return len(self.pictures) / (time.perf_counter() - started)
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -58,7 +58,7 @@ def test_both_ways_train_the_same_number_of_networks(monkeypatch):
     assert len({call[1] for call in calls}) == 1
     assert set(calls[0][1].split(":")[1].split(",")) == set(spec.split(":")[1].split(","))
     assert (found.networks, found.images, found.rounds, found.limit) == (3, 200, 2, 1.0)
-    assert found.ok == (found.ratio >= 1.0)
+    assert found.as_dict()["ok"] == (found.ratio >= 1.0)
 
 
 @pytest.mark.parametrize(
