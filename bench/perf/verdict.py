@@ -14,13 +14,14 @@ def judged(
     """JSON: the fields of a measurement, `more` of it, and the verdict.
 
     Args:
-        row: a dataclass.
+        row: a dataclass, or its fields.
         ratio: to the rival, larger is better.
         limit: the least that will do.
         sound: whether what was measured is right at all.
     """
     verdict = {"ratio": ratio, "limit": limit, "ok": ratio >= limit and sound}
-    return {**asdict(row), **more, **verdict}
+    fields = row if isinstance(row, dict) else asdict(row)
+    return {**fields, **more, **verdict}
 
 
 def wait(device: torch.device) -> None:

@@ -20,7 +20,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -47,45 +47,10 @@ SCHOOLING = InverseSchooling(1, 1e-3, 1, 1e-4, 64, 1.0, 1.0, 1.0, True)
 SEED = 0
 
 
-@dataclass(frozen=True)
-class BlockCost:
-    """One depth: seconds of both phases, and MiB that one step of phase B keeps."""
-
-    block: int
-    name: str
-    ours_seconds: float
-    rival_seconds: float
-    ours_mib: float
-    rival_mib: float
-
-
-@dataclass(frozen=True)
-class DciSpeed:
-    """Seconds are sums over the rounds and over all depths."""
-
-    device: str
-    model: str
-    images: int
-    batch_size: int
-    rounds: int
-    threads: int
-    precision: str
-    features_seconds: float
-    features_mib: float
-    ours: float
-    rival: float
-    rival_folded: float
-    ratio: float
-    ratio_folded: float
-    limit: float
-    blocks: tuple[BlockCost, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        return judged(self, self.ratio, self.limit)
-
-
-def perf_dci(device: str = "auto", *, images: int = 512, rounds: int = 2) -> DciSpeed:
+def perf_dci(device: str = "auto", *, images: int = 512, rounds: int = 2) -> dict[str, Any]:
     """Train every inverse for one epoch of each phase, ours and the rival's in turns.
+
+    Seconds are sums over the rounds and over all depths.
 
     Args:
         images: photo-patches crops.
@@ -115,31 +80,37 @@ def perf_dci(device: str = "auto", *, images: int = 512, rounds: int = 2) -> Dci
     batch = torch.arange(min(SCHOOLING.batch_size, images), device=place)
     costs = []
     for k, block in enumerate(blocks, 1):
-        kept = [
-            _kept(lambda k=k: _one_pass(inverses[:k], lessons, batch)),  # type: ignore[misc]
-            _kept(lambda k=k: _from_images(inverses[:k], blocks, prepare(pixels[batch]))),  # type: ignore[misc]
-        ]
-        costs.append(BlockCost(k, block.name, ours[k - 1], theirs[k - 1], *kept))
+        one_pass = partial(_one_pass, inverses[:k], lessons, batch)
+        from_images = partial(_from_images, inverses[:k], blocks, prepare(pixels[batch]))
+        costs.append(
+            {
+                "block": k,
+                "name": block.name,
+                "ours_seconds": ours[k - 1],
+                "rival_seconds": theirs[k - 1],
+                "ours_mib": _kept(one_pass),  # of one step of phase B
+                "rival_mib": _kept(from_images),
+            }
+        )
     # What is computed once is ours as well, in each round.
     whole = sum(ours) + rounds * features
-    return DciSpeed(
-        device=place.type,
-        model=MODEL,
-        images=images,
-        batch_size=SCHOOLING.batch_size,
-        rounds=rounds,
-        threads=torch.get_num_threads(),
-        precision="bfloat16" if place.type == "cuda" else "float32",
-        features_seconds=features,
-        features_mib=lessons.kept_bytes / 2**20,
-        ours=whole,
-        rival=sum(theirs),
-        rival_folded=folded,
-        ratio=sum(theirs) / whole,
-        ratio_folded=folded / whole,
-        limit=LIMIT,
-        blocks=tuple(costs),
-    )
+    found = {
+        "device": place.type,
+        "model": MODEL,
+        "images": images,
+        "batch_size": SCHOOLING.batch_size,
+        "rounds": rounds,
+        "threads": torch.get_num_threads(),
+        "precision": "bfloat16" if place.type == "cuda" else "float32",
+        "features_seconds": features,
+        "features_mib": lessons.kept_bytes / 2**20,
+        "ours": whole,
+        "rival": sum(theirs),
+        "rival_folded": folded,
+        "ratio_folded": folded / whole,
+        "blocks": costs,
+    }
+    return judged(found, sum(theirs) / whole, LIMIT)
 
 
 def _problem(place: torch.device) -> tuple[list[Block], list[nn.Module]]:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import copy
 import statistics
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -39,26 +38,6 @@ IMAGES = {"cpu": 2_000, "cuda": 4_000}
 BATCH = {"cpu": 32, "cuda": 128}
 
 
-@dataclass(frozen=True)
-class TrainSpeed:
-    """What `perf_train` found; speeds are medians over the rounds, in images per second."""
-
-    device: str
-    model: str
-    images: int
-    batch_size: int
-    rounds: int
-    threads: int
-    workers: int
-    ours: float
-    rival: float
-    ratio: float
-    limit: float
-
-    def as_dict(self) -> dict[str, Any]:
-        return judged(self, self.ratio, self.limit)
-
-
 def perf_train(
     device: torch.device | str = "auto",
     model: str | None = None,
@@ -67,8 +46,10 @@ def perf_train(
     images: int | None = None,
     batch_size: int | None = None,
     workers: int = 0,
-) -> TrainSpeed:
+) -> dict[str, Any]:
     """Train in turns, `rounds` times each after a warm-up, one epoch a turn.
+
+    `ours` and `rival` are medians over the rounds, in images per second.
 
     Args:
         model: any name of `splitlab.models`; None for the device's own, as are `images` and
@@ -93,19 +74,18 @@ def perf_train(
             ours_speed.append(ours)
             rival_speed.append(theirs)
     ratios = [a / b for a, b in zip(ours_speed, rival_speed, strict=True)]
-    return TrainSpeed(
-        device=device.type,
-        model=model,
-        images=len(data),
-        batch_size=batch_size,
-        rounds=rounds,
-        threads=torch.get_num_threads(),
-        workers=workers,
-        ours=statistics.median(ours_speed),
-        rival=statistics.median(rival_speed),
-        ratio=statistics.median(ratios),
-        limit=LIMITS[kind],
-    )
+    found = {
+        "device": device.type,
+        "model": model,
+        "images": len(data),
+        "batch_size": batch_size,
+        "rounds": rounds,
+        "threads": torch.get_num_threads(),
+        "workers": workers,
+        "ours": statistics.median(ours_speed),
+        "rival": statistics.median(rival_speed),
+    }
+    return judged(found, statistics.median(ratios), LIMITS[kind])
 
 
 def _ours(net: nn.Module, data: ImageSet, batch_size: int, device: torch.device) -> float:
