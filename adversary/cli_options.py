@@ -15,7 +15,7 @@ from splitlab.named import named_fields, typed
 
 ATTACK_HELP = (
     "decoder, rmle, dci, psim, gmi, ddream, di, shadow, aligned-shadow or mean-image."
-    + entry_points.also(entry_points.ATTACKS)
+    + entry_points.also(entry_points.ATTACK_GROUP)
 )
 """Written out, so that no command has to load the attacks for its help."""
 

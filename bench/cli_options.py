@@ -62,7 +62,7 @@ NETWORK_HELP = (
     "The lab's, torchvision's or timm's network, with arguments such as repvgg_a0:form=deploy; or "
     "your own, package.module:factory or package.module:factory:width=32, any callable that "
     "returns an nn.Module, looked for in the working directory first."
-    + entry_points.also(entry_points.MODELS)
+    + entry_points.also(entry_points.MODEL_GROUP)
 )
 LINK_HELP = "wifi, lte, 5g, fiber or rtt=40ms,up=10mbps,down=50mbps,loss=1%"
 
@@ -81,13 +81,16 @@ Model = Annotated[
 Mean = Annotated[
     str | None,
     _network(
-        help="R,G,B, or one number for all, in [0, 1]: taken off the image before the network; "
-        "default ImageNet's, and 0 for a network of your own."
+        help="Mean that is subtracted from the image: R,G,B or one number for all, in [0, 1]; "
+        "default ImageNet's, or 0 for a network of your own."
     ),
 ]
 Std = Annotated[
     str | None,
-    _network(help="The same, by which is divided; default ImageNet's, and 1 for your own."),
+    _network(
+        help="Standard deviation that the image is then divided by; default ImageNet's, or 1 for a "
+        "network of your own."
+    ),
 ]
 Weights = Annotated[
     Path | None,
@@ -95,18 +98,18 @@ Weights = Annotated[
 ]
 WeightsKey = Annotated[
     str | None,
-    _network(help="Which weights of the file, e.g. model_ema, where it has several."),
+    _network(help="Which weights to take of a file with several, e.g. model_ema."),
 ]
 Classes = Annotated[
     Path | None,
     _network(
-        help="Names of the outputs of --weights in order (a line each, or JSON), where they are "
-        "not the data set's classes."
+        help="File with the names of the outputs of --weights in order, a line each or JSON; "
+        "needed where they are not the data set's classes."
     ),
 ]
 LabelMap = Annotated[
     Path | None,
-    _network(help="CSV or JSON: class folder -> name or number of the output it stands for."),
+    _network(help="CSV or JSON file: class folder -> name or number of its output."),
 ]
 Dataset = Annotated[
     str,
@@ -155,12 +158,12 @@ DataRoot = Annotated[Path | None, _data(help="Where torchvision's data sets lie.
 Download = Annotated[bool, _data(help="Let torchvision fetch a data set.")]
 Splits = Annotated[
     str,
-    _cut(help="How many, spread evenly; 'all'; or names with commas."),
+    _cut(help="Split points to attack: how many, spread evenly; 'all'; or names with commas."),
 ]
 Granularity = Annotated[
     str,
     _cut(
-        help="block or operation: where cuts are offered.",
+        help="block or operation: where the network may be cut.",
         autocompletion=completion.one_of("block", "operation"),
     ),
 ]
@@ -187,7 +190,10 @@ Training = Annotated[
 ]
 NewClassifier = Annotated[
     bool,
-    _training("--new-classifier", help="Keep all of --weights but the last layer; train."),
+    _training(
+        "--new-classifier",
+        help="Keep all of --weights but the last layer, draw that anew, and train.",
+    ),
 ]
 Freeze = Annotated[
     str | None,
@@ -197,18 +203,18 @@ Defense = Annotated[
     str,
     _defence(
         help='NAME, or NAME:FIELD=VALUE,FIELD=VALUE, several with "+" between, such as '
-        "gaussian:level=0.1+dropout." + entry_points.also(entry_points.DEFENSES),
+        "gaussian:level=0.1+dropout." + entry_points.also(entry_points.DEFENSE_GROUP),
         autocompletion=completion.names_of(completion.DEFENCES, after="+"),
     ),
 ]
 TrainWithDefense = Annotated[
     bool,
-    _defence(help="Let the network learn with the defence; a sweep's once a split point."),
+    _defence(help="Train the network with the defence acting; a sweep trains one per split point."),
 ]
 Attacks = Annotated[
     list[str] | None,
     _attack(
-        help=f"{ATTACK_HELP} With settings, decoder:epochs=5,width=32. Repeat for several; "
+        help=f"{ATTACK_HELP} With settings: decoder:epochs=5,width=32. Repeat for several; "
         "default decoder and rmle.",
         callback=_attacks,
         autocompletion=completion.names_of(completion.ATTACKS),
@@ -230,7 +236,7 @@ Repeats = Annotated[
     int,
     _attack(min=1, max=64, help="Captures of each victim, linked and averaged by the adversary."),
 ]
-LpipsWeights = Annotated[Path | None, _attack(help="Folder of LPIPS backbones.")]
+LpipsWeights = Annotated[Path | None, _attack(help="Folder with the weights of LPIPS' backbones.")]
 Wires = Annotated[
     list[str] | None,
     _wire(
@@ -273,7 +279,7 @@ Workers = Annotated[
     int,
     _run(
         min=0,
-        help="Processes that deploy and attack side by side; 0: one a core, one with a GPU.",
+        help="Processes that deploy and attack side by side; 0: one per core, or one on a GPU.",
     ),
 ]
 KeepImages = Annotated[
@@ -288,5 +294,7 @@ Aux = Annotated[
     int,
     GrantFlag(min=0, help="Number of the adversary's own images."),
 ]
-SettingImages = Annotated[int, GrantFlag(min=0, help="Images to choose its settings by.")]
+SettingImages = Annotated[
+    int, GrantFlag(min=0, help="Number of images to choose an attack's settings by.")
+]
 Observe = Annotated[int, GrantFlag(min=0, help="Number of chosen-input queries.")]

@@ -41,7 +41,7 @@ Deadline = Annotated[
 ]
 Retries = Annotated[
     int,
-    _limits(min=0, help="further attempts, where the server is not there only"),
+    _limits(min=0, help="further attempts while a server cannot be reached"),
 ]
 Window = Annotated[int, _limits(min=1, help="micro-batches under way at a time")]
 Threads = Annotated[

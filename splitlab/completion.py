@@ -15,10 +15,10 @@ from pathlib import Path
 from splitlab import entry_points
 
 ROOT = Path(__file__).resolve().parents[1]
-ATTACKS = ("adversary.registry:ATTACKS", entry_points.ATTACKS)
-DEFENCES = ("defenses.registry:DEFENSES", entry_points.DEFENSES)
-NETWORKS = ("splitlab.models.build:MODELS", entry_points.MODELS)
-EXPERIMENTS = ("bench.reproduce.registry:EXPERIMENTS", entry_points.EXPERIMENTS)
+ATTACKS = ("adversary.registry:ATTACKS", entry_points.ATTACK_GROUP)
+DEFENCES = ("defenses.registry:DEFENSES", entry_points.DEFENSE_GROUP)
+NETWORKS = ("splitlab.models.build:MODELS", entry_points.MODEL_GROUP)
+EXPERIMENTS = ("bench.reproduce.registry:EXPERIMENTS", entry_points.EXPERIMENT_GROUP)
 RECIPES = ("splitlab.training.presets:RECIPES", "")
 DATASETS = ("splitlab.data.load:DATASETS", "")
 """Where the names stand, and the group of entry points that adds to them."""

@@ -16,7 +16,7 @@ from adversary.contract.attack import Attack, Preset, seed_of
 from adversary.contract.believed import certain
 from adversary.contract.threat import AuxImages, ThreatModel
 from adversary.contract.workplace import ALONE, Estimator, Workplace
-from adversary.parts.wgan import LATENT, Play, train
+from adversary.parts.wgan import WGAN_LATENTS, Play, train
 from splitlab.contracts import Estimate, Features
 from splitlab.contracts.ranges import BatchSize, Epochs, LearningRate, Steps, Weight
 from splitlab.errors import BadInput
@@ -138,7 +138,7 @@ def search_latents(
     unit = seen.var().clamp_min(CLOSEST)
     best, lowest = torch.zeros(0), torch.full((len(seen),), torch.inf, device=seen.device)
     for _ in range(restarts):
-        latent = torch.randn(len(seen), LATENT, generator=draw).to(seen.device)
+        latent = torch.randn(len(seen), WGAN_LATENTS, generator=draw).to(seen.device)
         speed = torch.zeros_like(latent)
         for _ in range(steps):
             latent.requires_grad_()

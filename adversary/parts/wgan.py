@@ -14,7 +14,7 @@ from adversary.parts.upconvolution import Critic, Upconvolution
 from splitlab.contracts import FeatureSpec
 from splitlab.training import Batch, Loss, State, TensorSource
 
-LATENT = 100
+WGAN_LATENTS = 100
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,14 @@ def train(
     size, device = images.shape[-1], work.place
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = Upconvolution(FeatureSpec(shape=(LATENT,)), size, play.width, normed=True)
+        net = Upconvolution(FeatureSpec(shape=(WGAN_LATENTS,)), size, play.width, normed=True)
         critic = Critic(size, play.width)
     turn, draw = torch.zeros((), dtype=torch.int64, device=device), torch.Generator()
 
     def step(state: State, batch: Batch) -> dict[str, Loss]:
         generator, judge = state.modules["net"], state.modules["critic"]
         real, count = batch.images, len(batch.images)
-        latent = torch.randn(count, LATENT, generator=draw).to(device)
+        latent = torch.randn(count, WGAN_LATENTS, generator=draw).to(device)
         fake = generator(latent)
         apart = judge(fake.detach()).mean() - judge(real).mean()
         share = torch.rand(count, 1, 1, 1, generator=draw).to(device)

@@ -6,7 +6,7 @@ import contextlib
 import socket
 import threading
 
-from splitlab.capture import CaptureWriter, Direction
+from splitlab.capture import CaptureWriter, FrameDirection
 from splitlab.errors import BadInput
 from splitlab.wire.channels import split_address
 
@@ -107,7 +107,7 @@ class TcpRelay:
         source: socket.socket,
         target: socket.socket,
         call: int,
-        direction: Direction,
+        direction: FrameDirection,
         peer: str,
     ) -> None:
         """Copy one direction until its end, then pass the end on."""

@@ -20,7 +20,7 @@ from adversary.synthesis.synthesis import Known
 from bench.estimate.cells import PlannedCell, Run, stages
 from bench.estimate.deployment import order_of
 from bench.estimate.halves import sample
-from bench.estimate.points import Costs, Wanted, image_seconds, measured
+from bench.estimate.points import Costs, WantedPoint, image_seconds, measured
 from bench.estimate.processes import Starting
 from bench.estimate.scoring import Scoring
 from bench.estimate.training import classifier_seconds, defended_seconds, judge_seconds
@@ -143,7 +143,7 @@ def _kind_costs(
 ) -> Costs:
     """At the place of one measurement, with its attack."""
     config = run.point(one)
-    wanted = Wanted(
+    wanted = WantedPoint(
         make_attack(one.attack, one.options),
         one.grant(run.setup),
         one.limit or len(run.splits.victims),

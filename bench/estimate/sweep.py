@@ -19,7 +19,7 @@ from bench.estimate.cells import (
     stages,
 )
 from bench.estimate.deployment import order_of
-from bench.estimate.points import Costs, Wanted, image_seconds, measured
+from bench.estimate.points import Costs, WantedPoint, image_seconds, measured
 from bench.estimate.processes import Starting
 from bench.estimate.scoring import Scoring
 from bench.estimate.training import classifier_seconds, defended_seconds, judge_seconds
@@ -143,7 +143,7 @@ def _measured(
     """`several` of the split points, those at the ends among them."""
     count = len(work.chosen)
     wanted = [
-        Wanted(
+        WantedPoint(
             make_attack(plan.attack, work.config.attack_options.get(plan.attack, {})),
             plan.grant,
             _attacked(work, n),

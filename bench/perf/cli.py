@@ -63,7 +63,7 @@ def perf_ensembler(
     out: Measured = None,
     as_json: AsJson = False,
 ) -> None:
-    """Serve N bodies against one; train N networks together against one after another."""
+    """N bodies served, against one; N networks trained together, against one by one."""
     from bench.options import show_perfs
     from bench.perf.training.ensembler import perf_ensembler as measure
 
@@ -79,7 +79,7 @@ def perf_dci(
     out: Measured = None,
     as_json: AsJson = False,
 ) -> None:
-    """DCI's training against a loop that runs the target again for each loss."""
+    """Training of DCI against a loop that runs the target again for each loss."""
     from bench.options import show_perf
     from bench.perf.training.dci import perf_dci as measure
 
@@ -142,7 +142,7 @@ def perf_serve(
     out: Measured = None,
     as_json: AsJson = False,
 ) -> None:
-    """Requests of many clients that go through the bodies together, against one by one."""
+    """Requests of many clients batched through the bodies, against one by one."""
     from bench.options import show_perfs
     from bench.perf.serving.serve import perf_serve as measure
 
@@ -156,7 +156,7 @@ def perf_hostile(
     out: Measured = None,
     as_json: AsJson = False,
 ) -> None:
-    """A server that strangers attack, and a client that asks it all the time; needs Linux."""
+    """A client's latency while strangers attack its server, against none; needs Linux."""
     from bench.options import show_perfs
     from bench.perf.hostile.hostile import perf_hostile as measure
 

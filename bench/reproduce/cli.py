@@ -33,21 +33,24 @@ Name = Annotated[
     str,
     typer.Argument(
         metavar="NAME",
-        help=f"One of: {', '.join(EXPERIMENTS)}.{entry_points.also(entry_points.EXPERIMENTS)}",
+        help=f"One of: {', '.join(EXPERIMENTS)}.{entry_points.also(entry_points.EXPERIMENT_GROUP)}",
         autocompletion=completion.names_of(completion.EXPERIMENTS),
     ),
 ]
 ScaleName = Annotated[
     str,
     typer.Option(
-        help="quick (2 cores, embedded data) or paper (its sizes; wants a GPU).",
+        help="quick (two cores, embedded data) or paper (the paper's sizes; wants a GPU).",
         autocompletion=completion.one_of("quick", "paper"),
         rich_help_panel=sections.RUN,
     ),
 ]
 Seeds = Annotated[
     str,
-    typer.Option(help="Public seeds with commas, each a run.", rich_help_panel=sections.RUN),
+    typer.Option(
+        help="Public seeds with commas; each measures everything once.",
+        rich_help_panel=sections.RUN,
+    ),
 ]
 Out = Annotated[
     Path | None,
@@ -59,7 +62,7 @@ Out = Annotated[
 Dataset = Annotated[
     str | None,
     typer.Option(
-        help="In place of the scale's own, e.g. imagefolder:PATH (folder or tar).",
+        help="Data set in place of the scale's own, e.g. imagefolder:PATH (folder or tar).",
         autocompletion=completion.names_of(completion.DATASETS),
         rich_help_panel=sections.DATA,
     ),
@@ -74,7 +77,8 @@ Weights = Annotated[
 Model = Annotated[
     str | None,
     typer.Option(
-        help=f"Network in place of its own, also package.module:factory ({', '.join(MOVABLE)}).",
+        help="Network in place of the experiment's own, also package.module:factory; for "
+        f"{', '.join(MOVABLE)}.",
         autocompletion=completion.names_of(completion.NETWORKS),
         rich_help_panel=sections.NETWORK,
     ),
@@ -82,14 +86,14 @@ Model = Annotated[
 Split = Annotated[
     str | None,
     typer.Option(
-        help="Where its head ends (same experiments); see `bench splits`.",
+        help="With --model: split point where the head ends; `bench splits` lists them.",
         rich_help_panel=sections.CUT,
     ),
 ]
 Tail = Annotated[
     str | None,
     typer.Option(
-        help="Where its body ends (same experiments); see `bench splits`.",
+        help="With --model: split point where the body ends.",
         rich_help_panel=sections.CUT,
     ),
 ]
@@ -104,7 +108,7 @@ SecretSeed = Annotated[
 TextRoot = Annotated[
     Path | None,
     typer.Option(
-        help="Parallel text (train.en, train.de) for ensembler-text.",
+        help="Folder of parallel text (train.en, train.de) for ensembler-text.",
         rich_help_panel=sections.DATA,
     ),
 ]
@@ -112,8 +116,8 @@ Tries = Annotated[
     list[str],
     typer.Option(
         "--try",
-        help="FIELD=VALUE|VALUE,FIELD=VALUE; synthesis.FIELD is one of the making of images. All "
-        "combinations are tried.",
+        help="Values to try: FIELD=VALUE|VALUE,FIELD=VALUE. All combinations are tried. A field of "
+        "`adversary synthesise` is written synthesis.FIELD.",
         rich_help_panel=sections.ATTACK,
     ),
 ]
@@ -158,7 +162,7 @@ def reproduce(
     from splitlab.training import showing
 
     model = permit_typed(model) if model else model
-    run = Registry("experiment", EXPERIMENTS, entry_points.EXPERIMENTS).load(name)
+    run = Registry("experiment", EXPERIMENTS, entry_points.EXPERIMENT_GROUP).load(name)
     chosen, numbers = scale_of(scale), seeds_of(seeds)
     place = out or Path("runs") / f"{name}-{scale}"
     with showing(console) as progress, nullcontext() if dry_run else alone(place):
@@ -203,7 +207,8 @@ def _counted(keep_images: int | None) -> int | None:
 def search(
     name: Name,
     measurement: Annotated[
-        str, typer.Argument(metavar="KEY", help="Whose settings, such as block-5/rmle.")
+        str,
+        typer.Argument(metavar="KEY", help="Measurement whose attack is tried, e.g. block-5/rmle."),
     ],
     tries: Tries,
     images: Scored = 16,
@@ -239,7 +244,7 @@ def search(
     from splitlab.training import showing
 
     model = permit_typed(model) if model else model
-    run = Registry("experiment", EXPERIMENTS, entry_points.EXPERIMENTS).load(name)
+    run = Registry("experiment", EXPERIMENTS, entry_points.EXPERIMENT_GROUP).load(name)
     if not isinstance(run, Framed):
         raise BadInput(f"{name} has no settings that can be searched; name another experiment")
     chosen, numbers, values = scale_of(scale), seeds_of(seeds), grid(tries)

@@ -14,7 +14,7 @@ from adversary.inversion.mean_image import MeanImage
 from adversary.inversion.psim import PSiM, _losses, _start
 from adversary.parts.pairs import gather
 from adversary.parts.upconvolution import Critic, Upconvolution
-from adversary.parts.wgan import LATENT, Play, _steepness, train
+from adversary.parts.wgan import WGAN_LATENTS, Play, _steepness, train
 from adversary.synthesis.synthesis import Known, Wish
 from splitlab.contracts import ArchSpec, FeatureSpec, InputSpec
 from splitlab.models import build
@@ -118,10 +118,10 @@ def test_psim_s_preset_begins_with_three_equal_losses() -> None:
 def test_gmi_s_search_finds_the_latent_of_a_linear_generator() -> None:
     """Where images are an isometry of latents and features are images, the search is exact."""
     draw = generator(7)
-    turn = torch.linalg.qr(torch.randn(192, LATENT, generator=draw)).Q
-    made = nn.Sequential(nn.Linear(LATENT, 192, bias=False), nn.Unflatten(1, (3, 8, 8)))
+    turn = torch.linalg.qr(torch.randn(192, WGAN_LATENTS, generator=draw)).Q
+    made = nn.Sequential(nn.Linear(WGAN_LATENTS, 192, bias=False), nn.Unflatten(1, (3, 8, 8)))
     made[0].weight.data = turn
-    latents = torch.rand(5, LATENT, generator=draw) * 1.8 - 0.9
+    latents = torch.rand(5, WGAN_LATENTS, generator=draw) * 1.8 - 0.9
     with torch.no_grad():
         seen = made(latents)
 

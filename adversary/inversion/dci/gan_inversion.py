@@ -15,7 +15,7 @@ from adversary.inversion.dci.chain import Block
 from adversary.inversion.dci.lessons import Lessons
 from adversary.inversion.dci.shelf import Shelf
 from adversary.inversion.dci.training import InverseSchooling, divide_and_conquer
-from splitlab.models.sngan import LATENT, GBlock, SNGANGenerator
+from splitlab.models.sngan import SNGAN_LATENTS, GBlock, SNGANGenerator
 from splitlab.storage import hash_tensors
 
 INNER = 64
@@ -76,8 +76,8 @@ Generator = SNGANGenerator | Chain
 
 def chain_of(net: Generator) -> list[Block]:
     """Its parts as blocks, frozen."""
-    blocks, given = [], (LATENT,)
-    value = torch.zeros(1, LATENT, device=next(net.parameters()).device)
+    blocks, given = [], (SNGAN_LATENTS,)
+    value = torch.zeros(1, SNGAN_LATENTS, device=next(net.parameters()).device)
     for number, part in enumerate(net.parts()):
         with torch.no_grad():
             value = part(value)
@@ -131,7 +131,7 @@ def invert(
     """
     blocks = chain_of(net.to(work.place))
     draw = torch.Generator().manual_seed(seed)
-    inputs = torch.randn(latents, LATENT, generator=draw).to(work.place)
+    inputs = torch.randn(latents, SNGAN_LATENTS, generator=draw).to(work.place)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         inverses = [inverse_of(block).to(work.place) for block in blocks]

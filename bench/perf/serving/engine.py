@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from bench.perf.serving.bodies import ServingScene
-from bench.perf.serving.scenes import Deployed, Times, cores, deployed, pixels, told_of
+from bench.perf.serving.scenes import CallTimes, Deployed, cores, deployed, pixels, told_of
 from bench.perf.verdict import judged
-from cloud_server.engines.choose import KINDS
+from cloud_server.engines.choose import ENGINE_KINDS
 from edge_client.client import EdgeClient
 from splitlab.deployment import Selector
 from splitlab.errors import ServerUnavailable
@@ -74,8 +74,8 @@ class EngineSpeed:
     threads: int
     server: dict[str, Any]
     rounds: int
-    loop: Times
-    request: Times
+    loop: CallTimes
+    request: CallTimes
     bodies_ms: float
     error: float
     wanted: float
@@ -110,7 +110,7 @@ def perf_engine(
         with deployed(number, scene) as made:
             made.server.bodies.to(place)
             for engine, words in ENGINES.items():
-                kind = KINDS[engine.split()[0]]
+                kind = ENGINE_KINDS[engine.split()[0]]
                 if place.type not in kind.devices:
                     continue
                 if missing := kind.missing():
@@ -193,8 +193,8 @@ def _measure(
                     threads=cores(),
                     server=told_of(server.said, cores()),
                     rounds=ROUNDS[batch],
-                    loop=Times.of(loop),
-                    request=Times.of(request),
+                    loop=CallTimes.of(loop),
+                    request=CallTimes.of(request),
                     bodies_ms=median(bodies_ms),
                     error=error,
                     wanted=WANTED.get((place.type, number, batch), {}).get(engine, 0.0),

@@ -23,7 +23,7 @@ from splitlab.thread_share import thread_share
 
 
 @dataclass(frozen=True)
-class Times:
+class CallTimes:
     """Seconds of single turns, summed up in ms."""
 
     p50_ms: float
@@ -31,7 +31,7 @@ class Times:
     p99_ms: float
 
     @classmethod
-    def of(cls, seconds: Sequence[float]) -> Times:
+    def of(cls, seconds: Sequence[float]) -> CallTimes:
         ordered = sorted(seconds)
         late = (ordered[min(len(ordered) - 1, int(share * len(ordered)))] for share in (0.95, 0.99))
         return cls(statistics.median(ordered) * 1000, *(seconds * 1000 for seconds in late))

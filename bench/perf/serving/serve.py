@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from bench.perf.serving.bodies import ServingScene
-from bench.perf.serving.scenes import Deployed, Times, deployed, pixels, told_of
+from bench.perf.serving.scenes import CallTimes, Deployed, deployed, pixels, told_of
 from bench.perf.soak.server import GROWTH_MIB, resident_mib
 from bench.perf.verdict import judged
 from edge_client.client import EdgeClient
@@ -43,7 +43,7 @@ class Crowd:
     """
 
     images_per_second: float
-    request: Times
+    request: CallTimes
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def perf_serve(
 def _load(turns: list[tuple[float, list[float]]]) -> Crowd:
     spent = sum(seconds for seconds, _ in turns)
     every = [one for _, seconds in turns for one in seconds]
-    return Crowd(len(every) / spent, Times.of(every))
+    return Crowd(len(every) / spent, CallTimes.of(every))
 
 
 def _turn(

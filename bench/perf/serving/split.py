@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.perf.serving.bodies import ServingScene
-from bench.perf.serving.scenes import Times, cores, deployed, pixels, told_of
+from bench.perf.serving.scenes import CallTimes, cores, deployed, pixels, told_of
 from bench.perf.verdict import judged
 from splitlab.split.folding import fold_batch_norm
 from splitlab.split.proof import relative_error
@@ -58,8 +58,8 @@ class SplitSpeed:
     threads: dict[str, int]
     server: dict[str, Any]
     rounds: int
-    whole: Times
-    split: Times
+    whole: CallTimes
+    split: CallTimes
     stages_ms: dict[str, float]
     error: float
 
@@ -141,8 +141,8 @@ def _measure(
                     threads={"whole": threads, "client": threads, "server": threads},
                     server=told_of(server.said, threads),
                     rounds=rounds,
-                    whole=Times.of(seconds["whole"]),
-                    split=Times.of(seconds["split"]),
+                    whole=CallTimes.of(seconds["whole"]),
+                    split=CallTimes.of(seconds["split"]),
                     stages_ms={stage: median(values) for stage, values in stages.items()},
                     error=relative_error(asked.logits, wanted),
                 )

@@ -17,19 +17,19 @@ from splitlab.help_sections import EVENTS, LIMITS, RUN, SERVER
 def soak(
     deployment: Deployment,
     seconds: Annotated[
-        float, typer.Option(min=1.0, help="How long.", rich_help_panel=LIMITS)
+        float, typer.Option(min=1.0, help="How long clients ask.", rich_help_panel=LIMITS)
     ] = 600.0,
     requests: Annotated[
         int | None,
-        typer.Option(min=1, help="Stop earlier, once so many were sent.", rich_help_panel=LIMITS),
+        typer.Option(min=1, help="Stop earlier, after so many requests.", rich_help_panel=LIMITS),
     ] = None,
     clients: Annotated[
-        int, typer.Option(min=1, max=64, help="Side by side.", rich_help_panel=SERVER)
+        int, typer.Option(min=1, max=64, help="Clients side by side.", rich_help_panel=SERVER)
     ] = 4,
     events: Annotated[
         str,
         typer.Option(
-            help="What happens: kill,cut or one; with cut alone one server lives on.",
+            help="What happens: kill,cut or one of them; with cut alone one server lives on.",
             rich_help_panel=EVENTS,
         ),
     ] = "kill,cut",
@@ -38,7 +38,7 @@ def soak(
         typer.Option(
             min=0.0,
             max=1.0,
-            help="Share of the time with kills; the last server stays.",
+            help="Share of the time, at its start, in which servers are killed; the last stays.",
             rich_help_panel=EVENTS,
         ),
     ] = 0.4,
@@ -52,7 +52,8 @@ def soak(
         ),
     ] = 0.9,
     engine: Annotated[
-        str, typer.Option(help="Of the server, as cloud-server's.", rich_help_panel=SERVER)
+        str,
+        typer.Option(help="The server's, as of `cloud-server --engine`.", rich_help_panel=SERVER),
     ] = "torch",
     pause: Annotated[
         float,
@@ -61,25 +62,26 @@ def soak(
     small_disk: Annotated[
         Path | None,
         typer.Option(
-            help="Folder on a small disk, for a tap that fills it; what is there goes.",
+            help="Folder on a small disk, which the server's tap fills; what is in it is removed.",
             rich_help_panel=EVENTS,
         ),
     ] = None,
     seed: Annotated[
-        int, typer.Option(min=0, help="Of events and images.", rich_help_panel=RUN)
+        int, typer.Option(min=0, help="Seed of events and images.", rich_help_panel=RUN)
     ] = 0,
     log: Annotated[
         Path,
-        typer.Option(help="File for what servers say; what is there goes.", rich_help_panel=RUN),
+        typer.Option(help="File for what servers say; it is written anew.", rich_help_panel=RUN),
     ] = Path("runs/soak-server.log"),
     imports: Imports = None,
     out: Measured = None,
     as_json: AsJson = False,
 ) -> None:
-    """Clients that never stop, while the server is killed and the cable cut.
+    """Let clients ask without end, while the server is killed and the cable is cut.
 
-    Exit code 1 if an answer was wrong, too few came, a request failed in a way that no event
-    explains, crashed or was lost, a client hung, a server ended by itself, or memory grew.
+    The exit code is 1 if an answer was wrong or too few came, if a request was lost, crashed or
+    failed in a way that no event explains, if a client hung, if a server ended by itself, or if
+    memory grew.
     """
     from bench.perf.soak.soak import Soak, parse_events
     from splitlab.contracts.own_code import permit

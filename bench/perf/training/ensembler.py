@@ -17,7 +17,7 @@ import torch
 from bench.perf.serving.bodies import FULL, QUICK, fair, perf_serving
 from bench.perf.verdict import judged, wait
 from defenses import parse
-from defenses.parts.prepare import Order, Together
+from defenses.parts.prepare import Order, StageOneMode
 from defenses.parts.stage_one.together import train_together
 from splitlab.contracts import ArchSpec
 from splitlab.data import load_splits
@@ -25,8 +25,8 @@ from splitlab.errors import BadInput
 from splitlab.randomness import Secret
 from splitlab.training import TrainRecipe, choose_device
 
-Part = Literal["serving", "training", "both"]
-WAYS: dict[str, Together] = {"cpu": "processes", "cuda": "batched"}
+SpeedPart = Literal["serving", "training", "both"]
+WAYS: dict[str, StageOneMode] = {"cpu": "processes", "cuda": "batched"}
 LIMITS = {"cpu": 1.0, "cuda": 2.0}
 """Least speed-up over one after another."""
 MODELS = {"cpu": ("resnet20", "relu"), "cuda": ("resnet18_cifar", "maxpool")}
@@ -52,8 +52,8 @@ def perf_ensembler(
     Raises:
         BadInput: no such part or way, or P above N.
     """
-    if part not in get_args(Part):
-        raise BadInput(f"--part {part!r}: give {', '.join(get_args(Part))}")
+    if part not in get_args(SpeedPart):
+        raise BadInput(f"--part {part!r}: give {', '.join(get_args(SpeedPart))}")
     way = next((each for each in WAYS.values() if each == how), None)
     if how != way:
         raise BadInput(f"--how {how!r}: give {' or '.join(WAYS.values())}")
@@ -71,7 +71,7 @@ def perf_ensembler(
 def perf_stage_one(
     networks: int,
     device: torch.device | str = "auto",
-    how: Together | None = None,
+    how: StageOneMode | None = None,
     *,
     images: int | None = None,
     rounds: int = 3,
@@ -99,7 +99,7 @@ def perf_stage_one(
         device=device.type,
     )
     stack = parse(NOISE)
-    found: dict[Together, list[float]] = {way: [], "one after another": []}
+    found: dict[StageOneMode, list[float]] = {way: [], "one after another": []}
     warm = replace(order, images=data.take(min(WARM_UP, len(data)), 0))
     for each in found:
         train_together(warm, stack, networks if each == "batched" else 1, each)

@@ -13,7 +13,7 @@ from typing import Any, Self
 from torch import Tensor
 
 from adversary.contract.attack import Attack
-from adversary.synthesis.folder import Made
+from adversary.synthesis.folder import MadeImages
 from bench.point.capture import CaptureRun
 from bench.point.deploy import undefended
 from bench.point.identity.config import PointConfig
@@ -86,7 +86,7 @@ class Lab(Networks):
             return own
         return self.cache.place("judges", judge_of(config, self.data(config)))
 
-    def made(self, config: PointConfig) -> Made | None:
+    def made(self, config: PointConfig) -> MadeImages | None:
         """The adversary's synthetic images; made once for all that want the same."""
         wanted = config.synthetic
         if wanted is None:

@@ -14,7 +14,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from defenses.parts.prepare import Order, Together
+from defenses.parts.prepare import Order, StageOneMode
 from defenses.parts.stack import Stack
 from defenses.parts.stage_one.members import Member, Members, train_one
 from splitlab.errors import BadInput
@@ -27,7 +27,7 @@ WORTH_PROCESSES = 20_000
 
 
 def train_together(
-    order: Order, stack: Stack, count: int, how: Together | None = None
+    order: Order, stack: Stack, count: int, how: StageOneMode | None = None
 ) -> list[Member]:
     """Train `count` networks that differ in weights, order of the images and noise.
 
@@ -51,7 +51,7 @@ def train_together(
         return _train(order, stack, count, how)
 
 
-def _train(order: Order, stack: Stack, count: int, how: Together | None) -> list[Member]:
+def _train(order: Order, stack: Stack, count: int, how: StageOneMode | None) -> list[Member]:
     members = Members(order, stack)
     done: dict[int, Member] = {}
     pending = []
