@@ -15,7 +15,7 @@ from bench.estimate.cells import (
 )
 from bench.estimate.deploying import (
     CHECKED,
-    GRANTED,
+    GRANTED_HALVES,
     PREPARED,
     UNDEFENDED,
     undefended_seconds,
@@ -159,7 +159,7 @@ def test_cuts_are_as_many_as_the_work_makes(splits, tmp_path, monkeypatch):
     undefended(tmp_path / "deployment", splits.victims.take(2), victim)
     assert len(made) == PREPARED + CHECKED + UNDEFENDED
     make_threat(tmp_path / "deployment", GrantRequest(head=True, auxiliary=2), splits, 0)
-    assert len(made) == PREPARED + CHECKED + UNDEFENDED + GRANTED
+    assert len(made) == PREPARED + CHECKED + UNDEFENDED + GRANTED_HALVES
 
 
 def cell(share=0.0, attacks=(1.0, 4.0)):
