@@ -64,41 +64,33 @@ def kind_of(one: Measurement) -> bytes:
 def experiment_estimate(
     run: SeedRun,
     pending: Pending,
-    *,
-    served: bool = True,
 ) -> Forecast:
     """Of all seeds, measured with the data of one.
 
     Args:
         run: of that seed.
-        served: whether deployments are captured over real processes, and scored with a judge.
     """
     meter, sums = Clock(), _Sums()
     points = sum(map(len, pending.values()))
     every = [one for own in pending.values() for one in own]
-    if not every:
-        return Forecast.of_stages(0, {}, memory_now())
     device = str(choose_device(run.request.device))
     arch = run.setup.arch(len(run.splits.classes))
     net = build(arch, seed=0).eval()
-    begun = Starting(arch) if served else None
-    embed = None
-    if served:
-        config = run.point(every[0])
-        taken, embed = judge_seconds(config, run.splits, meter, device, trains=True)
-        sums.add("the judge", taken, len(pending))
+    begun = Starting(arch)
+    taken, embed = judge_seconds(run.point(every[0]), run.splits, meter, device, trains=True)
+    sums.add("the judge", taken, len(pending))
     _add_training(sums, run, pending, Bounded(meter, SECONDS), device)
     costs = _all_costs(run, net, every, meter, device)
     for one in every:
         sums.add(f"attack {one.attack}", costs[kind_of(one)].attacks[0])
     _add_synthetic(sums, run, pending, net, meter, torch.device(device))
-    seconds = begun.seconds() if begun is not None else 0.0
+    seconds = begun.seconds()
     common = Run(
         image=image_seconds(net, run.splits.validation, meter),
         start=seconds,
         loading=seconds,
-        victims=len(run.splits.victims) if served else 0,
-        undefended=len(run.splits.victims) if served else 0,
+        victims=len(run.splits.victims),
+        undefended=len(run.splits.victims),
         validation=len(run.splits.validation),
         cores=os.cpu_count() or 1,
     )
@@ -109,16 +101,12 @@ def experiment_estimate(
             halves = sum(1 + ("bodies" in one.knows) for one in here)
             cells.append(PlannedCell(costs[kind_of(here[0])], (), halves))
         for what, taken in stages(cells, common).items():
-            if served or what == "deployments":
-                sums.add(what, taken)
-    if served:
-        victims = run.splits.victims.take(common.victims, run.seed)
-        scoring = Scoring(victims, embed, run.request.lpips_weights, meter)
-        for one in every:
-            sums.add(
-                "scoring",
-                scoring.seconds(one.limit or len(victims), ATTACKS.load(one.attack).estimates),
-            )
+            sums.add(what, taken)
+    victims = run.splits.victims
+    scoring = Scoring(victims, embed, run.request.lpips_weights, meter)
+    for one in every:
+        kind = ATTACKS.load(one.attack).estimates
+        sums.add("scoring", scoring.seconds(one.limit or len(victims), kind))
     pixels = sum(map(len, run.splits.partitions.values())) * 3 * run.setup.size**2
     return Forecast.of_stages(points, sums.seconds, memory_now() + 5 * pixels, sums.missing)
 

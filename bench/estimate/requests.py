@@ -15,7 +15,7 @@ from bench.reproduce.frame.again import differences
 from bench.reproduce.frame.experiment import Experiment, Measurement, Skipped
 from bench.reproduce.frame.request import ExperimentRequest
 from bench.reproduce.frame.run import Begun, Framed, begin
-from bench.reproduce.frame.search import variants_of
+from bench.reproduce.frame.search import search, searching, variants_of
 from bench.reproduce.frame.sights import sight_of_all
 from splitlab.errors import BadInput, Unavailable
 from splitlab.estimating import Clock, Forecast, memory_now
@@ -37,7 +37,10 @@ def reproduce_estimate(
     if not isinstance(run, Framed):
         return _free_estimate(run, request)
     begun = begin(run.experiment(request), request)
-    left = _left(begun)
+    left = {seed: own for seed, own in _left(begun).items() if own}
+    if not left:
+        count = len(request.seeds) * len(begun.experiment.measurements)
+        return Forecast(0, (), memory_now(), finished=count)
     if sight_of_all(begun.experiment) is not OverTheWire:
         return _free_estimate(lambda given: _one_seed(run, given), request)
     return _framed(begun, left)
@@ -60,25 +63,23 @@ def search_estimate(
         for n, one in enumerate(variants_of(experiment, key, grid))
     ]
     begun = begin(experiment, request)
+    if sight_of_all(experiment) is not OverTheWire:
+        return _free_estimate(lambda given: search(experiment, key, grid, given, images), request)
     return _framed(begun, dict.fromkeys(request.seeds, tried), images)
 
 
 def _framed(
     begun: Begun, pending: Mapping[int, Sequence[Measurement]], searched: int | None = None
 ) -> Forecast:
-    pending = {seed: own for seed, own in pending.items() if own}
     run = begun.opened(begun.request.seeds[0])
     if isinstance(run, Skipped):
         if searched is not None:
             raise BadInput(f"{begun.experiment.name}: {run.why}")
         return Forecast.of_stages(0, {}, memory_now(), [run.why])
-    if searched is not None and not 0 < searched < len(run.splits.validation):
-        there = len(run.splits.validation)
-        raise BadInput(
-            f"--images {searched}: there are {there} validation images, of which the attack is "
-            f"granted at least one; give 1 to {there - 1}"
-        )
-    return experiment_estimate(run, pending, served=searched is None)
+    if searched is not None:
+        shown = run.splits.held_out(searched, run.seed)
+        run = replace(searching(run, searched), splits=shown)
+    return experiment_estimate(run, pending)
 
 
 def _left(begun: Begun) -> dict[int, list[Measurement]]:

@@ -82,10 +82,11 @@ def sweep_estimate(
     seconds: dict[str, float] = {}
     missing: list[str] = []
     net = build(work.arch, seed=0).eval()
+    if not work.pending:
+        every = len(work.chosen) * len(config.on_each_wire) * len(work.plans)
+        return Forecast(0, (), memory_now(), finished=every)
     if work.trains and not learns(config, work.stack):
         seconds["the victim's training"] = _victim(work, meter, device)
-    if not work.pending:
-        return Forecast.of_stages(0, seconds, memory_now())
     begun = Starting(work.arch) if start is None else None
     seconds["the judge"], embed = judge_seconds(
         config, work.splits, meter, device, trains=work.judges

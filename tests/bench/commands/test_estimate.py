@@ -15,7 +15,7 @@ from bench.estimate.cells import (
 )
 from bench.estimate.deploying import (
     CHECKED,
-    GRANTED,
+    GRANTED_HALVES,
     PREPARED,
     UNDEFENDED,
     undefended_seconds,
@@ -116,7 +116,7 @@ def test_a_second_wire_doubles_and_what_is_done_is_not_counted(splits, points):
     _, half = told(splits, points, ("mean-image",), pending={(0, "FP32"): (0,)})
     assert half["attack mean-image"] == pytest.approx(one["attack mean-image"] / 2)
     found, nothing = told(splits, points, ("mean-image",), pending={})
-    assert (found.points, nothing) == (0, {})
+    assert (found.points, found.finished, nothing) == (0, 2, {})
 
 
 def test_a_defence_that_trains_is_rehearsed_at_each_split_point(splits, points):
@@ -159,7 +159,7 @@ def test_cuts_are_as_many_as_the_work_makes(splits, tmp_path, monkeypatch):
     undefended(tmp_path / "deployment", splits.victims.take(2), victim)
     assert len(made) == PREPARED + CHECKED + UNDEFENDED
     make_threat(tmp_path / "deployment", GrantRequest(head=True, auxiliary=2), splits, 0)
-    assert len(made) == PREPARED + CHECKED + UNDEFENDED + GRANTED
+    assert len(made) == PREPARED + CHECKED + UNDEFENDED + GRANTED_HALVES
 
 
 def cell(share=0.0, attacks=(1.0, 4.0)):
