@@ -18,8 +18,9 @@ from adversary.registry import ATTACKS
 from adversary.synthesis.settings import SynthesisSettings
 from adversary.synthesis.synthesis import Known
 from bench.estimate.cells import PlannedCell, Run, stages
+from bench.estimate.deployment import order_of
 from bench.estimate.halves import sample
-from bench.estimate.points import Costs, WantedPoint, few, measured, timed_rows
+from bench.estimate.points import Costs, WantedPoint, image_seconds, measured
 from bench.estimate.processes import Starting
 from bench.estimate.scoring import Scoring
 from bench.estimate.training import classifier_seconds, defended_seconds, judge_seconds
@@ -28,10 +29,8 @@ from bench.point.measure import make_attack
 from bench.point.victim import learns, shared_training
 from bench.reproduce.frame.experiment import Measurement
 from bench.reproduce.frame.seed_run import SeedRun
-from defenses.parts.prepare import Order
 from splitlab.estimating import Bounded, Clock, Forecast, Meter, memory_now
 from splitlab.models import Normalised, build
-from splitlab.randomness import Secret
 from splitlab.storage import canonical_json
 from splitlab.training import OutOfTime, choose_device
 
@@ -65,23 +64,19 @@ def kind_of(one: Measurement) -> bytes:
 def experiment_estimate(
     run: SeedRun,
     pending: Pending,
-    *,
-    meter: Meter | None = None,
-    start: float | None = None,
 ) -> Forecast:
     """Of all seeds, measured with the data of one.
 
     Args:
         run: of that seed.
-        start: seconds of a core that a process takes to start; measured where None.
     """
-    meter, sums = meter or Clock(), _Sums()
+    meter, sums = Clock(), _Sums()
     points = sum(map(len, pending.values()))
     every = [one for own in pending.values() for one in own]
     device = str(choose_device(run.request.device))
     arch = run.setup.arch(len(run.splits.classes))
     net = build(arch, seed=0).eval()
-    begun = Starting(arch) if start is None else None
+    begun = Starting(arch)
     taken, embed = judge_seconds(run.point(every[0]), run.splits, meter, device, trains=True)
     sums.add("the judge", taken, len(pending))
     _add_training(sums, run, pending, Bounded(meter, SECONDS), device)
@@ -89,9 +84,9 @@ def experiment_estimate(
     for one in every:
         sums.add(f"attack {one.attack}", costs[kind_of(one)].attacks[0])
     _add_synthetic(sums, run, pending, net, meter, torch.device(device))
-    seconds = begun.seconds() if begun is not None else start or 0.0
+    seconds = begun.seconds()
     common = Run(
-        image=_image(run, net, meter),
+        image=image_seconds(net, run.splits.validation, meter),
         start=seconds,
         loading=seconds,
         victims=len(run.splits.victims),
@@ -172,16 +167,8 @@ def _add_training(sums: _Sums, run: SeedRun, pending: Pending, meter: Meter, dev
         taken = classifier_seconds(own, images, len(images), run.setup.recipe, meter, device)
         sums.add("training", taken, times)
     for stack, config in stacks.values():
-        order = Order(
-            arch=run.setup.arch(len(run.splits.classes)),
-            head_end=config.split,
-            tail_start=config.tail_start,
-            images=images,
-            recipe=run.setup.recipe,
-            seed=run.seed,
-            secret=Secret(bytes(32)),
-            device=run.request.device,
-        )
+        arch = run.setup.arch(len(run.splits.classes))
+        order = order_of(config, arch, config.split, run.splits, run.request.device)
         sums.add(f"training with {stack.name}", defended_seconds(stack, order, meter), times)
 
 
@@ -210,10 +197,3 @@ def _add_synthetic(
         batches = -(-(one.synthetic.images + one.synthetic.HELD_OUT) // settings.batch_size)
         taken = batch_seconds(known, settings, seed=0, device=device, meter=meter)
         sums.add("making synthetic images", taken, batches * len(pending))
-
-
-def _image(run: SeedRun, net: Normalised, meter: Meter) -> float:
-    rows = timed_rows(run.setup.size)
-    images = few(run.splits.validation, rows).floats("cpu")
-    with torch.inference_mode():
-        return meter.seconds(lambda: net(images)) / rows

@@ -33,7 +33,7 @@ def perf_train(
     from bench.options import show_perf
     from bench.perf.training.train import perf_train as measure
 
-    show_perf(measure(device, model).as_dict(), out, as_json)
+    show_perf(measure(device, model), out, as_json)
 
 
 @perf.command("ensembler")
@@ -74,7 +74,7 @@ def perf_dci(
     from bench.options import show_perf
     from bench.perf.training.dci import perf_dci as measure
 
-    show_perf(measure(device, images=images, rounds=rounds).as_dict(), out, as_json)
+    show_perf(measure(device, images=images, rounds=rounds), out, as_json)
 
 
 @perf.command("transport")

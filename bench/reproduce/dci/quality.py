@@ -38,7 +38,7 @@ COLUMNS: Mapping[str, CellOf] = {
     "learning [s]": Fact(learned),
     "four images [s]": Fact("effort.reconstruct_seconds", per="effort.images", times=4, form=".2g"),
 }
-PAPER: Mapping[str, CellOf] = {
+PAPER_COLUMNS: Mapping[str, CellOf] = {
     "paper: MSE": InPaper("mse"),
     "paper: LPIPS": InPaper("lpips"),
     "paper: PSNR": InPaper("psnr"),
@@ -63,6 +63,6 @@ def quality(lines: Sequence[str], *, paper: bool) -> FactTable:
         lines: keys of those that it is of.
         paper: whether the paper's numbers stand beside them.
     """
-    columns = {**COLUMNS, **PAPER} if paper else COLUMNS
+    columns = {**COLUMNS, **PAPER_COLUMNS} if paper else COLUMNS
     note = NOTE + (" The paper's times are a V100's." if paper else "")
     return FactTable("Quality and time, as the paper has them", columns, tuple(lines), note)

@@ -14,7 +14,7 @@ from bench.reproduce.frame.experiment import Experiment, Line
 
 BODIES = {"quick": (4, 2), "paper": (10, 4)}
 """Scale -> N and P."""
-PAPER = {
+PUBLISHED = {
     "NONE": numbers(0.0, 0.4363, 12.2678),
     "Shredder": numbers(-5.68, 0.5359, 10.4033),
     "Single": numbers(2.15, 0.3921, 7.5266),
@@ -54,14 +54,14 @@ def _lines(study: EnsemblerStudy) -> Iterator[Line]:
         ("Single", single),
         ("DR-single", Place("dr-single", f"output-dropout:level={level:g}")),
     ):
-        yield from study.attacked(place, label, "0", paper=PAPER[label])
+        yield from study.attacked(place, label, "0", paper=PUBLISHED[label])
         yield study.bounded(place, label)
     dropped = Place("dr-ensemble", f"dropout-ensemble:N={total},level={level:g}")
     yield from study.best_single(dropped, "DR-ensemble", total, papers=DROPPED, kinds=("literal",))
     yield from study.attacked(dropped, "DR-ensemble", ALL_BODIES, kinds=("strengthened",))
     yield study.bounded(dropped, "DR-ensemble")
     many = Place("ensembler", ensembler(total, chosen))
-    yield from study.attacked(many, "Adaptive", ALL_BODIES, paper=PAPER["Adaptive"])
+    yield from study.attacked(many, "Adaptive", ALL_BODIES, paper=PUBLISHED["Adaptive"])
     yield from study.best_single(many, "N = 1", total, papers=ONE_BODY)
     yield from study.attacked(many, "Oracle selector", ORACLE)
     yield _poorer(study, many)

@@ -101,7 +101,7 @@ def test_numbers_are_those_of_the_generator_and_its_inverse(tmp_path: Path) -> N
     net.load_state_dict(read_tensors(kept))
     net.requires_grad_(False).eval()
     z = torch.randn(SMALL.victims, 128, generator=generator(0, "gan", "victims"))
-    inverse, _ = invert(net, SCHOOLING, latents=64, seed=0, device=torch.device("cpu"))
+    inverse, _ = invert(net, SCHOOLING, latents=64, seed=0)
     steps = list(inverse.children())
     with torch.inference_mode():
         again = inverse(net(z))
