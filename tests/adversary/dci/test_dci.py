@@ -143,7 +143,7 @@ def back(inverses, value):
 
 
 def test_a_chain_of_invertible_linear_blocks_is_inverted():
-    blocks, inverses, lessons = invertible(3)
+    blocks, inverses, lessons = invertible(2)
     told = divide_and_conquer(
         inverses,
         lessons,
@@ -151,7 +151,7 @@ def test_a_chain_of_invertible_linear_blocks_is_inverted():
         seed=1,
         device=CPU,
     )
-    assert [one["block"] for one in told] == [1, 2, 3]
+    assert [one["block"] for one in told] == [1, 2]
     assert "loss_B" not in told[0]
     fresh = torch.randn(64, 4, generator=generator(10))
     feature = fresh
