@@ -154,6 +154,7 @@ def _checked(command: Any, words: list[str]) -> list[str]:
 
 def _tell_given(error: typer.BadParameter, words: list[str]) -> None:
     """Put what was given in front of what was wanted, where the latter stands alone."""
+    error.message = plain(error.message)
     for name in getattr(error.param, "opts", ()):
         given = [word.partition("=")[2] for word in words if word.startswith(f"{name}=")]
         given += [after for word, after in itertools.pairwise(words) if word == name]

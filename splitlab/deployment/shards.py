@@ -109,7 +109,8 @@ def _checked(bodies: Sequence[int], total: int) -> set[int]:
         raise BadInput("--bodies: give at least one body")
     if unknown := [body for body in bodies if not 0 <= body < total]:
         raise BadInput(
-            f"--bodies: there is no {named(unknown)}, this deployment has 0 to {total - 1}"
+            f"--bodies: there is no {named(unknown)}, this deployment has "
+            + (f"0 to {total - 1}" if total > 1 else "body 0 alone")
         )
     if len(set(bodies)) != len(bodies):
         raise BadInput(f"--bodies {','.join(map(str, bodies))}: give each body once")
