@@ -17,12 +17,14 @@ _IN_WORDS = re.compile(f"[\x00-\x1f{_UNSEEN}]")
 
 
 _WANTED = {
-    "Input should be greater than or equal to ": "at least ",
-    "Input should be less than or equal to ": "at most ",
-    "Input should be greater than ": "more than ",
-    "Input should be ": "",
+    r"^Input should be greater than or equal to ": "at least ",
+    r"^Input should be less than or equal to ": "at most ",
+    r"^Input should be greater than ": "more than ",
+    r"^Input should be a valid integer.*": "a whole number",
+    r"^Input should be a valid number.*": "a number",
+    r"^Input should be ": "",
 }
-"""How pydantic begins -> how the lab says it; the first that fits."""
+"""What pydantic says -> how the lab says it; the first that fits."""
 
 
 class SplitLabError(Exception):
@@ -41,8 +43,7 @@ def plain(message: str) -> str:
     """
     message = message.removeprefix("Value error, ")
     for theirs, ours in _WANTED.items():
-        if message.startswith(theirs):
-            return f"wanted {ours}{message.removeprefix(theirs)}"
+        message = re.sub(theirs, f"wanted {ours}", message)
     return message
 
 

@@ -19,7 +19,7 @@ from splitlab.deployment.manifest import (
     read_manifest,
 )
 from splitlab.errors import BadInput, Corrupt
-from splitlab.storage import write_bytes
+from splitlab.storage import require_writable, write_bytes
 
 
 def read_server_manifest(folder: Path) -> ServerManifest:
@@ -92,6 +92,7 @@ def split_server(folder: Path, out: Path, bodies: Sequence[int]) -> ServerManife
                 f"--bodies: {shard.file} holds {named(sorted(others))} too; give all bodies of a "
                 "shard to one server"
             )
+    require_writable(out)
     out.mkdir(parents=True, exist_ok=True)
     for shard, _ in chosen:
         shutil.copyfile(folder / shard.file, out / shard.file)

@@ -69,6 +69,15 @@ def test_damaged_and_wrong_halves(deployment: Path, tmp_path: Path) -> None:
     assert "shard-0.safetensors" in refused(cloud, damaged / "server")
 
 
+def test_options_of_the_connection_are_told_as_others_are() -> None:
+    assert "'--retries': -1: wanted at least 0" in refused(
+        edge, "half", "--retries", -1, "infer", "x"
+    )
+    late = refused(edge, "half", "infer", "--server", "127.0.0.1:1", "x.png")
+    assert "--server stands before 'infer'" in late
+    assert "No such option: --nothing" in refused(edge, "half", "infer", "--nothing", "x.png")
+
+
 def test_nobody_there_is_exit_code_3(deployment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "FIRST_PAUSE_S", 0.001)
     with socket.create_server(("127.0.0.1", 0)) as free:
