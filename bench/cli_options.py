@@ -9,14 +9,16 @@ from typing import Annotated
 import typer
 
 from adversary.cli_options import ATTACK_HELP
-from adversary.cli_options import DryRun as DryRun
 from bench import flag_words
-from splitlab import completion, entry_points
+from splitlab import completion, entry_points, known_names
 from splitlab import help_sections as sections
 from splitlab.answers import AsJson as AsJson
+from splitlab.cli_options import Device as Device
+from splitlab.cli_options import DryRun as DryRun
+from splitlab.cli_options import Imports as Imports
+from splitlab.cli_options import asked
 from splitlab.console import guarded
 from splitlab.errors import BadInput
-from splitlab.import_option import Imports as Imports
 
 
 @guarded
@@ -32,19 +34,16 @@ def _writable(out: Path | None) -> Path | None:
 
 
 @guarded
-def _device(name: str) -> str:
-    return flag_words.device(name)
-
-
-@guarded
 def _settings(items: list[str] | None) -> list[str] | None:
-    flag_words.chosen_attacks((), items or ())
+    for name in flag_words.chosen_attacks((), items or ())[1]:
+        known_names.require_attack(name)
     return items
 
 
 @guarded
 def _attacks(items: list[str] | None) -> list[str] | None:
-    flag_words.chosen_attacks(items or ())
+    for name in flag_words.chosen_attacks(items or ())[0]:
+        known_names.require_attack(name)
     return items
 
 
@@ -57,6 +56,7 @@ _attack = partial(typer.Option, rich_help_panel=sections.ATTACK)
 GrantFlag = partial(typer.Option, rich_help_panel=sections.GRANT)
 _wire = partial(typer.Option, rich_help_panel=sections.WIRE)
 _run = partial(typer.Option, rich_help_panel=sections.RUN)
+_datatypes = completion.one_of("FP32", "FP16", "BF16", "INT8")
 _MOST = 10_000_000  # images, as `splitlab.contracts.ranges.Count`, which takes long to import
 NETWORK_HELP = (
     "The lab's, torchvision's or timm's network, with arguments such as repvgg_a0:form=deploy; or "
@@ -76,7 +76,11 @@ Deployment = Annotated[
 RunFolder = Annotated[Path, _run(help="Run folder; continued if it exists.")]
 Model = Annotated[
     str,
-    _network(help=NETWORK_HELP, autocompletion=completion.names_of(completion.NETWORKS)),
+    _network(
+        help=NETWORK_HELP,
+        callback=asked(known_names.require_network),
+        autocompletion=completion.names_of(completion.NETWORKS),
+    ),
 ]
 Mean = Annotated[
     str | None,
@@ -115,13 +119,11 @@ Dataset = Annotated[
     str,
     _data(
         help="photo-patches, cifar10, cifar100 or imagefolder:PATH (folder or tar).",
+        callback=asked(known_names.require_dataset),
         autocompletion=completion.names_of(completion.DATASETS),
     ),
 ]
-Size = Annotated[
-    int,
-    _data(min=8, max=1024, help="Side of the images in pixels."),
-]
+Size = Annotated[int, _data(min=8, max=1024, help="Side of the images in pixels.")]
 TrainImages = Annotated[
     int | None,
     _data(
@@ -167,10 +169,7 @@ Granularity = Annotated[
         autocompletion=completion.one_of("block", "operation"),
     ),
 ]
-TailStart = Annotated[
-    str | None,
-    _cut(help="Split point at which the server's body ends."),
-]
+TailStart = Annotated[str | None, _cut(help="Split point at which the server's body ends.")]
 Epochs = Annotated[
     int | None,
     _training(
@@ -185,6 +184,7 @@ Training = Annotated[
         help="How the victim is trained: NAME, or NAME:FIELD=VALUE,FIELD=VALUE, such as "
         "lab:optimizer=adam,learning_rate=0.001. Names: lab (default), long, "
         "architecture-attribute, architecture-membership, rolss, rolss-ir152, rolss-judge, tl-dmi.",
+        callback=asked(known_names.require_recipe),
         autocompletion=completion.names_of(completion.RECIPES),
     ),
 ]
@@ -204,6 +204,7 @@ Defense = Annotated[
     _defence(
         help='NAME, or NAME:FIELD=VALUE,FIELD=VALUE, several with "+" between, such as '
         "gaussian:level=0.1+dropout." + entry_points.also(entry_points.DEFENSE_GROUP),
+        callback=asked(known_names.require_defence),
         autocompletion=completion.names_of(completion.DEFENCES, after="+"),
     ),
 ]
@@ -230,7 +231,10 @@ Settings = Annotated[
 ]
 Attacked = Annotated[
     list[str] | None,
-    _attack(help="ATTACK=N: run it on N victims; default rmle=8."),
+    _attack(
+        help="ATTACK=N: run it on N victims; default rmle=8.",
+        callback=asked(lambda text: known_names.require_attack(text.partition("=")[0])),
+    ),
 ]
 Repeats = Annotated[
     int,
@@ -244,14 +248,14 @@ Wires = Annotated[
     list[str] | None,
     _wire(
         help="FP32 (default), FP16, BF16 or INT8; repeat it to compare others with it.",
-        autocompletion=completion.one_of("FP32", "FP16", "BF16", "INT8"),
+        autocompletion=_datatypes,
     ),
 ]
 Wire = Annotated[
     str,
     _wire(
         help="FP32, FP16, BF16 or INT8.",
-        autocompletion=completion.one_of("FP32", "FP16", "BF16", "INT8"),
+        autocompletion=_datatypes,
     ),
 ]
 Links = Annotated[
@@ -265,14 +269,6 @@ Seed = Annotated[int, _run(min=0, max=2**63 - 1, help="Public seed.")]
 SecretSeed = Annotated[
     int | None,
     _run(min=0, help="For reproduction only: draw the client's secrets from this."),
-]
-Device = Annotated[
-    str,
-    _run(
-        help="auto, cpu or cuda.",
-        callback=_device,
-        autocompletion=completion.one_of("auto", "cpu", "cuda"),
-    ),
 ]
 CacheFolder = Annotated[
     Path | None,
@@ -297,10 +293,7 @@ KeepImages = Annotated[
         "as 32 MiB hold (all at 32 pixels, 27 at 224).",
     ),
 ]
-Aux = Annotated[
-    int,
-    GrantFlag(min=0, help="Number of the adversary's own images."),
-]
+Aux = Annotated[int, GrantFlag(min=0, help="Number of the adversary's own images.")]
 SettingImages = Annotated[
     int, GrantFlag(min=0, help="Number of images to choose an attack's settings by.")
 ]

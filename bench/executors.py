@@ -64,7 +64,8 @@ class SideBySide:
     def outcomes(self, lab: Lab, points: Sequence[PointConfig]) -> Iterator[PointOutcome]:
         """See `Executor`."""
         _ = lab.secret  # made before anybody else may want it
-        jobs = sorted(_jobs(points, lab), key=len, reverse=True)
+        places = [list(own) for _, own in groupby(points, key=lab.place)]
+        jobs = sorted(places, key=len, reverse=True)
         share = partial(side_by_side, count=self.count, progress=lab.progress)
         yield from share(partial(_ready, lab), jobs)
         parts = [
@@ -109,10 +110,6 @@ def recorded(point: PointConfig, lab: Lab, progress: Progress) -> Record | Skipp
     store.write(record)
     forget(point, lab)
     return record
-
-
-def _jobs(points: Sequence[PointConfig], lab: Lab) -> list[PointGroup]:
-    return [list(own) for _, own in groupby(points, key=lab.place)]
 
 
 def _ready(lab: Lab, job: PointGroup, progress: Progress) -> Iterator[PointOutcome]:

@@ -10,6 +10,7 @@ import typer
 
 from splitlab import completion
 from splitlab import help_sections as sections
+from splitlab.cli_options import Insecure as Insecure
 
 _limits = partial(typer.Option, rich_help_panel=sections.LIMITS)
 _run = partial(typer.Option, rich_help_panel=sections.RUN)
@@ -25,7 +26,6 @@ Bodies = Annotated[
     str | None,
     _server(help="serve only these, such as 0,2; default: all whose shard is there"),
 ]
-Insecure = Annotated[bool, _trust("--insecure", help="allow plaintext off loopback")]
 Tap = Annotated[
     Path | None,
     _watch(

@@ -42,8 +42,8 @@ from edge_client.cli_options import (
     Window,
 )
 from splitlab.answers import AsJson, answer
+from splitlab.cli_options import Imports
 from splitlab.console import CommandLine, WholeSentences, errors, guarded
-from splitlab.import_option import Imports
 
 if TYPE_CHECKING:
     from edge_client.client import EdgeClient

@@ -5,14 +5,14 @@ what images are like at all, for attacks that search among them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from adversary.contract.workplace import ALONE, Workplace
 from adversary.parts.upconvolution import Critic, Upconvolution
 from splitlab.contracts import FeatureSpec
-from splitlab.training import Batch, Loss, Progress, State, TensorSource, fit
+from splitlab.training import Batch, Loss, State, TensorSource
 
 WGAN_LATENTS = 100
 
@@ -40,16 +40,14 @@ def train(
     play: Play,
     *,
     seed: int,
-    device: torch.device,
-    checkpoint: Path | None = None,
-    progress: Progress | None = None,
+    work: Workplace = ALONE,
 ) -> tuple[nn.Module, nn.Module, dict[str, list[float]]]:
     """Generator (z [B, 100] -> images in [0, 1]) and critic, frozen, with the losses by epoch.
 
     Args:
         images: uint8 [N, 3, S, S].
     """
-    size = images.shape[-1]
+    size, device = images.shape[-1], work.place
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = Upconvolution(FeatureSpec(shape=(WGAN_LATENTS,)), size, play.width, normed=True)
@@ -73,7 +71,7 @@ def train(
         return torch.optim.Adam(module.parameters(), lr=play.learning_rate, betas=(0.5, 0.999))
 
     modules = {"net": net.to(device), "critic": critic.to(device)}
-    history = fit(
+    history = work.fit(
         step,
         State(
             modules,
@@ -85,9 +83,6 @@ def train(
         epochs=play.epochs,
         batch_size=play.batch_size,
         seed=seed,
-        device=device,
-        checkpoint=checkpoint,
-        progress=progress,
         name="wgan",
     )
     for module in modules.values():

@@ -10,6 +10,7 @@ from torch import nn
 
 from adversary.contract.attack import Attack
 from adversary.contract.threat import ThreatModel
+from adversary.estimating.commands import few
 from adversary.estimating.rehearsed import LIMIT, answered, attack_seconds
 from adversary.parts.budget import FULL_SIZE
 from adversary.synthesis.folder import MadeImages
@@ -27,13 +28,16 @@ ROWS = 8
 """Images that go through a network to be timed, up to `FULL_SIZE`; else 2."""
 
 
-def few(images: ImageSet, count: int) -> ImageSet:
-    """`count` of the images, some of them again where there are fewer."""
-    return images.subset([row % len(images) for row in range(count)])
-
-
 def timed_rows(size: int) -> int:
     return ROWS if size <= FULL_SIZE else 2
+
+
+def image_seconds(net: nn.Module, images: ImageSet, meter: Meter) -> float:
+    """Of one image through the whole network, with all threads."""
+    rows = timed_rows(images.size)
+    shown = few(images, rows).floats("cpu")
+    with torch.inference_mode():
+        return meter.seconds(lambda: net(shown)) / rows
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ def test_a_wgan_learns_which_half_of_its_images_is_bright() -> None:
     halves = 0.1 * torch.rand(64, 3, 16, 16, generator=generator(3))
     halves[..., 8:] += 0.8
     play = Play(epochs=60, batch_size=32, learning_rate=5e-3, rounds=2, width=8)
-    net, _, told = train(halves.mul(255).byte(), play, seed=1, device=CPU)
+    net, _, told = train(halves.mul(255).byte(), play, seed=1)
     with torch.no_grad():
         made = net(torch.randn(32, 100, generator=generator(2)))
     assert float(made[..., 8:].mean() - made[..., :8].mean()) > 0.1

@@ -87,7 +87,8 @@ def test_no_option_of_bench_is_declared_twice():
 
     places = [Path(one.__file__) for one in (cli, cli_perf, cli_soak, cli_train, reproduce)]
     seen = {}
-    for path in (*places, ROOT / "bench" / "cli_options.py"):
+    shared = (ROOT / "bench" / f"cli_{name}.py" for name in ("options", "groups"))
+    for path in (*places, *shared):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "Annotated":
                 seen.setdefault(ast.unparse(node), []).append(f"{path.name}:{node.lineno}")

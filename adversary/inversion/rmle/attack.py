@@ -24,7 +24,7 @@ from adversary.parts.budget import FULL_SIZE, LEAST_STEPS, LEAST_TRIAL_STEPS, de
 from splitlab.contracts import Estimate, Features, InputSpec
 from splitlab.contracts.ranges import LearningRate, Steps, Weight
 from splitlab.split.folding import fold_batch_norm
-from splitlab.training import Progress, choose_device
+from splitlab.training import Progress
 
 ROWS = 64
 """Images that are optimised together."""
@@ -89,7 +89,7 @@ class RMLE(Attack):
 
     def fit(self, threat: ThreatModel, rng: torch.Generator, work: Workplace = ALONE) -> Estimator:
         # seconds of work start again after a kill: there is nothing to keep
-        place = choose_device(work.device)
+        place = work.place
         head: nn.Module = threat.need("head", f"attack {self.name!r}")
         # A copy with its batch norms folded in: the same function at two thirds of the time.
         head = fold_batch_norm(copy.deepcopy(head)).to(place)

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ import torch
 from bench.perf.serving.bodies import ServingScene
 from bench.perf.serving.scenes import CallTimes, Deployed, deployed, pixels, told_of
 from bench.perf.soak.server import GROWTH_MIB, resident_mib
+from bench.perf.verdict import judged
 from edge_client.client import EdgeClient
 
 SCENE = ServingScene(model="resnet18_cifar")
@@ -74,14 +75,8 @@ class Serve:
 
     def as_dict(self) -> dict[str, Any]:
         ratio = self.together.images_per_second / self.apart.images_per_second
-        limit = LIMIT if self.clients > 1 else SLACK
-        return {
-            **asdict(self),
-            "memory_is_flat": self.memory_is_flat,
-            "ratio": ratio,
-            "limit": limit,
-            "ok": ratio >= limit and self.memory_is_flat is not False,
-        }
+        limit, flat = LIMIT if self.clients > 1 else SLACK, self.memory_is_flat
+        return judged(self, ratio, limit, sound=flat is not False, memory_is_flat=flat)
 
 
 def perf_serve(

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import statistics
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal, get_args
 
 import torch
 
 from bench.perf.serving.bodies import FULL, QUICK, fair, perf_serving
+from bench.perf.verdict import judged, wait
 from defenses import parse
 from defenses.parts.prepare import Order, StageOneMode
 from defenses.parts.stage_one.together import train_together
@@ -35,30 +36,6 @@ IMAGES = {"cpu": 2_000, "cuda": 4_000}
 BATCH = {"cpu": 32, "cuda": 128}
 NOISE = "gaussian:level=0.1,draw=fixed"
 WARM_UP = 128  # images; the first steps of a process and of a device are not what is measured
-
-
-@dataclass(frozen=True)
-class StageOneSpeed:
-    """What `perf_stage_one` found; seconds are medians over the rounds, for all N networks."""
-
-    device: str
-    model: str
-    networks: int
-    images: int
-    rounds: int
-    threads: int
-    how: str
-    together_seconds: float
-    one_after_another_seconds: float
-    ratio: float
-    limit: float
-
-    @property
-    def ok(self) -> bool:
-        return self.ratio >= self.limit
-
-    def as_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "ok": self.ok}
 
 
 def perf_ensembler(
@@ -87,7 +64,7 @@ def perf_ensembler(
         found["serving"] = perf_serving(bodies, chosen, fair(QUICK if quick else FULL)).as_dict()
     if part != "serving":
         sizes = {"images": 1_000, "rounds": 1} if quick else {}
-        found["training"] = perf_stage_one(bodies, device, way, **sizes).as_dict()
+        found["training"] = perf_stage_one(bodies, device, way, **sizes)
     return found
 
 
@@ -98,8 +75,10 @@ def perf_stage_one(
     *,
     images: int | None = None,
     rounds: int = 3,
-) -> StageOneSpeed:
+) -> dict[str, Any]:
     """Train `networks` networks for one epoch, both ways, `rounds` times after a warm-up.
+
+    Seconds are medians over the rounds, for all networks.
 
     Args:
         how: "processes" or "batched"; None for the device's own, as are `images`.
@@ -128,24 +107,19 @@ def perf_stage_one(
         for each, seconds in found.items():
             started = time.perf_counter()
             train_together(order, stack, networks, each)
-            _wait(device)
+            wait(device)
             seconds.append(time.perf_counter() - started)
     together, single = found.values()
-    return StageOneSpeed(
-        device=device.type,
-        model=model,
-        networks=networks,
-        images=len(data),
-        rounds=rounds,
-        threads=torch.get_num_threads(),
-        how=way,
-        together_seconds=statistics.median(together),
-        one_after_another_seconds=statistics.median(single),
-        ratio=statistics.median(a / b for a, b in zip(single, together, strict=True)),
-        limit=LIMITS[kind],
-    )
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    speed = {
+        "device": device.type,
+        "model": model,
+        "networks": networks,
+        "images": len(data),
+        "rounds": rounds,
+        "threads": torch.get_num_threads(),
+        "how": way,
+        "together_seconds": statistics.median(together),
+        "one_after_another_seconds": statistics.median(single),
+    }
+    ratio = statistics.median(a / b for a, b in zip(single, together, strict=True))
+    return judged(speed, ratio, LIMITS[kind])

@@ -128,7 +128,7 @@ class Generated:
 
     @cached_property
     def _latents(self) -> Tensor:
-        return self._latents_of("victims")
+        return self._latents_of("validation" if self._config.searched else "victims")
 
     @cached_property
     def _made(self) -> Tensor:

@@ -45,6 +45,8 @@ def shown_again(run: Path) -> Shown:
     """
     store = RecordStore(run)
     records, known = store.all(), KnownRecords(store)
+    if any(record.config.get("searched") for record in records):
+        raise BadInput(f"{run} holds trials on validation images; give the experiment's own folder")
     named = {(str(r.config["experiment"]), str(r.config.get("scale", ""))) for r in records}
     if len(named) != 1:
         names = "; ".join(" at scale ".join(one) for one in sorted(named))
