@@ -102,7 +102,7 @@ class Tree(nn.Module):
             super().__init__()
             self.f = nn.Conv2d(4, 4, 3, 1, 1)
 
-        def forward(self, x, shortcut=None, children=None):
+        def forward(self, x, shortcut=None, **_):
             if shortcut is None:
                 shortcut = x
             out = self.f(x)
