@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bench.report.quantities import floor_is, kind_of
+from bench.report.quantities import FLOOR, kind_of
 from bench.reproduce.frame.claims import Judged, judge
 from bench.reproduce.frame.columns import FactColumn, Here, Value, leaks, value_of
 from bench.reproduce.frame.costs import cost_table
@@ -212,7 +212,7 @@ def _row(experiment: Experiment, line: Line, found: Found) -> RowSummary:
 
 def _floor_is(record: Record) -> str:
     kind = kind_of(record)
-    return (kind.floor_brief if kind is not None else "") or floor_is([record])
+    return (kind.floor_brief or kind.floor_is) if kind is not None else FLOOR
 
 
 def _doubts(found: Found) -> list[str]:
