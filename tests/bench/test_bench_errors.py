@@ -75,7 +75,7 @@ def test_sweep(tmp_path, words, message):
     [
         (["resnet20", "--size", "0"], "value for '--size': 0"),
         (["nonesuch"], "unknown model 'nonesuch'"),
-        (["resnet20", "--classes", "0"], "classes = 0"),
+        (["resnet20", "--classes", "0"], "value for '--classes': 0"),
     ],
 )
 def test_splits(words, message):

@@ -158,7 +158,7 @@ def test_damage_is_noticed(folder, half, damage):
 
 
 def test_the_wrong_half_is_named(folder):
-    with pytest.raises(Corrupt, match=r"splitlab/server/1.*splitlab/client/1.* was wanted"):
+    with pytest.raises(Corrupt, match="is the server half, and the client half is wanted"):
         ClientHalf.load(folder / "server", defenses.parse)
 
 
