@@ -22,7 +22,7 @@ from splitlab.wire.messages import INFER
 SMALL = {"epochs": 2, "tune_epochs": 1, "batch_size": 12, "images": 24}
 MADE = {**SMALL, "synthesis_steps": 4, "synthesis_batch": 12}
 OWN = {**SMALL, "data": "own", "cycle_to": "k"}
-QUICK = {"dci": MADE, "psim": {"epochs": 1, "width": 4}, "decoder": {"epochs": 1}}
+QUICK = {"dci": MADE, "psim": {"epochs": 1, "width": 4}, "decoder": {"epochs": 1, "width": 8}}
 
 
 @pytest.fixture(scope="module")

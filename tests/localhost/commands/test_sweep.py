@@ -14,6 +14,7 @@ from recomputed import require_noticed
 from typer.testing import CliRunner
 
 from adversary.cli import app as adversary
+from adversary.estimating import commands
 from bench.cli import app as bench
 from bench.latency.turns import REQUESTS, ROUNDS
 from bench.point.cache.store import NAME
@@ -32,15 +33,25 @@ SMALL = [
     "--victims=24",
     "--epochs=1",
     "--set=decoder.epochs=1",
-    "--set=rmle.steps=5",
-    "--attacked=rmle=2",
     "--device=cpu",
+    *(RMLE := ("--set=rmle.steps=5", "--set=rmle.choose_images=0", "--attacked=rmle=2")),
 ]
 ENVIRONMENT = {**os.environ, **thread_share(1), "COLUMNS": "120"}
 
 
 def sweep(out, *more):
     return [sys.executable, "-m", "bench", "sweep-split-points", "--out", str(out), *SMALL, *more]
+
+
+UNTOLD = """
+import sys
+from bench.cli import app
+from bench.sweep.sweep import Sweep
+from splitlab.estimating import Forecast
+Sweep.estimate = lambda _: Forecast(0, (), memory_bytes=0)
+app(sys.argv[1:])
+"""
+"""`bench` that does not tell how long it will take, which takes longer here and has own tests."""
 
 
 def run(words):
@@ -53,7 +64,9 @@ def inside(app, words):
     How long it will take, which takes longer here, has tests of its own.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Sweep, "estimate", lambda _: Forecast(0, (), memory_bytes=0))
+        nothing = Forecast(0, (), memory_bytes=0)
+        patch.setattr(Sweep, "estimate", lambda _: nothing)
+        patch.setattr(commands, "attack_estimate", lambda *_, **__: nothing)
         done = CliRunner().invoke(app, words, env={"COLUMNS": "120"})
     assert "Traceback" not in done.output
     return done
@@ -62,7 +75,7 @@ def inside(app, words):
 def begun(out, enough):
     """A run that has come so far that `enough` holds."""
     first = subprocess.Popen(
-        foreground(sweep(out)),
+        foreground([sys.executable, "-c", UNTOLD, *sweep(out)[3:]]),
         env=ENVIRONMENT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -238,7 +251,7 @@ def test_a_secret_seed_repeats_a_defended_run(tmp_path):
     for name in ("one", "two"):
         more = ["--secret-seed=5", "--defense=gaussian:level=0.5", "--splits=block1"]
         words = [*sweep(tmp_path / name, *more), "--attack=decoder"]
-        words.remove("--set=rmle.steps=5")
+        words = [word for word in words if word not in RMLE]
         done = run(words)
         assert done.returncode == 0, done.stdout + done.stderr
         records = RecordStore(tmp_path / name).all()
@@ -273,16 +286,17 @@ def test_the_adversary_works_from_capture_and_grant_alone(finished, tmp_path):
     capture.mkdir()
     for path in (place / "capture").iterdir():
         (capture / path.name).write_bytes(path.read_bytes())
-    attack = [sys.executable, "-m", "adversary", "attack", str(capture), "--knows", str(grant)]
-    done = run([*attack, "--attack=decoder", "--set=epochs=1", "--out", str(out)])
-    assert done.returncode == 0, done.stderr
+    attack = ["attack", str(capture), "--knows", str(grant)]
+    more = ["--attack=decoder", "--set=epochs=1", "--out", str(out)]
+    done = inside(adversary, [*attack, *more])
+    assert done.exit_code == 0, done.output
     images = read_tensors(out / "reconstructions.safetensors")
     join = read_json(place / "evaluation" / "join.json")["rows"]
     assert set(json.loads((out / "estimate.json").read_text())["ids"]) == set(join)
     assert set(images) == set(join)
     assert {tuple(image.shape) for image in images.values()} == {(3, 32, 32)}
     assert torch.stack([v.min() for v in images.values()]).min() >= 0
-    done = inside(adversary, [*attack[3:], "--attack=rmle", "--out", str(tmp_path / "no")])
+    done = inside(adversary, [*attack, "--attack=rmle", "--out", str(tmp_path / "no")])
     assert done.exit_code == 2
     assert "'head'" in done.output
 
@@ -310,8 +324,7 @@ def test_links_and_wires_are_columns_of_their_own(finished, tmp_path):
     )
     out = tmp_path / "run"
     words = sweep(out, "--splits=block3", "--attack=decoder", "--wire=INT8", "--keep-images=3")
-    for rmle in ("--set=rmle.steps=5", "--attacked=rmle=2"):
-        words.remove(rmle)
+    words = [word for word in words if word not in RMLE]
     done = inside(bench, [*words[3:], "--link=rtt=40ms,up=50mbps,down=50mbps"])
     assert done.exit_code == 0, done.output
     (narrow,) = RecordStore(out).all()
