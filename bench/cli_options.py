@@ -32,6 +32,17 @@ def _writable(out: Path | None) -> Path | None:
 
 
 @guarded
+def _folder(cache: Path | None) -> Path | None:
+    if cache is not None:
+        from splitlab.storage import require_writable
+
+        if cache.exists() and not cache.is_dir():
+            raise BadInput(f"--cache {cache} is a file; name a folder")
+        require_writable(cache)
+    return cache
+
+
+@guarded
 def _device(name: str) -> str:
     return flag_words.device(name)
 
@@ -267,7 +278,11 @@ Device = Annotated[
 ]
 CacheFolder = Annotated[
     Path | None,
-    _run("--cache", help="Networks, judges and images that runs share; default beside --out."),
+    _run(
+        "--cache",
+        help="Networks, judges and images that runs share; default beside --out.",
+        callback=_folder,
+    ),
 ]
 Workers = Annotated[
     int,

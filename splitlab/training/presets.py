@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from splitlab.errors import BadInput, UnknownName
-from splitlab.named import named_fields, shown, typed, wrong_setting
+from splitlab.named import named_fields, shown, typed_fields, wrong_setting
 from splitlab.training.recipe import LONG, TrainRecipe
 
 RECIPES: dict[str, TrainRecipe] = {
@@ -101,7 +101,7 @@ def recipe_fields(text: str | None, epochs: int | None) -> dict[str, Any]:
         raise UnknownName("recipe", name, RECIPES)
     if epochs is not None and "epochs" in fields:
         raise BadInput(f"--epochs {epochs} and --recipe {shown(text)}: epochs twice; keep one")
-    given: dict[str, Any] = {key: typed(value) for key, value in fields.items()}
+    given = typed_fields(fields, TrainRecipe.model_fields)
     if epochs is not None:
         given["epochs"] = epochs
     try:
