@@ -113,6 +113,11 @@ def prepare(stack: Stack, order: Order) -> Halves:
     owner = next((d for d in stack.defenses if isinstance(d, Assembles)), None)
     if owner is not None:
         _refuse_unheard(owner, stack)
+        if order.recipe.until is not None:
+            raise BadInput(
+                f"recipe until={order.recipe.until:g}: {owner.name!r} trains its bodies for a "
+                "number of epochs; give until=none and epochs"
+            )
     halves = owner.assemble(order, stack) if owner is not None else _one_network(order, stack)
     for defense in stack.defenses:
         if isinstance(defense, Finishes):

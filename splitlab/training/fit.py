@@ -64,6 +64,7 @@ def fit(
     batch_size: int,
     seed: int,
     first: int = 0,
+    until: tuple[float, Callable[[], float]] | None = None,
     device: torch.device | str = "auto",
     augment: Augment | None = None,
     sampler: Sampler | None = None,
@@ -87,6 +88,7 @@ def fit(
         device: "auto", "cpu", "cuda" or a device; the state's modules are moved there.
         augment: acts on the first tensor of a batch.
         first: number of the first epoch, where others of the same run came before it.
+        until: a share, and what measures it after each epoch; the run ends once it is reached.
         sampler: (rows, generator) -> int64 rows to visit in an epoch, or its batches; a
             permutation where None.
         checkpoint: file written after every epoch and continued from when it is there.
@@ -102,12 +104,13 @@ def fit(
         source = TensorSource.of(data, device)
         run = _describe(state, source, epochs, batch_size, seed, augment)
         run |= {"first epoch": first} if first else {}
-        done, history = _resume(checkpoint, run, state)
+        run |= {"until": until[0]} if until else {}
+        done, history, reached = _resume(checkpoint, run, state)
         fast = amp and device.type == "cuda"
         loop = _Loop(step, state, source, batch_size, augment, sampler, fast)
         work = (progress or Silent()).task(name, epochs * len(source), done * len(source))
         try:
-            for epoch in range(done, epochs):
+            for epoch in range(done, 0 if reached else epochs):
                 started = time.perf_counter()
                 losses, images, whole = loop.epoch(seed, first + epoch, work)
                 _check_finite(losses, first + epoch)
@@ -117,6 +120,7 @@ def fit(
                 history = History(history.losses, history.images + images, seconds)
                 if not whole:
                     break
+                reached = until is not None and until[1]() >= until[0]
                 if checkpoint is not None:
                     content = {
                         "epochs": epoch + 1,
@@ -124,8 +128,11 @@ def fit(
                         "losses": history.losses,
                         "images": history.images,
                         "seconds": history.seconds,
+                        "reached": reached,
                     }
                     save_checkpoint(checkpoint, run, content)
+                if reached:
+                    break
         finally:
             work.close()
     return history
@@ -227,10 +234,12 @@ def _describe(
     }
 
 
-def _resume(checkpoint: Path | None, run: dict[str, Any], state: State) -> tuple[int, History]:
+def _resume(
+    checkpoint: Path | None, run: dict[str, Any], state: State
+) -> tuple[int, History, bool]:
     saved = load_checkpoint(checkpoint, run) if checkpoint is not None else None
     if saved is None:
-        return 0, History()
+        return 0, History(), False
     try:
         state.load_state_dict(saved["state"])
     except (KeyError, RuntimeError, ValueError) as error:
@@ -238,7 +247,8 @@ def _resume(checkpoint: Path | None, run: dict[str, Any], state: State) -> tuple
             f"{checkpoint} holds other networks or optimizers than are trained here "
             f"({str(error).splitlines()[0]}); {REMEDY}"
         ) from error
-    return saved["epochs"], History(saved["losses"], saved["images"], saved["seconds"])
+    history = History(saved["losses"], saved["images"], saved["seconds"])
+    return saved["epochs"], history, saved.get("reached", False)
 
 
 def _check_finite(losses: Mapping[str, float], epoch: int) -> None:
