@@ -22,13 +22,18 @@ ATTACKS = Registry(
         "aligned-shadow": "adversary.inversion.aligned.attack:AlignedShadow",
         "mean-image": "adversary.inversion.mean_image:MeanImage",
     },
-    group=entry_points.ATTACKS,
+    group=entry_points.ATTACK_GROUP,
     wanted="adversary.contract.attack:Attack",
 )
 
 OF_EXPERIMENTS = Registry(
     "attack",
-    {"generator-inverse": "adversary.inversion.dci.generator_attack:GeneratorInverse"},
+    {
+        "generator-inverse": "adversary.inversion.dci.generator_attack:GeneratorInverse",
+        "text-shadow": "adversary.inversion.text.shadow:TextShadow",
+        "cipher": "adversary.inversion.text.cipher:Cipher",
+        "word-decoder": "adversary.inversion.text.decoder:WordDecoder",
+    },
 )
 """Those that see what no sweep shows and no tap writes down, such as what a generator makes."""
 

@@ -32,6 +32,14 @@ def pytest_collection_finish():
     atexit.register(gc.unfreeze)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _loaded_by_a_file_is_not_looked_through_again():
+    """Nor is it by those who collect garbage between two steps, as the choice of an engine does."""
+    yield
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _photo_patches_made_once():
     """A second of crops for each of a hundred tests; `tests/data/test_photo_patches.py` makes them
@@ -41,6 +49,16 @@ def _photo_patches_made_once():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(photo_patches, "load", functools.lru_cache(maxsize=4)(photo_patches.load))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _commands_made_once():
+    """A role's commands and options take as long to be made as a short command takes to run."""
+    from typer import testing
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(testing, "_get_command", functools.cache(testing._get_command))
         yield
 
 

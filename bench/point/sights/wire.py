@@ -16,7 +16,7 @@ from bench.point.grants import make_threat
 from bench.point.identity.config import PointConfig
 from bench.point.lab import Lab
 from bench.point.setup import Setup
-from bench.point.sights.base import Facts, Truth, Wanted
+from bench.point.sights.base import Facts, OfImages, Truth, Wanted
 from splitlab.capture import Capture
 from splitlab.contracts import Features
 from splitlab.models import build, load_checkpoint
@@ -25,7 +25,7 @@ from splitlab.split import SplitPoint
 from splitlab.storage import hash_tensors
 
 
-class OverTheWire:
+class OverTheWire(OfImages):
     """Starts the processes when it is made; they send once what crossed is asked for."""
 
     LEAST_CLASSES = 2
@@ -61,7 +61,7 @@ class OverTheWire:
         self._threat = make_threat(
             self._place / "deployment",
             grant,
-            self._lab.data(config),
+            self._lab.shown(config),
             config.seed,
             config.knowledge,
             self.seen().features if grant.capture else None,
@@ -76,7 +76,7 @@ class OverTheWire:
         return observe(self._capture.result(), self._config.attacked, self._config.seed)
 
     def truth(self) -> Truth:
-        config, splits, threat = self._config, self._lab.data(self._config), self._threat
+        config, splits, threat = self._config, self._lab.shown(self._config), self._threat
         assert threat is not None
         victims = splits.victims.take(config.victims, config.seed)
         # A floor is a real image even to an adversary who has none.
@@ -95,7 +95,7 @@ class OverTheWire:
     def facts(self) -> Facts:
         config, lab, captured = self._config, self._lab, self._capture.result()
         split = split_facts(lab.split(config))
-        victims = lab.data(config).victims.take(config.victims, config.seed)
+        victims = lab.shown(config).victims.take(config.victims, config.seed)
         return Facts(
             split if config.experiment else {**split, "name": self._place.name},
             utility(captured, self._whole, victims),

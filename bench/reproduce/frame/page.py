@@ -12,8 +12,8 @@ from bench.report.page import filled, missing_columns
 from bench.report.settings_table import setting_groups
 from bench.reproduce.frame.columns import FactColumn, leaks
 from bench.reproduce.frame.experiment import Experiment
-from bench.reproduce.frame.summary import RowSummary, Spread, Summary
-from bench.reproduce.frame.table import floor_lines, has_paper, printed, ranged, shown
+from bench.reproduce.frame.summary import RowSummary, Summary
+from bench.reproduce.frame.table import shown, table_lines
 from splitlab.contracts.quantity import Quantity
 from splitlab.record import Record
 from splitlab.storage import write_bytes
@@ -38,10 +38,9 @@ def write_page(
         skipped=sorted({row.why for row in summary.rows if row.why}),
         judged=summary.judged,
         rule=_rule(experiment),
-        paper=has_paper(summary),
-        titles=[column.heading for column in experiment.shown],
-        rows=[_line(row, experiment.shown) for row in summary.rows],
-        floors=_floors(summary),
+        paper=[column.heading for column in summary.in_paper],
+        titles=[column.heading for column in summary.columns],
+        rows=table_lines(summary),
         figure=summary.figure,
         tables=summary.tables,
         means=" and ".join(column.title or column.name for column in _leaking(summary)),
@@ -100,42 +99,7 @@ def _of(column: Quantity, value: float) -> str:
 
 def _leaking(summary: Summary) -> list[Quantity]:
     """The columns that say what leaks, in the table's order."""
-    return [one for one in summary.experiment.shown if not isinstance(one, FactColumn)]
-
-
-def _line(row: RowSummary, columns: Sequence[Quantity]) -> dict[str, Any]:
-    """One row of the table, as text."""
-    return {
-        "label": row.row.label,
-        "attack": row.row.attack,
-        "floor": False,
-        "why": row.why,
-        "cells": _texts(columns, row.metrics),
-        "paper": [printed(row.row.paper.get(column.name)) for column in columns],
-    }
-
-
-def _texts(
-    columns: Sequence[Quantity], numbers: Mapping[str, Spread | None]
-) -> list[tuple[str, str]]:
-    own = ((column, numbers[column.name]) for column in columns)
-    return [(shown(*one), ranged(*one)) for one in own]
-
-
-def _floors(summary: Summary) -> list[dict[str, Any]]:
-    """A line of the table for each floor, as text."""
-    columns = summary.experiment.shown
-    return [
-        {
-            "label": "Floor",
-            "attack": told,
-            "floor": True,
-            "why": "",
-            "cells": _texts(columns, floor),
-            "paper": [""] * len(columns),
-        }
-        for told, floor in floor_lines(summary)
-    ]
+    return [one for one in summary.columns if not isinstance(one, FactColumn)]
 
 
 def _figure(row: RowSummary, summary: Summary) -> str:

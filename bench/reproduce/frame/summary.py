@@ -6,18 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bench.report.quantities import kind_of
+from bench.report.quantities import FLOOR, kind_of
 from bench.reproduce.frame.claims import Judged, judge
 from bench.reproduce.frame.columns import FactColumn, Here, Value, leaks, value_of
 from bench.reproduce.frame.costs import cost_table
 from bench.reproduce.frame.experiment import Claim, Experiment, ExtraTable, Line
 from bench.reproduce.frame.found import Found, Outcomes, Skipped, records_in
-from splitlab.contracts.kinds import IMAGE
 from splitlab.contracts.quantity import Quantity
 from splitlab.record import Record, doubts
-
-MEAN_IMAGE = "mean image"
-"""The floor of images, where there is little room."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +53,7 @@ class RowSummary:
     records: dict[int, str] = field(default_factory=dict)
     doubts: tuple[str, ...] = ()
     why: str = ""
-    floor_is: str = MEAN_IMAGE
+    floor_is: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """JSON."""
@@ -90,6 +86,18 @@ class Summary:
     figure: str
     doubts: tuple[str, ...]
     environment: dict[str, Any]
+
+    @property
+    def columns(self) -> list[Quantity]:
+        """Those in which any row has a number; all where none has."""
+        shown = self.experiment.shown
+        filled = [one for one in shown if any(row.metrics[one.name] for row in self.rows)]
+        return filled or list(shown)
+
+    @property
+    def in_paper(self) -> list[Quantity]:
+        """Those in which the paper has a number for any row."""
+        return [c for c in self.experiment.shown if any(c.name in r.row.paper for r in self.rows)]
 
     def as_dict(self) -> dict[str, Any]:
         """JSON."""
@@ -198,15 +206,13 @@ def _row(experiment: Experiment, line: Line, found: Found) -> RowSummary:
         {s: one.hash for s, one in made.items()},
         tuple(told),
         "" if made else "; ".join(whys),
-        next(map(_floor_is, made.values()), MEAN_IMAGE),
+        next(map(_floor_is, made.values()), ""),
     )
 
 
 def _floor_is(record: Record) -> str:
-    if record.estimates == IMAGE.name:
-        return MEAN_IMAGE
     kind = kind_of(record)
-    return kind.floor_is if kind is not None else "what needs nothing seen"
+    return (kind.floor_brief or kind.floor_is) if kind is not None else FLOOR
 
 
 def _doubts(found: Found) -> list[str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -36,18 +37,51 @@ def printed(value: float | None) -> str:
     return "" if value is None else f"{value:zg}"
 
 
+class TableLine(NamedTuple):
+    """A line of the table as text.
+
+    Args:
+        why: it was skipped, "" where it was measured.
+        cells: (mean, smallest to largest over seeds) of each column.
+        paper: of each column in which the paper has a number.
+        floor: whether it is what needs nothing seen.
+    """
+
+    label: str
+    attack: str
+    why: str
+    cells: list[tuple[str, str]]
+    paper: list[str]
+    floor: bool = False
+
+
+def table_lines(summary: Summary) -> list[TableLine]:
+    """The rows, and behind them the floors."""
+
+    def cells(numbers: Mapping[str, Spread | None]) -> list[tuple[str, str]]:
+        own = ((column, numbers[column.name]) for column in summary.columns)
+        return [(shown(*one), ranged(*one)) for one in own]
+
+    def paper(numbers: Mapping[str, float]) -> list[str]:
+        return [printed(numbers.get(column.name)) for column in summary.in_paper]
+
+    rows = [
+        TableLine(one.row.label, one.row.attack, one.why, cells(one.metrics), paper(one.row.paper))
+        for one in summary.rows
+    ]
+    floors = [
+        TableLine("Floor", told, "", cells(floor), paper({}), floor=True)
+        for told, floor in floor_lines(summary)
+    ]
+    return rows + floors
+
+
 LONGEST_NUMBER, LONGEST_WORD = 8, 26
-
-
-def has_paper(summary: Summary) -> bool:
-    """Whether the paper has a number in any column."""
-    names = {column.name for column in summary.experiment.shown}
-    return any(names & row.row.paper.keys() for row in summary.rows)
 
 
 def rich_parts(summary: Summary) -> list[RenderableType]:
     """The table, the verdicts and the extra tables, for a terminal."""
-    columns = summary.experiment.shown
+    columns, in_paper = summary.columns, summary.in_paper
     seeds = ", ".join(map(str, summary.seeds))
     title = f"{summary.experiment.title} ({summary.experiment.scale} scale, seeds {seeds})"
     drawn = Table(title=title, header_style="bold", pad_edge=False)
@@ -55,15 +89,14 @@ def rich_parts(summary: Summary) -> list[RenderableType]:
     drawn.add_column("attack", overflow="fold")
     for column in columns:
         drawn.add_column(column.brief_heading, justify="right")
-    for column in columns if has_paper(summary) else ():
+    for column in in_paper:
         drawn.add_column(f"paper\n{column.brief_heading}", justify="right", style="dim")
-    width = len(drawn.columns)
-    for row in summary.rows:
-        drawn.add_row(*_cells(row, columns)[:width])
-    drawn.add_section()
-    for told, floor in floor_lines(summary):
-        numbers = [shown(column, floor[column.name]) for column in columns]
-        drawn.add_row(*["Floor", told, *numbers, *[""] * len(columns)][:width])
+    for number, line in enumerate(table_lines(summary), 1):
+        texts = [mean if line.floor or not span else f"{mean}\n{span}" for mean, span in line.cells]
+        if line.why:
+            texts = [f"skipped ({line.why})", *[""] * (len(columns) - 1)]
+        last = number == len(summary.rows)
+        drawn.add_row(line.label, line.attack, *texts, *line.paper, end_section=last)
     parts: list[RenderableType] = [drawn]
     for judged in summary.judged:
         colour = STYLES.get(judged.verdict, "yellow")
@@ -72,25 +105,12 @@ def rich_parts(summary: Summary) -> list[RenderableType]:
     return [*parts, *map(_extra, summary.tables)]
 
 
-def _cells(row: RowSummary, columns: Sequence[Quantity]) -> list[str]:
-    paper = [printed(row.row.paper.get(column.name)) for column in columns]
-    if row.why:
-        blank = [""] * (len(columns) - 1)
-        return [row.row.label, row.row.attack, f"skipped ({row.why})", *blank, *paper]
-    numbers = []
-    for column in columns:
-        value = row.metrics[column.name]
-        between = ranged(column, value)
-        numbers.append(shown(column, value) + (f"\n{between}" if between else ""))
-    return [row.row.label, row.row.attack, *numbers, *paper]
-
-
 def floor_lines(summary: Summary) -> list[tuple[str, Mapping[str, Spread | None]]]:
     """(whose floor it is, its numbers): one for all rows that show the same, most rows first.
 
     Rows whose attack was run on other victims have a floor of their own.
     """
-    columns = summary.experiment.shown
+    columns = summary.columns
     groups: dict[tuple[str, ...], list[RowSummary]] = {}
     for row in summary.rows:
         if any(row.floor.values()):
