@@ -47,6 +47,9 @@ def side_by_side(
         count: processes, at most one a job; each gets its share of the cores' threads.
         progress: shows what the processes tell.
 
+    Where a process ends by itself, such as for lack of memory, the others go on with what is left;
+    its job is lost, and the last of them done, that is told.
+
     Raises:
         SplitLabError: of a job, as it was raised there; or a process ended.
     """
@@ -69,13 +72,17 @@ def side_by_side(
         ]
         for process in processes:
             process.start()
-    shown = _Shown(progress or Silent())
-    left, looked = count, time.monotonic()
+    shown, lost = _Shown(progress or Silent()), list[int]()
+    left, gone, looked = set(range(count)), set[int](), time.monotonic()
     try:
         while left:
-            # Also while the others go on telling: a dead process's job is lost.
+            # Also while the others go on telling. What a process said before it ended is in the
+            # queue by then, in front of what is put there now.
             if time.monotonic() - looked > 1:
-                _require_alive(processes)
+                dead = {who for who in left if processes[who].exitcode is not None}
+                for who in dead - gone:
+                    told.put(("ended", who, None))
+                gone |= dead
                 looked = time.monotonic()
             try:
                 kind, first, second = told.get(timeout=1)
@@ -86,9 +93,14 @@ def side_by_side(
             elif kind == "failed":
                 raise first
             elif kind == "done":
-                left -= 1
+                left.discard(first)
+            elif kind == "ended":
+                if first in left:
+                    left.discard(first)
+                    lost.append(processes[first].exitcode)
             else:
                 shown.hear(kind, first, second)
+        _require_all(lost)
     finally:
         shown.close()
         for process in processes:
@@ -97,14 +109,14 @@ def side_by_side(
             process.join()
 
 
-def _require_alive(processes: Sequence[Any]) -> None:
+def _require_all(lost: Sequence[int]) -> None:
     """
     Raises:
         SplitLabError: a process ended otherwise than by having nothing left to do.
     """
-    if dead := [p.exitcode for p in processes if p.exitcode not in (None, 0)]:
+    if lost:
         raise SplitLabError(
-            f"a process that worked beside this one ended with {dead[0]}; start again, what is "
+            f"a process that worked beside this one ended with {lost[0]}; start again, what is "
             "finished is kept"
         )
 
@@ -156,13 +168,13 @@ def _serve(
         while (number := todo.get()) is not None:
             for result in do(jobs[number], progress):
                 told.put(("result", result, None))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         told.put(("failed", _portable(error), None))
     else:
-        told.put(("done", None, None))
+        told.put(("done", who, None))
 
 
-def _portable(error: Exception) -> SplitLabError:
+def _portable(error: BaseException) -> SplitLabError:
     """The error itself where it survives a pipe and users may see it, else its words."""
     if isinstance(error, SplitLabError):
         try:
