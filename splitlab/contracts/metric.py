@@ -32,6 +32,7 @@ class Metric(Quantity):
         needs: names of what it takes out of the context; without any it is computed from an
             item's own truth and estimate.
         resamples: of the interval of a metric over sets.
+        version: raised when a change makes its values incomparable with those before.
 
     Raises:
         ValueError: both ways are given, or neither, or a way by half.
@@ -43,6 +44,7 @@ class Metric(Quantity):
     per_set: PerSet | None = None
     needs: tuple[str, ...] = ()
     resamples: int = 2_000
+    version: int = 1
 
     def __post_init__(self) -> None:
         over_sets = (self.prepare is not None, self.per_set is not None)
