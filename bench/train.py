@@ -136,7 +136,8 @@ def train_and_deploy(
         )
     finally:
         held.release()
-    facts = {**(victim.facts if victim is not None else {}), **halves.facts}
+    facts = {**halves.facts, **(victim.facts if victim is not None else {})}
+    facts["validation_accuracy"] = halves.facts["validation_accuracy"]  # with the defence
     doubt = _doubt(facts["validation_accuracy"], splits.validation, weights)
     return {**facts, "split": point.name, "digest": digest, "doubt": doubt}
 
