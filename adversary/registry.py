@@ -22,7 +22,7 @@ ATTACKS = Registry(
         "aligned-shadow": "adversary.inversion.aligned.attack:AlignedShadow",
         "mean-image": "adversary.inversion.mean_image:MeanImage",
     },
-    group=entry_points.ATTACKS,
+    group=entry_points.ATTACK_GROUP,
     wanted="adversary.contract.attack:Attack",
 )
 

@@ -26,15 +26,15 @@ from splitlab.record import Record, RecordStore
 from splitlab.training import Progress, choose_device
 from splitlab.workers import side_by_side
 
-Outcome = tuple[PointConfig, Record | Skipped]
-Job = Sequence[PointConfig]
+PointOutcome = tuple[PointConfig, Record | Skipped]
+PointGroup = Sequence[PointConfig]
 """Points of one deployment."""
 
 
 class Executor(Protocol):
     """Measures points and writes their records."""
 
-    def outcomes(self, lab: Lab, points: Sequence[PointConfig]) -> Iterator[Outcome]:
+    def outcomes(self, lab: Lab, points: Sequence[PointConfig]) -> Iterator[PointOutcome]:
         """Each point with what came of it, as it comes.
 
         Args:
@@ -49,7 +49,7 @@ class Executor(Protocol):
 class InProcess:
     """One point after another, here."""
 
-    def outcomes(self, lab: Lab, points: Sequence[PointConfig]) -> Iterator[Outcome]:
+    def outcomes(self, lab: Lab, points: Sequence[PointConfig]) -> Iterator[PointOutcome]:
         """See `Executor`."""
         with lab:
             for point in points:
@@ -66,10 +66,11 @@ class SideBySide:
 
     count: int
 
-    def outcomes(self, lab: Lab, points: Sequence[PointConfig]) -> Iterator[Outcome]:
+    def outcomes(self, lab: Lab, points: Sequence[PointConfig]) -> Iterator[PointOutcome]:
         """See `Executor`."""
         _ = lab.secret  # made before anybody else may want it
-        jobs = sorted(_jobs(points, lab), key=len, reverse=True)
+        places = [list(own) for _, own in groupby(points, key=lab.place)]
+        jobs = sorted(places, key=len, reverse=True)
         share = partial(side_by_side, count=self.count, progress=lab.progress)
         if firsts := _first_of_each_victim(jobs, lab):  # else all but one wait for its lock
             yield from share(partial(_victim, lab), firsts)
@@ -118,14 +119,10 @@ def recorded(point: PointConfig, lab: Lab, progress: Progress) -> Record | Skipp
     return record
 
 
-def _jobs(points: Sequence[PointConfig], lab: Lab) -> list[Job]:
-    return [list(own) for _, own in groupby(points, key=lab.place)]
-
-
-def _first_of_each_victim(jobs: Sequence[Job], lab: Lab) -> list[Job]:
+def _first_of_each_victim(jobs: Sequence[PointGroup], lab: Lab) -> list[PointGroup]:
     """A point of each undefended network that several deployments want and nobody has trained."""
     wanted = Counter[Path]()
-    first: dict[Path, Job] = {}
+    first: dict[Path, PointGroup] = {}
     for job in jobs:
         if _cuts_victim(job[0]) and not lab.has_victim(job[0]):
             wanted[folder := lab.victim_folder(job[0])] += 1
@@ -140,21 +137,21 @@ def _cuts_victim(point: PointConfig) -> bool:
     return sight == Kind.sight and not learns(point, parse(point.defense))
 
 
-def _victim(lab: Lab, job: Job, progress: Progress) -> Iterator[Outcome]:
+def _victim(lab: Lab, job: PointGroup, progress: Progress) -> Iterator[PointOutcome]:
     """The undefended network of a deployment, trained with all the cores' threads."""
     with replace(lab, progress=progress) as here:
         here.victim(job[0])
     yield from ()
 
 
-def _ready(lab: Lab, job: Job, progress: Progress) -> Iterator[Outcome]:
+def _ready(lab: Lab, job: PointGroup, progress: Progress) -> Iterator[PointOutcome]:
     """One deployment, captured, in a worker; it has no outcome yet."""
     with replace(lab, progress=progress) as here:
         ready(job[0], here)
     yield from ()
 
 
-def _beside(lab: Lab, job: Job, progress: Progress) -> Iterator[Outcome]:
+def _beside(lab: Lab, job: PointGroup, progress: Progress) -> Iterator[PointOutcome]:
     """Attacks on one deployment, in a worker."""
     with replace(lab, progress=progress) as here:
         for point in job:

@@ -21,7 +21,7 @@ from adversary.contract.attack import Attack, Outcome
 from adversary.contract.threat import ThreatModel
 from defenses import DEFENSES
 from splitlab.contracts.method import told_of
-from splitlab.entry_points import ATTACKS
+from splitlab.entry_points import ATTACK_GROUP
 from splitlab.errors import BadInput
 from splitlab.named import named_fields, stacked
 from splitlab.record import METHOD_VERSION
@@ -126,7 +126,7 @@ def fit_key(attack: Attack, threat: ThreatModel, seed: int) -> str:
 
 def _packages(attack: Attack, defense: str | None) -> dict[str, str]:
     """Which of the methods are another package's, or not in their first version."""
-    found = {f"attack {attack.name}": told_of(ATTACKS, attack.name, type(attack))}
+    found = {f"attack {attack.name}": told_of(ATTACK_GROUP, attack.name, type(attack))}
     for name in (named_fields(part)[0] for part in stacked(defense or "none")):
         if name in DEFENSES:
             DEFENSES.require_permitted(name)

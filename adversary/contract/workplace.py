@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,10 +12,20 @@ import torch
 
 from adversary.contract.threat import ThreatModel
 from splitlab.contracts.estimate import Estimate
+from splitlab.data import ImageSet
 from splitlab.errors import SplitLabError
 from splitlab.randomness import generator
 from splitlab.storage import canonical_json, sha256
-from splitlab.training import Progress, Silent
+from splitlab.training import (
+    History,
+    Progress,
+    Silent,
+    State,
+    Step,
+    TensorSource,
+    choose_device,
+    fit,
+)
 
 Estimator = Callable[..., Estimate]
 """Called with what an attack `sees`, one argument for each, in that order."""
@@ -58,6 +68,28 @@ class Workplace:
     fits: Fits = field(default_factory=Fits)
     _counted: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def place(self) -> torch.device:
+        """Where it computes; what "auto" means is decided here."""
+        return choose_device(self.device)
+
+    def beside(self, mark: str) -> Workplace:
+        """The same with a checkpoint of its own, for one of several trainings."""
+        own = self.checkpoint and self.checkpoint.with_stem(f"{self.checkpoint.stem}-{mark}")
+        return replace(self, checkpoint=own)
+
+    def fit(self, step: Step, state: State, data: ImageSet | TensorSource, **how: Any) -> History:
+        """`splitlab.training.fit` on this device, told and kept as this workplace says."""
+        return fit(
+            step,
+            state,
+            data,
+            device=self.place,
+            checkpoint=self.checkpoint,
+            progress=self.progress,
+            **how,
+        )
+
     def fitted(self, attack: Fittable) -> Estimator:
         """Another attack's fit under the same grant, made once for all that ask for it.
 
@@ -76,16 +108,7 @@ class Workplace:
             estimator, seconds = self.fits.kept[key]
             self._counted.setdefault(key, seconds)
             return estimator
-        own = self.checkpoint
-        place = Workplace(
-            self.device,
-            self.progress,
-            None if own is None else own.with_stem(f"{own.stem}-{attack.name}-{key}"),
-            self.grant,
-            self.seed,
-            self.fits,
-            self._counted,
-        )
+        place = self.beside(f"{attack.name}-{key}")
         started = time.perf_counter()
         estimator = attack.fit(self.grant, generator(self.seed, "fitted", key), place)
         self.fits.kept[key] = estimator, time.perf_counter() - started

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from bench.point.recipe import Networked
+from bench.point.identity.config import PointConfig
 from bench.point.score import read_join
 from bench.roles.launch import ServerProcess, StartGate, run_edge_client
 from splitlab.capture import Capture
@@ -53,15 +53,17 @@ class CaptureRun:
 
     def __init__(
         self,
-        place: Path,
-        config: Networked,
+        folder: Path,
+        deployment: Path,
+        config: PointConfig,
         dataset: str,
         data_root: Path | None,
         secret_seed: int | None = None,
     ) -> None:
-        self._gate = StartGate()
+        self._gate = gate = StartGate()
         pool = ThreadPoolExecutor(1, thread_name_prefix="capture")
-        self._future = pool.submit(run, place, config, dataset, data_root, secret_seed, self._gate)
+        own = dataset, data_root, secret_seed
+        self._future = pool.submit(run, folder, deployment, config, *own, gate)
         pool.shutdown(wait=False)
 
     def result(self) -> Captured:
@@ -81,37 +83,40 @@ class CaptureRun:
 
 
 def run(
-    place: Path,
-    config: Networked,
+    folder: Path,
+    deployment: Path,
+    config: PointConfig,
     dataset: str,
     data_root: Path | None,
     secret_seed: int | None,
     gate: StartGate,
 ) -> Captured:
-    """Serve, evaluate once the gate is open, capture; files under `place`.
+    """Serve, evaluate once the gate is open, capture; files under `folder`.
 
     Raises:
         BadInput: a finished capture is there that other images were sent for.
         SplitLabError: a process failed; the message ends with its words.
     """
-    done = read_back(place)
+    done = read_back(folder)
     if done is not None:
-        _require_asked(place, config)
+        _require_asked(folder, config)
         return done
-    keep_asked(place, config)
-    shutil.rmtree(place / "capture", ignore_errors=True)
-    shutil.rmtree(place / "evaluation", ignore_errors=True)
-    server = place / "deployment" / "server"
+    keep_asked(folder, config)
+    shutil.rmtree(folder / "capture", ignore_errors=True)
+    shutil.rmtree(folder / "evaluation", ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
     threads = max(1, (os.cpu_count() or 2) // 2)
-    log = place / "server.log"
-    with ServerProcess(server, place / "capture", log, threads) as process:
+    log = folder / "server.log"
+    with ServerProcess(deployment / "server", folder / "capture", log, threads) as process:
         words = [
-            str(place / "deployment" / "client"),
+            str(deployment / "client"),
             "--server",
             process.address(),
             "evaluate",
             "--dataset",
             dataset,
+            "--partition",
+            "validation" if config.searched else "victims",
             "--size",
             str(config.size),
             "--seed",
@@ -121,25 +126,25 @@ def run(
             "--repeat",
             str(config.repeats),
             "--out",
-            str(place / "evaluation"),
+            str(folder / "evaluation"),
         ]
         if data_root is not None:
             words += ["--data-root", str(data_root)]
         if secret_seed is not None:
             words += ["--secret-seed", str(secret_seed)]
-        run_edge_client(words, place / "client.log", gate)
-    found = read_back(place)
+        run_edge_client(words, folder / "client.log", gate)
+    found = read_back(folder)
     if found is None:
-        raise SplitLabError(f"{place}: client and server ended well, yet the capture is not whole")
+        raise SplitLabError(f"{folder}: client and server ended well, yet the capture is not whole")
     return found
 
 
-def keep_asked(place: Path, config: Networked) -> None:
+def keep_asked(place: Path, config: PointConfig) -> None:
     """Write beside a capture which images are sent for it."""
     write_json(place / ASKED, {name: getattr(config, name) for name in SENT}, private=True)
 
 
-def _require_asked(place: Path, config: Networked) -> None:
+def _require_asked(place: Path, config: PointConfig) -> None:
     if not (place / ASKED).exists():  # captured before there was such a note
         return
     was = read_json(place / ASKED)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from adversary.registry import attack_of
 from defenses import DEFENSES
 from splitlab.contracts.method import FIRST, told_of
-from splitlab.entry_points import ATTACKS, MODELS, entries
+from splitlab.entry_points import ATTACK_GROUP, MODEL_GROUP, entries
 from splitlab.named import named_fields, stacked
 
 TRAINS = ("defense ", "model ")
@@ -31,14 +31,14 @@ def packages_of(*, attack: str = "", defense: str = "none", model: str = "") -> 
     found = {}
     if attack:
         kind = attack_of(attack)
-        found[f"attack {attack}"] = told_of(ATTACKS, attack, kind)
+        found[f"attack {attack}"] = told_of(ATTACK_GROUP, attack, kind)
         for metric in kind.estimates.load_metrics():
             told = f"version {metric.version}" if metric.version != FIRST else ""
             found[f"metric {metric.name}"] = told
     for name in (named_fields(part)[0] for part in stacked(defense)):
         found[f"defense {name}"] = told_of(DEFENSES.group, name, DEFENSES.load(name))
     place = ":".join(model.strip().split(":")[:2])
-    networks = [one for brought in entries(MODELS).values() for one in brought]
+    networks = [one for brought in entries(MODEL_GROUP).values() for one in brought]
     found |= {f"model {one.name}": one.origin for one in networks if one.place == place}
     return {name: told for name, told in found.items() if told}
 

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from bench.latency.chart import told
 from bench.latency.link_runs import links_of, over, shown_over
-from bench.report.quantities import headline, headlines, quantities, value_in
+from bench.report.quantities import floor_is, headline, headlines, quantities, value_in
 from bench.sweep.front import FRONT_RULE, pareto_front
 from bench.sweep.wires import CHANGE, WIRE_COLUMNS, against_first
 from splitlab.contracts import Quantity
@@ -103,7 +103,7 @@ def sweep_table(records: Sequence[Record], recommended: str | None) -> SweepTabl
         rows.append(SweepRow(tuple(cells), best=name == recommended))
     note = (
         "Mean and 95 % bootstrap interval over independent groups of victims. Floor: answering "
-        "with the mean auxiliary image, on the victims of that row. Decoder with queries: one that "
+        f"with {floor_is(records)}, on the victims of that row. Decoder with queries: one that "
         "learned from chosen inputs at the same split point, on all victims; a reference and no "
         "bound, as an attack that knows the head may read more. "
         f"{told(records)} "

@@ -19,7 +19,7 @@ from splitlab.contracts.method import told_of
 from splitlab.data import ImageSet
 from splitlab.deployment.halves import Halves
 from splitlab.deployment.selector import Selector
-from splitlab.entry_points import DEFENSES
+from splitlab.entry_points import DEFENSE_GROUP
 from splitlab.errors import BadInput, Mismatch
 from splitlab.models import Normalised, build
 from splitlab.models.variants import merged
@@ -30,7 +30,7 @@ from splitlab.training import Progress, Protection, TrainRecipe, train_classifie
 
 UNHEARD = ("modules", "objective", "phases", "train_with", "watches")
 """Hooks that whoever trains several bodies by itself does not read."""
-Together = Literal["auto", "one after another", "processes", "batched"]
+StageOneMode = Literal["auto", "one after another", "processes", "batched"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Order:
     progress: Progress | None = None
     trained: Mapping[str, Tensor] | None = None
     train_with_defense: bool = False
-    together: Together = "auto"
+    together: StageOneMode = "auto"
 
     def cut(self, net: nn.Module) -> Parts:
         """Head, body and tail of `net`, which is of this architecture."""
@@ -70,7 +70,7 @@ class Order:
 
     def run(self, stack: Stack) -> dict[str, Any]:
         """What a finished stage is bound to; a hash stands for the secret and for the images."""
-        told = {d.name: told_of(DEFENSES, d.name, type(d)) for d in stack.defenses}
+        told = {d.name: told_of(DEFENSE_GROUP, d.name, type(d)) for d in stack.defenses}
         packages = {name: one for name, one in told.items() if one}
         return {
             **({"packages": packages} if packages else {}),

@@ -127,10 +127,10 @@ def test_a_capture_of_other_images_is_not_taken(tmp_path, monkeypatch):
     monkeypatch.setattr(captures, "read_back", lambda _: finished)
     captures.keep_asked(tmp_path, point(victims=8))
     given = ("photo-patches", None, None, captures.StartGate())
-    assert captures.run(tmp_path, point(victims=8), *given) is finished
+    assert captures.run(tmp_path, tmp_path, point(victims=8), *given) is finished
     for change in ({"victims": 9}, {"repeats": 2}, {"seed": 1}, {"size": 16}):
         with pytest.raises(SplitLabError, match=f"{next(iter(change))}.*choose another --out"):
-            captures.run(tmp_path, point(**{"victims": 8, **change}), *given)
+            captures.run(tmp_path, tmp_path, point(**{"victims": 8, **change}), *given)
 
 
 class Own(Defense):

@@ -13,7 +13,7 @@ from typing import Any, Self
 from torch import Tensor
 
 from adversary.contract.attack import Attack
-from adversary.synthesis.folder import Made
+from adversary.synthesis.folder import MadeImages
 from bench.point.capture import CaptureRun
 from bench.point.deploy import undefended
 from bench.point.identity.config import PointConfig
@@ -49,19 +49,18 @@ class Lab(Networks):
 
     def capture(self, config: PointConfig) -> CaptureRun:
         """What crosses the wire at this place; its processes serve all points there."""
-        place = self.place(config)
-        if self._open is None or self._open[0] != place:
+        folder, place, sources = self.crossed(config), self.place(config), self.sources
+        if self._open is None or self._open[0] != folder:
             self.__exit__()
-            sources = self.sources
-            run = CaptureRun(place, config, sources.dataset, sources.data_root, sources.secret_seed)
-            self._open = place, run
+            own = sources.dataset, sources.data_root, sources.secret_seed
+            self._open = folder, CaptureRun(folder, place / "deployment", config, *own)
         return self._open[1]
 
     def undefended(self, config: PointConfig) -> Tensor:
         """Logits of the victims' images with no defence and no wire in between."""
-        key = f"undefended {self.place(config)}"
+        key = f"undefended {self.crossed(config)}"
         if key not in self._memo:
-            victims = self.data(config).victims.take(config.victims, config.seed)
+            victims = self.shown(config).victims.take(config.victims, config.seed)
             victim = self.victim(config) if self.has_victim(config) else None
             self._memo[key] = undefended(self.place(config) / "deployment", victims, victim)
         found: Tensor = self._memo[key]
@@ -87,7 +86,7 @@ class Lab(Networks):
             return own
         return self.cache.place("judges", judge_of(config, self.data(config)))
 
-    def made(self, config: PointConfig) -> Made | None:
+    def made(self, config: PointConfig) -> MadeImages | None:
         """The adversary's synthetic images; made once for all that want the same."""
         wanted = config.synthetic
         if wanted is None:
@@ -129,8 +128,10 @@ class Lab(Networks):
         }
 
     def checkpoint(self, config: PointConfig, attack: Attack) -> Path:
-        """Where a fit keeps what it would lose by a kill."""
+        """Where a fit keeps what it would lose by a kill; a trial shares nothing with others."""
         name = self.identity(config)[:16]
+        if config.searched:
+            return self.run / "fits" / name / "fit.pt"
         if not attack.shares:
             return self.place(config) / "attacks" / f"{name}.pt"
         where = config.split if config.experiment else self.place(config).name

@@ -61,7 +61,7 @@ class OverTheWire:
         self._threat = make_threat(
             self._place / "deployment",
             grant,
-            self._lab.data(config),
+            self._lab.shown(config),
             config.seed,
             config.knowledge,
             self.seen().features if grant.capture else None,
@@ -76,7 +76,7 @@ class OverTheWire:
         return observe(self._capture.result(), self._config.attacked, self._config.seed)
 
     def truth(self) -> Truth:
-        config, splits, threat = self._config, self._lab.data(self._config), self._threat
+        config, splits, threat = self._config, self._lab.shown(self._config), self._threat
         assert threat is not None
         victims = splits.victims.take(config.victims, config.seed)
         # A floor is a real image even to an adversary who has none.
@@ -95,7 +95,7 @@ class OverTheWire:
     def facts(self) -> Facts:
         config, lab, captured = self._config, self._lab, self._capture.result()
         split = split_facts(lab.split(config))
-        victims = lab.data(config).victims.take(config.victims, config.seed)
+        victims = lab.shown(config).victims.take(config.victims, config.seed)
         return Facts(
             split if config.experiment else {**split, "name": self._place.name},
             utility(captured, self._whole, victims),
