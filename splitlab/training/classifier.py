@@ -86,6 +86,7 @@ def train_classifier(
         phases = lesson.defense.phases(lesson.task) if lesson else None
         course = Course(net, beside, phases or [Phase("", recipe.epochs)], recipe, images)
         trainer = _trainer(net, course, lesson)
+        memories = {"trainer": trainer.memory} if trainer and trainer.memory else {}
 
         def step(state: State, batch: Batch) -> dict[str, Loss]:
             logits = state.modules["net"](batch.images)
@@ -100,12 +101,13 @@ def train_classifier(
         first = 0
         for number, phase in enumerate(course.phases):
             optimizer = trainer.optimizer if trainer else None
-            path = checkpoint
-            if checkpoint is not None and number:
-                path = checkpoint.with_name(f"{checkpoint.name}.{number}")
+            state = course.begin(number, trainer.net if trainer else net, optimizer, rng)
+            path = checkpoint if trainer is None or trainer.resumes else None
+            if path is not None and number:
+                path = path.with_name(f"{path.name}.{number}")
             done = fit(
                 step,
-                course.begin(number, trainer.net if trainer else net, optimizer, rng),
+                dataclasses.replace(state, memories=memories),
                 course.sources[number],
                 epochs=phase.epochs,
                 batch_size=recipe.batch_size,
@@ -119,6 +121,7 @@ def train_classifier(
                 progress=progress,
                 name=f"{name}: {phase.name}" if phase.name else name,
                 amp=amp,
+                settings=recipe.model_dump(mode="json"),
             )
             first += phase.epochs
             losses = total.losses["net"] + done.losses.get("net", [])

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from splitlab.contracts.lesson import Sampler
 from splitlab.data import ImageSet
@@ -72,6 +73,7 @@ def fit(
     progress: Progress | None = None,
     name: str = "training",
     amp: bool = True,
+    settings: Mapping[str, Any] | None = None,
 ) -> History:
     """Train `state` in place for `epochs` passes over `data`, or what is left of them.
 
@@ -93,6 +95,7 @@ def fit(
             permutation where None.
         checkpoint: file written after every epoch and continued from when it is there.
         amp: bfloat16 autocast, on CUDA only.
+        settings: JSON of what decides the training beside all this; `checkpoint` is bound to it.
 
     Raises:
         BadInput: a loss that is not finite, or has no optimizer.
@@ -104,6 +107,7 @@ def fit(
         source = TensorSource.of(data, device)
         run = _describe(state, source, epochs, batch_size, seed, augment)
         run |= {"first epoch": first} if first else {}
+        run |= {"settings": dict(settings)} if settings else {}
         run |= {"until": until[0]} if until else {}
         done, history, reached = _resume(checkpoint, run, state)
         fast = amp and device.type == "cuda"
@@ -230,8 +234,22 @@ def _describe(
         "augment": repr(augment),
         "rows": len(source),
         "data": hash_tensors({str(i): t[rows] for i, t in enumerate(source.tensors)}),
-        "optimizers": {name: type(opt).__name__ for name, opt in state.optimizers.items()},
+        "optimizers": {name: _written(opt) for name, opt in state.optimizers.items()},
     }
+
+
+HOW = ("params", "lr", "foreach", "fused", "capturable", "differentiable")
+"""What a group holds besides settings, and how it is computed; the rate stands by its first."""
+
+
+def _written(optimizer: Optimizer) -> str:
+    """Such as "SGD(lr=0.1, momentum=0.9; lr=0.1, momentum=0.9)": the settings of its groups."""
+    told = []
+    for group in optimizer.param_groups:
+        own = {"lr": group.get("initial_lr", group.get("lr"))}
+        own |= {k: v for k, v in group.items() if k not in HOW and k != "initial_lr"}
+        told.append(", ".join(f"{k}={v}" for k, v in own.items() if not isinstance(v, Tensor)))
+    return f"{type(optimizer).__name__}({'; '.join(told)})"
 
 
 def _resume(

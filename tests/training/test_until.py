@@ -61,8 +61,8 @@ def test_a_killed_one_ends_where_it_would_have(images, tmp_path, monkeypatch) ->
     whole, history = trained(images, epochs=30, until=0.8)
     real, left = checkpoint_module.write_bytes, [1]
 
-    def dies(path, data):
-        real(path, data)
+    def dies(path, data, **how):
+        real(path, data, **how)
         left[0] -= 1
         if not left[0]:
             raise KeyboardInterrupt
