@@ -45,4 +45,17 @@ def attack_of(name: str) -> Any:
         UnknownName: no such attack.
         BadInput: as `Registry.load`.
     """
-    return (OF_EXPERIMENTS if name in OF_EXPERIMENTS else ATTACKS).load(name)
+    return _registry(name).load(name)
+
+
+def attack_of_file(name: str) -> Any:
+    """The same of a record: no other package's code is imported because a file says so.
+
+    Raises:
+        NotImported, UnknownName, BadInput: as `Registry.load_of_file`.
+    """
+    return _registry(name).load_of_file(name)
+
+
+def _registry(name: str) -> Registry:
+    return OF_EXPERIMENTS if name in OF_EXPERIMENTS else ATTACKS

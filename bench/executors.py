@@ -11,11 +11,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
+from pathlib import Path
 from typing import Protocol
 
 from bench.point.identity.config import PointConfig
 from bench.point.lab import Lab
+from bench.point.measure import make_attack
 from bench.point.run import Skipped, forget, ready, run
+from bench.point.victim import learns
+from defenses import parse
+from splitlab.contracts import Kind
 from splitlab.errors import Unavailable
 from splitlab.record import Record, RecordStore
 from splitlab.training import Progress, choose_device
@@ -67,6 +72,8 @@ class SideBySide:
         places = [list(own) for _, own in groupby(points, key=lab.place)]
         jobs = sorted(places, key=len, reverse=True)
         share = partial(side_by_side, count=self.count, progress=lab.progress)
+        if firsts := _first_of_each_victim(jobs, lab):  # else all but one wait for its lock
+            yield from share(partial(_victim, lab), firsts)
         yield from share(partial(_ready, lab), jobs)
         parts = [
             [point for point in job if point.attack == attack]
@@ -110,6 +117,31 @@ def recorded(point: PointConfig, lab: Lab, progress: Progress) -> Record | Skipp
     store.write(record)
     forget(point, lab)
     return record
+
+
+def _first_of_each_victim(jobs: Sequence[PointGroup], lab: Lab) -> list[PointGroup]:
+    """A point of each undefended network that several deployments want and nobody has trained."""
+    wanted = Counter[Path]()
+    first: dict[Path, PointGroup] = {}
+    for job in jobs:
+        if _cuts_victim(job[0]) and not lab.has_victim(job[0]):
+            wanted[folder := lab.victim_folder(job[0])] += 1
+            first.setdefault(folder, job)
+    shared = [job for folder, job in first.items() if wanted[folder] > 1]
+    return shared if len(shared) < len(jobs) else []
+
+
+def _cuts_victim(point: PointConfig) -> bool:
+    """Whether its deployment is cut out of an undefended network."""
+    sight = make_attack(point.attack, point.attack_options).estimates.sight
+    return sight == Kind.sight and not learns(point, parse(point.defense))
+
+
+def _victim(lab: Lab, job: PointGroup, progress: Progress) -> Iterator[PointOutcome]:
+    """The undefended network of a deployment, trained with all the cores' threads."""
+    with replace(lab, progress=progress) as here:
+        here.victim(job[0])
+    yield from ()
 
 
 def _ready(lab: Lab, job: PointGroup, progress: Progress) -> Iterator[PointOutcome]:

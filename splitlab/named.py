@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import ast
 import difflib
+import math
 import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from splitlab.errors import BadInput, plain
 
@@ -27,13 +28,16 @@ _BARE = re.compile(r"[^\s'\"()\[\]{},+|\\]([^'\"()\[\]{},+|\\]*[^\s'\"()\[\]{},+
 """A word that needs no quotes."""
 _SHOWN = 60  # characters of what was typed, in an error
 
-_NUMBERS = {
+_WANTED = {
     "int_parsing": "a whole number",
     "int_type": "a whole number",
     "int_from_float": "a whole number",
     "float_parsing": "a number",
     "float_type": "a number",
     "bool_parsing": "True or False",
+    "list_type": "values in brackets, such as [1, 2]",
+    "tuple_type": "values in brackets, such as [1, 2]",
+    "dict_type": "fields in braces, such as {'a': 1}",
 }
 """What pydantic calls a value that could not be read -> what was wanted."""
 
@@ -117,9 +121,22 @@ def wrong_setting(
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
         why = "there is no such setting" + (f"; nearest: {', '.join(near)}" if near else "")
-    elif first["type"] in _NUMBERS:
-        why = f"wanted {_NUMBERS[first['type']]}"
+    elif first["type"] in _WANTED:
+        why = f"wanted {_WANTED[first['type']]}"
+    elif first["type"] == "missing" and first["loc"] and isinstance(first["loc"][-1], int):
+        given = ".".join(map(str, first["loc"][:-1]))
+        told, why = f"{what}, {given}={first['input']!r}: ", "too few values in the brackets"
+    elif _no_number(first["input"]):
+        why = "wanted a finite number"
     return BadInput(f"{told}{why}; its {word} are: {', '.join(names) or 'none'}")
+
+
+def _no_number(value: Any) -> bool:
+    """Of NaN pydantic says that it should be below the range's end."""
+    try:
+        return not math.isfinite(float(value))
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def value_of(text: str) -> Any:
@@ -138,6 +155,24 @@ def typed(text: str) -> Any:
     """
     special = text == "None" or text[:1] in (*_OPENS, *_QUOTES)
     return value_of(text) if special else text
+
+
+def typed_fields(fields: Mapping[str, str], known: Mapping[str, Any]) -> dict[str, Any]:
+    """What a model's fields are given: `typed`, and "none" is None where None is what one may be.
+
+    Args:
+        known: the model's fields by name, pydantic's.
+    """
+    return {
+        key: None
+        if text.lower() == "none" and key in known and _takes_none(known[key].annotation)
+        else typed(text)
+        for key, text in fields.items()
+    }
+
+
+def _takes_none(annotation: Any) -> bool:
+    return annotation is None or type(None) in get_args(annotation)
 
 
 def written(name: str, fields: Mapping[str, Any]) -> str:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import multiprocessing
 import os
 import pickle
-import queue
 import signal
 import sys
-import time
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
 import torch
@@ -25,6 +26,7 @@ from splitlab.training import Progress, Work
 from splitlab.training.progress import Silent
 
 PR_SET_PDEATHSIG = 1
+_saying = threading.Lock()
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
@@ -47,6 +49,9 @@ def side_by_side(
         count: processes, at most one a job; each gets its share of the cores' threads.
         progress: shows what the processes tell.
 
+    Where a process ends by itself, such as for lack of memory, the others go on with what is left;
+    its job is lost, and the last of them done, that is told.
+
     Raises:
         SplitLabError: of a job, as it was raised there; or a process ended.
     """
@@ -54,57 +59,57 @@ def side_by_side(
     count = max(1, min(count, len(jobs)))
     threads = max(1, cores // count)
     context = multiprocessing.get_context("spawn")
-    told: Any = context.Queue()
-    todo: Any = context.Queue()
-    for number in (*range(len(jobs)), *[None] * count):
-        todo.put(number)
+    links, processes = [], []
     with _environment(threads):
-        processes = [
-            context.Process(
-                target=_serve,
-                args=(permitted(), do, jobs, todo, told, threads, who, commit()),
-                daemon=True,
-            )
-            for who in range(count)
-        ]
-        for process in processes:
-            process.start()
-    shown = _Shown(progress or Silent())
-    left, looked = count, time.monotonic()
+        for who in range(count):
+            here, there = context.Pipe()
+            given = (permitted(), do, jobs, there, threads, who, commit())
+            processes.append(context.Process(target=_serve, args=given, daemon=True))
+            processes[-1].start()
+            there.close()
+            links.append(here)
+    shown, lost = _Shown(progress or Silent()), list[int]()
+    todo, left = iter(range(len(jobs))), dict(zip(links, processes, strict=True))
     try:
         while left:
-            # Also while the others go on telling: a dead process's job is lost.
-            if time.monotonic() - looked > 1:
-                _require_alive(processes)
-                looked = time.monotonic()
-            try:
-                kind, first, second = told.get(timeout=1)
-            except queue.Empty:
-                continue
-            if kind == "result":
-                yield first
-            elif kind == "failed":
-                raise first
-            elif kind == "done":
-                left -= 1
-            else:
-                shown.hear(kind, first, second)
+            ready = wait([*left, *(process.sentinel for process in left.values())])
+            for link in [one for one in left if one in ready or left[one].sentinel in ready]:
+                try:  # what a process said before it ended is in its pipe still
+                    kind, first, second = link.recv() if link.poll() else (None, None, None)
+                except EOFError:
+                    kind = None
+                if kind == "result":
+                    yield first
+                elif kind == "failed":
+                    raise first
+                elif kind == "next":
+                    with contextlib.suppress(OSError):  # it has ended meanwhile
+                        link.send(next(todo, None))
+                elif kind == "done":
+                    del left[link]
+                elif kind is not None:
+                    shown.hear(kind, first, second)
+                elif not left[link].is_alive():
+                    lost.append(left.pop(link).exitcode)
+        _require_all(lost)
     finally:
         shown.close()
         for process in processes:
             if left:
                 process.terminate()
             process.join()
+        for link in links:
+            link.close()
 
 
-def _require_alive(processes: Sequence[Any]) -> None:
+def _require_all(lost: Sequence[int]) -> None:
     """
     Raises:
         SplitLabError: a process ended otherwise than by having nothing left to do.
     """
-    if dead := [p.exitcode for p in processes if p.exitcode not in (None, 0)]:
+    if lost:
         raise SplitLabError(
-            f"a process that worked beside this one ended with {dead[0]}; start again, what is "
+            f"a process that worked beside this one ended with {lost[0]}; start again, what is "
             "finished is kept"
         )
 
@@ -129,8 +134,7 @@ def _serve(
     imports: Sequence[str],
     do: Callable[[Any, Progress], Iterable[Any]],
     jobs: Sequence[Any],
-    todo: Any,
-    told: Any,
+    link: Any,
     threads: int,
     who: int,
     code: str,
@@ -139,13 +143,14 @@ def _serve(
 
     Args:
         imports: modules of a user's own that it may import.
+        link: the pipe to the process that waits; nobody else's, so that a kill harms no other.
         code: the commit of the process that waits; this one has loaded what is there now.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C is for the process that waits
     torch.set_num_threads(threads)
-    progress = _Telling(told, who)
+    progress = _Telling(link, who)
     try:
         permit(*imports)
         if commit() != code:
@@ -153,16 +158,29 @@ def _serve(
                 f"the code changed while it ran (from {code} to {commit()}); start again, what is "
                 "finished is kept"
             )
-        while (number := todo.get()) is not None:
+        while (number := _next(link)) is not None:
             for result in do(jobs[number], progress):
-                told.put(("result", result, None))
-    except Exception as error:
-        told.put(("failed", _portable(error), None))
+                _say(link, "result", result)
+    except (Exception, SystemExit) as error:
+        _say(link, "failed", _portable(error))
     else:
-        told.put(("done", None, None))
+        _say(link, "done")
 
 
-def _portable(error: Exception) -> SplitLabError:
+def _say(link: Any, kind: str, first: Any = None, second: Any = None) -> None:
+    """Whole messages, whichever threads of a process tell of their work."""
+    with _saying:
+        link.send((kind, first, second))
+
+
+def _next(link: Any) -> int | None:
+    """The number of the next job, None where none is left."""
+    _say(link, "next")
+    number: int | None = link.recv()
+    return number
+
+
+def _portable(error: BaseException) -> SplitLabError:
     """The error itself where it survives a pipe and users may see it, else its words."""
     if isinstance(error, SplitLabError):
         try:
@@ -182,7 +200,7 @@ class _Telling:
     def task(self, name: str, total: int, done: int = 0) -> _TellingWork:
         self._count += 1
         key = (self._who, self._count)
-        self._told.put(("task", key, (name, total, done)))
+        _say(self._told, "task", key, (name, total, done))
         return _TellingWork(self._told, key)
 
 
@@ -191,10 +209,10 @@ class _TellingWork:
         self._told, self._key = told, key
 
     def advance(self, count: int, loss: Tensor | float | None = None) -> None:
-        self._told.put(("advance", self._key, (count, None if loss is None else float(loss))))
+        _say(self._told, "advance", self._key, (count, None if loss is None else float(loss)))
 
     def close(self) -> None:
-        self._told.put(("close", self._key, None))
+        _say(self._told, "close", self._key)
 
 
 class _Shown:

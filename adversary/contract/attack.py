@@ -46,12 +46,14 @@ class Attack(BaseModel, ABC):
     `learns` says that images of the adversary's own are of use to it.
     `fitted_on` says what a fit depends on: the "grant" alone, the "capture" too, or that there is
     "nothing" to keep of it.
+    `version` is raised when a change makes its numbers incomparable with those before.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: ClassVar[str]
     source: ClassVar[str]
+    version: ClassVar[int] = 1
     sees: ClassVar[tuple[type[Seen], ...]] = (Features,)
     estimates: ClassVar[Kind] = IMAGE
     shares: ClassVar[bool] = False

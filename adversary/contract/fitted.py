@@ -19,7 +19,11 @@ from typing import Any
 
 from adversary.contract.attack import Attack, Outcome
 from adversary.contract.threat import ThreatModel
+from defenses import DEFENSES
+from splitlab.contracts.method import told_of
+from splitlab.entry_points import ATTACK_GROUP
 from splitlab.errors import BadInput
+from splitlab.named import named_fields, stacked
 from splitlab.record import METHOD_VERSION
 from splitlab.storage import canonical_json, hash_tensors, lock, require_writable, sha256
 from splitlab.training import Progress, Work
@@ -110,12 +114,24 @@ def fit_key(attack: Attack, threat: ThreatModel, seed: int) -> str:
         "feature": threat.feature and threat.feature.model_dump(mode="json"),
         "network": _network(threat),
     }
+    if packages := _packages(attack, threat.defense):
+        told["packages"] = packages
     labels = {}
     if (own := threat.aux) is not None:
         labels = {"aux": own.images.labels, "held out": own.validation.labels}
         told["images"] = [own.kind, own.layers, own.images.classes]
     parts = (threat.fingerprint(), hash_tensors(labels))
     return sha256(canonical_json(told), *(part.encode() for part in parts))[:12]
+
+
+def _packages(attack: Attack, defense: str | None) -> dict[str, str]:
+    """Which of the methods are another package's, or not in their first version."""
+    found = {f"attack {attack.name}": told_of(ATTACK_GROUP, attack.name, type(attack))}
+    for name in (named_fields(part)[0] for part in stacked(defense or "none")):
+        if name in DEFENSES:
+            DEFENSES.require_permitted(name)
+            found[f"defense {name}"] = told_of(DEFENSES.group, name, DEFENSES.load(name))
+    return {name: one for name, one in found.items() if one}
 
 
 def _network(threat: ThreatModel) -> str:

@@ -16,9 +16,13 @@ from bench.point.score import read_join
 from bench.roles.launch import ServerProcess, StartGate, run_edge_client
 from splitlab.capture import Capture
 from splitlab.data import ImageSet
-from splitlab.errors import SplitLabError
+from splitlab.errors import BadInput, SplitLabError
 from splitlab.record.binomial import majority
-from splitlab.storage import read_json, read_tensors
+from splitlab.storage import read_json, read_tensors, write_json
+
+ASKED = "asked.json"
+SENT = ("victims", "repeats", "seed", "size")
+"""Settings that say which images are sent; what they are sent to is the deployment's."""
 
 
 @dataclass(frozen=True)
@@ -95,11 +99,14 @@ def run(
         partition: whose images are sent, as `edge-client evaluate` takes it.
 
     Raises:
+        BadInput: a finished capture is there that other images were sent for.
         SplitLabError: a process failed; the message ends with its words.
     """
     done = read_back(folder)
     if done is not None:
+        _require_asked(folder, config)
         return done
+    keep_asked(folder, config)
     shutil.rmtree(folder / "capture", ignore_errors=True)
     shutil.rmtree(folder / "evaluation", ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
@@ -135,6 +142,21 @@ def run(
     if found is None:
         raise SplitLabError(f"{folder}: client and server ended well, yet the capture is not whole")
     return found
+
+
+def keep_asked(place: Path, config: PointConfig) -> None:
+    """Write beside a capture which images are sent for it."""
+    write_json(place / ASKED, {name: getattr(config, name) for name in SENT}, private=True)
+
+
+def _require_asked(place: Path, config: PointConfig) -> None:
+    if not (place / ASKED).exists():  # captured before there was such a note
+        return
+    was = read_json(place / ASKED)
+    now = {name: getattr(config, name) for name in SENT}
+    told = ", ".join(f"{k} {was.get(k)} there, {now[k]} here" for k in SENT if was.get(k) != now[k])
+    if told:
+        raise BadInput(f"{place / 'capture'} is of other images ({told}); choose another --out")
 
 
 def read_back(place: Path) -> Captured | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from splitlab.console import errors
 from splitlab.data import Splits
 from splitlab.errors import SplitLabError
+from splitlab.metrics import METRICS
+from splitlab.record import Record
 from splitlab.storage import read_json, write_json
 
 NAME = "data.json"
@@ -40,6 +42,27 @@ def kept(folder: Path) -> dict[str, Any] | None:
     except SplitLabError:
         return None
     return found if isinstance(found, dict) and "notes" in found else None
+
+
+def lacking(records: Iterable[Record | None], lpips_weights: Path | None) -> tuple[str, ...]:
+    """That finished records have no number where weights that are given now would give one.
+
+    A record is never written again, and so they are no part of what a point is.
+    """
+    if lpips_weights is None:
+        return ()
+    names = [name for name in METRICS if METRICS.load(name).needs == ("lpips_weights",)]
+    count = sum(
+        any((told := one.leakage.get(name)) is not None and told.mean is None for name in names)
+        for one in records
+        if one is not None
+    )
+    if not count:
+        return ()
+    return (
+        f"{count} finished records were made without all of LPIPS's weights and stay as they are; "
+        "with --lpips-weights choose another --out to have its columns",
+    )
 
 
 def show(notes: Sequence[str]) -> None:

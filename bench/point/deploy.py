@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +11,24 @@ import torch
 from torch import Tensor
 
 import defenses
+from bench.point.identity.config import PointConfig
+from bench.point.packages import of_deployment
 from bench.point.recipe import Networked
 from bench.point.victim import Victim, prepare_halves
+from bench.point.weights import basis
 from splitlab.data import ImageSet, Splits
 from splitlab.deployment import ClientHalf, ServerHalf, write_deployment
-from splitlab.errors import BadInput, NotImported, SplitLabError
+from splitlab.errors import BadInput, Corrupt
 from splitlab.pieces import in_pieces
 from splitlab.randomness import Secret
 from splitlab.split import Part, part_state
-from splitlab.storage import write_json
+from splitlab.storage import read_json, write_json
 from splitlab.training import Progress
 
 ROWS = 256
+MADE_OF = "made of"
+"""In `training.json` of a place."""
+REMEDY = "move it away, or choose another --out"
 
 
 def deploy(
@@ -35,6 +42,7 @@ def deploy(
     trained: Path | None,
     facts: Path,
     victim: Victim | None = None,
+    made_of: Mapping[str, Any] | None = None,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -43,6 +51,7 @@ def deploy(
     Args:
         trained: folder of what is trained for this stack; None where nothing is kept.
         facts: file for what is returned; written first, so that no deployment is without them.
+        made_of: kept with them, for whoever asks whether it is the deployment that is wanted.
 
     Returns:
         how the halves were trained, the undefended network's facts, and the deployment's digest.
@@ -59,7 +68,8 @@ def deploy(
         progress=progress,
     )
     told = {**halves.facts, **({"network": victim.facts} if victim is not None else {})}
-    write_json(facts, told, private=True)
+    noted = {MADE_OF: dict(made_of)} if made_of is not None else {}
+    write_json(facts, {**told, **noted}, private=True)
     digest = write_deployment(
         folder,
         halves,
@@ -105,29 +115,74 @@ def _is_cut_from(victim: Victim, modules: list[torch.nn.Module]) -> bool:
 
 
 def whole(folder: Path) -> bool:
-    """Whether `folder` holds two halves that load and belong together; what does not is removed.
+    """Whether `folder` holds two finished halves; what a kill left half written is removed.
 
-    For runs that continue after a kill: a half-written deployment is made again.
+    A finished deployment is evidence of what was captured from it: nothing removes that.
+
+    Raises:
+        Corrupt: finished halves that are damaged, or are of two deployments.
+        SplitLabError: their network or defence cannot be had here.
     """
-    try:
-        client = ClientHalf.load(folder / "client", defenses.parse_file)
-        server = ServerHalf.load(folder / "server")
-        if client.digest == server.digest and len(server.bodies) == len(client.outputs):
-            return True
-    except NotImported:
-        raise  # nothing is wrong with it
-    except SplitLabError:
-        pass
-    shutil.rmtree(folder, ignore_errors=True)
-    return False
+    if not all((folder / half / "deployment.json").exists() for half in ("client", "server")):
+        shutil.rmtree(folder, ignore_errors=True)
+        return False
+    client = ClientHalf.load(folder / "client", defenses.parse_file)
+    server = ServerHalf.load(folder / "server")
+    if client.digest != server.digest or len(server.bodies) != len(client.outputs):
+        raise Corrupt(folder, "client and server are halves of two deployments", REMEDY)
+    return True
 
 
-def require_same(folder: Path, stack: defenses.Stack, splits: Splits) -> None:
+def made_of(config: PointConfig, splits: Splits) -> dict[str, Any]:
+    """What a deployment depends on and does not say of itself; kept beside it."""
+    return {
+        "basis": basis(config, splits),
+        "learned with": config.train_with_defense,
+        "packages": of_deployment(config.packages),
+    }
+
+
+def require_same(place: Path, config: PointConfig, splits: Splits) -> None:
     """
     Raises:
-        BadInput: the deployment in `folder` was made for other data or another defence.
+        BadInput: the deployment in `place` was made for other data, another defence, cut or wire,
+            of another network, or with other code of the defence.
     """
+    folder, stack = place / "deployment", defenses.parse(config.defense)
     kept = ClientHalf.load(folder / "client", defenses.parse_file).manifest
     there = kept.victims_hash or splits.victims.hash
     if there != splits.victims.hash or kept.defense != stack.spec:
         raise BadInput(f"{folder} was made for other data or another defence; choose another --out")
+    arch = stack.architecture(config.arch(len(splits.classes)))
+    variants = {"variants": arch.variants}  # phases of a training may have changed them
+    wanted = made_of(config, splits)
+    was = {"packages": {}, **_told(place)}  # nothing before there was such a note
+    pairs = {
+        "split point": (kept.head_end, config.split),
+        "tail": (kept.tail_start, config.tail_start),
+        "wire": (kept.wire, config.wire),
+        "network": (kept.arch.model_copy(update=variants), arch),
+        "packages": (was["packages"], wanted["packages"]),
+        **{name: (was.get(name, wanted[name]), wanted[name]) for name in ("basis", "learned with")},
+    }
+    for name, (before, now) in pairs.items():
+        if before == now:
+            continue
+        told = NOT_TOLD.get(name) or f"another {name} ({before} there, {now} here)"
+        raise BadInput(f"{folder} was made with {told}; choose another --out")
+
+
+NOT_TOLD = {
+    "basis": "other data, weights or settings of the training",
+    "learned with": "another --train-with-defense",
+    "network": "another network",
+}
+"""Where the two values say nothing to a reader."""
+
+
+def _told(place: Path) -> dict[str, Any]:
+    try:
+        found = read_json(place / "training.json").get(MADE_OF, {})
+    except Corrupt:
+        return {}
+    return dict(found)

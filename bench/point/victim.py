@@ -81,7 +81,7 @@ def prepare_victim(
             return Victim(arch, net.eval(), facts)
     net = first_weights(config, arch, weights, quiet=False)
     facts = {"epochs": 0, "seconds": 0.0, "images_per_second": 0.0, "basis": of}
-    checkpoint = folder / ("checkpoint.pt" if weights is None else f"checkpoint-{of[:16]}.pt")
+    checkpoint = folder / f"checkpoint-{of[:16]}.pt"
     if weights is None or config.new_classifier:
         history = train_classifier(
             net,
@@ -105,7 +105,8 @@ def prepare_victim(
     facts["weights"] = hash_tensors(net.net.state_dict())
     write_tensors(kept, net.net.state_dict(), private=True)  # it holds the head
     write_json(finished, facts)
-    checkpoint.unlink(missing_ok=True)
+    for path in folder.glob("checkpoint*.pt*"):  # those of other settings too
+        path.unlink(missing_ok=True)
     return Victim(arch, net, facts)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from adversary.registry import attack_of
+from adversary.registry import attack_of_file
 from splitlab.contracts import Kind, Quantity
 from splitlab.contracts.kinds import KINDS
 from splitlab.errors import SplitLabError
@@ -30,10 +30,10 @@ def quantity_of(name: str, record: Record) -> Quantity:
 
 
 def kind_of(record: Record) -> Kind | None:
-    """What the attack estimates; None of a package that is not installed here."""
+    """What the attack estimates; None of a package that is not installed here, or not imported."""
     known = KINDS.get(record.estimates)
     try:
-        own: Kind = attack_of(str(record.config.get("attack"))).estimates
+        own: Kind = attack_of_file(str(record.config.get("attack"))).estimates
     except (SplitLabError, ImportError):
         return known
     return own if own.name == record.estimates else known

@@ -140,6 +140,9 @@ class Sweep:
             progress=self.progress,
         )
         _ = self.lab.secret  # refused here, if it is another one
+        if lpips_weights is not None:
+            there = self._finished().values()
+            self.notes = (*self.notes, *data_notes.lacking(there, lpips_weights))
 
     def estimate(self) -> Forecast:
         """What is left to be done, from a few steps at the actual size."""

@@ -15,9 +15,11 @@ from torch import Tensor, nn
 from defenses.parts.kept import Kept, load_tensors, tensors_of
 from defenses.parts.stack import Stack
 from splitlab.contracts import ArchSpec, Defense, Lesson, Phase, Task
+from splitlab.contracts.method import told_of
 from splitlab.data import ImageSet
 from splitlab.deployment.halves import Halves
 from splitlab.deployment.selector import Selector
+from splitlab.entry_points import DEFENSE_GROUP
 from splitlab.errors import BadInput, Mismatch
 from splitlab.models import Normalised, build
 from splitlab.models.variants import merged
@@ -68,7 +70,10 @@ class Order:
 
     def run(self, stack: Stack) -> dict[str, Any]:
         """What a finished stage is bound to; a hash stands for the secret and for the images."""
+        told = {d.name: told_of(DEFENSE_GROUP, d.name, type(d)) for d in stack.defenses}
+        packages = {name: one for name, one in told.items() if one}
         return {
+            **({"packages": packages} if packages else {}),
             "arch": self.arch.model_dump(mode="json"),
             "head_end": self.head_end,
             "tail_start": self.tail_start,
@@ -113,6 +118,11 @@ def prepare(stack: Stack, order: Order) -> Halves:
     owner = next((d for d in stack.defenses if isinstance(d, Assembles)), None)
     if owner is not None:
         _refuse_unheard(owner, stack)
+        if order.recipe.until is not None:
+            raise BadInput(
+                f"recipe until={order.recipe.until:g}: {owner.name!r} trains its bodies for a "
+                "number of epochs; give until=none and epochs"
+            )
     halves = owner.assemble(order, stack) if owner is not None else _one_network(order, stack)
     for defense in stack.defenses:
         if isinstance(defense, Finishes):

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from defenses.parts.stack import Stack
 from defenses.registry import DEFENSES
 from splitlab.contracts import Defense
-from splitlab.named import named_fields, stacked, typed, wrong_setting
+from splitlab.named import named_fields, stacked, typed_fields, wrong_setting
 
 
 def parse(text: str) -> Stack:
@@ -40,7 +40,7 @@ def _one(part: str) -> Defense:
     name, fields = named_fields(part)
     kind: type[Defense] = DEFENSES.load(name)
     try:
-        return kind.model_validate({key: typed(value) for key, value in fields.items()})
+        return kind.model_validate(typed_fields(fields, kind.model_fields))
     except ValidationError as error:
         raise wrong_setting(
             f"defence {name!r}", error.errors(), kind.model_fields, "fields"

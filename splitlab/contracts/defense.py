@@ -46,13 +46,15 @@ class Defense(BaseModel):
     `owns` names what at most one defence of a stack may own ("bodies", "outputs", "head"), besides
     what it owns by its hooks: architecture, schedule, optimizer. Objectives add up. `retrains`:
     the network learns with the defence; else it is put in front of a network trained without,
-    unless one of its hooks has a part in training.
+    unless one of its hooks has a part in training. `version` is raised when a change makes numbers
+    with it incomparable: what was trained or measured before is of another method then.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: ClassVar[str]
     source: ClassVar[str] = ""
+    version: ClassVar[int] = 1
     owns: ClassVar[frozenset[str]] = frozenset()
     retrains: ClassVar[bool] = False
 

@@ -104,6 +104,16 @@ class Trace:
     epoch: int = 0
 
 
+class Remembers(Protocol):
+    """What counts along with a training (an accountant); a checkpoint keeps its state."""
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """Tensors, numbers, strings and containers of them."""
+        ...
+
+    def load_state_dict(self, saved: Any) -> None: ...
+
+
 class Trainer(NamedTuple):
     """How the network is trained when a defence has laid its hands on it.
 
@@ -112,12 +122,20 @@ class Trainer(NamedTuple):
         optimizer: steps on the objective.
         sampler: None for a fresh permutation an epoch.
         facts: called after training; JSON values for the record (an accountant's epsilon).
+        memory: what `facts` are told from. Without it a training that tells any keeps no
+            checkpoint: after a kill it begins anew, since its facts would be of the last sitting.
     """
 
     net: nn.Module
     optimizer: Optimizer
     sampler: Sampler | None = None
     facts: Callable[[], Mapping[str, Any]] = dict
+    memory: Remembers | None = None
+
+    @property
+    def resumes(self) -> bool:
+        """Whether all that it tells outlives a kill."""
+        return self.memory is not None or self.facts is dict
 
 
 class Teaches(Protocol):

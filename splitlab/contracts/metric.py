@@ -35,6 +35,7 @@ class Metric(Quantity):
         needs: names of what it takes out of the context; without any it is computed from an
             item's own truth and estimate.
         resamples: of the interval of a metric over sets.
+        version: raised when a change makes its values incomparable with those before.
 
     Raises:
         ValueError: both ways are given, or neither, or a way by half.
@@ -47,6 +48,7 @@ class Metric(Quantity):
     per_draw: PerDraw | None = None
     needs: tuple[str, ...] = ()
     resamples: int = 2_000
+    version: int = 1
 
     def __post_init__(self) -> None:
         over_sets = (self.prepare is not None, self.per_set is not None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import operator
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -116,6 +117,19 @@ class Registry(Mapping[str, str]):
                 own_code.permitted(),
                 what=self.kind,
             )
+
+    def load_of_file(self, name: str) -> Any:
+        """The object behind a name that stands in a file, such as a record.
+
+        Raises:
+            NotImported: it is another package's, and its module is neither named by the operator
+                nor loaded, as it is where a command has used it already.
+            UnknownName, BadInput: as `load`.
+        """
+        entry = self.foreign(name)
+        if entry is not None and entry.place.partition(":")[0] not in sys.modules:
+            self.require_permitted(name)
+        return self.load(name)
 
     def _loaded(self, entry: Entry) -> Any:
         told = f"{self.kind} {entry.name!r} of {entry.origin} ({entry.place})"

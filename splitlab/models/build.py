@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -122,7 +123,9 @@ def build(arch: ArchSpec, seed: int | None = None) -> Normalised:
     if not own:
         refuse_reserved(arch)
     make = _maker(arch)
-    with _own_weights(seed):
+    with _own_weights(seed), warnings.catch_warnings():
+        # Of a width of 0, which is refused below: the warning would stand before the error.
+        warnings.filterwarnings("ignore", "Initializing zero-element tensors")
         net = varied(make(), _afterwards(arch))
         whole = Normalised(net, arch.input.mean, arch.input.std)
         if own:

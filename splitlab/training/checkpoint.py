@@ -23,7 +23,7 @@ def save_checkpoint(path: Path, run: dict[str, Any], content: dict[str, Any]) ->
     """
     buffer = io.BytesIO()
     torch.save({"run": run, "content": content}, buffer)
-    write_bytes(path, buffer.getvalue())
+    write_bytes(path, buffer.getvalue(), private=True)  # it may hold the client's head
 
 
 def load_checkpoint(path: Path, run: dict[str, Any]) -> dict[str, Any] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from splitlab.contracts import Lesson, Phase, Trace, Trainer
 from splitlab.data import ImageSet, Splits
 from splitlab.randomness import FreeDraw, generator
+from splitlab.training.accuracy import accuracy
 from splitlab.training.device import choose_device
 from splitlab.training.fit import History, Loss, fit
 from splitlab.training.hooks import Protection, freeze, protecting, protections, watching
@@ -85,6 +86,7 @@ def train_classifier(
         phases = lesson.defense.phases(lesson.task) if lesson else None
         course = Course(net, beside, phases or [Phase("", recipe.epochs)], recipe, images)
         trainer = _trainer(net, course, lesson)
+        memories = {"trainer": trainer.memory} if trainer and trainer.memory else {}
 
         def step(state: State, batch: Batch) -> dict[str, Loss]:
             logits = state.modules["net"](batch.images)
@@ -99,17 +101,19 @@ def train_classifier(
         first = 0
         for number, phase in enumerate(course.phases):
             optimizer = trainer.optimizer if trainer else None
-            path = checkpoint
-            if checkpoint is not None and number:
-                path = checkpoint.with_name(f"{checkpoint.name}.{number}")
+            state = course.begin(number, trainer.net if trainer else net, optimizer, rng)
+            path = checkpoint if trainer is None or trainer.resumes else None
+            if path is not None and number:
+                path = path.with_name(f"{path.name}.{number}")
             done = fit(
                 step,
-                course.begin(number, trainer.net if trainer else net, optimizer, rng),
+                dataclasses.replace(state, memories=memories),
                 course.sources[number],
                 epochs=phase.epochs,
                 batch_size=recipe.batch_size,
                 seed=seed,
                 first=first,
+                until=_until(net, images, recipe, device) if phase.images is None else None,
                 device=device,
                 augment=recipe.augment,
                 sampler=phase.sampler or (trainer.sampler if trainer else None),
@@ -117,6 +121,7 @@ def train_classifier(
                 progress=progress,
                 name=f"{name}: {phase.name}" if phase.name else name,
                 amp=amp,
+                settings=recipe.model_dump(mode="json"),
             )
             first += phase.epochs
             losses = total.losses["net"] + done.losses.get("net", [])
@@ -126,6 +131,27 @@ def train_classifier(
     for module in (net, *beside.values()):
         module.requires_grad_(True).eval()
     return dataclasses.replace(total, facts=dict(trainer.facts()) if trainer else {})
+
+
+def _until(
+    net: nn.Module, images: ImageSet, recipe: TrainRecipe, device: torch.device
+) -> tuple[float, Callable[[], float]] | None:
+    """The recipe's share, and what measures it: at rest, every module then in the mode it was in.
+
+    What protects the network acts as it does in training.
+    """
+    if recipe.until is None:
+        return None
+
+    def reached() -> float:
+        modes = {module: module.training for module in net.modules()}
+        try:
+            return accuracy(net, images, device) / 100
+        finally:
+            for module, mode in modes.items():
+                module.training = mode
+
+    return recipe.until, reached
 
 
 def _own_modules(lesson: Lesson | None, seed: int) -> dict[str, nn.Module]:

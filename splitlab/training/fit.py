@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from splitlab.contracts.lesson import Sampler
 from splitlab.data import ImageSet
@@ -64,6 +65,7 @@ def fit(
     batch_size: int,
     seed: int,
     first: int = 0,
+    until: tuple[float, Callable[[], float]] | None = None,
     device: torch.device | str = "auto",
     augment: Augment | None = None,
     sampler: Sampler | None = None,
@@ -71,6 +73,7 @@ def fit(
     progress: Progress | None = None,
     name: str = "training",
     amp: bool = True,
+    settings: Mapping[str, Any] | None = None,
 ) -> History:
     """Train `state` in place for `epochs` passes over `data`, or what is left of them.
 
@@ -87,10 +90,12 @@ def fit(
         device: "auto", "cpu", "cuda" or a device; the state's modules are moved there.
         augment: acts on the first tensor of a batch.
         first: number of the first epoch, where others of the same run came before it.
+        until: a share, and what measures it after each epoch; the run ends once it is reached.
         sampler: (rows, generator) -> int64 rows to visit in an epoch, or its batches; a
             permutation where None.
         checkpoint: file written after every epoch and continued from when it is there.
         amp: bfloat16 autocast, on CUDA only.
+        settings: JSON of what decides the training beside all this; `checkpoint` is bound to it.
 
     Raises:
         BadInput: a loss that is not finite, or has no optimizer.
@@ -102,12 +107,14 @@ def fit(
         source = TensorSource.of(data, device)
         run = _describe(state, source, epochs, batch_size, seed, augment)
         run |= {"first epoch": first} if first else {}
-        done, history = _resume(checkpoint, run, state)
+        run |= {"settings": dict(settings)} if settings else {}
+        run |= {"until": until[0]} if until else {}
+        done, history, reached = _resume(checkpoint, run, state)
         fast = amp and device.type == "cuda"
         loop = _Loop(step, state, source, batch_size, augment, sampler, fast)
         work = (progress or Silent()).task(name, epochs * len(source), done * len(source))
         try:
-            for epoch in range(done, epochs):
+            for epoch in range(done, 0 if reached else epochs):
                 started = time.perf_counter()
                 losses, images, whole = loop.epoch(seed, first + epoch, work)
                 _check_finite(losses, first + epoch)
@@ -117,6 +124,7 @@ def fit(
                 history = History(history.losses, history.images + images, seconds)
                 if not whole:
                     break
+                reached = until is not None and until[1]() >= until[0]
                 if checkpoint is not None:
                     content = {
                         "epochs": epoch + 1,
@@ -124,8 +132,11 @@ def fit(
                         "losses": history.losses,
                         "images": history.images,
                         "seconds": history.seconds,
+                        "reached": reached,
                     }
                     save_checkpoint(checkpoint, run, content)
+                if reached:
+                    break
         finally:
             work.close()
     return history
@@ -223,14 +234,30 @@ def _describe(
         "augment": repr(augment),
         "rows": len(source),
         "data": hash_tensors({str(i): t[rows] for i, t in enumerate(source.tensors)}),
-        "optimizers": {name: type(opt).__name__ for name, opt in state.optimizers.items()},
+        "optimizers": {name: _written(opt) for name, opt in state.optimizers.items()},
     }
 
 
-def _resume(checkpoint: Path | None, run: dict[str, Any], state: State) -> tuple[int, History]:
+HOW = ("params", "lr", "foreach", "fused", "capturable", "differentiable")
+"""What a group holds besides settings, and how it is computed; the rate stands by its first."""
+
+
+def _written(optimizer: Optimizer) -> str:
+    """Such as "SGD(lr=0.1, momentum=0.9; lr=0.1, momentum=0.9)": the settings of its groups."""
+    told = []
+    for group in optimizer.param_groups:
+        own = {"lr": group.get("initial_lr", group.get("lr"))}
+        own |= {k: v for k, v in group.items() if k not in HOW and k != "initial_lr"}
+        told.append(", ".join(f"{k}={v}" for k, v in own.items() if not isinstance(v, Tensor)))
+    return f"{type(optimizer).__name__}({'; '.join(told)})"
+
+
+def _resume(
+    checkpoint: Path | None, run: dict[str, Any], state: State
+) -> tuple[int, History, bool]:
     saved = load_checkpoint(checkpoint, run) if checkpoint is not None else None
     if saved is None:
-        return 0, History()
+        return 0, History(), False
     try:
         state.load_state_dict(saved["state"])
     except (KeyError, RuntimeError, ValueError) as error:
@@ -238,7 +265,8 @@ def _resume(checkpoint: Path | None, run: dict[str, Any], state: State) -> tuple
             f"{checkpoint} holds other networks or optimizers than are trained here "
             f"({str(error).splitlines()[0]}); {REMEDY}"
         ) from error
-    return saved["epochs"], History(saved["losses"], saved["images"], saved["seconds"])
+    history = History(saved["losses"], saved["images"], saved["seconds"])
+    return saved["epochs"], history, saved.get("reached", False)
 
 
 def _check_finite(losses: Mapping[str, float], epoch: int) -> None:

@@ -32,8 +32,15 @@ Area = Annotated[float, Field(gt=0, le=1, description="smallest share of the are
 Amount = Annotated[float, Field(ge=0, le=1, description="largest change of colours")]
 Alpha = Annotated[float, Field(ge=0, le=100, description="of Beta(alpha, alpha); 0 for none")]
 
+Reached = Annotated[
+    float, Field(gt=0, le=1, description="share of clean training images told rightly")
+]
+
 LATER = frozenset(
-    {"optimizer", "nesterov", "milestones", "decay", "crop", "jitter", "mixup", "cutmix"}
+    {
+        *("optimizer", "nesterov", "milestones", "decay", "crop", "jitter", "mixup", "cutmix"),
+        *("until", "decay_norms"),
+    }
 )
 """Fields younger than records that have none of them: not written while at their defaults."""
 
@@ -47,7 +54,11 @@ class TrainRecipe(BaseModel):
 
     Args:
         momentum, nesterov: of SGD alone; Adam and AdamW have betas 0.9 and 0.999.
-        weight_decay: of "adamw" decoupled; norms and biases are spared by all three.
+        weight_decay: of "adamw" decoupled.
+        decay_norms: it acts on norms and biases too, as where a paper's code hands an optimiser
+            all parameters alike; else they are spared.
+        until: training ends with the first epoch after which this share of the training images, as
+            they are, is told rightly; `epochs` are the most there are, and what a schedule spans.
         milestones, decay: shares of the steps at which "multi-step" multiplies the rate by `decay`.
         crop: smallest share of the area that a crop keeps; 1 crops nothing.
         jitter: brightness, contrast, saturation (factors 1 +- it) and hue (turns, at most 0.5).
@@ -74,6 +85,8 @@ class TrainRecipe(BaseModel):
     jitter: tuple[Amount, Amount, Amount, Amount] = (0.0, 0.0, 0.0, 0.0)
     mixup: Alpha = 0.0
     cutmix: Alpha = 0.0
+    until: Reached | None = None
+    decay_norms: bool = False
 
     @field_validator("jitter")
     @classmethod
@@ -121,16 +134,17 @@ class TrainRecipe(BaseModel):
     def optimizer_of(
         self, parameters: Iterable[Tensor], stacked: Iterable[Tensor] = ()
     ) -> Optimizer:
-        """Over those of `parameters` that are trained; one-dimensional ones are not decayed.
+        """Over those of `parameters` that are trained; `decay_norms` for norms and biases.
 
         Args:
             stacked: parameters of many networks of one shape, [networks, ...] each.
         """
         trained = [(p, p.ndim) for p in parameters if p.requires_grad]
         trained += [(p, p.ndim - 1) for p in stacked if p.requires_grad]
+        norms = self.weight_decay if self.decay_norms else 0.0
         groups = [
             {"params": [p for p, n in trained if n > 1], "weight_decay": self.weight_decay},
-            {"params": [p for p, n in trained if n <= 1], "weight_decay": 0.0},
+            {"params": [p for p, n in trained if n <= 1], "weight_decay": norms},
         ]
         groups = [group for group in groups if group["params"]]
         if self.optimizer != "sgd":

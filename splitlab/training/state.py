@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from splitlab.contracts.lesson import Remembers
+
 
 @dataclass(frozen=True, eq=False)
 class State:
@@ -25,6 +27,7 @@ class State:
             they must lie on the run's device already.
         generators: randomness of `step`, seeded anew by the loop at the start of every epoch from
             (seed, epoch, name), so that a resumed run draws what an unbroken one would.
+        memories: what counts along, such as an accountant.
     """
 
     modules: Mapping[str, nn.Module]
@@ -32,6 +35,7 @@ class State:
     schedulers: Mapping[str, LRScheduler] = field(default_factory=dict)
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     generators: Mapping[str, torch.Generator] = field(default_factory=dict)
+    memories: Mapping[str, Remembers] = field(default_factory=dict)
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors, numbers, strings and containers of them: what `weights_only` loading accepts."""
@@ -40,6 +44,7 @@ class State:
             "optimizers": {name: opt.state_dict() for name, opt in self.optimizers.items()},
             "schedulers": {name: s.state_dict() for name, s in self.schedulers.items()},
             "tensors": {name: value.detach() for name, value in self.tensors.items()},
+            "memories": {name: dict(one.state_dict()) for name, one in self.memories.items()},
         }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
@@ -54,6 +59,8 @@ class State:
             optimizer.load_state_dict(saved["optimizers"][name])
         for name, scheduler in self.schedulers.items():
             scheduler.load_state_dict(saved["schedulers"][name])
+        for name, memory in self.memories.items():
+            memory.load_state_dict(saved["memories"][name])
         with torch.no_grad():
             for name, value in self.tensors.items():
                 value.copy_(saved["tensors"][name])

@@ -146,3 +146,14 @@ def test_what_cannot_be_written_is_told_before_anything_is_measured(tmp_path, co
     (tmp_path / "file").touch()
     assert "is a folder; name a file" in told([*command, "--out", str(tmp_path)])
     assert "folder that can be written" in told([*command, "--out", str(tmp_path / "file/x.json")])
+
+
+@pytest.mark.parametrize(
+    "command", [["sweep-split-points"], ["reproduce", "dci-table2"]], ids=lambda words: words[0]
+)
+def test_a_cache_that_is_no_folder_is_told_also_before_a_dry_run(tmp_path, command):
+    (tmp_path / "file").write_text("mine")
+    words = [*command, "--dry-run", "--cache", str(tmp_path / "file")]
+    assert "is a file" in told(words)
+    assert "folder that can be written" in told([*words[:-1], str(tmp_path / "file" / "cache")])
+    assert (tmp_path / "file").read_text() == "mine"

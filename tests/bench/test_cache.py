@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from filelock import Timeout
 from typer.testing import CliRunner
 
 from bench.cli import app
@@ -109,6 +110,34 @@ def test_what_is_being_made_is_not_removed(cache):
     assert done.exit_code == 2
     assert "is being made at this moment" in " ".join(done.output.split())
     assert (place / "weights.safetensors").exists()
+
+
+def test_what_has_no_note_is_listed_and_can_be_removed(cache):
+    """As when somebody removed an entry between its note and its lock."""
+    place = cache.place("judges", {"seed": 0})
+    (place / store.ABOUT).unlink()
+    assert "without a note" in " ".join(run("--cache", cache.folder).output.split())
+    assert run("--cache", cache.folder, "--remove", place.name).exit_code == 0
+    assert not place.exists()
+
+
+def test_there_is_one_maker_after_a_removal(cache, monkeypatch):
+    """A lock goes while it is held. Else one who waited for it and one who comes then both make."""
+    place, seen = cache.place("judges", {"seed": 0}), []
+    (entry,) = [one for one in cache.entries() if one.folder == place]
+    unlink = Path.unlink
+
+    def checked(path, missing_ok=False):
+        if path.suffix == ".lock":
+            with pytest.raises(Timeout):
+                lock(place).acquire(timeout=0)
+            seen.append(path.name)
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", checked)
+    cache.remove([entry])
+    assert seen == [f"{place.name}.lock"]
+    assert not list(place.parent.glob("*.lock"))
 
 
 def test_a_damaged_entry_is_listed_and_can_be_removed(cache):

@@ -14,13 +14,14 @@ from bench.point.grants import GrantRequest, adversary_images
 from bench.point.measure import Plan, point_of
 from bench.point.recipe import validated
 from bench.point.victim import prepare_victim
+from bench.train import train_and_deploy
 from splitlab.contracts import ArchSpec
 from splitlab.data import load_splits
 from splitlab.deployment import ClientHalf
 from splitlab.errors import BadInput, Mismatch
 from splitlab.models import build
 from splitlab.storage import read_json, read_tensors
-from splitlab.training import accuracy, train_classifier
+from splitlab.training import Silent, accuracy, train_classifier
 
 OUTPUTS = [f"n{number:08d} thing{number}" for number in range(20)]
 
@@ -206,6 +207,19 @@ def test_other_weights_in_the_same_folder_are_taken_and_not_the_old_ones(world, 
     assert kept["fc.bias"].argmax() == 3
     share = read_json(tmp_path / "training" / "victim.json")["validation_accuracy"]
     assert share == pytest.approx(100 - float(share_of_seven(world)))
+
+
+def test_what_a_training_told_is_not_hidden_by_the_halves_that_were_cut(tmp_path):
+    """The halves of an undefended network have trained for 0 epochs; its victim has not."""
+    config = validated(model="tiny_cnn", splits="block2", train_images=64, victim={"epochs": 1})
+    given = {"weights": None, "data_root": None, "download": False, "secret_seed": None}
+    told = train_and_deploy(tmp_path, config, progress=Silent(), **given)
+    kept = read_json(tmp_path / "training" / "victim.json")
+    assert kept["epochs"] == 1
+    for name in ("epochs", "seconds", "images_per_second", "weights"):
+        assert told[name] == kept[name]
+    defended = read_json(tmp_path / "training" / "defended.json")
+    assert told["validation_accuracy"] == defended["validation_accuracy"]
 
 
 def test_points_without_the_new_settings_keep_their_identity():

@@ -119,3 +119,10 @@ def test_a_tuple_while_it_learns_and_logits_at_rest_are_a_network(tmp_path, monk
     net = typed("shop.net:Aux")
     images = torch.rand(2, 3, 32, 32)
     assert net.train()(images).shape == net.eval()(images).shape == (2, 10)
+
+
+def test_a_width_of_none_is_told_in_one_line(tmp_path, monkeypatch, recwarn) -> None:
+    open_shop(tmp_path, monkeypatch)
+    with pytest.raises(BadInput):
+        typed("shop.net:Net:width=0")
+    assert not recwarn.list

@@ -20,10 +20,12 @@ from splitlab.named import (
     named_fields,
     stacked,
     typed,
+    typed_fields,
     value_of,
     written,
     wrong_setting,
 )
+from splitlab.training.presets import recipe_fields
 
 NAMES = st.from_regex(r"[a-z][a-z0-9_-]{0,8}", fullmatch=True)
 FIELDS = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True)
@@ -160,3 +162,31 @@ def test_a_wrong_setting_is_told_with_the_nearest(given, words) -> None:
     with pytest.raises(ValidationError) as found:
         Settings(**given)
     assert words in str(wrong_setting("attack 'x'", found.value.errors(), Settings.model_fields))
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: parse("gaussian:level=nan"), "level='nan': wanted a finite number;"),
+        (lambda: parse("gaussian:level=inf"), "level='inf': wanted a finite number;"),
+        (lambda: recipe_fields("lab:learning_rate=nan", None), "wanted a finite number;"),
+        (lambda: recipe_fields("lab:jitter=0.2", None), "jitter='0.2': wanted values in brackets"),
+        (lambda: recipe_fields("lab:jitter=[0.2, 0.2]", None), "too few values in the brackets"),
+    ],
+)
+def test_what_pydantic_says_otherwise_is_told_in_words_of_the_lab(call, words: str) -> None:
+    with pytest.raises(BadInput) as error:
+        call()
+    assert words in str(error.value)
+    assert "Input should" not in str(error.value)
+
+
+def test_nothing_is_one_word_wherever_a_field_may_be_nothing() -> None:
+    class Kind(BaseModel):
+        word: str = "a"
+        limit: float | None = 1.0
+
+    for nothing in ("none", "None"):
+        assert typed_fields({"limit": nothing}, Kind.model_fields) == {"limit": None}
+    given = {"word": "none", "limit": "2"}
+    assert typed_fields(given, Kind.model_fields) == given

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import sys
 from functools import partial
 
 import pytest
@@ -32,7 +33,9 @@ def stumble(how, number, _progress):
             raise BadInput("one is not wanted; give two")
         if how == "odd":
             raise ZeroDivisionError("by zero")
-        os._exit(7)
+        if how == "left":
+            sys.exit(0)
+        os._exit(0 if how == "gone" else 7)
     yield number
 
 
@@ -72,13 +75,23 @@ def test_every_job_is_done_by_processes_that_are_gone_afterwards():
     [
         ("bad", BadInput, "^one is not wanted; give two$"),
         ("odd", SplitLabError, "^ZeroDivisionError: by zero$"),
-        ("dead", SplitLabError, "ended with 7; start again"),
+        ("gone", SplitLabError, "ended with 0; start again"),
+        ("left", SplitLabError, "^SystemExit: 0$"),
     ],
 )
 def test_a_failure_is_told_in_its_own_words_and_ends_the_others(how, kind, words):
     with pytest.raises(kind, match=words):
         list(side_by_side(partial(stumble, how), [0, 1, 2], count=2))
     assert not multiprocessing.active_children()
+
+
+@pytest.mark.usefixtures("_loaded_once")
+def test_the_others_go_on_where_a_process_ends():
+    """A process that is killed costs its own job, and not those that nobody has begun."""
+    found = []
+    with pytest.raises(SplitLabError, match="ended with 7"):
+        found.extend(side_by_side(partial(stumble, "dead"), [1, 0, 2, 3, 4], count=2))
+    assert sorted(found) == [0, 2, 3, 4]
 
 
 @pytest.mark.usefixtures("_loaded_once")

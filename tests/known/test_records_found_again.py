@@ -5,10 +5,14 @@ from typing import Any
 
 import pytest
 
+from adversary.inversion import decoder
+from adversary.inversion.psim import PSiM
+from bench.point.identity import defaults
 from bench.point.identity.config import PointConfig, identity
 from bench.point.identity.known import KnownRecords, of_record
 from bench.point.measure import plans, point_of
 from bench.point.recipe import SweepConfig, validated
+from defenses import parse
 from splitlab.record import METHOD_VERSION, Record, RecordStore, point_hash
 from splitlab.storage import read_json
 
@@ -85,6 +89,65 @@ def test_what_an_old_record_does_not_say_was_at_the_default_of_that_time() -> No
     assert read(records(OLD_EXPERIMENT, 1)[0]).stream == (
         records(OLD_EXPERIMENT, 1)[0].config["attack"],
     )
+
+
+def test_a_default_that_changed_relabels_no_record(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A made-up change: another default of one field, and a field that was not there before."""
+    (old,) = [
+        r
+        for r in records(OLD_SWEEP)
+        if (r.config["attack"], r.split["name"]) == ("decoder", "conv1")
+    ]
+    before = read(old).attack_options
+
+    class Changed(decoder.Decoder):
+        epochs: int = 9
+        smoothed: bool = True
+
+    monkeypatch.setattr(decoder, "Decoder", Changed)
+    assert read(old).attack_options["epochs"] == 9, "what has to be entered in the table"
+    was = {"attack decoder": {"epochs": 3, "smoothed": False}}
+    monkeypatch.setattr(defaults, "BEFORE", {METHOD_VERSION: was})
+    assert read(old).attack_options == {**before, "smoothed": False}
+    known = KnownRecords(store_of(tmp_path, old))
+    small = {"victim": {"epochs": 2}}
+    assert known.of(_decoder(validated(**small)), old.data_hash) is None
+    same = {"attack_options": {"decoder": {"epochs": 3, "smoothed": False}}}
+    assert known.of(_decoder(validated(**small, **same)), old.data_hash) == old
+    said = old.model_copy(update={"config": {**old.config, "attack_options": {"epochs": 5}}})
+    assert read(said).attack_options["epochs"] == 5, "what a record says is so"
+
+
+def test_a_table_of_defaults_reaches_all_that_a_record_may_leave_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    was = {
+        "attack psim": {"epochs": 7, "width": 3},
+        "defense gaussian": {"level": 0.5, "draw": "fixed"},
+        "victim": {"epochs": 3, "momentum": 0.1},
+        "synthesis": {"steps": 4},
+        "point": {"repeats": 2},
+    }
+    monkeypatch.setattr(defaults, "BEFORE", {1: was})
+    preset, fields = next(iter(PSiM.presets.items()))
+    told = {name: fields.fields[name] for name in fields.fields if name in was["attack psim"]}
+    config = {
+        "attack": "psim",
+        "attack_options": {"preset": preset},
+        "defense": "gaussian:level=0.1+dropout:level=0.3",
+        "victim": {"epochs": 1},
+        "synthetic": {"layers": "head", "images": 2, "settings": {"tv": 1}},
+    }
+    found = defaults.filled(config, 1)
+    left = {k: v for k, v in was["attack psim"].items() if k not in told}
+    assert found["attack_options"] == {"preset": preset, **left}
+    assert parse(found["defense"]) == parse("gaussian:level=0.1,draw=fixed+dropout:level=0.3")
+    assert found["victim"] == {"epochs": 1, "momentum": 0.1}
+    assert found["synthetic"]["settings"] == {"steps": 4, "tv": 1}
+    assert found["repeats"] == 2
+    assert defaults.filled(config, 2) == config, "of another version of the methods"
 
 
 CHANGES: dict[str, Any] = {

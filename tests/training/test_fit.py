@@ -29,9 +29,9 @@ def images():
     return load_splits("photo-patches", limits={"train": 200}).train
 
 
-def classifier_state(rows, epochs, batch_size, seed=0):
+def classifier_state(rows, epochs, batch_size, seed=0, **more):
     net = small_net(seed)
-    recipe = TrainRecipe(epochs=epochs, batch_size=batch_size)
+    recipe = TrainRecipe(epochs=epochs, batch_size=batch_size, **more)
     optimizer = recipe.optimizer_of(net.parameters())
     rng = torch.Generator()
     return State(
@@ -45,8 +45,8 @@ def classify(state, batch):
     return {"net": F.cross_entropy(logits, batch.labels)}
 
 
-def run(images, checkpoint=None, seed=3, epochs=3, step=classify):
-    state = classifier_state(len(images), epochs, 32)
+def run(images, checkpoint=None, seed=3, epochs=3, step=classify, **more):
+    state = classifier_state(len(images), epochs, 32, **more)
     history = fit(
         step, state, images, epochs=epochs, batch_size=32, seed=seed, device="cpu",
         augment=Augment(), checkpoint=checkpoint,
@@ -121,6 +121,10 @@ def test_a_checkpoint_of_another_run_is_refused(images, tmp_path):
     run(images, tmp_path / "c.pt")
     with pytest.raises(Mismatch, match=r"another training run \(seed: 3 there, 4 here\)"):
         run(images, tmp_path / "c.pt", seed=4)
+    assert (tmp_path / "c.pt").stat().st_mode & 0o077 == 0, "it may hold a client's head"
+    for other in ({"learning_rate": 0.7}, {"momentum": 0.5}, {"weight_decay": 0.3}):
+        with pytest.raises(Mismatch, match=f"{next(iter(other)).replace('learning_rate', 'lr')}="):
+            run(images, tmp_path / "c.pt", **other)
     darker = replace(images, images=images.images // 2)
     with pytest.raises(Mismatch, match=r"data: .* delete it"):
         run(darker, tmp_path / "c.pt")
@@ -154,11 +158,11 @@ def test_a_full_disk_leaves_the_checkpoint_before(images, tmp_path, monkeypatch)
     path = tmp_path / "c.pt"
     real, calls = checkpoint_module.write_bytes, []
 
-    def fills_up(where, data):
+    def fills_up(where, data, private):
         calls.append(1)
         if len(calls) > 1:
             raise StorageFull(f"{where}: no space left")
-        real(where, data)
+        real(where, data, private=private)
 
     monkeypatch.setattr(checkpoint_module, "write_bytes", fills_up)
     with pytest.raises(StorageFull):

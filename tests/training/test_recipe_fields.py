@@ -75,6 +75,22 @@ def test_norms_and_biases_are_decayed_by_none(name: str) -> None:
     assert (spared["params"][0] is layer.bias, spared["weight_decay"]) == (True, 0.0)
 
 
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_norms_and_biases_decay_where_a_recipe_says_so(name: str) -> None:
+    recipe = TrainRecipe(optimizer=name, decay_norms=True)
+    groups = recipe.optimizer_of(nn.Linear(3, 2).parameters()).param_groups
+    assert [group["weight_decay"] for group in groups] == [5e-4, 5e-4]
+
+
+def test_presets_say_what_their_sources_do() -> None:
+    """Plain SGD of a paper's code decays every parameter; A-10 ends at 99 % of clean images."""
+    plain = {"rolss-ir152", "architecture-attribute", "tl-dmi"}
+    assert {name for name, one in RECIPES.items() if one.decay_norms} == plain
+    assert {name: one.until for name, one in RECIPES.items() if one.until is not None} == {
+        "architecture-membership": 0.99
+    }
+
+
 def test_a_recipe_of_before_is_written_as_before() -> None:
     """What hashes and configs were made of: nothing was added to it."""
     assert TrainRecipe().model_dump(mode="json") == {
@@ -95,7 +111,7 @@ def test_what_is_not_at_its_default_is_written_and_read(name: str) -> None:
 def test_each_later_field_changes_what_is_written() -> None:
     changes = {
         "optimizer": "adamw", "nesterov": False, "milestones": (0.5,), "decay": 0.5, "crop": 0.8,
-        "jitter": (0.1, 0, 0, 0), "mixup": 0.8, "cutmix": 1.0,
+        "jitter": (0.1, 0, 0, 0), "mixup": 0.8, "cutmix": 1.0, "until": 0.99, "decay_norms": True,
     }  # fmt: skip
     assert {*changes} == LATER
     plain = TrainRecipe().model_dump()
@@ -108,7 +124,7 @@ def test_each_later_field_changes_what_is_written() -> None:
     [
         {"optimizer": "lion"}, {"label_smoothing": -1.5}, {"milestones": (1.0,)}, {"decay": 0},
         {"crop": 0}, {"crop": 1.2}, {"jitter": (0, 0, 0, 0.6)}, {"jitter": (0.1,)},
-        {"mixup": -1}, {"schedule": "step"},
+        {"mixup": -1}, {"until": 0}, {"until": 1.5}, {"schedule": "step"},
     ],
 )  # fmt: skip
 def test_values_out_of_range_are_refused(bad) -> None:

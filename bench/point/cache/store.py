@@ -26,7 +26,7 @@ from splitlab.storage import canonical_json, lock, read_json, require_writable, 
 NAME = ".splitlab-cache"
 ABOUT = "entry.json"
 LETTERS = 16
-"""Of a key in a name; two entries of one kind that share them are told apart by `ABOUT`."""
+"""Of a key in a name: 64 bits, which no two entries of one kind share by chance."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,8 @@ class Cache:
     def begin(self, kind: str, what: Mapping[str, Any], words: str) -> Path:
         """The same, with a note of what it is, for whoever lists it.
 
+        Who makes the entry does this while it holds its lock, so that nobody removes the note.
+
         Args:
             words: a line that says what it is, without paths and secrets.
 
@@ -84,7 +86,7 @@ class Cache:
 
     def entries(self) -> list[CacheEntry]:
         """All of them, kind after kind, the newest first."""
-        found = [_entry(path.parent) for path in self.folder.glob(f"*/*/{ABOUT}")]
+        found = [_entry(path) for path in self.folder.glob("*/*/") if path.is_dir()]
         return sorted(found, key=lambda one: (one.kind, one.age))
 
     def remove(self, entries: Sequence[CacheEntry]) -> None:
@@ -94,14 +96,15 @@ class Cache:
         """
         for one in entries:
             try:
-                with lock(one.folder).acquire(timeout=0):
+                with (held := lock(one.folder)).acquire(timeout=0):
                     shutil.rmtree(one.folder, ignore_errors=True)
+                    # while it is held: who waits for it sees that it went, and makes a new one
+                    Path(held.lock_file).unlink(missing_ok=True)
             except Timeout as error:
                 raise BadInput(
                     f"{one.kind} {one.key} is being made at this moment; wait for its end"
                 ) from error
             with contextlib.suppress(OSError):
-                one.folder.with_name(f"{one.folder.name}.lock").unlink()
                 one.folder.parent.rmdir()
 
     def named(self, keys: Sequence[str]) -> list[CacheEntry]:
@@ -143,7 +146,8 @@ def _entry(folder: Path) -> CacheEntry:
         about = read_json(folder / ABOUT)
         what, begun = str(about["what"]), float(about["begun"])
     except (SplitLabError, KeyError, TypeError, ValueError):
-        what, begun = "damaged", folder.stat().st_mtime
+        told = "damaged" if (folder / ABOUT).exists() else "without a note of what it is"
+        what, begun = told, folder.stat().st_mtime
     return CacheEntry(
         kind=folder.parent.name,
         key=folder.name,

@@ -36,7 +36,8 @@ class PointConfig(Networked):
         searched: whether the victims are validation images, by which settings are chosen.
         granted: the card of its `GrantRequest`.
         synthetic: the adversary's own images, in place of real ones.
-        packages: which methods are of another package, and of which version.
+        packages: which methods are of another package, with its version and code, or declare
+            another version than their first.
         stream: names that the attack's randomness is drawn under.
         experiment, scale, measurement: what a table of a paper calls it.
         place: name of the deployment.

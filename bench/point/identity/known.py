@@ -7,7 +7,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from adversary.registry import ATTACKS
+import defenses
+from adversary.registry import ATTACKS, attack_of_file
+from bench.point.identity import defaults
 from bench.point.identity.config import LABELS, PointConfig, identity
 from bench.point.setup import Synthetic
 from splitlab.errors import SplitLabError
@@ -29,20 +31,28 @@ UNUSED = ("auxiliary", "head_end")
 
 def of_record(record: Record) -> PointConfig | None:
     """What a record was measured with; None where this version cannot read it."""
-    return of_config(record.config, record.threat, str(record.split.get("name", "")))
+    place = str(record.split.get("name", ""))
+    return of_config(record.config, record.threat, place, record.method_version)
 
 
 def of_config(
-    config: Mapping[str, Any], granted: Mapping[str, Any] | None = None, place: str = ""
+    config: Mapping[str, Any],
+    granted: Mapping[str, Any] | None = None,
+    place: str = "",
+    version: int = METHOD_VERSION,
 ) -> PointConfig | None:
     """The same of a record's config, with what only the rest of the record says of a sweep's.
 
     Points have one config now. Before, a sweep kept an attack's options as they were given, and no
     grant in its config; an experiment had names of its own. What such a record lacks was at its
-    default then, and the defaults are still those.
+    default then, which is today's unless `defaults` has another. None is imported from another
+    package because a record names it.
     """
     fields = {"packages": {}, **config}
     try:
+        attack_of_file(fields["attack"])
+        defenses.parse_file(fields["defense"])
+        fields = defaults.filled(fields, version)
         if "recipe" in fields:
             fields = _of_experiment(fields)
         elif "stream" not in fields:

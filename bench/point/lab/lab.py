@@ -19,6 +19,7 @@ from bench.point.deploy import undefended
 from bench.point.identity.config import PointConfig
 from bench.point.judge import Judge, judge_of, prepare_judge
 from bench.point.lab.networks import Networks
+from bench.point.packages import of_deployment
 from bench.point.synthetic import synthetic_images
 from bench.point.victim import kept_id
 from bench.point.weights import basis
@@ -71,10 +72,10 @@ class Lab(Networks):
         """The independent network that tells images apart."""
         splits, folder = self.data(config), self.judge_folder(config)
         if (key := str(folder)) not in self._memo:
-            if folder.is_relative_to(self.cache.folder):
-                words = f"judge of {config.dataset_kind}, seed {config.seed}"
-                self.cache.begin("judges", judge_of(config, splits), words)
             with lock(folder):
+                if folder.is_relative_to(self.cache.folder):
+                    words = f"judge of {config.dataset_kind}, seed {config.seed}"
+                    self.cache.begin("judges", judge_of(config, splits), words)
                 self._memo[key] = prepare_judge(
                     folder, config, splits, device=self.sources.device, progress=self.progress
                 )
@@ -118,21 +119,21 @@ class Lab(Networks):
         if victim is not None and not self.changes(config):
             arch = victim.arch.model_dump(mode="json")
             return {"network": victim.facts["weights"], "arch": arch}
+        packages = of_deployment(config.packages)
         return {
             "stack": config.defense,
             "cut": [config.split, config.tail_start],
             "basis": basis(config, self.data(config)),
             "learned with": config.train_with_defense,
             "secret": kept_id(self.home / "cache-id.json"),
+            **({"packages": packages} if packages else {}),
         }
 
     def checkpoint(self, config: PointConfig, attack: Attack) -> Path:
         """Where a fit keeps what it would lose by a kill; a trial shares nothing with others."""
+        name = self.identity(config)[:16]
         if config.searched:
-            return self.run / "fits" / self.identity(config)[:16] / "fit.pt"
-        name = f"{attack.name}-{config.knowledge}"
-        if config.experiment:
-            name = self.identity(config)[:16]
+            return self.run / "fits" / name / "fit.pt"
         if not attack.shares:
             return self.place(config) / "attacks" / f"{name}.pt"
         where = config.split if config.experiment else self.place(config).name

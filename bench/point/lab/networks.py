@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import defenses
-from bench.point.deploy import deploy, require_same, whole
+from bench.point.deploy import deploy, made_of, require_same, whole
 from bench.point.identity.config import PointConfig
 from bench.point.lab.base import Workbench
 from bench.point.own_network import told_apart
+from bench.point.packages import of_deployment
 from bench.point.victim import (
     BEFORE,
     Victim,
@@ -42,10 +43,10 @@ class Networks(Workbench):
         elif (folder / BEFORE).exists():
             self._memo[key] = victim_before(folder, config.arch(len(splits.classes)))
         else:
-            if folder.is_relative_to(self.cache.folder):
-                words = f"{config.model} on {config.dataset_kind}, seed {config.seed}"
-                self.cache.begin("victims", self._victim_key(config), words)
             with lock(folder):
+                if folder.is_relative_to(self.cache.folder):
+                    words = f"{config.model} on {config.dataset_kind}, seed {config.seed}"
+                    self.cache.begin("victims", self._victim_key(config), words)
                 self._memo[key] = prepare_victim(
                     folder,
                     config,
@@ -78,13 +79,15 @@ class Networks(Workbench):
         """The folder of a place with its `deployment`, trained if that has not been done.
 
         Raises:
-            BadInput: one of other data or of another defence is there.
+            BadInput: another one is there; see `require_same`.
+            Corrupt: one is there and damaged.
         """
-        place, stack = self.place(config), defenses.parse(config.defense)
-        folder = place / "deployment"
-        if (key := f"deployed {folder} {stack.spec}") not in self._memo:
+        place, splits = self.place(config), self.data(config)
+        folder, stack = place / "deployment", defenses.parse(config.defense)
+        cut = (stack.spec, config.split, config.tail_start, config.wire)
+        if (key := f"deployed {folder} {cut} {made_of(config, splits)}") not in self._memo:
             if folder.exists() and whole(folder):
-                require_same(folder, stack, self.data(config))
+                require_same(place, config, splits)
             else:
                 self._deploy(config, stack, place)
             self._memo[key] = True
@@ -95,6 +98,8 @@ class Networks(Workbench):
         trained = self.training(config) if self.changes(config) else None
         alone = any(isinstance(defense, Assembles) for defense in stack.defenses)
         with nullcontext() if trained is None or alone else lock(trained):
+            if trained is not None:
+                self.training(config)  # its note, where somebody removed it meanwhile
             deploy(
                 place / "deployment",
                 config,
@@ -105,6 +110,7 @@ class Networks(Workbench):
                 trained=trained,
                 facts=place / "training.json",
                 victim=victim,
+                made_of=made_of(config, splits),
                 device=self.sources.device,
                 progress=self.progress,
             )
@@ -122,6 +128,7 @@ class Networks(Workbench):
         ):
             if own.exists():  # begun before there was a cache
                 return own
+        packages = of_deployment(config.packages)
         return self.cache.begin(
             "trainings",
             {
@@ -130,6 +137,7 @@ class Networks(Workbench):
                 "stack": shared_training(config.defense),
                 "learned with": config.train_with_defense,
                 "secret": kept_id(self.home / "cache-id.json"),
+                **({"packages": packages} if packages else {}),
             },
             f"{config.model} with {config.defense}, cut at {config.split}, seed {config.seed}",
         )

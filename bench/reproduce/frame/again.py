@@ -41,6 +41,7 @@ def shown_again(run: Path) -> Shown:
     Raises:
         BadInput: they are of several, or of a scale that this version has not.
         UnknownName: no such experiment.
+        NotImported: it is of another package, or of a network of somebody's own.
         Corrupt: a record is damaged.
     """
     store = RecordStore(run)
@@ -52,7 +53,7 @@ def shown_again(run: Path) -> Shown:
         names = "; ".join(" at scale ".join(one) for one in sorted(named))
         raise BadInput(f"{run} holds records of {names}; give a folder of one experiment")
     ((name, scale),) = named
-    framed = Registry("experiment", EXPERIMENTS, entry_points.EXPERIMENT_GROUP).load(name)
+    framed = Registry("experiment", EXPERIMENTS, entry_points.EXPERIMENT_GROUP).load_of_file(name)
     if not isinstance(framed, Framed) or scale not in get_args(Scale):
         raise BadInput(f"{run}: {name} at scale {scale!r} has no table of records here")
     setup = _kept_setup(run, records)

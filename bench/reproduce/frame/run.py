@@ -97,7 +97,8 @@ class Begun:
         require_same_network(run.folder, run.setup.arch(len(run.splits.classes)))
         write_json(self.request.out / "experiment.json", self.settings)
         adapted = _adapted(self.experiment.setup, run.setup)
-        data_notes.show((*run.splits.notes, *adapted))
+        there, weights = run.finished().values(), self.request.lpips_weights
+        data_notes.show((*run.splits.notes, *adapted, *data_notes.lacking(there, weights)))
         data_notes.keep(run.folder, run.splits, adapted)
         return run
 

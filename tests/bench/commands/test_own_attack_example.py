@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -54,7 +55,9 @@ def test_a_sweep_takes_it_and_scores_it(tmp_path: Path, monkeypatch: pytest.Monk
     assert done.exit_code == 0, f"{done.output[-2000:]}\n{done.exception!r}"
     found = {record.config["attack"]: record for record in RecordStore(run).all()}
     ridge, floor = found["ridge"], found["mean-image"]
-    assert ridge.config["packages"] == {"attack ridge": "own-attack 0.1.0"}
+    (told,) = ridge.config["packages"].items()
+    assert told[0] == "attack ridge"
+    assert re.fullmatch(r"own-attack 0\.1\.0, code [0-9a-f]{12}", told[1])
     assert "packages" not in floor.config
     assert ridge.leakage["psnr"].mean > floor.leakage["psnr"].mean + 1
     assert ridge.attack_facts["learned_from"] == "queries to the client"

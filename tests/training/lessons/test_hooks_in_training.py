@@ -168,6 +168,53 @@ def test_hands_of_a_defence_train_the_network():
         assert torch.allclose(parameter, before[name] - 8 * 0.5, atol=1e-4)
 
 
+class Accountant:
+    """Counts steps; what an epsilon is told from."""
+
+    def __init__(self):
+        self.steps, self.kill_at = 0, None
+
+    def count(self, *_):
+        self.steps += 1
+        if self.steps == self.kill_at:
+            raise KeyboardInterrupt
+
+    def state_dict(self):
+        return {"steps": self.steps}
+
+    def load_state_dict(self, saved):
+        self.steps = saved["steps"]
+
+
+class Accounted(Defense):
+    """An optimiser that is counted, and stopped at a step."""
+
+    name: ClassVar[str] = "accounted"
+    remembers: bool
+    kill_at: int | None = None
+
+    def train_with(self, net, optimizer, _task):
+        accountant = Accountant()
+        accountant.kill_at = self.kill_at
+        optimizer.register_step_post_hook(accountant.count)
+        memory = accountant if self.remembers else None
+        return Trainer(net, optimizer, None, lambda: {"steps": accountant.steps}, memory)
+
+
+@pytest.mark.parametrize("remembers", [True, False])
+def test_facts_of_a_killed_training_are_of_all_of_it(tmp_path, remembers):
+    """With a memory the run goes on; without one it begins anew, as its facts would be too low."""
+    path, steps = tmp_path / "c.pt", 2 * ROWS // RECIPE.batch_size
+    whole, history = trained(Accounted(remembers=remembers))
+    assert history.facts == {"steps": steps}
+    with pytest.raises(KeyboardInterrupt):
+        trained(Accounted(remembers=remembers, kill_at=steps - 1), checkpoint=path)
+    assert path.exists() == remembers
+    resumed, history = trained(Accounted(remembers=remembers), checkpoint=path)
+    assert history.facts == {"steps": steps}
+    assert not changed(whole.state_dict(), resumed.state_dict())
+
+
 def test_it_stacks_with_phases_of_another_and_the_schedule_is_heard():
     class Stages(Defense):
         name: ClassVar[str] = "stages"
