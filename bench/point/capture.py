@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from bench.point.identity.config import PointConfig
+from bench.point.recipe import Networked
 from bench.point.score import read_join
 from bench.roles.launch import ServerProcess, StartGate, run_edge_client
 from splitlab.capture import Capture
@@ -55,14 +55,15 @@ class CaptureRun:
         self,
         folder: Path,
         deployment: Path,
-        config: PointConfig,
+        config: Networked,
         dataset: str,
         data_root: Path | None,
         secret_seed: int | None = None,
+        partition: str = "victims",
     ) -> None:
         self._gate = gate = StartGate()
         pool = ThreadPoolExecutor(1, thread_name_prefix="capture")
-        own = dataset, data_root, secret_seed
+        own = dataset, data_root, secret_seed, partition
         self._future = pool.submit(run, folder, deployment, config, *own, gate)
         pool.shutdown(wait=False)
 
@@ -85,13 +86,17 @@ class CaptureRun:
 def run(
     folder: Path,
     deployment: Path,
-    config: PointConfig,
+    config: Networked,
     dataset: str,
     data_root: Path | None,
     secret_seed: int | None,
+    partition: str,
     gate: StartGate,
 ) -> Captured:
     """Serve, evaluate once the gate is open, capture; files under `folder`.
+
+    Args:
+        partition: whose images are sent, as `edge-client evaluate` takes it.
 
     Raises:
         BadInput: a finished capture is there that other images were sent for.
@@ -116,7 +121,7 @@ def run(
             "--dataset",
             dataset,
             "--partition",
-            "validation" if config.searched else "victims",
+            partition,
             "--size",
             str(config.size),
             "--seed",

@@ -49,10 +49,12 @@ class Lab(Networks):
 
     def capture(self, config: PointConfig) -> CaptureRun:
         """What crosses the wire at this place; its processes serve all points there."""
-        folder, place, sources = self.crossed(config), self.place(config), self.sources
+        place, sources = self.place(config), self.sources
+        partition = "validation" if config.searched else "victims"
+        folder = self.crossed(config)
         if self._open is None or self._open[0] != folder:
             self.__exit__()
-            own = sources.dataset, sources.data_root, sources.secret_seed
+            own = sources.dataset, sources.data_root, sources.secret_seed, partition
             self._open = folder, CaptureRun(folder, place / "deployment", config, *own)
         return self._open[1]
 
