@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from bench.cli_options import AsJson
+from bench.cli_options import AsJson, Imports
 from splitlab.answers import answer
 from splitlab.console import guarded
-from splitlab.import_option import Imports
 
 
 @guarded
