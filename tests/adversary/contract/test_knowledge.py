@@ -64,7 +64,7 @@ def test_granted_fixed_noise_is_undone(name):
     defense = f"{name},draw=fixed"
     head = tiny_head("block1")
     seen = capture(head, defense)
-    attack = RMLE(steps=150, choose_steps=100)
+    attack = RMLE(steps=100, choose_steps=40)
     adaptive, noise = (
         quality(outcome(attack, threat(head, defense, known=k), seen))
         for k in ("adaptive", "noise")
