@@ -9,8 +9,8 @@ import typer
 
 from bench.cli_options import AsJson
 from splitlab.answers import answer
+from splitlab.cli_options import Imports
 from splitlab.console import guarded
-from splitlab.import_option import Imports
 
 
 @guarded
