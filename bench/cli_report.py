@@ -9,6 +9,7 @@ import typer
 
 from bench.cli_options import AsJson, Imports
 from splitlab.answers import answer
+from splitlab.cli_options import Imports
 from splitlab.console import guarded
 
 

@@ -17,7 +17,8 @@ from bench.point.victim import (
     kept_secret,
     learns,
     prepare_victim,
-    require_no_weights,
+    require_beginning,
+    require_fitting,
 )
 from bench.point.weights import LabelFiles, tried_weights
 from splitlab.data import ImageSet
@@ -59,8 +60,9 @@ def train_and_deploy(
         `doubt`, "" or why that accuracy is none.
 
     Raises:
-        BadInput: `out` holds a deployment already, or `weights` are given to a defence that the
-            network has to learn with.
+        BadInput: `out` holds a deployment already, or `weights` are given to a defence that
+            trains its bodies by itself.
+        Mismatch: `weights` do not fit the network as its defence changes it.
         UnknownName, NotCuttable: no such network, data set, defence or split point.
     """
     for half in ("client", "server"):
@@ -68,7 +70,7 @@ def train_and_deploy(
             raise BadInput(f"{out / half}: a deployment is there already; choose another --out")
     stack = defenses.parse(config.defense)
     stack.check(config.tail_start)
-    require_no_weights(config, stack, weights)
+    require_beginning(stack, weights)
     sources = Sources(
         config.dataset, data_root=data_root, download=download, weights=weights, labels=labels
     )
@@ -85,7 +87,7 @@ def train_and_deploy(
     if config.freeze is not None:
         find_point(points, config.freeze)
     if weights is not None:  # nothing is kept of a start whose weights are not the network's
-        tried_weights(config, arch, weights, splits)
+        require_fitting(config, stack, tried_weights(config, arch, weights, splits), arch)
     require_writable(out)
     if begins is not None:
         trains = weights is None or config.new_classifier
@@ -117,6 +119,7 @@ def train_and_deploy(
             trained=out / "training",
             facts=out / "training" / "defended.json",
             victim=victim,
+            weights=weights,
             device=config.device,
             progress=progress,
         )

@@ -144,12 +144,12 @@ def run(
     return found
 
 
-def keep_asked(place: Path, config: PointConfig) -> None:
+def keep_asked(place: Path, config: Networked) -> None:
     """Write beside a capture which images are sent for it."""
     write_json(place / ASKED, {name: getattr(config, name) for name in SENT}, private=True)
 
 
-def _require_asked(place: Path, config: PointConfig) -> None:
+def _require_asked(place: Path, config: Networked) -> None:
     if not (place / ASKED).exists():  # captured before there was such a note
         return
     was = read_json(place / ASKED)

@@ -42,6 +42,7 @@ def deploy(
     trained: Path | None,
     facts: Path,
     victim: Victim | None = None,
+    weights: Path | None = None,
     made_of: Mapping[str, Any] | None = None,
     device: str = "auto",
     progress: Progress | None = None,
@@ -51,6 +52,7 @@ def deploy(
     Args:
         trained: folder of what is trained for this stack; None where nothing is kept.
         facts: file for what is returned; written first, so that no deployment is without them.
+        weights: what training with a defence begins from; see `prepare_halves`.
         made_of: kept with them, for whoever asks whether it is the deployment that is wanted.
 
     Returns:
@@ -64,6 +66,7 @@ def deploy(
         head_end,
         secret,
         victim=victim,
+        weights=weights,
         device=device,
         progress=progress,
     )

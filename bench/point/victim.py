@@ -13,8 +13,9 @@ from bench.point.recipe import Networked
 from bench.point.weights import basis, first_weights
 from defenses import Stack, parse
 from defenses.ensembler import Ensembler
+from defenses.parts.begin import begin_from
 from defenses.parts.kept import load_tensors
-from defenses.parts.prepare import Order, prepare
+from defenses.parts.prepare import Assembles, Order, prepare
 from splitlab.contracts import ArchSpec
 from splitlab.data import ImageSet, Splits
 from splitlab.deployment import Halves
@@ -141,16 +142,26 @@ def learns(config: Networked, stack: Stack) -> bool:
     return any(d.learns or config.train_with_defense for d in stack.defenses)
 
 
-def require_no_weights(config: Networked, stack: Stack, weights: Path | None) -> None:
+def require_beginning(stack: Stack, weights: Path | None) -> None:
     """
     Raises:
-        BadInput: trained weights are given for a network that has to learn with a defence.
+        BadInput: trained weights are given for bodies that a defence trains by itself.
     """
-    if weights is not None and learns(config, stack):
-        raise BadInput(
-            f"--weights {weights}: with --defense {config.defense} the network is trained here, "
-            "with the defence; leave out --weights, or choose a defence that needs no training"
-        )
+    for owner in stack.defenses:
+        if weights is not None and isinstance(owner, Assembles):
+            raise BadInput(
+                f"--weights {weights}: {owner.name!r} trains its bodies by itself, each from "
+                "weights of its own; leave out --weights, or choose another defence"
+            )
+
+
+def require_fitting(config: Networked, stack: Stack, net: Normalised, arch: ArchSpec) -> None:
+    """
+    Raises:
+        Mismatch: given weights, in `net`, do not fit the network that a defence makes of it.
+    """
+    if config.weights_hash is not None and learns(config, stack):
+        begin_from(build(stack.architecture(arch), seed=config.seed), net.net.state_dict())
 
 
 def prepare_halves(
@@ -162,6 +173,7 @@ def prepare_halves(
     secret: Secret,
     *,
     victim: Victim | None = None,
+    weights: Path | None = None,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> Halves:
@@ -172,12 +184,19 @@ def prepare_halves(
     Args:
         folder: gets finished stages and checkpoints; all of it is the client's. None keeps none.
         victim: an undefended network, taken where no defence has to be learned with.
+        weights: a checkpoint that training with a defence begins from, with a new classifier where
+            the config asks for one; bodies that a defence trains by itself begin anew.
 
     Raises:
-        Mismatch, Corrupt: `folder` holds another run, or a damaged file.
+        Mismatch, Corrupt: `folder` holds another run, or a damaged file; `weights` are of another
+            network, or do not fit it as a defence changes it.
     """
+    arch, begins = config.arch(len(splits.classes)), None
+    alone = any(isinstance(defense, Assembles) for defense in stack.defenses)
+    if weights is not None and learns(config, stack) and not alone:
+        begins = first_weights(config, arch, weights).net.state_dict()
     order = Order(
-        arch=config.arch(len(splits.classes)),
+        arch=arch,
         head_end=head_end,
         tail_start=config.tail_start,
         images=splits.train,
@@ -188,6 +207,8 @@ def prepare_halves(
         folder=folder,
         progress=progress,
         trained=victim.net.net.state_dict() if victim is not None else None,
+        begins=begins,
+        freeze=config.freeze if begins else None,
         train_with_defense=config.train_with_defense,
     )
     halves = prepare(stack, order)

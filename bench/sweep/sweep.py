@@ -25,7 +25,7 @@ from bench.point.measure import make_attack, plans, point_of
 from bench.point.own_network import require_same_network
 from bench.point.recipe import SweepConfig
 from bench.point.run import Skipped
-from bench.point.victim import head_tensors, require_no_weights
+from bench.point.victim import head_tensors, require_beginning, require_fitting
 from bench.point.weights import LabelFiles, tried_weights
 from bench.roles.nursery import nursery
 from bench.sweep.choose import choose
@@ -81,7 +81,7 @@ class Sweep:
         # Names and settings are checked before anything is loaded or trained.
         self.stack = defenses.parse(config.defense)
         self.stack.check(config.tail_start)
-        require_no_weights(config, self.stack, weights)
+        require_beginning(self.stack, weights)
         self.plans = plans(config)
         options = config.attack_options
         attacks = [
@@ -118,6 +118,7 @@ class Sweep:
         self.arch = config.arch(len(self.splits.classes))
         # nothing is kept of a start that fails
         net = tried_weights(config, self.arch, weights, self.splits)
+        require_fitting(config, self.stack, net, self.arch)
         self.chosen = choose(config, net, self.arch)
         places = [split.name for split in self.chosen]
         check_everywhere(net, self.arch, places, config.tail_start, attacks)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from defenses.parts.begin import begin_from
 from defenses.parts.kept import Kept, load_tensors, tensors_of
 from defenses.parts.stack import Stack
 from splitlab.contracts import ArchSpec, Defense, Lesson, Phase, Task
@@ -24,7 +25,7 @@ from splitlab.errors import BadInput, Mismatch
 from splitlab.models import Normalised, build
 from splitlab.models.variants import merged
 from splitlab.randomness import Draw, Secret
-from splitlab.split import Parts, cut
+from splitlab.split import Parts, cut, head_modules, part_state
 from splitlab.storage import hash_tensors
 from splitlab.training import Progress, Protection, TrainRecipe, train_classifier
 
@@ -46,6 +47,9 @@ class Order:
         folder: gets checkpoints and finished stages, private; a killed run continues from here.
         trained: state dict (of `.net`) of an undefended trained network of this architecture, taken
             where no defence has to be learned with.
+        begins: state dict (of `.net`) of an undefended network that training begins from, in place
+            of weights that are drawn; who trains several bodies by itself takes none.
+        freeze: split point up to which nothing is trained, of a network that begins so.
         train_with_defense: the network learns with every defence of the stack.
         together: how several networks of one deployment are trained; see `train_together`.
     """
@@ -61,6 +65,8 @@ class Order:
     folder: Path | None = None
     progress: Progress | None = None
     trained: Mapping[str, Tensor] | None = None
+    begins: Mapping[str, Tensor] | None = None
+    freeze: str | None = None
     train_with_defense: bool = False
     together: StageOneMode = "auto"
 
@@ -72,8 +78,10 @@ class Order:
         """What a finished stage is bound to; a hash stands for the secret and for the images."""
         told = {d.name: told_of(DEFENSE_GROUP, d.name, type(d)) for d in stack.defenses}
         packages = {name: one for name, one in told.items() if one}
+        begun = {"begins": hash_tensors(self.begins), "freeze": self.freeze} if self.begins else {}
         return {
             **({"packages": packages} if packages else {}),
+            **begun,
             "arch": self.arch.model_dump(mode="json"),
             "head_end": self.head_end,
             "tail_start": self.tail_start,
@@ -159,6 +167,8 @@ def _one_network(order: Order, stack: Stack) -> Halves:
         except RuntimeError as error:
             raise Mismatch(f"trained weights of another network: {error}") from error
     else:
+        if order.begins is not None:
+            begin_from(net, order.begins)
         chain = nn.ModuleList(p for defense, p in placed if defense in learned)
         order, net, facts = _train(net, chain, learned, stack, order)
     parts = order.cut(net.to("cpu").eval())
@@ -220,6 +230,10 @@ def _train(
                     "is no tail; give one"
                 )
             protections.append(Protection(order.tail_start, _AfterBody(defense)))
+    frozen: Sequence[str] = ()
+    if order.freeze is not None:
+        still = cut(net, order.freeze, None, order.arch.input.shape).head
+        frozen = [f"net.{name}" for name in part_state(still)]
     history = train_classifier(
         net,
         order.images,
@@ -230,6 +244,8 @@ def _train(
         progress=order.progress,
         protect=protections,
         lesson=Lesson(teaching, task) if learned else None,
+        frozen=frozen,
+        resting=head_modules(net, order.freeze, order.arch.input.shape) if order.freeze else (),
     )
     facts = {
         "epochs": history.epochs,

@@ -209,6 +209,26 @@ def test_other_weights_in_the_same_folder_are_taken_and_not_the_old_ones(world, 
     assert share == pytest.approx(100 - float(share_of_seven(world)))
 
 
+def test_training_with_a_defence_begins_from_given_weights(world, tmp_path):
+    """In no epochs nothing learns: what is deployed is what was given, behind noise of 0."""
+    noise = ["--defense=gaussian:level=0", "--train-with-defense", "--epochs=0"]
+    train(world, tmp_path / "a", f"--classes={world / 'names.txt'}", *noise)
+    told = read_json(tmp_path / "a" / "training" / "defended.json")
+    assert told["validation_accuracy"] == pytest.approx(float(share_of_seven(world)))
+    train(world, tmp_path / "b", "--new-classifier", "--freeze=block1", *noise[:2], "--epochs=1")
+    given = torch.load(world / "twenty.pth", weights_only=True)
+    kept = read_tensors(tmp_path / "b" / "training" / "network.safetensors")
+    kept = {name.removeprefix("net."): value for name, value in kept.items()}
+    assert kept["fc.weight"].shape[0] == 2
+    same = {name for name in given if torch.equal(given[name], kept[name])}
+    head = {name for name in given if name.startswith("block1")}
+    assert head
+    assert head <= same < {*given}
+    said = train(world, tmp_path / "c", "--new-classifier", "--defense=ensembler", ok=False)
+    assert "'ensembler' trains its bodies by itself" in said
+    assert not (tmp_path / "c").exists()
+
+
 def test_what_a_training_told_is_not_hidden_by_the_halves_that_were_cut(tmp_path):
     """The halves of an undefended network have trained for 0 epochs; its victim has not."""
     config = validated(model="tiny_cnn", splits="block2", train_images=64, victim={"epochs": 1})

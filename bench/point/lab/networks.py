@@ -110,6 +110,7 @@ class Networks(Workbench):
                 trained=trained,
                 facts=place / "training.json",
                 victim=victim,
+                weights=self.sources.weights,
                 made_of=made_of(config, splits),
                 device=self.sources.device,
                 progress=self.progress,
