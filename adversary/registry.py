@@ -21,6 +21,8 @@ ATTACKS = Registry(
         "shadow": "adversary.inversion.shadow.attack:Shadow",
         "aligned-shadow": "adversary.inversion.aligned.attack:AlignedShadow",
         "mean-image": "adversary.inversion.mean_image:MeanImage",
+        "loss": "adversary.membership.threshold:Loss",
+        "threshold": "adversary.membership.threshold:Threshold",
     },
     group=entry_points.ATTACKS,
     wanted="adversary.contract.attack:Attack",

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from bench.point.identity.config import PointConfig
 from bench.point.lab import Lab
+from bench.point.measure import make_attack
 from bench.point.run import Skipped, forget, ready, run
 from splitlab.errors import Unavailable
 from splitlab.record import Record, RecordStore
@@ -67,11 +68,7 @@ class SideBySide:
         jobs = sorted(_jobs(points, lab), key=len, reverse=True)
         share = partial(side_by_side, count=self.count, progress=lab.progress)
         yield from share(partial(_ready, lab), jobs)
-        parts = [
-            [point for point in job if point.attack == attack]
-            for job in jobs
-            for attack in dict.fromkeys(point.attack for point in job)
-        ]
+        parts = [part for job in jobs for part in _together(job)]
         yield from share(partial(_beside, lab), sorted(parts, key=len, reverse=True))
 
 
@@ -115,10 +112,21 @@ def _jobs(points: Sequence[PointConfig], lab: Lab) -> list[Job]:
     return [list(own) for _, own in groupby(points, key=lab.place)]
 
 
+def _together(job: Job) -> list[Job]:
+    """Points of one attack on a deployment, and those of attacks whose fits it starts from."""
+    group = {point.attack: point.attack for point in job}
+    for point in job:
+        for other in make_attack(point.attack, point.attack_options).starts_from:
+            if other in group:
+                old, new = group[point.attack], group[other]
+                group = {name: new if own == old else own for name, own in group.items()}
+    return [[p for p in job if group[p.attack] == one] for one in dict.fromkeys(group.values())]
+
+
 def _ready(lab: Lab, job: Job, progress: Progress) -> Iterator[Outcome]:
     """One deployment, captured, in a worker; it has no outcome yet."""
     with replace(lab, progress=progress) as here:
-        ready(job[0], here)
+        ready(job, here)
     yield from ()
 
 

@@ -38,7 +38,7 @@ def reproduce_estimate(
         return _free_estimate(run, request, meter)
     begun = begin(run.experiment(request), request)
     left = _left(begun)
-    if sight_of_all(begun.experiment) is not OverTheWire:
+    if not issubclass(sight_of_all(begun.experiment), OverTheWire):
         return _free_estimate(lambda given: _one_seed(run, given), request, meter)
     return _framed(begun, left, meter)
 

@@ -49,15 +49,18 @@ class CaptureRun:
 
     def __init__(
         self,
-        place: Path,
+        folder: Path,
+        deployment: Path,
         config: Networked,
         dataset: str,
         data_root: Path | None,
         secret_seed: int | None = None,
+        partition: str = "victims",
     ) -> None:
-        self._gate = StartGate()
+        self._gate = gate = StartGate()
         pool = ThreadPoolExecutor(1, thread_name_prefix="capture")
-        self._future = pool.submit(run, place, config, dataset, data_root, secret_seed, self._gate)
+        own = dataset, data_root, secret_seed, partition
+        self._future = pool.submit(run, folder, deployment, config, *own, gate)
         pool.shutdown(wait=False)
 
     def result(self) -> Captured:
@@ -77,34 +80,41 @@ class CaptureRun:
 
 
 def run(
-    place: Path,
+    folder: Path,
+    deployment: Path,
     config: Networked,
     dataset: str,
     data_root: Path | None,
     secret_seed: int | None,
+    partition: str,
     gate: StartGate,
 ) -> Captured:
-    """Serve, evaluate once the gate is open, capture; files under `place`.
+    """Serve, evaluate once the gate is open, capture; files under `folder`.
+
+    Args:
+        partition: whose images are sent, as `edge-client evaluate` takes it.
 
     Raises:
         SplitLabError: a process failed; the message ends with its words.
     """
-    done = read_back(place)
+    done = read_back(folder)
     if done is not None:
         return done
-    shutil.rmtree(place / "capture", ignore_errors=True)
-    shutil.rmtree(place / "evaluation", ignore_errors=True)
-    server = place / "deployment" / "server"
+    shutil.rmtree(folder / "capture", ignore_errors=True)
+    shutil.rmtree(folder / "evaluation", ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
     threads = max(1, (os.cpu_count() or 2) // 2)
-    log = place / "server.log"
-    with ServerProcess(server, place / "capture", log, threads) as process:
+    log = folder / "server.log"
+    with ServerProcess(deployment / "server", folder / "capture", log, threads) as process:
         words = [
-            str(place / "deployment" / "client"),
+            str(deployment / "client"),
             "--server",
             process.address(),
             "evaluate",
             "--dataset",
             dataset,
+            "--partition",
+            partition,
             "--size",
             str(config.size),
             "--seed",
@@ -114,16 +124,16 @@ def run(
             "--repeat",
             str(config.repeats),
             "--out",
-            str(place / "evaluation"),
+            str(folder / "evaluation"),
         ]
         if data_root is not None:
             words += ["--data-root", str(data_root)]
         if secret_seed is not None:
             words += ["--secret-seed", str(secret_seed)]
-        run_edge_client(words, place / "client.log", gate)
-    found = read_back(place)
+        run_edge_client(words, folder / "client.log", gate)
+    found = read_back(folder)
     if found is None:
-        raise SplitLabError(f"{place}: client and server ended well, yet the capture is not whole")
+        raise SplitLabError(f"{folder}: client and server ended well, yet the capture is not whole")
     return found
 
 

@@ -40,7 +40,7 @@ class Kind:
         view: (path, truth, values) -> a picture of both is written there; "" for none, where only
             an experiment's page can show what was estimated.
         suffix: of that picture's file.
-        sight: what shows it at a point, with its truth.
+        sight: what shows it at a point, with its truth; "" for that of what an attack sees.
         needs: what the context of its truth has to say, such as who is a member.
     """
 
@@ -52,7 +52,7 @@ class Kind:
     floor_is: str
     view: str = ""
     suffix: str = ".png"
-    sight: str = "bench.point.sights.wire:OverTheWire"
+    sight: str = ""
     needs: tuple[str, ...] = ()
 
     def load_metrics(self) -> tuple[Metric, ...]:

@@ -91,6 +91,7 @@ MEMBERSHIP = Kind(
     floor_is="one score for all",
     view="bench.report.roc:save_roc",
     suffix=".svg",
+    sight="bench.point.sights.members:MembersAndOthers",
     needs=("member",),
 )
 

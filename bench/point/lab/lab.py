@@ -10,18 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import torch
 from torch import Tensor
 
 from adversary.contract.attack import Attack
+from adversary.contract.workplace import Fits
 from adversary.synthesis.folder import Made
 from bench.point.capture import CaptureRun
 from bench.point.deploy import undefended
 from bench.point.identity.config import PointConfig
+from bench.point.identity.known import stream_of_sweep
 from bench.point.judge import Judge, judge_of, prepare_judge
 from bench.point.lab.networks import Networks
 from bench.point.synthetic import synthetic_images
 from bench.point.victim import kept_id
 from bench.point.weights import basis
+from splitlab.randomness import generator
 from splitlab.storage import canonical_json, lock, sha256
 
 
@@ -34,6 +38,7 @@ class Lab(Networks):
     """
 
     _open: tuple[Path, CaptureRun] | None = None
+    _fits: tuple[Path, Fits] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -44,21 +49,44 @@ class Lab(Networks):
             self._open = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_open": None}
+        return {**super().__getstate__(), "_open": None, "_fits": None}
 
-    def capture(self, config: PointConfig) -> CaptureRun:
-        """What crosses the wire at this place; its processes serve all points there."""
-        place = self.place(config)
-        if self._open is None or self._open[0] != place:
+    def capture(
+        self, config: PointConfig, partition: str = "victims", within: str = ""
+    ) -> CaptureRun:
+        """What crosses the wire at this place; its processes serve all points there.
+
+        Args:
+            partition: whose images are sent.
+            within: folder of what came of it, "" for the place's own.
+        """
+        place, sources = self.place(config), self.sources
+        folder = place / within
+        if self._open is None or self._open[0] != folder:
             self.__exit__()
-            sources = self.sources
-            run = CaptureRun(place, config, sources.dataset, sources.data_root, sources.secret_seed)
-            self._open = place, run
+            own = sources.dataset, sources.data_root, sources.secret_seed, partition
+            self._open = folder, CaptureRun(folder, place / "deployment", config, *own)
         return self._open[1]
+
+    def fits(self, config: PointConfig) -> Fits:
+        """What attacks at this place have learned, for others that start from it.
+
+        A fit draws from the stream that it has as a row, so that it is the same fit, whichever of
+        two rows is measured first.
+        """
+        place = self.place(config)
+        if self._fits is None or self._fits[0] != place:
+
+            def stream(attack: str) -> torch.Generator:
+                named = (attack,) if config.experiment else stream_of_sweep(attack, config.split)
+                return generator(config.seed, "attack", *named)
+
+            self._fits = place, Fits(stream)
+        return self._fits[1]
 
     def undefended(self, config: PointConfig) -> Tensor:
         """Logits of the victims' images with no defence and no wire in between."""
-        key = f"undefended {self.place(config)}"
+        key = f"undefended {self.place(config)} {config.victims}"
         if key not in self._memo:
             victims = self.data(config).victims.take(config.victims, config.seed)
             victim = self.victim(config) if self.has_victim(config) else None

@@ -149,7 +149,7 @@ def variants_of(
 def _variants(
     experiment: Experiment, key: str, grid: Mapping[str, Sequence[Any]]
 ) -> list[_Variant]:
-    if sight_of_all(experiment) is not OverTheWire:
+    if not issubclass(sight_of_all(experiment), OverTheWire):
         raise BadInput(
             f"{experiment.name} has no settings that can be searched; name another experiment"
         )
