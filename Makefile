@@ -5,6 +5,9 @@ RUN ?= runs/default
 
 INPUTS ?= 100000
 
+# Else each of a suite's hundred processes would compile every module again.
+test test-slow examples check-lowest: export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: sweep test test-slow examples fuzz mutants check check-lowest format lint types layers stubs-fresh stubs clean
 
 sweep: .venv/installed  ## train, split, deploy, attack and report on the embedded photographs

@@ -12,10 +12,11 @@ from adversary.synthesis.cli import synthesise
 from adversary.tap.cli import tap
 from splitlab import completion
 from splitlab.answers import AsJson, answer
+from splitlab.cli_options import Imports, asked
 from splitlab.console import CommandLine, console, guarded
 from splitlab.errors import BadInput
 from splitlab.help_sections import ATTACK, GRANT, RUN
-from splitlab.import_option import Imports
+from splitlab.known_names import require_attack
 
 app = CommandLine(
     keep_freed=True,
@@ -39,6 +40,7 @@ def attack(
         str,
         typer.Option(
             help=f"{ATTACK_HELP} With settings, decoder:epochs=5,width=32 or decoder:preset=NAME.",
+            callback=asked(require_attack),
             autocompletion=completion.names_of(completion.ATTACKS),
             rich_help_panel=ATTACK,
         ),

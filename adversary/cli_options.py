@@ -8,34 +8,20 @@ from typing import Annotated, Any
 
 import typer
 
-from splitlab import completion, entry_points
+from splitlab import entry_points
+from splitlab.cli_options import Device as Device
+from splitlab.cli_options import DryRun as DryRun
 from splitlab.errors import BadInput
 from splitlab.help_sections import RUN
 from splitlab.named import named_fields, typed
 
 ATTACK_HELP = (
     "decoder, rmle, dci, psim, gmi, ddream, di, shadow, aligned-shadow, mean-image, loss or "
-    "threshold." + entry_points.also(entry_points.ATTACKS)
+    "threshold." + entry_points.also(entry_points.ATTACK_GROUP)
 )
 """Written out, so that no command has to load the attacks for its help."""
 
-DryRun = Annotated[
-    bool,
-    typer.Option(
-        "--dry-run",
-        help="Only say points, time and memory; nothing is written.",
-        rich_help_panel=RUN,
-    ),
-]
 PublicSeed = Annotated[int, typer.Option(min=0, help="Public seed.", rich_help_panel=RUN)]
-Device = Annotated[
-    str,
-    typer.Option(
-        help="auto, cpu or cuda.",
-        autocompletion=completion.one_of("auto", "cpu", "cuda"),
-        rich_help_panel=RUN,
-    ),
-]
 
 
 def chosen(attack: str, settings: Sequence[str] = ()) -> tuple[str, dict[str, Any]]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from bench.cli_groups import NetworkOptions
 from bench.cli_options import (
     NETWORK_HELP,
     AsJson,
@@ -14,45 +15,26 @@ from bench.cli_options import (
     Attacks,
     Aux,
     CacheFolder,
-    Classes,
     DataRoot,
     Dataset,
-    Defense,
     Deployment,
-    Device,
     Download,
-    DryRun,
-    Epochs,
-    Freeze,
     GrantFlag,
     Granularity,
     Imports,
     KeepImages,
-    LabelMap,
     Links,
     LpipsWeights,
-    Mean,
-    Model,
-    NewClassifier,
     Observe,
     Queries,
     Repeats,
     RunFolder,
-    SecretSeed,
     Seed,
     SettingImages,
     Settings,
-    Size,
     Splits,
-    Std,
-    TailStart,
-    TrainImages,
-    Training,
-    TrainWithDefense,
     Validation,
     Victims,
-    Weights,
-    WeightsKey,
     Wires,
     Workers,
 )
@@ -64,8 +46,10 @@ from bench.point.cache.cli import cache as cache_command
 from bench.reproduce.cli import reproduce, search
 from splitlab import completion
 from splitlab.answers import answer
+from splitlab.cli_options import asked, grouped
 from splitlab.console import CommandLine, console, guarded
 from splitlab.help_sections import RUN
+from splitlab.known_names import require_network
 
 app = CommandLine(
     keep_freed=True,
@@ -82,90 +66,48 @@ app.command("cache")(cache_command)
 
 @app.command("sweep-split-points")
 @guarded
+@grouped
 def sweep_split_points(
+    *,
     out: RunFolder = Path("runs/default"),
-    model: Model = "resnet20",
-    dataset: Dataset = "photo-patches",
-    size: Size = 32,
-    mean: Mean = None,
-    std: Std = None,
     splits: Splits = "6",
     granularity: Granularity = "block",
-    tail_start: TailStart = None,
-    defense: Defense = "none",
-    train_with_defense: TrainWithDefense = False,
     wire: Wires = None,
     attack: Attacks = None,
     set_option: Settings = None,
     attacked: Attacked = None,
-    train_images: TrainImages = None,
     queries: Queries = None,
     validation: Validation = None,
     victims: Victims = None,
     repeats: Repeats = 1,
     link: Links = None,
-    epochs: Epochs = None,
-    training: Training = None,
-    weights: Weights = None,
-    weights_key: WeightsKey = None,
-    classes: Classes = None,
-    label_map: LabelMap = None,
-    new_classifier: NewClassifier = False,
-    freeze: Freeze = None,
     lpips_weights: LpipsWeights = None,
-    seed: Seed = 0,
-    secret_seed: SecretSeed = None,
-    device: Device = "auto",
     keep_images: KeepImages = None,
-    data_root: DataRoot = None,
-    download: Download = False,
     cache: CacheFolder = None,
     workers: Workers = 1,
-    dry_run: DryRun = False,
-    as_json: AsJson = False,
+    network: NetworkOptions,
 ) -> None:
     """Attack a network at each split point over a real client and server, and recommend one."""
-    from bench.flag_words import chosen_attacks, normalisation
+    from bench.flag_words import chosen_attacks
     from bench.options import attack_options, counts, given, run_folder
     from bench.point import recipe
     from bench.point.cache.store import Cache, beside
     from bench.point.data_notes import show
-    from bench.point.weights import LabelFiles, weights_fields
     from bench.sweep.document import run_document, told_of
     from bench.sweep.report import write_report
     from bench.sweep.sweep import Sweep
-    from splitlab.models import permit_typed
     from splitlab.record import RecordStore
     from splitlab.training import showing
 
-    model = permit_typed(model)
     fields: dict[str, Any] = {
-        "model": model,
-        "dataset": dataset,
-        "size": size,
-        **normalisation(mean, std),
+        **network.fields(),
         "splits": splits,
         "granularity": granularity,
-        "tail_start": tail_start,
-        "defense": defense,
-        "train_with_defense": train_with_defense,
         **recipe.wires_of(wire),
         "attack_options": attack_options(set_option or (), attack or ()),
-        **given(train_images=train_images, queries=queries, validation_images=validation),
-        **given(victims=victims),
+        **given(queries=queries, validation_images=validation, victims=victims),
         "repeats": repeats,
         "links": tuple(dict.fromkeys(link or ())),
-        **weights_fields(
-            weights,
-            labels := LabelFiles(classes, label_map),
-            key=weights_key,
-            new_classifier=new_classifier,
-            freeze=freeze,
-            epochs=epochs,
-            recipe=training,
-        ),
-        "seed": seed,
-        "device": device,
         "keep_images": keep_images,
     }
     if attack:
@@ -173,28 +115,28 @@ def sweep_split_points(
     if attacked:
         fields["attacked"] = counts(attacked, victims or recipe.VICTIMS)
     config = recipe.validated(**fields)
-    with showing(console) as progress, run_folder(out, dry_run) as place:
+    with showing(console) as progress, run_folder(out, network.dry_run) as place:
         sweep = Sweep(
             place,
             config,
-            weights=weights,
-            data_root=data_root,
+            weights=network.weights,
+            data_root=network.data_root,
             lpips_weights=lpips_weights,
-            labels=labels,
-            download=download,
-            secret_seed=secret_seed,
+            labels=network.labels,
+            download=network.download,
+            secret_seed=network.secret_seed,
             cache=Cache(cache) if cache else beside(out),
             workers=workers,
             progress=progress,
         )
         show(sweep.notes)
-        sweep.estimate().show(console, dry_run, as_json)
-        if dry_run:
+        sweep.estimate().show(console, network.dry_run, network.as_json)
+        if network.dry_run:
             return
         sweep.execute()
     page = write_report(out)
     records = RecordStore(out).all()
-    answer(as_json, run_document(records, page), *told_of(records), f"Report: {page}")
+    answer(network.as_json, run_document(records, page), *told_of(records), f"Report: {page}")
 
 
 @app.command()
@@ -255,6 +197,7 @@ def splits(
         typer.Argument(
             metavar="MODEL",
             help=NETWORK_HELP,
+            callback=asked(require_network),
             autocompletion=completion.names_of(completion.NETWORKS),
         ),
     ],

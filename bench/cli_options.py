@@ -9,14 +9,16 @@ from typing import Annotated
 import typer
 
 from adversary.cli_options import ATTACK_HELP
-from adversary.cli_options import DryRun as DryRun
 from bench import flag_words
-from splitlab import completion, entry_points
+from splitlab import completion, entry_points, known_names
 from splitlab import help_sections as sections
 from splitlab.answers import AsJson as AsJson
+from splitlab.cli_options import Device as Device
+from splitlab.cli_options import DryRun as DryRun
+from splitlab.cli_options import Imports as Imports
+from splitlab.cli_options import asked
 from splitlab.console import guarded
 from splitlab.errors import BadInput
-from splitlab.import_option import Imports as Imports
 
 
 @guarded
@@ -32,19 +34,16 @@ def _writable(out: Path | None) -> Path | None:
 
 
 @guarded
-def _device(name: str) -> str:
-    return flag_words.device(name)
-
-
-@guarded
 def _settings(items: list[str] | None) -> list[str] | None:
-    flag_words.chosen_attacks((), items or ())
+    for name in flag_words.chosen_attacks((), items or ())[1]:
+        known_names.require_attack(name)
     return items
 
 
 @guarded
 def _attacks(items: list[str] | None) -> list[str] | None:
-    flag_words.chosen_attacks(items or ())
+    for name in flag_words.chosen_attacks(items or ())[0]:
+        known_names.require_attack(name)
     return items
 
 
@@ -57,12 +56,13 @@ _attack = partial(typer.Option, rich_help_panel=sections.ATTACK)
 GrantFlag = partial(typer.Option, rich_help_panel=sections.GRANT)
 _wire = partial(typer.Option, rich_help_panel=sections.WIRE)
 _run = partial(typer.Option, rich_help_panel=sections.RUN)
+_datatypes = completion.one_of("FP32", "FP16", "BF16", "INT8")
 _MOST = 10_000_000  # images, as `splitlab.contracts.ranges.Count`, which takes long to import
 NETWORK_HELP = (
     "The lab's, torchvision's or timm's network, with arguments such as repvgg_a0:form=deploy; or "
     "your own, package.module:factory or package.module:factory:width=32, any callable that "
     "returns an nn.Module, looked for in the working directory first."
-    + entry_points.also(entry_points.MODELS)
+    + entry_points.also(entry_points.MODEL_GROUP)
 )
 LINK_HELP = "wifi, lte, 5g, fiber or rtt=40ms,up=10mbps,down=50mbps,loss=1%"
 
@@ -76,18 +76,25 @@ Deployment = Annotated[
 RunFolder = Annotated[Path, _run(help="Run folder; continued if it exists.")]
 Model = Annotated[
     str,
-    _network(help=NETWORK_HELP, autocompletion=completion.names_of(completion.NETWORKS)),
+    _network(
+        help=NETWORK_HELP,
+        callback=asked(known_names.require_network),
+        autocompletion=completion.names_of(completion.NETWORKS),
+    ),
 ]
 Mean = Annotated[
     str | None,
     _network(
-        help="R,G,B, or one number for all, in [0, 1]: taken off the image before the network; "
-        "default ImageNet's, and 0 for a network of your own."
+        help="Mean that is subtracted from the image: R,G,B or one number for all, in [0, 1]; "
+        "default ImageNet's, or 0 for a network of your own."
     ),
 ]
 Std = Annotated[
     str | None,
-    _network(help="The same, by which is divided; default ImageNet's, and 1 for your own."),
+    _network(
+        help="Standard deviation that the image is then divided by; default ImageNet's, or 1 for a "
+        "network of your own."
+    ),
 ]
 Weights = Annotated[
     Path | None,
@@ -95,30 +102,28 @@ Weights = Annotated[
 ]
 WeightsKey = Annotated[
     str | None,
-    _network(help="Which weights of the file, e.g. model_ema, where it has several."),
+    _network(help="Which weights to take of a file with several, e.g. model_ema."),
 ]
 Classes = Annotated[
     Path | None,
     _network(
-        help="Names of the outputs of --weights in order (a line each, or JSON), where they are "
-        "not the data set's classes."
+        help="File with the names of the outputs of --weights in order, a line each or JSON; "
+        "needed where they are not the data set's classes."
     ),
 ]
 LabelMap = Annotated[
     Path | None,
-    _network(help="CSV or JSON: class folder -> name or number of the output it stands for."),
+    _network(help="CSV or JSON file: class folder -> name or number of its output."),
 ]
 Dataset = Annotated[
     str,
     _data(
         help="photo-patches, cifar10, cifar100 or imagefolder:PATH (folder or tar).",
+        callback=asked(known_names.require_dataset),
         autocompletion=completion.names_of(completion.DATASETS),
     ),
 ]
-Size = Annotated[
-    int,
-    _data(min=8, max=1024, help="Side of the images in pixels."),
-]
+Size = Annotated[int, _data(min=8, max=1024, help="Side of the images in pixels.")]
 TrainImages = Annotated[
     int | None,
     _data(
@@ -155,19 +160,16 @@ DataRoot = Annotated[Path | None, _data(help="Where torchvision's data sets lie.
 Download = Annotated[bool, _data(help="Let torchvision fetch a data set.")]
 Splits = Annotated[
     str,
-    _cut(help="How many, spread evenly; 'all'; or names with commas."),
+    _cut(help="Split points to attack: how many, spread evenly; 'all'; or names with commas."),
 ]
 Granularity = Annotated[
     str,
     _cut(
-        help="block or operation: where cuts are offered.",
+        help="block or operation: where the network may be cut.",
         autocompletion=completion.one_of("block", "operation"),
     ),
 ]
-TailStart = Annotated[
-    str | None,
-    _cut(help="Split point at which the server's body ends."),
-]
+TailStart = Annotated[str | None, _cut(help="Split point at which the server's body ends.")]
 Epochs = Annotated[
     int | None,
     _training(
@@ -182,12 +184,16 @@ Training = Annotated[
         help="How the victim is trained: NAME, or NAME:FIELD=VALUE,FIELD=VALUE, such as "
         "lab:optimizer=adam,learning_rate=0.001. Names: lab (default), long, "
         "architecture-attribute, architecture-membership, rolss, rolss-ir152, rolss-judge, tl-dmi.",
+        callback=asked(known_names.require_recipe),
         autocompletion=completion.names_of(completion.RECIPES),
     ),
 ]
 NewClassifier = Annotated[
     bool,
-    _training("--new-classifier", help="Keep all of --weights but the last layer; train."),
+    _training(
+        "--new-classifier",
+        help="Keep all of --weights but the last layer, draw that anew, and train.",
+    ),
 ]
 Freeze = Annotated[
     str | None,
@@ -197,18 +203,19 @@ Defense = Annotated[
     str,
     _defence(
         help='NAME, or NAME:FIELD=VALUE,FIELD=VALUE, several with "+" between, such as '
-        "gaussian:level=0.1+dropout." + entry_points.also(entry_points.DEFENSES),
+        "gaussian:level=0.1+dropout." + entry_points.also(entry_points.DEFENSE_GROUP),
+        callback=asked(known_names.require_defence),
         autocompletion=completion.names_of(completion.DEFENCES, after="+"),
     ),
 ]
 TrainWithDefense = Annotated[
     bool,
-    _defence(help="Let the network learn with the defence; a sweep's once a split point."),
+    _defence(help="Train the network with the defence acting; a sweep trains one per split point."),
 ]
 Attacks = Annotated[
     list[str] | None,
     _attack(
-        help=f"{ATTACK_HELP} With settings, decoder:epochs=5,width=32. Repeat for several; "
+        help=f"{ATTACK_HELP} With settings: decoder:epochs=5,width=32. Repeat for several; "
         "default decoder and rmle.",
         callback=_attacks,
         autocompletion=completion.names_of(completion.ATTACKS),
@@ -224,25 +231,28 @@ Settings = Annotated[
 ]
 Attacked = Annotated[
     list[str] | None,
-    _attack(help="ATTACK=N: run it on N victims; default rmle=8."),
+    _attack(
+        help="ATTACK=N: run it on N victims; default rmle=8.",
+        callback=asked(lambda text: known_names.require_attack(text.partition("=")[0])),
+    ),
 ]
 Repeats = Annotated[
     int,
     _attack(min=1, max=64, help="Captures of each victim, linked and averaged by the adversary."),
 ]
-LpipsWeights = Annotated[Path | None, _attack(help="Folder of LPIPS backbones.")]
+LpipsWeights = Annotated[Path | None, _attack(help="Folder with the weights of LPIPS' backbones.")]
 Wires = Annotated[
     list[str] | None,
     _wire(
         help="FP32 (default), FP16, BF16 or INT8; repeat it to compare others with it.",
-        autocompletion=completion.one_of("FP32", "FP16", "BF16", "INT8"),
+        autocompletion=_datatypes,
     ),
 ]
 Wire = Annotated[
     str,
     _wire(
         help="FP32, FP16, BF16 or INT8.",
-        autocompletion=completion.one_of("FP32", "FP16", "BF16", "INT8"),
+        autocompletion=_datatypes,
     ),
 ]
 Links = Annotated[
@@ -257,14 +267,6 @@ SecretSeed = Annotated[
     int | None,
     _run(min=0, help="For reproduction only: draw the client's secrets from this."),
 ]
-Device = Annotated[
-    str,
-    _run(
-        help="auto, cpu or cuda.",
-        callback=_device,
-        autocompletion=completion.one_of("auto", "cpu", "cuda"),
-    ),
-]
 CacheFolder = Annotated[
     Path | None,
     _run("--cache", help="Networks, judges and images that runs share; default beside --out."),
@@ -273,7 +275,7 @@ Workers = Annotated[
     int,
     _run(
         min=0,
-        help="Processes that deploy and attack side by side; 0: one a core, one with a GPU.",
+        help="Processes that deploy and attack side by side; 0: one per core, or one on a GPU.",
     ),
 ]
 KeepImages = Annotated[
@@ -284,9 +286,8 @@ KeepImages = Annotated[
         "as 32 MiB hold (all at 32 pixels, 27 at 224).",
     ),
 ]
-Aux = Annotated[
-    int,
-    GrantFlag(min=0, help="Number of the adversary's own images."),
+Aux = Annotated[int, GrantFlag(min=0, help="Number of the adversary's own images.")]
+SettingImages = Annotated[
+    int, GrantFlag(min=0, help="Number of images to choose an attack's settings by.")
 ]
-SettingImages = Annotated[int, GrantFlag(min=0, help="Images to choose its settings by.")]
 Observe = Annotated[int, GrantFlag(min=0, help="Number of chosen-input queries.")]

@@ -22,15 +22,15 @@ from splitlab.record import Record, RecordStore
 from splitlab.training import Progress, choose_device
 from splitlab.workers import side_by_side
 
-Outcome = tuple[PointConfig, Record | Skipped]
-Job = Sequence[PointConfig]
+PointOutcome = tuple[PointConfig, Record | Skipped]
+PointGroup = Sequence[PointConfig]
 """Points of one deployment."""
 
 
 class Executor(Protocol):
     """Measures points and writes their records."""
 
-    def outcomes(self, lab: Lab, points: Sequence[PointConfig]) -> Iterator[Outcome]:
+    def outcomes(self, lab: Lab, points: Sequence[PointConfig]) -> Iterator[PointOutcome]:
         """Each point with what came of it, as it comes.
 
         Args:
@@ -45,7 +45,7 @@ class Executor(Protocol):
 class InProcess:
     """One point after another, here."""
 
-    def outcomes(self, lab: Lab, points: Sequence[PointConfig]) -> Iterator[Outcome]:
+    def outcomes(self, lab: Lab, points: Sequence[PointConfig]) -> Iterator[PointOutcome]:
         """See `Executor`."""
         with lab:
             for point in points:
@@ -62,10 +62,11 @@ class SideBySide:
 
     count: int
 
-    def outcomes(self, lab: Lab, points: Sequence[PointConfig]) -> Iterator[Outcome]:
+    def outcomes(self, lab: Lab, points: Sequence[PointConfig]) -> Iterator[PointOutcome]:
         """See `Executor`."""
         _ = lab.secret  # made before anybody else may want it
-        jobs = sorted(_jobs(points, lab), key=len, reverse=True)
+        places = [list(own) for _, own in groupby(points, key=lab.place)]
+        jobs = sorted(places, key=len, reverse=True)
         share = partial(side_by_side, count=self.count, progress=lab.progress)
         yield from share(partial(_ready, lab), jobs)
         parts = [part for job in jobs for part in _together(job)]
@@ -108,11 +109,7 @@ def recorded(point: PointConfig, lab: Lab, progress: Progress) -> Record | Skipp
     return record
 
 
-def _jobs(points: Sequence[PointConfig], lab: Lab) -> list[Job]:
-    return [list(own) for _, own in groupby(points, key=lab.place)]
-
-
-def _together(job: Job) -> list[Job]:
+def _together(job: PointGroup) -> list[PointGroup]:
     """Points of one attack on a deployment, and those of attacks whose fits it starts from."""
     group = {point.attack: point.attack for point in job}
     for point in job:
@@ -123,14 +120,14 @@ def _together(job: Job) -> list[Job]:
     return [[p for p in job if group[p.attack] == one] for one in dict.fromkeys(group.values())]
 
 
-def _ready(lab: Lab, job: Job, progress: Progress) -> Iterator[Outcome]:
+def _ready(lab: Lab, job: PointGroup, progress: Progress) -> Iterator[PointOutcome]:
     """One deployment, captured, in a worker; it has no outcome yet."""
     with replace(lab, progress=progress) as here:
         ready(job, here)
     yield from ()
 
 
-def _beside(lab: Lab, job: Job, progress: Progress) -> Iterator[Outcome]:
+def _beside(lab: Lab, job: PointGroup, progress: Progress) -> Iterator[PointOutcome]:
     """Attacks on one deployment, in a worker."""
     with replace(lab, progress=progress) as here:
         for point in job:

@@ -3,25 +3,11 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 
 from adversary.cli_options import require_number
 from splitlab.errors import BadInput
 from splitlab.named import named_fields
-
-_DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
-
-
-def device(name: str) -> str:
-    """The name of a device.
-
-    Raises:
-        BadInput: it is none of those that work is done on.
-    """
-    if not _DEVICE.fullmatch(name):
-        raise BadInput(f"--device {name}: wanted auto, cpu or cuda")
-    return name
 
 
 def normalisation(mean: str | None, std: str | None) -> dict[str, tuple[float, ...]]:

@@ -18,7 +18,7 @@ from adversary.inversion.decoder import fit_decoder
 from adversary.inversion.gmi import search_latents
 from adversary.inversion.mean_image import mean_image
 from adversary.inversion.psim import fit_psim
-from adversary.inversion.rmle.matching import Settings, match_features
+from adversary.inversion.rmle.matching import MatchingSettings, match_features
 from adversary.registry import ATTACKS
 from bench.point.grants import GrantRequest, make_threat
 from bench.report.grids import save_grid
@@ -54,12 +54,12 @@ __all__ = [
     "GrantRequest",
     "ImageSet",
     "InputSpec",
+    "MatchingSettings",
     "Observed",
     "Order",
     "Scores",
     "Secret",
     "ServerHalf",
-    "Settings",
     "ThreatModel",
     "TrainRecipe",
     "build",

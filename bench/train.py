@@ -9,25 +9,25 @@ from typing import Any
 import defenses
 from bench.estimate.deployment import deployment_estimate
 from bench.point import counts, data_notes
+from bench.point.deploy import deploy
+from bench.point.lab import Sources, loaded
 from bench.point.own_network import require_same_network
 from bench.point.recipe import SweepConfig
 from bench.point.victim import (
     kept_secret,
     learns,
-    prepare_halves,
     prepare_victim,
     require_no_weights,
 )
-from bench.point.weights import LabelFiles, tried_weights, with_outputs
-from splitlab.data import ImageSet, load_splits
-from splitlab.deployment import write_deployment
+from bench.point.weights import LabelFiles, tried_weights
+from splitlab.data import ImageSet
 from splitlab.errors import BadInput
 from splitlab.estimating import Forecast
 from splitlab.models import build
 from splitlab.record.binomial import majority
 from splitlab.record.evidence_doubts import chance_told
 from splitlab.split import find_point, split_points
-from splitlab.storage import require_writable, sole, write_json
+from splitlab.storage import require_writable, sole
 from splitlab.training import Progress
 
 NOT_TRAINED = frozenset({"queries", "validation_images", "victims"})
@@ -69,15 +69,10 @@ def train_and_deploy(
     stack = defenses.parse(config.defense)
     stack.check(config.tail_start)
     require_no_weights(config, stack, weights)
-    splits = load_splits(
-        config.dataset,
-        size=config.size,
-        seed=config.seed,
-        root=data_root,
-        download=download,
-        limits={"train": config.train_images},
+    sources = Sources(
+        config.dataset, data_root=data_root, download=download, weights=weights, labels=labels
     )
-    splits = with_outputs(config, splits, weights, labels)
+    splits = loaded(config, sources)
     config, adapted = counts.fitted(config, splits, NOT_TRAINED)
     say((*splits.notes, *adapted))
     arch = config.arch(len(splits.classes))
@@ -112,33 +107,24 @@ def train_and_deploy(
                 device=config.device,
                 progress=progress,
             )
-        halves = prepare_halves(
-            out / "training",
+        facts = deploy(
+            out,
             config,
             splits,
             stack,
             config.splits,
             secret,
+            trained=out / "training",
+            facts=out / "training" / "defended.json",
             victim=victim,
             device=config.device,
             progress=progress,
         )
-        write_json(out / "training" / "defended.json", halves.facts, private=True)
-        digest = write_deployment(
-            out,
-            halves,
-            defended=stack,
-            wire=config.wire,
-            classes=splits.classes,
-            folders=splits.folders,
-            secret=secret,
-            victims_hash=splits.victims.hash,
-        )
     finally:
         held.release()
-    facts = {**(victim.facts if victim is not None else {}), **halves.facts}
+    facts = {**facts.get("network", {}), **facts}
     doubt = _doubt(facts["validation_accuracy"], splits.validation, weights)
-    return {**facts, "split": point.name, "digest": digest, "doubt": doubt}
+    return {**facts, "split": point.name, "doubt": doubt}
 
 
 def _doubt(accuracy: float, images: ImageSet, weights: Path | None) -> str:

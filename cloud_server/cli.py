@@ -39,9 +39,9 @@ from cloud_server.cli_options import (
     TokenFile,
 )
 from cloud_server.offline import body_ids, export_triton, make_certificates, say, split
+from splitlab.cli_options import Imports
 from splitlab.console import CommandLine, WholeSentences, guarded
 from splitlab.errors import SplitLabError
-from splitlab.import_option import Imports
 
 
 class ServeUnlessTold(WholeSentences):

@@ -10,6 +10,7 @@ import typer
 
 from splitlab import completion
 from splitlab import help_sections as sections
+from splitlab.cli_options import Insecure as Insecure
 
 _limits = partial(typer.Option, rich_help_panel=sections.LIMITS)
 _run = partial(typer.Option, rich_help_panel=sections.RUN)
@@ -25,12 +26,11 @@ Bodies = Annotated[
     str | None,
     _server(help="serve only these, such as 0,2; default: all whose shard is there"),
 ]
-Insecure = Annotated[bool, _trust("--insecure", help="allow plaintext off loopback")]
 Tap = Annotated[
     Path | None,
     _watch(
-        help="folder in which to keep what passes, as a capture; what the disk does not take "
-        "is dropped, told and counted (--metrics), and serving goes on"
+        help="folder that keeps what passes, as a capture; what the disk does not take is dropped, "
+        "told and counted (--metrics), and serving goes on"
     ),
 ]
 Threads = Annotated[
@@ -49,7 +49,7 @@ Engine = Annotated[
 ]
 Bfloat16 = Annotated[
     bool,
-    _server("--bfloat16", help="take products in BF16: faster, and less exact"),
+    _server("--bfloat16", help="multiply in BF16: faster and less exact"),
 ]
 Together = Annotated[
     int,
@@ -78,8 +78,8 @@ MaxPeerCalls = Annotated[
     _limits(
         min=1,
         max=1024,
-        help="open calls of one host; twice as many of all, of which a host gets as many as "
-        "it leaves free",
+        help="open calls of one host; all hosts together may have twice as many, and a host gets "
+        "at most as many as are left free",
     ),
 ]
 MaxStreams = Annotated[
@@ -87,25 +87,24 @@ MaxStreams = Annotated[
     _limits(
         min=1,
         max=1024,
-        help="open ModelStreamInfer calls of all hosts; each takes the memory of the largest "
-        "request, all together half of --max-memory at most; further requests go as calls",
+        help="open streams of all hosts; each holds the memory of the largest request, all "
+        "together at most half of --max-memory; what finds no stream goes as a call",
     ),
 ]
 MaxMemory = Annotated[
     int,
     _limits(
         min=1,
-        help="MiB of requests that arrive, wait or run, with their values in FP32 and their "
-        "replies; a host gets as much as it leaves free",
+        help="MiB for requests that arrive, wait or run, with their values in FP32 and their "
+        "replies; a host gets at most as much as is left free",
     ),
 ]
 MaxConnections = Annotated[
     int | None,
     _limits(
         min=1,
-        help="open connections of all hosts together, further ones are closed at once; one "
-        "host may hold them all; default: half of what fits into `ulimit -n`, at most 4096; "
-        "of each address that a name in --listen stands for",
+        help="open connections of all hosts, at each address of --listen; further ones are closed "
+        "at once; one host may hold them all; default: half of `ulimit -n`, at most 4096",
     ),
 ]
 Patience = Annotated[
@@ -128,12 +127,11 @@ LogRequests = Annotated[
     bool,
     _watch(
         "--log-requests",
-        help="once it serves, a JSON line for each on standard error, and all else there as "
-        "JSON too, with tracebacks (what is wrong with the options stays in plain words); "
-        "gRPC's C++ core is silent then, unless GRPC_VERBOSITY is set",
+        help="while serving, write a JSON line a request on standard error, and all else there as "
+        "JSON too, with tracebacks; gRPC's C++ core is silent unless GRPC_VERBOSITY is set",
     ),
 ]
 Check = Annotated[
     bool,
-    _run("--check", help="validate half and options, run one row, say so, and exit"),
+    _run("--check", help="validate the half and the options, run one row, and exit"),
 ]

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from splitlab.cli_options import Imports
 from splitlab.console import console, guarded
 from splitlab.errors import BadInput
-from splitlab.import_option import Imports
 
 
 def say(event: str, **facts: Any) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from cloud_server.engines.choose import example_of
 from cloud_server.engines.contract import Unfit
-from cloud_server.engines.onnx_graph import Together, onnx_graph
+from cloud_server.engines.onnx_graph import BodiesAsOne, onnx_graph
 from cloud_server.half import ServedHalf
 from splitlab.contracts import FeatureSpec
 from splitlab.errors import BadInput, Corrupt
@@ -53,7 +53,7 @@ class OnTheWire(nn.Module):
 
     def __init__(self, bodies: Sequence[nn.Module], wire: str, feature: FeatureSpec) -> None:
         super().__init__()
-        self.together, self.wire = Together(bodies), wire
+        self.together, self.wire = BodiesAsOne(bodies), wire
         columns = parameter_columns(feature.shape)
         last = columns > 1 and feature.channel_axis == -1
         between = [1] * (len(feature.shape) - 1)

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from defenses.parts.kept import Kept, load_tensors, tensors_of
 from defenses.parts.prepare import Assembles, Finishes, Order, scatter
 from defenses.parts.stack import Stack, protect
-from defenses.parts.stage_one.members import TrainedMember
+from defenses.parts.stage_one.members import Member
 from defenses.parts.stage_one.together import train_together
 from splitlab.contracts import Defense
 from splitlab.contracts.ranges import Weight
@@ -98,7 +98,7 @@ class StageTwo:
         self,
         order: Order,
         stack: Stack,
-        networks: Sequence[TrainedMember],
+        networks: Sequence[Member],
         selector: Selector,
         weight: float,
     ) -> None:
@@ -132,7 +132,7 @@ class StageTwo:
             head_end=order.head_end,
             tail_start=order.tail_start,
             head=self.head,
-            bodies=tuple(network.body for network in self.networks),
+            bodies=tuple(network.parts.body for network in self.networks),
             tail=self.tail,
             protectors=self.protectors,
             selector=self.selector,
@@ -143,7 +143,7 @@ class StageTwo:
         order, recipe = self.order, self.order.recipe
         device = choose_device(order.device)
         chosen = [self.networks[i] for i in self.selector.chosen]
-        frozen = nn.ModuleList(part for one in chosen for part in (one.head, one.body))
+        frozen = nn.ModuleList(part for one in chosen for part in one.parts[:2])
         before = [p.requires_grad for p in frozen.parameters()]
         frozen.to(device).to(memory_format=torch.channels_last).requires_grad_(False).eval()
         modules: dict[str, nn.Module] = {"head": self.head, "tail": self.tail}
@@ -159,12 +159,12 @@ class StageTwo:
             feature = self.head(batch.images)
             free = FreeDraw(draw)
             protected = protect(chain, feature, free)
-            outputs = self.stack.recombine([one.body(protected) for one in chosen], free)
+            outputs = self.stack.recombine([one.parts.body(protected) for one in chosen], free)
             logits = self.tail(self._scaled(outputs))
             term = None
             if self.weight:
                 with torch.no_grad():
-                    others = [one.head(batch.images).float() for one in chosen]
+                    others = [one.parts.head(batch.images).float() for one in chosen]
                 term = self.weight * similarities(feature.float(), others).max()
             return {
                 "net": objective(
@@ -217,7 +217,7 @@ class StageTwo:
         return self.selector(full)
 
     @torch.inference_mode()
-    def _measure(self, chosen: Sequence[TrainedMember], device: torch.device) -> dict[str, Any]:
+    def _measure(self, chosen: Sequence[Member], device: torch.device) -> dict[str, Any]:
         """On training images as they are: each similarity, largest first, and the feature's size.
 
         Largest first, because the order of the selector is secret.
@@ -226,7 +226,7 @@ class StageTwo:
         images = TensorSource.of(some, device).batch(torch.arange(len(some), device=device)).images
         self.head.eval()
         feature = self.head(images)
-        cosines = similarities(feature, [one.head(images) for one in chosen])
+        cosines = similarities(feature, [one.parts.head(images) for one in chosen])
         return {
             "cosines": sorted(cosines.tolist(), reverse=True),
             "feature_rms": float(feature.square().mean().sqrt()),

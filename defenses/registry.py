@@ -20,7 +20,7 @@ DEFENSES = Registry(
         "ensembler": "defenses.ensembler:Ensembler",
         "dropout-ensemble": "defenses.dropout_ensemble:DropoutEnsemble",
     },
-    group=entry_points.DEFENSES,
+    group=entry_points.DEFENSE_GROUP,
     wanted="splitlab.contracts.defense:Defense",
     crosses=True,
 )

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from defenses.parts.frozen import Frozen, Protect, frozen
 from defenses.parts.kept import Kept
-from defenses.parts.learned_noise import PARTS, Kind, LearnedNoise, Sampling, perturb
+from defenses.parts.learned_noise import PARTS, LearnedNoise, NoiseKind, Sampling, perturb
 from defenses.parts.noise import standard_laplace
 from defenses.parts.prepare import Finishes, Order
 from splitlab.contracts import Defense
@@ -31,11 +31,11 @@ from splitlab.split import part_state
 from splitlab.storage import canonical_json, hash_tensors, sha256
 from splitlab.training import Batch, Loss, State, choose_device, fit, objective
 
-Scale = Annotated[
+LaplaceScale = Annotated[
     float, Field(gt=0, le=100, description="Laplace scale b at the start, in deviations of z")
 ]
 Draws = Annotated[int, Field(ge=1, le=1_000, description="how many noise tensors are learned")]
-Noise = Mapping[str, Tensor] | nn.ParameterDict
+SavedNoise = Mapping[str, Tensor] | nn.ParameterDict
 """{"noise", "factor" or both: [*feature_shape]}."""
 MEASURED = 1024
 """Training images by which the feature's deviation and the facts are measured."""
@@ -74,8 +74,8 @@ class Shredder(Finishes, Defense):
     source: ClassVar[str] = "Mireshghallah et al. 2020, ASPLOS, arXiv:1905.11814"
     owns: ClassVar[frozenset[str]] = frozenset({"learned noise"})
 
-    kind: Kind = "additive"
-    scale: Scale = 1.0
+    kind: NoiseKind = "additive"
+    scale: LaplaceScale = 1.0
     coefficient: Weight = 0.5
     epochs: Epochs = 2
     learning_rate: LearningRate = 0.05
@@ -240,7 +240,7 @@ class _Lessons:
             if (path := self._checkpoint(number)) is not None:
                 path.unlink(missing_ok=True)
 
-    def _absolute(self, noise: Noise) -> dict[str, Tensor]:
+    def _absolute(self, noise: SavedNoise) -> dict[str, Tensor]:
         """Relative noise in the units of the feature."""
         return {k: v * self.unit if k == "noise" else v for k, v in noise.items()}
 
@@ -275,7 +275,7 @@ class _Lessons:
         return FreeDraw(generator(self.order.seed, "shredder", "measure"))
 
 
-def magnitude(noise: Noise) -> Tensor:
+def magnitude(noise: SavedNoise) -> Tensor:
     """Mean |noise| in relative units, over all elements of each tensor and then over tensors."""
     return torch.stack([value.abs().mean() for value in noise.values()]).mean()
 

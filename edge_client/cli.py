@@ -42,8 +42,8 @@ from edge_client.cli_options import (
     Window,
 )
 from splitlab.answers import AsJson, answer
+from splitlab.cli_options import Imports
 from splitlab.console import CommandLine, WholeSentences, errors, guarded
-from splitlab.import_option import Imports
 
 if TYPE_CHECKING:
     from edge_client.client import EdgeClient
@@ -141,7 +141,7 @@ def connection(
     token_file: TokenFile = None,
     link: SimulatedLink = None,
 ) -> None:
-    """Run head and tail here and the bodies on one server or more."""
+    """Run head and tail here, and the bodies on one or more servers."""
     # gRPC's C++ core would write lines of its own beside our errors; read when it is imported.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     named = [address.strip() for address in servers.split(",") if address.strip()]
@@ -169,7 +169,7 @@ def infer(
     images: Annotated[list[Path], typer.Argument(help="PNG or JPEG files of any size")],
     as_json: AsJson = False,
 ) -> None:
-    """Classify images and say what was done to them."""
+    """Classify images; print class, probability and how each image was prepared."""
     from edge_client.classify import classify
 
     options: Connection = ctx.obj
@@ -205,12 +205,12 @@ def evaluate(
     seed: Seed = 0,
     data_root: DataRoot = None,
     download: Download = False,
-    out: Out = (None),
+    out: Out = None,
     secret_seed: SecretSeed = None,
     hold: Hold = False,
     as_json: AsJson = False,
 ) -> None:
-    """Send a data set, shuffled, and state accuracy, bytes per image and latency."""
+    """Send a data set, shuffled; print accuracy, bytes per image and latency."""
     from edge_client.evaluate import evaluate, write_evaluation
     from splitlab.data import load_splits
     from splitlab.data.splits import parts_of

@@ -10,6 +10,9 @@ import typer
 
 from splitlab import completion
 from splitlab import help_sections as sections
+from splitlab.cli_options import Insecure as Insecure
+from splitlab.cli_options import asked
+from splitlab.known_names import require_dataset
 
 _data = partial(typer.Option, rich_help_panel=sections.DATA)
 _limits = partial(typer.Option, rich_help_panel=sections.LIMITS)
@@ -34,14 +37,13 @@ Replicas = Annotated[
         "exceeds --deadline the same bytes go to another",
     ),
 ]
-Insecure = Annotated[bool, _trust("--insecure", help="allow plaintext off loopback")]
 Deadline = Annotated[
     float,
     _limits(min=0.001, help="seconds that one attempt may take"),
 ]
 Retries = Annotated[
     int,
-    _limits(min=0, help="further attempts, where the server is not there only"),
+    _limits(min=0, help="further attempts while a server cannot be reached"),
 ]
 Window = Annotated[int, _limits(min=1, help="micro-batches under way at a time")]
 Threads = Annotated[
@@ -70,6 +72,7 @@ Dataset = Annotated[
     str,
     _data(
         help="photo-patches, cifar10, cifar100 or imagefolder:PATH",
+        callback=asked(require_dataset),
         autocompletion=completion.names_of(completion.DATASETS),
     ),
 ]

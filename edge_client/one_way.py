@@ -21,6 +21,8 @@ import random
 import threading
 from bisect import bisect_left, bisect_right
 
+from splitlab.contracts.link import Link
+
 MODEL = 2
 """Goes up with every change in what a message takes."""
 SEGMENT = 1448  # bytes of a message in one packet
@@ -177,3 +179,23 @@ class OneWay:
         self._window = min(self._window + more, self._threshold)
         if busy > self._rtt / 2:
             self._threshold = self._window
+
+
+def round_trips(
+    link: Link, up: int, down: int, count: int, *, between: float = 0.0, gap: float = 0.0
+) -> list[float]:
+    """Seconds of each request until its answer, one after another on one connection.
+
+    Args:
+        up, down: bytes of a request and of its answer.
+        between: seconds from a request's arrival to its answer.
+        gap: seconds from an answer to the next request.
+    """
+    there = OneWay(link.up, link.rtt, link.loss, 1)
+    back = OneWay(link.down, link.rtt, link.loss, 2)
+    now, found = 0.0, []
+    for _ in range(count):
+        answered = back.arrival(down, there.arrival(up, now) + between)
+        found.append(answered - now)
+        now = answered + gap
+    return found

@@ -15,10 +15,10 @@ from pathlib import Path
 from splitlab import entry_points
 
 ROOT = Path(__file__).resolve().parents[1]
-ATTACKS = ("adversary.registry:ATTACKS", entry_points.ATTACKS)
-DEFENCES = ("defenses.registry:DEFENSES", entry_points.DEFENSES)
-NETWORKS = ("splitlab.models.build:MODELS", entry_points.MODELS)
-EXPERIMENTS = ("bench.reproduce.registry:EXPERIMENTS", entry_points.EXPERIMENTS)
+ATTACKS = ("adversary.registry:ATTACKS", entry_points.ATTACK_GROUP)
+DEFENCES = ("defenses.registry:DEFENSES", entry_points.DEFENSE_GROUP)
+NETWORKS = ("splitlab.models.build:MODELS", entry_points.MODEL_GROUP)
+EXPERIMENTS = ("bench.reproduce.registry:EXPERIMENTS", entry_points.EXPERIMENT_GROUP)
 RECIPES = ("splitlab.training.presets:RECIPES", "")
 DATASETS = ("splitlab.data.load:DATASETS", "")
 """Where the names stand, and the group of entry points that adds to them."""
@@ -50,9 +50,15 @@ def names_of(place: tuple[str, str], after: str = "") -> Offer:
     return offer
 
 
-@cache
 def names(place: str, group: str) -> tuple[str, ...]:
     """Names of the dict literal at "package.module:NAME", then those of the entry points."""
+    added = sorted(entry_points.entries(group)) if group else []
+    return tuple(dict.fromkeys((*literal(place), *added)))
+
+
+@cache
+def literal(place: str) -> tuple[str, ...]:
+    """Names of the dict literal at "package.module:NAME"."""
     module, _, variable = place.partition(":")
     tree = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text())
     found = next(
@@ -62,9 +68,7 @@ def names(place: str, group: str) -> tuple[str, ...]:
         and variable in {ast.unparse(one) for one in _targets(node)}
         and (value := _literal(node.value)) is not None
     )
-    own = [str(key.value) for key in found.keys if isinstance(key, ast.Constant)]
-    added = sorted(entry_points.entries(group)) if group else []
-    return tuple(dict.fromkeys((*own, *added)))
+    return tuple(str(key.value) for key in found.keys if isinstance(key, ast.Constant))
 
 
 def _targets(node: ast.Assign | ast.AnnAssign) -> list[ast.expr]:

@@ -86,9 +86,6 @@ class VisibleConsole(Console):
         finally:
             self._width = own
 
-    def _fitted(self, thing: Any) -> Any:
-        return fitted(thing, self, self.width) if isinstance(thing, Table) else thing
-
     def on_broken_pipe(self) -> None:
         """Whoever read has enough (`| head -1`); the work goes on."""
         self.quiet = True

@@ -17,11 +17,11 @@ from functools import lru_cache
 from importlib import metadata
 from typing import NamedTuple
 
-MODELS = "splitlab.models"
-ATTACKS = "splitlab.attacks"
-DEFENSES = "splitlab.defenses"
-EXPERIMENTS = "splitlab.experiments"
-GROUPS = (MODELS, ATTACKS, DEFENSES, EXPERIMENTS)
+MODEL_GROUP = "splitlab.models"
+ATTACK_GROUP = "splitlab.attacks"
+DEFENSE_GROUP = "splitlab.defenses"
+EXPERIMENT_GROUP = "splitlab.experiments"
+GROUPS = (MODEL_GROUP, ATTACK_GROUP, DEFENSE_GROUP, EXPERIMENT_GROUP)
 
 
 class Entry(NamedTuple):

@@ -7,6 +7,7 @@ is no markup and has no boxes, so that a pipe and a terminal without letters sho
 from __future__ import annotations
 
 import inspect
+import re
 from textwrap import TextWrapper
 from typing import Any
 
@@ -44,6 +45,7 @@ def write_sections(command: Any, ctx: Any, formatter: Any) -> None:
         told = param.get_help_record(ctx)
         if told is None:
             continue
+        told = (plain_type(told[0]), told[1])
         if param.param_type_name == "argument":
             arguments.append(told)
         else:
@@ -55,6 +57,13 @@ def write_sections(command: Any, ctx: Any, formatter: Any) -> None:
     width = min(FIRST_COLUMN, max((len(name) for _, rows in parts for name, _ in rows), default=0))
     for heading, rows in parts:
         _write(formatter, heading, rows, width)
+
+
+def plain_type(name: str) -> str:
+    """`--size <int range>` as `--size <int>`, since the bounds follow; a list as `<str>...`."""
+    return re.sub(r"<list\[(\w+)\]>", lambda of: f"<{of[1].lower()}>...", name).replace(
+        " range>", ">"
+    )
 
 
 def write_commands(command: Any, ctx: Any, formatter: Any) -> None:

@@ -32,6 +32,14 @@ def pytest_collection_finish():
     atexit.register(gc.unfreeze)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _loaded_by_a_file_is_not_looked_through_again():
+    """Nor is it by those who collect garbage between two steps, as the choice of an engine does."""
+    yield
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _photo_patches_made_once():
     """A second of crops for each of a hundred tests; `tests/data/test_photo_patches.py` makes them

@@ -22,7 +22,7 @@ from splitlab.errors import BadInput, Mismatch, SplitLabError, UnknownName
 from splitlab.named import wrong_setting
 from splitlab.training import Progress, Silent
 
-Sight = Seen | tuple[Seen, ...]
+SeenTogether = Seen | tuple[Seen, ...]
 FittedOn = Literal["nothing", "grant", "capture"]
 
 
@@ -166,7 +166,7 @@ def seed_of(rng: torch.Generator) -> int:
 def run_attack(
     attack: Attack,
     threat: ThreatModel,
-    observed: Sight | Callable[[], Sight],
+    observed: SeenTogether | Callable[[], SeenTogether],
     rng: torch.Generator,
     *,
     device: str = "cpu",

@@ -24,7 +24,7 @@ from adversary.contract.grant import read_grant
 from adversary.contract.threat import ThreatModel
 from splitlab.capture import Capture
 from splitlab.contracts import Features
-from splitlab.entry_points import ATTACKS, entries
+from splitlab.entry_points import ATTACK_GROUP, entries
 from splitlab.storage import write_bytes, write_json, write_tensors
 
 SHOWN = 64
@@ -76,7 +76,7 @@ def write_estimate(
         "effort": dict(outcome.effort),
         "extra": estimate.extra,
     }
-    for entry in entries(ATTACKS).get(attack.name, ()):  # nobody's name but its own
+    for entry in entries(ATTACK_GROUP).get(attack.name, ()):  # nobody's name but its own
         content["package"] = entry.origin
     if taken is not None:
         content["taken"] = list(taken)

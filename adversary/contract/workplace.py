@@ -13,11 +13,21 @@ from torch import Tensor, nn
 
 from adversary.contract.threat import ThreatModel
 from splitlab.contracts.estimate import Estimate
+from splitlab.data import ImageSet
 from splitlab.errors import SplitLabError
 from splitlab.randomness import generator
 from splitlab.record import METHOD_VERSION
 from splitlab.storage import canonical_json, hash_tensors, sha256
-from splitlab.training import Progress, Silent
+from splitlab.training import (
+    History,
+    Progress,
+    Silent,
+    State,
+    Step,
+    TensorSource,
+    choose_device,
+    fit,
+)
 
 Estimator = Callable[..., Estimate]
 """Called with what an attack `sees`, one argument for each, in that order."""
@@ -100,6 +110,28 @@ class Workplace:
     fits: Fits = field(default_factory=Fits)
     borrowed: dict[str, Fit] = field(default_factory=dict)
 
+    @property
+    def place(self) -> torch.device:
+        """Where it computes; what "auto" means is decided here."""
+        return choose_device(self.device)
+
+    def beside(self, mark: str) -> Workplace:
+        """The same with a checkpoint of its own, for one of several trainings."""
+        own = self.checkpoint and self.checkpoint.with_stem(f"{self.checkpoint.stem}-{mark}")
+        return replace(self, checkpoint=own)
+
+    def fit(self, step: Step, state: State, data: ImageSet | TensorSource, **how: Any) -> History:
+        """`splitlab.training.fit` on this device, told and kept as this workplace says."""
+        return fit(
+            step,
+            state,
+            data,
+            device=self.place,
+            checkpoint=self.checkpoint,
+            progress=self.progress,
+            **how,
+        )
+
     def fitted(self, attack: Fittable) -> Estimator:
         """Another attack's fit, made once for all that ask for it and for its own row of a run.
 
@@ -116,16 +148,11 @@ class Workplace:
             )
         asked = attack.asks.get(self.grant.name)
         grant = self.grant if asked is None else self.grant.reduced(asked)
-        own, stream = self.checkpoint, self.fits.stream
+        stream = self.fits.stream
         rng = stream(attack.name) if stream else generator(self.seed, "fitted", attack.name)
         key = fit_key(attack, grant, rng.initial_seed())
-        place = replace(
-            self,
-            checkpoint=own and own.with_stem(f"{own.stem}-{attack.name}-{key}"),
-            grant=grant,
-            seed=rng.initial_seed() % 2**63,
-        )
-        return place.made(attack, rng)
+        place = self.beside(f"{attack.name}-{key}")
+        return replace(place, grant=grant, seed=rng.initial_seed() % 2**63).made(attack, rng)
 
     def made(self, attack: Fittable, rng: torch.Generator) -> Estimator:
         """The attack's fit under just this grant, taken from `fits` where it is there."""

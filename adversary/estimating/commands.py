@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from adversary.contract.attack import Attack
-from adversary.contract.threat import AuxImages, Observed, ThreatModel
+from adversary.contract.threat import Observed, ThreatModel
 from adversary.estimating.rehearsed import LIMIT, answered, attack_seconds
 from adversary.parts.pairs import KEPT_BYTES
 from adversary.synthesis.folder import content_of, make_batch
@@ -22,28 +22,24 @@ from splitlab.training import OutOfTime, Progress
 
 def with_fewer(threat: ThreatModel, count: int) -> ThreatModel:
     """The same knowledge with `count` images and queries, some again where there are fewer."""
-    own, asked = threat.aux, threat.observe
+    own, asked, capture = threat.aux, threat.observe, threat.capture
     if own is not None:
-        own = AuxImages(_few(own.images, count), own.validation, own.kind, own.layers, own.making)
+        own = replace(own, images=few(own.images, count))
     if asked is not None:
         rows = [row % len(asked.images) for row in range(count)]
-        asked = Observed(_few(asked.images, count), asked.features[rows])
-    capture = threat.capture
+        asked = Observed(few(asked.images, count), asked.features[rows])
     if capture is not None:
         capture = capture[: max(count, 1)]
     return replace(threat, aux=own, observe=asked, capture=capture)
 
 
-def _few(images: ImageSet, count: int) -> ImageSet:
+def few(images: ImageSet, count: int) -> ImageSet:
+    """`count` of the images, some of them again where there are fewer."""
     return images.subset([row % len(images) for row in range(count)])
 
 
 def attack_estimate(
-    attack: Attack,
-    threat: ThreatModel,
-    observation: Features,
-    device: str,
-    meter: Meter | None = None,
+    attack: Attack, threat: ThreatModel, observation: Features, device: str
 ) -> Forecast:
     """Of `run_attack` with this knowledge; what an earlier run has learned is not looked for."""
     size = (threat.input or InputSpec()).size
@@ -64,7 +60,7 @@ def attack_estimate(
         size=size,
         pairs=pairs,
         victims=victims,
-        meter=meter or Clock(),
+        meter=Clock(),
         device=device,
     )
     feature = 4 * observation.features[0].numel()
@@ -82,7 +78,6 @@ def synthesis_estimate(
     count: int,
     seed: int,
     device: torch.device,
-    meter: Meter | None = None,
 ) -> Forecast:
     """Of the batches that `out` lacks.
 
@@ -94,7 +89,7 @@ def synthesis_estimate(
     left = sum(str(number) not in content["batches"] for number in numbers)
     seconds: float | None = 0.0
     if left:
-        seconds = batch_seconds(known, settings, seed=seed, device=device, meter=meter or Clock())
+        seconds = batch_seconds(known, settings, seed=seed, device=device, meter=Clock())
     pixels = 3 * settings.batch_size * known.input.size**2
     return Forecast.of_stages(
         left * settings.batch_size,

@@ -5,7 +5,7 @@ Inference", section 4.2, black box): learn features -> images from chosen inputs
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -27,7 +27,8 @@ from adversary.parts.inverse_network import InverseNetwork
 from adversary.parts.pairs import Pairs, gather, given_pairs, squared_error
 from splitlab.contracts import Estimate, Features
 from splitlab.contracts.ranges import BatchSize, Epochs, LearningRate
-from splitlab.training import State, batch_count, choose_device, fit
+from splitlab.pieces import in_pieces
+from splitlab.training import State, batch_count
 
 HE2019 = {
     "epochs": 50,
@@ -79,16 +80,13 @@ class Decoder(Attack):
     depth: Annotated[int, Field(ge=0, le=32, description="residual blocks")] = 2
 
     def fit(self, threat: ThreatModel, rng: torch.Generator, work: Workplace = ALONE) -> Estimator:
-        place = choose_device(work.device)
-        pairs = gather(threat, place, f"attack {self.name!r}")
-        named = replace(work, device=str(place))
-        learned = learn_inverse(pairs, self, rng, named, f"{self.name} {threat.head_end or ''}")
-        size = pairs.images.shape[-1]
+        pairs = gather(threat, work.place, f"attack {self.name!r}")
+        learned = learn_inverse(pairs, self, rng, work, f"{self.name} {threat.head_end or ''}")
+        rows = answered_together(pairs.images.shape[-1])
 
         def reconstruct(observed: Features) -> Estimate:
-            parts = observed.features.split(answered_together(size))
-            images = [learned(part.to(place)).cpu() for part in parts]
-            return Estimate(torch.cat(images), list(learned.doubts), dict(learned.facts))
+            images = in_pieces(learned, observed.features, rows, work.place)
+            return Estimate(images, list(learned.doubts), dict(learned.facts))
 
         return reconstruct
 
@@ -145,15 +143,14 @@ def learn_inverse(
         pairs: on `work.device`.
         name: shown in the progress bar.
     """
-    place = torch.device(work.device)
     draw, seed = torch.Generator().manual_seed(seed_of(rng)), seed_of(rng)
     pixels, seen = pairs.some(draw)
     size = pixels.shape[-1]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = InverseNetwork(pairs.feature, size, settings.width, settings.depth)
-    net = net.to(place)
-    facts: dict[str, object] = {"learned_from": pairs.how, **pairs.facts}
+    net = net.to(work.place)
+    facts: dict[str, object] = {}
     if settings.linear_start:
         facts["linear_mse"] = net.start_linear(seen, pixels, draw)
     else:
@@ -164,21 +161,17 @@ def learn_inverse(
         doubts = [_cut(epochs, rows, settings.epochs, len(pairs.images), size)]
         facts["budget"] = {"epochs": epochs, "pairs": rows, "pixels": LEARNED_PIXELS}
         pairs = pairs.first(rows)
-    history = fit(
+    history = work.fit(
         squared_error(pairs, draw),
         _state(settings, net, rows, epochs, draw),
         pairs.source,
         epochs=epochs,
         batch_size=settings.batch_size,
         seed=seed,
-        device=place,
-        checkpoint=work.checkpoint,
-        progress=work.progress,
         name=name.strip(),
     )
-    facts["losses"] = history.losses.get("net", [])
-    facts["parameters"] = sum(p.numel() for p in net.parameters())
     net.requires_grad_(False).eval()
+    facts |= pairs.told(net, history.losses.get("net", []))
     return LearnedInverse(net, facts, doubts)
 
 

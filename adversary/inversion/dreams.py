@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from adversary.contract.attack import Attack, FittedOn, Preset, seed_of
 from adversary.contract.threat import ThreatModel
@@ -22,7 +22,6 @@ from adversary.synthesis.settings import Beta, SynthesisSettings
 from adversary.synthesis.synthesis import Known, Wish, synthesise
 from splitlab.contracts import Estimate, Features
 from splitlab.contracts.ranges import LearningRate, Probability, Steps, Weight
-from splitlab.training import choose_device
 
 ROWS = 128
 """Images that are drawn together, sharing their statistics."""
@@ -99,7 +98,7 @@ class DeepInversion(Attack):
 
     def fit(self, threat: ThreatModel, rng: torch.Generator, work: Workplace = ALONE) -> Estimator:
         # nothing is learned before the capture, so that there is nothing to keep
-        place, seed = choose_device(work.device), seed_of(rng)
+        place, seed = work.place, seed_of(rng)
         known, watch = Known.of(threat), work.progress
 
         def reconstruct(observed: Features) -> Estimate:
@@ -128,27 +127,17 @@ class DeepInversion(Attack):
         return reconstruct
 
     def _settings(self, known: Known, count: int) -> SynthesisSettings:
-        return SynthesisSettings(
-            steps=self.steps,
-            half_steps=self.half_steps,
-            warm_up=self.warm_up,
-            first=self.first,
-            batch_size=count,
-            learning_rate=self.learning_rate,
-            beta1=self.beta1,
-            beta2=self.beta2,
-            statistics=self.statistics,
-            classes=self.classes if known.whole else 0.0,
-            tv=self.tv,
-            l2=self.l2,
-            roll=self.roll,
-            flip=self.flip,
-            clip=self.clip,
-        )
+        own = self.model_dump(exclude={"feature"})
+        classes = self.classes if known.whole else 0.0
+        return SynthesisSettings(**{**own, "batch_size": count, "classes": classes})
 
     def _wish(self, known: Known, feature: Tensor, place: torch.device) -> Wish:
-        seen = feature.to(place)
-        return Wish(_classes(known, feature) if known.whole else None, seen, self.feature)
+        """What a part of the capture is drawn to: the top class that body and tail find in it."""
+        classes = None
+        if known.whole:
+            with torch.no_grad():
+                classes = nn.Sequential(*known.modules[1:])(feature).argmax(1)
+        return Wish(classes, feature.to(place), self.feature)
 
     def _doubts(self, known: Known) -> list[str]:
         if known.whole or self.feature:
@@ -175,12 +164,3 @@ class DeepDream(DeepInversion):
     def _wish(self, known: Known, feature: Tensor, place: torch.device) -> Wish:
         wish = super()._wish(known, feature, place)
         return Wish(wish.classes, wish.feature, wish.weight, norm=0.0 if known.whole else 1.0)
-
-
-@torch.no_grad()
-def _classes(known: Known, feature: Tensor) -> Tensor:
-    """The top class int64 [n] that body and tail find in a feature."""
-    answer = feature
-    for module in known.modules[1:]:
-        answer = module(answer)
-    return answer.argmax(1)

@@ -16,12 +16,12 @@ from adversary.contract.attack import Attack, Preset, seed_of
 from adversary.contract.believed import certain
 from adversary.contract.threat import AuxImages, ThreatModel
 from adversary.contract.workplace import ALONE, Estimator, Workplace
-from adversary.parts.wgan import LATENT, Play, train
+from adversary.parts.wgan import WGAN_LATENTS, Play, train
 from splitlab.contracts import Estimate, Features
 from splitlab.contracts.ranges import BatchSize, Epochs, LearningRate, Steps, Weight
 from splitlab.errors import BadInput
 from splitlab.split.folding import fold_batch_norm
-from splitlab.training import Work, choose_device, goes_on
+from splitlab.training import Work, goes_on
 
 ROWS = 256
 MOMENTUM = 0.9
@@ -65,20 +65,14 @@ class GMI(Attack):
     restarts: Annotated[int, Field(ge=1, le=100, description="starts")] = 2
 
     def fit(self, threat: ThreatModel, rng: torch.Generator, work: Workplace = ALONE) -> Estimator:
-        place, who = choose_device(work.device), f"attack {self.name!r}"
+        place, who = work.place, f"attack {self.name!r}"
         head = fold_batch_norm(copy.deepcopy(threat.need("head", who))).to(place)
         own: AuxImages = threat.need("aux", who)
         if len(own.images) < 2:
             raise BadInput(f"{who} has {len(own.images)} images to learn from; grant it at least 2")
         play = Play(self.epochs, self.batch_size, self.learning_rate, width=self.width)
-        net, critic, told = train(
-            own.images.images.to(place),
-            play,
-            seed=seed_of(rng) % 2**31,
-            device=place,
-            checkpoint=work.checkpoint,
-            progress=work.progress,
-        )
+        learned = own.images.images.to(place)
+        net, critic, told = train(learned, play, seed=seed_of(rng) % 2**31, work=work)
         draw = torch.Generator().manual_seed(seed_of(rng))
         sure, watch = certain(threat), work.progress
 
@@ -144,7 +138,7 @@ def search_latents(
     unit = seen.var().clamp_min(CLOSEST)
     best, lowest = torch.zeros(0), torch.full((len(seen),), torch.inf, device=seen.device)
     for _ in range(restarts):
-        latent = torch.randn(len(seen), LATENT, generator=draw).to(seen.device)
+        latent = torch.randn(len(seen), WGAN_LATENTS, generator=draw).to(seen.device)
         speed = torch.zeros_like(latent)
         for _ in range(steps):
             latent.requires_grad_()
@@ -164,13 +158,11 @@ def search_latents(
             error = _errors(head(images), seen) / unit
             nearer = error < lowest
             lowest = torch.where(nearer, error, lowest)
-            best = images if not len(best) else torch.where(_like(nearer), images, best)
+            best = (
+                images if not len(best) else torch.where(nearer[:, None, None, None], images, best)
+            )
     return best, lowest
 
 
 def _errors(answer: Tensor, seen: Tensor) -> Tensor:
     return (answer - seen).square().flatten(1).mean(1)
-
-
-def _like(rows: Tensor) -> Tensor:
-    return rows[:, None, None, None]

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Annotated, ClassVar
 
 import torch
@@ -24,7 +23,7 @@ from splitlab.contracts import Estimate, Features
 from splitlab.contracts.ranges import BatchSize, Epochs, LearningRate, Weight
 from splitlab.pieces import in_pieces
 from splitlab.split.folding import fold_batch_norm
-from splitlab.training import Batch, Loss, State, batch_count, choose_device, fit
+from splitlab.training import Batch, Loss, State, Step, batch_count
 
 PIECE = 250
 DOSOVITSKIY2016 = {
@@ -80,10 +79,10 @@ class PSiM(Attack):
     width: Annotated[int, Field(ge=4, le=1024, description="channels")] = 32
 
     def fit(self, threat: ThreatModel, rng: torch.Generator, work: Workplace = ALONE) -> Estimator:
-        place, who = choose_device(work.device), f"attack {self.name!r}"
+        place, who = work.place, f"attack {self.name!r}"
         pairs = gather(threat, place, who)
         head = fold_batch_norm(copy.deepcopy(threat.need("head", who))).to(place)
-        net, facts = learn_generator(pairs, head, self, rng, replace(work, device=str(place)))
+        net, facts = learn_generator(pairs, head, self, rng, work)
 
         def reconstruct(observed: Features) -> Estimate:
             with torch.inference_mode():
@@ -125,21 +124,20 @@ def learn_generator(
     Args:
         pairs, head: on `work.device`.
     """
-    place = torch.device(work.device)
     draw, seed = torch.Generator().manual_seed(seed_of(rng)), seed_of(rng)
-    size = pairs.images.shape[-1]
+    place, size = work.place, pairs.images.shape[-1]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = Upconvolution(pairs.feature, size, settings.width, normed=False).to(place)
         judge = Critic(size, settings.width, feature=pairs.feature, normed=False).to(place)
-    game = _Game(head, pairs, _start(settings, net, judge, head, pairs, draw), draw)
+    weights = _start(settings, net, judge, head, pairs, draw)
     steps = max(1, settings.epochs * batch_count(len(pairs.images), settings.batch_size))
     optimizers = {
         name: torch.optim.Adam(module.parameters(), lr=settings.learning_rate)
         for name, module in (("judge", judge), ("net", net))
     }
-    history = fit(
-        game.step,
+    history = work.fit(
+        _step(head, pairs, weights, draw),
         State(
             {"net": net, "judge": judge},
             optimizers,
@@ -150,19 +148,10 @@ def learn_generator(
         epochs=settings.epochs,
         batch_size=settings.batch_size,
         seed=seed,
-        device=place,
-        checkpoint=work.checkpoint,
-        progress=work.progress,
         name=settings.name,
     )
     net.requires_grad_(False).eval()
-    facts: dict[str, object] = {
-        "learned_from": pairs.how,
-        **pairs.facts,
-        "losses": history.losses.get("net", [])[-3:],
-        "parameters": sum(p.numel() for p in net.parameters()),
-    }
-    return net, facts
+    return net, pairs.told(net, history.losses.get("net", [])[-3:])
 
 
 @torch.no_grad()
@@ -185,34 +174,29 @@ def _start(
     return shares[0], shares[1], shares[2]
 
 
-class _Game:
+def _step(
+    head: nn.Module, pairs: Pairs, weights: tuple[float, float, float], draw: torch.Generator
+) -> Step:
     """Generator against discriminator on the pairs."""
 
-    def __init__(
-        self,
-        head: nn.Module,
-        pairs: Pairs,
-        weights: tuple[float, float, float],
-        draw: torch.Generator,
-    ) -> None:
-        self.head, self.pairs, self.weights, self.draw = head, pairs, weights, draw
-
-    def step(self, state: State, batch: Batch) -> dict[str, Loss]:
+    def step(state: State, batch: Batch) -> dict[str, Loss]:
         net, judge = state.modules["net"], state.modules["judge"]
         kept = batch.tensors[1] if len(batch.tensors) > 1 else None
-        seen = self.pairs.seen(batch.images, kept, self.draw)
+        seen = pairs.seen(batch.images, kept, draw)
         made = net(seen)
         wrong = F.softplus(-judge(batch.images, seen)).mean()
         wrong = wrong + F.softplus(judge(made.detach(), seen)).mean()
 
         def generator() -> Tensor:
-            terms = _losses(made, batch.images, _clean(self.pairs, kept), seen, self.head, judge)
-            return torch.stack([w * t for w, t in zip(self.weights, terms, strict=True)]).sum()
+            terms = _losses(made, batch.images, _clean(pairs, kept), seen, head, judge)
+            return torch.stack([w * t for w, t in zip(weights, terms, strict=True)]).sum()
 
         with torch.no_grad():
             fooling = F.softplus(-judge(made, seen)).mean()
         tired = float(wrong.detach()) < TIRED * float(fooling)
         return {"net": generator} if tired else {"judge": wrong, "net": generator}
+
+    return step
 
 
 def _clean(pairs: Pairs, features: Tensor | None) -> Tensor | None:

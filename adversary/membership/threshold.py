@@ -67,7 +67,7 @@ class OnScores(Attack):
     learns: ClassVar[bool] = False
 
 
-class Loss(OnScores):
+class LossThreshold(OnScores):
     """The smaller the loss on a record, the likelier it is a member's."""
 
     name: ClassVar[str] = "loss"

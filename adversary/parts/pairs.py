@@ -51,6 +51,11 @@ class Pairs:
         kept = (self.features,) if self.features is not None else ()
         return TensorSource((self.images, *kept))
 
+    def told(self, net: nn.Module, losses: list[float]) -> dict[str, Any]:
+        """What a record says of a network that learned from them."""
+        count = sum(p.numel() for p in net.parameters())
+        return {"learned_from": self.how, **self.facts, "losses": losses, "parameters": count}
+
     def first(self, count: int) -> Pairs:
         """The first `count` of them; they come in random order."""
         kept = self.features if self.features is None else self.features[:count]

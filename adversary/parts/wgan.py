@@ -5,16 +5,16 @@ what images are like at all, for attacks that search among them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from adversary.contract.workplace import ALONE, Workplace
 from adversary.parts.upconvolution import Critic, Upconvolution
 from splitlab.contracts import FeatureSpec
-from splitlab.training import Batch, Loss, Progress, State, TensorSource, fit
+from splitlab.training import Batch, Loss, State, TensorSource
 
-LATENT = 100
+WGAN_LATENTS = 100
 
 
 @dataclass(frozen=True)
@@ -40,26 +40,24 @@ def train(
     play: Play,
     *,
     seed: int,
-    device: torch.device,
-    checkpoint: Path | None = None,
-    progress: Progress | None = None,
+    work: Workplace = ALONE,
 ) -> tuple[nn.Module, nn.Module, dict[str, list[float]]]:
     """Generator (z [B, 100] -> images in [0, 1]) and critic, frozen, with the losses by epoch.
 
     Args:
         images: uint8 [N, 3, S, S].
     """
-    size = images.shape[-1]
+    size, device = images.shape[-1], work.place
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = Upconvolution(FeatureSpec(shape=(LATENT,)), size, play.width, normed=True)
+        net = Upconvolution(FeatureSpec(shape=(WGAN_LATENTS,)), size, play.width, normed=True)
         critic = Critic(size, play.width)
     turn, draw = torch.zeros((), dtype=torch.int64, device=device), torch.Generator()
 
     def step(state: State, batch: Batch) -> dict[str, Loss]:
         generator, judge = state.modules["net"], state.modules["critic"]
         real, count = batch.images, len(batch.images)
-        latent = torch.randn(count, LATENT, generator=draw).to(device)
+        latent = torch.randn(count, WGAN_LATENTS, generator=draw).to(device)
         fake = generator(latent)
         apart = judge(fake.detach()).mean() - judge(real).mean()
         share = torch.rand(count, 1, 1, 1, generator=draw).to(device)
@@ -73,7 +71,7 @@ def train(
         return torch.optim.Adam(module.parameters(), lr=play.learning_rate, betas=(0.5, 0.999))
 
     modules = {"net": net.to(device), "critic": critic.to(device)}
-    history = fit(
+    history = work.fit(
         step,
         State(
             modules,
@@ -85,9 +83,6 @@ def train(
         epochs=play.epochs,
         batch_size=play.batch_size,
         seed=seed,
-        device=device,
-        checkpoint=checkpoint,
-        progress=progress,
         name="wgan",
     )
     for module in modules.values():

@@ -11,9 +11,17 @@ import typer
 from adversary.cli_options import Device, DryRun, PublicSeed
 from splitlab import completion
 from splitlab.answers import AsJson, answer
+from splitlab.cli_options import Imports, asked
 from splitlab.console import console, guarded
+from splitlab.errors import UnknownName
 from splitlab.help_sections import ATTACK, DATA, GRANT, RUN
-from splitlab.import_option import Imports
+
+_PRESETS = ("auto", "lab", *completion.literal("adversary.synthesis.settings:PRESETS"))
+
+
+def _known_preset(text: str) -> None:
+    if (name := text.partition(":")[0].strip()) not in _PRESETS:
+        raise UnknownName("preset of synthesis", name, _PRESETS)
 
 
 @guarded
@@ -36,7 +44,8 @@ def synthesise(
         typer.Option(
             help="auto, lab, dci, yin2020 or yin2020-cifar, with settings as in "
             "dci:steps=2000,start=natural; default auto, by the size of the network's input.",
-            autocompletion=completion.one_of("auto", "lab", "dci", "yin2020", "yin2020-cifar"),
+            callback=asked(_known_preset),
+            autocompletion=completion.one_of(*_PRESETS),
             rich_help_panel=ATTACK,
         ),
     ] = None,

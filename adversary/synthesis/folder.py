@@ -37,7 +37,7 @@ HELD_OUT = 16
 WHOLE = "head, body and tail"
 
 
-class Made(NamedTuple):
+class MadeImages(NamedTuple):
     """Synthetic images, and what is told of their making; see `making`."""
 
     images: ImageSet
@@ -162,7 +162,7 @@ def load_images(folder: Path, size: int, count: int, remedy: str = "make more") 
     return ImageSet(pixels, labels, classes, torch.arange(count), None, "synthetic")
 
 
-def split_images(made: Made, learn: int, held_out: int, layers: str) -> AuxImages:
+def split_images(made: MadeImages, learn: int, held_out: int, layers: str) -> AuxImages:
     """Synthetic images as an adversary's own: the first to learn from, then those held out.
 
     Args:
@@ -217,7 +217,7 @@ def own_images(folder: Path, threat: ThreatModel) -> ThreatModel:
     if not count:
         raise BadInput(f"{folder}: no batch of images is finished; run `adversary synthesise`")
     held_out = min(HELD_OUT, count // 8)
-    made = Made(load_images(folder, size, count, remedy), making(content, count))
+    made = MadeImages(load_images(folder, size, count, remedy), making(content, count))
     origin = "network" if layers == WHOLE else "head"
     return replace(threat, aux=split_images(made, count - held_out, held_out, origin), observe=None)
 

@@ -12,7 +12,7 @@ from splitlab.contracts.ranges import BatchSize, LearningRate, Probability, Step
 from splitlab.errors import UnknownName
 from splitlab.named import wrong_setting
 
-Pixels = Annotated[int, Field(ge=0, le=1024, description="pixels")]
+PixelCount = Annotated[int, Field(ge=0, le=1024, description="pixels")]
 Beta = Annotated[float, Field(ge=0, lt=1, description="of Adam")]
 
 LARGE = 128
@@ -57,7 +57,7 @@ class SynthesisSettings(BaseModel):
     l2: Weight = 1e-5
     classes: Weight = 0.0
     start: Literal["white", "natural"] = "white"
-    roll: Pixels = 2
+    roll: PixelCount = 2
     flip: Probability = 0.5
     clip: bool = True
 

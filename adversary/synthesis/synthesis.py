@@ -165,9 +165,7 @@ def synthesise(
                     break
         with torch.no_grad():
             images = (pixels * std + mean).clamp(0, 1)
-            answer = images
-            for module in modules:
-                answer = module(answer)
+            nn.Sequential(*modules)(images)  # the gap listens
             errors = gap.errors() if gap is not None else []
     facts = {
         "objective": [round(float(told[0]), 6), round(float(told[-1]), 6)],
@@ -182,10 +180,8 @@ def _classes(
     modules: Sequence[nn.Module], image: Tensor, count: int, rng: torch.Generator
 ) -> Tensor:
     """Random classes int64 [count]; how many there are, the logits of any image say."""
-    answer = image
-    for module in modules:
-        answer = module(answer)
-    return torch.randint(answer.shape[1], (count,), generator=rng)
+    logits = nn.Sequential(*modules)(image)
+    return torch.randint(logits.shape[1], (count,), generator=rng)
 
 
 def _rate(settings: SynthesisSettings, step: int, steps: int) -> float:

@@ -6,7 +6,7 @@ import contextlib
 import socket
 import threading
 
-from splitlab.capture import CaptureWriter, Direction
+from splitlab.capture import CaptureWriter, FrameDirection
 from splitlab.errors import BadInput
 from splitlab.wire.channels import split_address
 
@@ -21,12 +21,13 @@ class TcpRelay:
         listen: HOST:PORT; port 0 picks a free one.
         upstream: HOST:PORT of the server.
         tap: is told direction, size and time of every chunk; its owner closes it after `stop`.
+            None tells nobody.
 
     Raises:
         BadInput: the port is taken, or an address is none.
     """
 
-    def __init__(self, listen: str, upstream: str, *, tap: CaptureWriter) -> None:
+    def __init__(self, listen: str, upstream: str, *, tap: CaptureWriter | None) -> None:
         self._tap = tap
         host, self._upstream_port = split_address(upstream, "--upstream")
         self._upstream_host = host.strip("[]")
@@ -44,7 +45,7 @@ class TcpRelay:
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
-        self._stopped = False
+        self._refuses = False
 
     @property
     def address(self) -> str:
@@ -56,15 +57,19 @@ class TcpRelay:
 
     def stop(self) -> None:
         """Close every connection and wait for the threads."""
-        with self._lock:
-            self._stopped = True
-            sockets = [self._listener, *self._open]
-        for each in sockets:
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
+        self._hang_up(self._listener)
         for thread in list(self._threads):
             thread.join()
         self._listener.close()
+
+    def _hang_up(self, *others: socket.socket) -> None:
+        """Drop every connection, and refuse new ones."""
+        with self._lock:
+            self._refuses = True
+            sockets = [*others, *self._open]
+        for each in sockets:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
 
     def _accept(self) -> None:
         while True:
@@ -87,7 +92,7 @@ class TcpRelay:
                 server.settimeout(None)
                 if not self._remember(client, server):
                     return
-                call = self._tap.new_call()
+                call = self._tap.new_call() if self._tap is not None else 0
                 upwards = threading.Thread(
                     target=self._pump, args=(client, server, call, "up", peer)
                 )
@@ -102,13 +107,14 @@ class TcpRelay:
         source: socket.socket,
         target: socket.socket,
         call: int,
-        direction: Direction,
+        direction: FrameDirection,
         peer: str,
     ) -> None:
         """Copy one direction until its end, then pass the end on."""
         try:
             while chunk := source.recv(CHUNK_BYTES):
-                self._tap.record(call, direction, b"", peer=peer, size=len(chunk))
+                if self._tap is not None:
+                    self._tap.record(call, direction, b"", peer=peer, size=len(chunk))
                 target.sendall(chunk)
         except OSError:
             # A reset on one side ends the other side too.
@@ -119,9 +125,9 @@ class TcpRelay:
 
     def _remember(self, *sockets: socket.socket) -> bool:
         with self._lock:
-            if not self._stopped:
+            if not self._refuses:
                 self._open |= set(sockets)
-            return not self._stopped
+            return not self._refuses
 
     def _spawn(self, work: object) -> None:
         thread = threading.Thread(target=work, daemon=True)  # type: ignore[arg-type]

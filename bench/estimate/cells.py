@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.estimate import latency
-from bench.estimate.deploying import GRANTED, SERVED, undefended_seconds, written_seconds
+from bench.estimate.deploying import GRANTED_HALVES, SERVED, undefended_seconds, written_seconds
 from bench.estimate.points import Costs
 from splitlab.estimating import between
 
@@ -75,7 +75,7 @@ class PlannedCell:
 
     @property
     def grants(self) -> int:
-        return GRANTED * self.halves
+        return GRANTED_HALVES * self.halves
 
 
 def stages(cells: Sequence[PlannedCell], run: Run) -> dict[str, float]:

@@ -12,7 +12,7 @@ WHOLE_ANSWERS, PART_ANSWERS, READ_BACK = 2, 1, 2
 """Answers to each batch of `check_equality`, and of its parts read back to the last batch."""
 UNDEFENDED = 2
 """Halves that `bench.point.deploy.undefended` reads."""
-GRANTED = 1
+GRANTED_HALVES = 1
 """Halves that are read for a grant; a second where bodies are granted."""
 SERVED = 2
 """Halves that a server and a client read."""

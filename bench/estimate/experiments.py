@@ -18,8 +18,9 @@ from adversary.registry import ATTACKS
 from adversary.synthesis.settings import SynthesisSettings
 from adversary.synthesis.synthesis import Known
 from bench.estimate.cells import PlannedCell, Run, stages
+from bench.estimate.deployment import order_of
 from bench.estimate.halves import sample
-from bench.estimate.points import Costs, Wanted, few, measured, timed_rows
+from bench.estimate.points import Costs, WantedPoint, image_seconds, measured
 from bench.estimate.processes import Starting
 from bench.estimate.scoring import Scoring
 from bench.estimate.training import classifier_seconds, defended_seconds, judge_seconds
@@ -28,10 +29,8 @@ from bench.point.measure import make_attack
 from bench.point.victim import learns, shared_training
 from bench.reproduce.frame.experiment import Measurement
 from bench.reproduce.frame.seed_run import SeedRun
-from defenses.parts.prepare import Order
 from splitlab.estimating import Bounded, Clock, Forecast, Meter, memory_now
 from splitlab.models import Normalised, build
-from splitlab.randomness import Secret
 from splitlab.storage import canonical_json
 from splitlab.training import OutOfTime, choose_device
 
@@ -65,44 +64,33 @@ def kind_of(one: Measurement) -> bytes:
 def experiment_estimate(
     run: SeedRun,
     pending: Pending,
-    *,
-    served: bool = True,
-    meter: Meter | None = None,
-    start: float | None = None,
 ) -> Forecast:
     """Of all seeds, measured with the data of one.
 
     Args:
         run: of that seed.
-        served: whether deployments are captured over real processes, and scored with a judge.
-        start: seconds of a core that a process takes to start; measured where None.
     """
-    meter, sums = meter or Clock(), _Sums()
+    meter, sums = Clock(), _Sums()
     points = sum(map(len, pending.values()))
     every = [one for own in pending.values() for one in own]
-    if not every:
-        return Forecast.of_stages(0, {}, memory_now())
     device = str(choose_device(run.request.device))
     arch = run.setup.arch(len(run.splits.classes))
     net = build(arch, seed=0).eval()
-    begun = Starting(arch) if served and start is None else None
-    embed = None
-    if served:
-        config = run.point(every[0])
-        taken, embed = judge_seconds(config, run.splits, meter, device, trains=True)
-        sums.add("the judge", taken, len(pending))
+    begun = Starting(arch)
+    taken, embed = judge_seconds(run.point(every[0]), run.splits, meter, device, trains=True)
+    sums.add("the judge", taken, len(pending))
     _add_training(sums, run, pending, Bounded(meter, SECONDS), device)
     costs = _all_costs(run, net, every, meter, device)
     for one in every:
         sums.add(f"attack {one.attack}", costs[kind_of(one)].attacks[0])
     _add_synthetic(sums, run, pending, net, meter, torch.device(device))
-    seconds = begun.seconds() if begun is not None else start or 0.0
+    seconds = begun.seconds()
     common = Run(
-        image=_image(run, net, meter),
+        image=image_seconds(net, run.splits.validation, meter),
         start=seconds,
         loading=seconds,
-        victims=len(run.splits.victims) if served else 0,
-        undefended=len(run.splits.victims) if served else 0,
+        victims=len(run.splits.victims),
+        undefended=len(run.splits.victims),
         validation=len(run.splits.validation),
         cores=os.cpu_count() or 1,
     )
@@ -113,16 +101,12 @@ def experiment_estimate(
             halves = sum(1 + ("bodies" in one.knows) for one in here)
             cells.append(PlannedCell(costs[kind_of(here[0])], (), halves))
         for what, taken in stages(cells, common).items():
-            if served or what == "deployments":
-                sums.add(what, taken)
-    if served:
-        victims = run.splits.victims.take(common.victims, run.seed)
-        scoring = Scoring(victims, embed, run.request.lpips_weights, meter)
-        for one in every:
-            sums.add(
-                "scoring",
-                scoring.seconds(one.limit or len(victims), ATTACKS.load(one.attack).estimates),
-            )
+            sums.add(what, taken)
+    victims = run.splits.victims
+    scoring = Scoring(victims, embed, run.request.lpips_weights, meter)
+    for one in every:
+        kind = ATTACKS.load(one.attack).estimates
+        sums.add("scoring", scoring.seconds(one.limit or len(victims), kind))
     pixels = sum(map(len, run.splits.partitions.values())) * 3 * run.setup.size**2
     return Forecast.of_stages(points, sums.seconds, memory_now() + 5 * pixels, sums.missing)
 
@@ -147,7 +131,7 @@ def _kind_costs(
 ) -> Costs:
     """At the place of one measurement, with its attack."""
     config = run.point(one)
-    wanted = Wanted(
+    wanted = WantedPoint(
         make_attack(one.attack, one.options),
         one.grant(run.setup),
         one.limit or len(run.splits.victims),
@@ -183,16 +167,8 @@ def _add_training(sums: _Sums, run: SeedRun, pending: Pending, meter: Meter, dev
         taken = classifier_seconds(own, images, len(images), run.setup.recipe, meter, device)
         sums.add("training", taken, times)
     for stack, config in stacks.values():
-        order = Order(
-            arch=run.setup.arch(len(run.splits.classes)),
-            head_end=config.split,
-            tail_start=config.tail_start,
-            images=images,
-            recipe=run.setup.recipe,
-            seed=run.seed,
-            secret=Secret(bytes(32)),
-            device=run.request.device,
-        )
+        arch = run.setup.arch(len(run.splits.classes))
+        order = order_of(config, arch, config.split, run.splits, run.request.device)
         sums.add(f"training with {stack.name}", defended_seconds(stack, order, meter), times)
 
 
@@ -221,10 +197,3 @@ def _add_synthetic(
         batches = -(-(one.synthetic.images + one.synthetic.HELD_OUT) // settings.batch_size)
         taken = batch_seconds(known, settings, seed=0, device=device, meter=meter)
         sums.add("making synthetic images", taken, batches * len(pending))
-
-
-def _image(run: SeedRun, net: Normalised, meter: Meter) -> float:
-    rows = timed_rows(run.setup.size)
-    images = few(run.splits.validation, rows).floats("cpu")
-    with torch.inference_mode():
-        return meter.seconds(lambda: net(images)) / rows

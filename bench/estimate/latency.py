@@ -7,19 +7,11 @@ from collections.abc import Sequence
 from bench.latency.link_runs import lossless
 from bench.latency.measure import AT_ONCE
 from bench.latency.turns import IMAGES, LINK_REQUESTS, REQUESTS, ROUNDS
-from edge_client.one_way import OneWay
-from splitlab.contracts.link import Link, parse_link
+from edge_client.one_way import round_trips
+from splitlab.contracts.link import parse_link
 
 WARM = 1
 """Requests of each round and link that are not counted."""
-
-
-def waiting(link: Link, up: int, down: int, requests: int) -> float:
-    """Seconds that a link without losses takes of so many requests, one after another."""
-    there, back, now = OneWay(link.up, link.rtt, 0.0, 1), OneWay(link.down, link.rtt, 0.0, 2), 0.0
-    for _ in range(requests):
-        now = back.arrival(down, there.arrival(up, now))
-    return now
 
 
 def place_seconds(image: float, links: Sequence[str], up: int, down: int) -> float:
@@ -32,7 +24,7 @@ def place_seconds(image: float, links: Sequence[str], up: int, down: int) -> flo
     rounds = ROUNDS * (WARM + REQUESTS) * IMAGES * image
     for link in dict.fromkeys(map(lossless, links)):
         asked = WARM + ROUNDS * LINK_REQUESTS
-        rounds += asked * image + waiting(parse_link(link), up, down, asked)
+        rounds += asked * image + sum(round_trips(parse_link(link), up, down, asked))
     return rounds
 
 

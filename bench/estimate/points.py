@@ -10,9 +10,10 @@ from torch import nn
 
 from adversary.contract.attack import Attack
 from adversary.contract.threat import ThreatModel
+from adversary.estimating.commands import few
 from adversary.estimating.rehearsed import LIMIT, answered, attack_seconds
 from adversary.parts.budget import FULL_SIZE
-from adversary.synthesis.folder import Made
+from adversary.synthesis.folder import MadeImages
 from bench.estimate.halves import Sample, sample
 from bench.estimate.processes import role_threads, threads
 from bench.point.grants import GrantRequest, query, threat_of
@@ -27,17 +28,20 @@ ROWS = 8
 """Images that go through a network to be timed, up to `FULL_SIZE`; else 2."""
 
 
-def few(images: ImageSet, count: int) -> ImageSet:
-    """`count` of the images, some of them again where there are fewer."""
-    return images.subset([row % len(images) for row in range(count)])
-
-
 def timed_rows(size: int) -> int:
     return ROWS if size <= FULL_SIZE else 2
 
 
+def image_seconds(net: nn.Module, images: ImageSet, meter: Meter) -> float:
+    """Of one image through the whole network, with all threads."""
+    rows = timed_rows(images.size)
+    shown = few(images, rows).floats("cpu")
+    with torch.inference_mode():
+        return meter.seconds(lambda: net(shown)) / rows
+
+
 @dataclass(frozen=True)
-class Wanted:
+class WantedPoint:
     """One attack on a split point, with its grant, on how many victims, rehearsed for how long."""
 
     attack: Attack
@@ -81,7 +85,7 @@ def measured(
     config: Networked,
     head_end: str,
     splits: Splits,
-    wanted: Sequence[Wanted],
+    wanted: Sequence[WantedPoint],
     meter: Meter,
     device: str,
 ) -> Costs:
@@ -132,7 +136,7 @@ def _seen(
 
 
 def _attack(
-    one: Wanted,
+    one: WantedPoint,
     made: Sample,
     seen: torch.Tensor,
     labels: torch.Tensor,
@@ -157,7 +161,7 @@ def _attack(
         capture = seen if grant.capture else None
         own = None
         if grant.synthetic:  # real ones stand for them
-            own = Made(few(splits.auxiliary, count + request.validation), {})
+            own = MadeImages(few(splits.auxiliary, count + request.validation), {})
         return threat_of(made.client, made.bodies, request, enough, config.seed, "", capture, own)
 
     return attack_seconds(

@@ -15,10 +15,10 @@ from bench.reproduce.frame.again import differences
 from bench.reproduce.frame.experiment import Experiment, Measurement, Skipped
 from bench.reproduce.frame.request import ExperimentRequest
 from bench.reproduce.frame.run import Begun, Framed, begin
-from bench.reproduce.frame.search import variants_of
+from bench.reproduce.frame.search import search, searching, variants_of
 from bench.reproduce.frame.sights import sight_of_all
 from splitlab.errors import BadInput, Unavailable
-from splitlab.estimating import Clock, Forecast, Meter, memory_now
+from splitlab.estimating import Clock, Forecast, memory_now
 from splitlab.record import RecordStore
 from splitlab.training import OutOfTime
 
@@ -27,7 +27,7 @@ FREE_SECONDS = 10.0
 
 
 def reproduce_estimate(
-    run: Callable[[ExperimentRequest], Any], request: ExperimentRequest, meter: Meter | None = None
+    run: Callable[[ExperimentRequest], Any], request: ExperimentRequest
 ) -> Forecast:
     """Of all seeds that are asked for; nothing is written.
 
@@ -35,12 +35,15 @@ def reproduce_estimate(
         UnknownName, BadInput: as the experiment itself.
     """
     if not isinstance(run, Framed):
-        return _free_estimate(run, request, meter)
+        return _free_estimate(run, request)
     begun = begin(run.experiment(request), request)
-    left = _left(begun)
+    left = {seed: own for seed, own in _left(begun).items() if own}
+    if not left:
+        count = len(request.seeds) * len(begun.experiment.measurements)
+        return Forecast(0, (), memory_now(), finished=count)
     if not issubclass(sight_of_all(begun.experiment), OverTheWire):
-        return _free_estimate(lambda given: _one_seed(run, given), request, meter)
-    return _framed(begun, left, meter)
+        return _free_estimate(lambda given: _one_seed(run, given), request)
+    return _framed(begun, left)
 
 
 def search_estimate(
@@ -49,7 +52,6 @@ def search_estimate(
     grid: Mapping[str, Sequence[Any]],
     request: ExperimentRequest,
     images: int,
-    meter: Meter | None = None,
 ) -> Forecast:
     """Of all settings on all seeds; what was tried before is counted too.
 
@@ -61,28 +63,23 @@ def search_estimate(
         for n, one in enumerate(variants_of(experiment, key, grid))
     ]
     begun = begin(experiment, request)
-    return _framed(begun, dict.fromkeys(request.seeds, tried), meter, images)
+    if not issubclass(sight_of_all(experiment), OverTheWire):
+        return _free_estimate(lambda given: search(experiment, key, grid, given, images), request)
+    return _framed(begun, dict.fromkeys(request.seeds, tried), images)
 
 
 def _framed(
-    begun: Begun,
-    pending: Mapping[int, Sequence[Measurement]],
-    meter: Meter | None,
-    searched: int | None = None,
+    begun: Begun, pending: Mapping[int, Sequence[Measurement]], searched: int | None = None
 ) -> Forecast:
-    pending = {seed: own for seed, own in pending.items() if own}
     run = begun.opened(begun.request.seeds[0])
     if isinstance(run, Skipped):
         if searched is not None:
             raise BadInput(f"{begun.experiment.name}: {run.why}")
         return Forecast.of_stages(0, {}, memory_now(), [run.why])
-    if searched is not None and not 0 < searched < len(run.splits.validation):
-        there = len(run.splits.validation)
-        raise BadInput(
-            f"--images {searched}: there are {there} validation images, of which the attack is "
-            f"granted at least one; give 1 to {there - 1}"
-        )
-    return experiment_estimate(run, pending, served=searched is None, meter=meter)
+    if searched is not None:
+        shown = run.splits.held_out(searched, run.seed)
+        run = replace(searching(run, searched), splits=shown)
+    return experiment_estimate(run, pending)
 
 
 def _left(begun: Begun) -> dict[int, list[Measurement]]:
@@ -114,16 +111,14 @@ def _one_seed(run: Framed, request: ExperimentRequest) -> None:
         pass
 
 
-def _free_estimate(
-    run: Callable[[ExperimentRequest], Any], request: ExperimentRequest, meter: Meter | None
-) -> Forecast:
+def _free_estimate(run: Callable[[ExperimentRequest], Any], request: ExperimentRequest) -> Forecast:
     """Of an experiment that no part of this room knows: one seed of it, with its loops cut short.
 
     Where that takes too long, the loops that it came to are counted.
     """
     with tempfile.TemporaryDirectory(prefix="splitlab-dry-") as folder:
         try:
-            took = (meter or Clock()).rehearsed(
+            took = Clock().rehearsed(
                 lambda watch: run(
                     replace(
                         request,

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from adversary.estimating.commands import few
 from adversary.parts.budget import FULL_SIZE
-from bench.estimate.points import few
 from splitlab.contracts import Kind, Metric
 from splitlab.contracts.kinds import IMAGE
 from splitlab.data import ImageSet

@@ -7,9 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from torch import nn
-
 from adversary.parts.budget import FULL_SIZE
 from adversary.parts.pairs import KEPT_BYTES
 from adversary.registry import ATTACKS
@@ -22,7 +19,7 @@ from bench.estimate.cells import (
     stages,
 )
 from bench.estimate.deployment import order_of
-from bench.estimate.points import Costs, Wanted, few, measured, timed_rows
+from bench.estimate.points import Costs, WantedPoint, image_seconds, measured
 from bench.estimate.processes import Starting
 from bench.estimate.scoring import Scoring
 from bench.estimate.training import classifier_seconds, defended_seconds, judge_seconds
@@ -86,10 +83,11 @@ def sweep_estimate(
     seconds: dict[str, float] = {}
     missing: list[str] = []
     net = build(work.arch, seed=0).eval()
+    if not work.pending:
+        every = len(work.chosen) * len(config.on_each_wire) * len(work.plans)
+        return Forecast(0, (), memory_now(), finished=every)
     if work.trains and not learns(config, work.stack):
         seconds["the victim's training"] = _victim(work, meter, device)
-    if not work.pending:
-        return Forecast.of_stages(0, seconds, memory_now())
     begun = Starting(work.arch) if start is None else None
     seconds["the judge"], embed = judge_seconds(
         config, work.splits, meter, device, trains=work.judges
@@ -112,7 +110,7 @@ def sweep_estimate(
         for (n, _), plans in work.pending.items()
     ]
     run = Run(
-        image=_image(net, work, meter),
+        image=image_seconds(net, work.splits.victims, meter),
         start=start,
         loading=work.loading,
         victims=config.victims * config.repeats,
@@ -152,7 +150,7 @@ def _measured(
     """`several` of the split points, those at the ends among them."""
     count = len(work.chosen)
     wanted = [
-        Wanted(
+        WantedPoint(
             make_attack(plan.attack, work.config.attack_options.get(plan.attack, {})),
             plan.grant,
             _attacked(work, n),
@@ -175,13 +173,6 @@ def _measured(
     }
 
 
-def _image(net: nn.Module, work: SweepWork, meter: Meter) -> float:
-    rows = timed_rows(work.config.size)
-    images = few(work.splits.victims, rows).floats("cpu")
-    with torch.inference_mode():
-        return meter.seconds(lambda: net(images)) / rows
-
-
 def _victim(work: SweepWork, meter: Meter, device: str) -> float:
     config = work.config
     net = build(work.arch, seed=0)
@@ -193,8 +184,8 @@ def _victim(work: SweepWork, meter: Meter, device: str) -> float:
 def _defended(work: SweepWork, meter: Meter) -> float | None:
     """Training at one split point, the one in the middle."""
     middle = work.chosen[len(work.chosen) // 2].name
-    config = work.config.model_copy(update={"splits": middle})
-    return defended_seconds(work.stack, order_of(config, work.arch, work.splits), meter)
+    order = order_of(work.config, work.arch, middle, work.splits, work.config.device)
+    return defended_seconds(work.stack, order, meter)
 
 
 def _memory(work: SweepWork) -> int:

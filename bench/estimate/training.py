@@ -9,8 +9,8 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from adversary.estimating.commands import few
 from adversary.parts.budget import FULL_SIZE
-from bench.estimate.points import few
 from bench.point.judge import prepare_judge
 from bench.point.recipe import Networked
 from defenses.parts.prepare import Order, prepare

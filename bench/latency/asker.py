@@ -2,8 +2,9 @@
 
 Reads a line of JSON, does it, answers with a line of JSON. `{"open": NAME, "half": FOLDER,
 "server": HOST:PORT, "link": LINK or null}` connects; `{"ask": NAME, "images": N}` sends a request
-and answers with its milliseconds by stage and its bytes; `{"close": NAME}` disconnects. The words
-of its command line are modules of a user's own that it may import.
+and answers with its milliseconds by stage and its bytes, with `"whole": true` also with the sums of
+each stage over micro-batches and with the logits; `{"close": NAME}` disconnects. The words of its
+command line are modules of a user's own that it may import.
 """
 
 from __future__ import annotations
@@ -54,8 +55,8 @@ class DeploymentAsker:
 
 
 @contextlib.contextmanager
-def asking(log: Path, threads: int = 1) -> Iterator[DeploymentAsker]:
-    """A client process; what it says on standard error goes to `log`."""
+def asking(log: Path, threads: int = 1, *, fresh: bool = False) -> Iterator[DeploymentAsker]:
+    """A client process; what it says on standard error goes to `log`, `fresh` is `start`'s."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with (
         log.open("wb") as errors,
@@ -66,6 +67,7 @@ def asking(log: Path, threads: int = 1) -> Iterator[DeploymentAsker]:
             stderr=errors,
             threads=threads,
             text=True,
+            fresh=fresh,
         ) as process,
     ):
         try:
@@ -84,7 +86,9 @@ def main() -> None:
     from edge_client.stages import TOTAL
     from splitlab.contracts.link import parse_link
     from splitlab.deployment import ClientHalf
+    from splitlab.machine import settle
 
+    settle()
     permit(*sys.argv[1:])
     halves: dict[str, ClientHalf] = {}
     clients: dict[str, EdgeClient] = {}
@@ -113,6 +117,9 @@ def main() -> None:
                 "framed_up": result.bytes_up,
                 "framed_down": result.bytes_down,
             }
+            if words.get("whole"):
+                answer["summed"] = {stage: sum(ms) for stage, ms in result.latency.items()}
+                answer["logits"] = result.logits.tolist()
         else:
             clients.pop(words["close"]).close()
         print(json.dumps(answer), flush=True)

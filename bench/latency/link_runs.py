@@ -11,19 +11,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from edge_client.ledger import percentiles
-from edge_client.one_way import OneWay
+from edge_client.one_way import round_trips
 from splitlab.contracts.link import Link, parse_link
 from splitlab.record import Record
 from splitlab.record.latency import LINK_PREFIX
 
-PREFIX = LINK_PREFIX
 DRAWS = 4000
 """Requests modelled on a link with losses; the mean's standard error is a few percent then."""
 
 
 def link_names(latency: Mapping[str, Mapping[str, float]]) -> list[str]:
     """Links of a record's latencies."""
-    return [key.removeprefix(PREFIX) for key in latency if key.startswith(PREFIX)]
+    return [key.removeprefix(LINK_PREFIX) for key in latency if key.startswith(LINK_PREFIX)]
 
 
 def links_of(records: Sequence[Record]) -> list[str]:
@@ -39,13 +38,13 @@ def typical(latency: Mapping[str, float]) -> tuple[str, float]:
 
 def shown_over(link: str, records: Sequence[Record]) -> str:
     """Which of a link's figures is shown: "mean" or "p50", by the first record that has it."""
-    times = (record.latency.get(PREFIX + link) for record in records)
+    times = (record.latency.get(LINK_PREFIX + link) for record in records)
     return next((typical(ms)[0] for ms in times if ms), "p50")
 
 
 def over(link: str, record: Record) -> str:
     """Whole ms of a request over a link, "n/a" where it was not measured."""
-    times = record.latency.get(PREFIX + link)
+    times = record.latency.get(LINK_PREFIX + link)
     return f"{typical(times)[1]:z.0f}" if times else "n/a"
 
 
@@ -73,19 +72,7 @@ def with_losses(link: Link, up: int, down: int, measured_ms: float) -> dict[str,
         measured_ms: of such a request on the same link without losses; what the link alone does
             not take of it is computation.
     """
-    still = statistics.median(_requests(replace(link, loss=0.0), up, down, 0.0, 20))
+    still = statistics.median(round_trips(replace(link, loss=0.0), up, down, 20))
     between = max(0.0, measured_ms / 1000 - still)
-    ms = [1000 * seconds for seconds in _requests(link, up, down, between, DRAWS)]
+    ms = [1000 * seconds for seconds in round_trips(link, up, down, DRAWS, between=between)]
     return {"mean": statistics.fmean(ms), **percentiles({"all": ms})["all"]}
-
-
-def _requests(link: Link, up: int, down: int, between: float, count: int) -> list[float]:
-    """Seconds that requests take, each sent when the last was answered."""
-    there = OneWay(link.up, link.rtt, link.loss, 1)
-    back = OneWay(link.down, link.rtt, link.loss, 2)
-    now, found = 0.0, []
-    for _ in range(count):
-        answered = back.arrival(down, there.arrival(up, now) + between)
-        found.append(answered - now)
-        now = answered
-    return found

@@ -19,8 +19,8 @@ IMAGES = 8
 LINK_REQUESTS = 2
 """Of one image, in each round under each link."""
 
-Answer = Mapping[str, Any]
-Ask = Callable[[str, str | None, int], Answer]
+AskerAnswer = Mapping[str, Any]
+Ask = Callable[[str, str | None, int], AskerAnswer]
 """(place, link without losses or None, images) -> ms by stage, framed_up, framed_down."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,9 @@ from bench.cli_options import AsJson, Device, Measured
 from splitlab.console import CommandLine, guarded
 from splitlab.errors import BadInput
 from splitlab.help_sections import NETWORK, RUN, TRAINING
+
+_network = partial(typer.Option, rich_help_panel=NETWORK)
+_run = partial(typer.Option, rich_help_panel=RUN)
 
 perf = CommandLine(help="Speed, each time against a rival and a limit.")
 
@@ -29,23 +33,15 @@ def perf_train(
     from bench.options import show_perf
     from bench.perf.training.train import perf_train as measure
 
-    show_perf(measure(device, model).as_dict(), out, as_json)
+    show_perf(measure(device, model), out, as_json)
 
 
 @perf.command("ensembler")
 @guarded
 def perf_ensembler(
     device: Device = "auto",
-    bodies: Annotated[
-        int,
-        typer.Option(
-            min=2, help="N, networks that are trained or served.", rich_help_panel=NETWORK
-        ),
-    ] = 10,
-    chosen: Annotated[
-        int,
-        typer.Option(min=1, help="P, outputs that the client uses.", rich_help_panel=NETWORK),
-    ] = 4,
+    bodies: Annotated[int, _network(min=2, help="N, networks that are trained or served.")] = 10,
+    chosen: Annotated[int, _network(min=1, help="P, outputs that the client uses.")] = 4,
     how: Annotated[
         str | None,
         typer.Option(
@@ -53,17 +49,12 @@ def perf_ensembler(
             rich_help_panel=TRAINING,
         ),
     ] = None,
-    part: Annotated[
-        str, typer.Option(help="serving, training or both.", rich_help_panel=RUN)
-    ] = "both",
-    quick: Annotated[
-        bool,
-        typer.Option("--quick", help="Small sizes, under two minutes.", rich_help_panel=RUN),
-    ] = False,
+    part: Annotated[str, _run(help="serving, training or both.")] = "both",
+    quick: Annotated[bool, _run("--quick", help="Small sizes, under two minutes.")] = False,
     out: Measured = None,
     as_json: AsJson = False,
 ) -> None:
-    """Serve N bodies against one; train N networks together against one after another."""
+    """N bodies served, against one; N networks trained together, against one by one."""
     from bench.options import show_perfs
     from bench.perf.training.ensembler import perf_ensembler as measure
 
@@ -79,11 +70,11 @@ def perf_dci(
     out: Measured = None,
     as_json: AsJson = False,
 ) -> None:
-    """DCI's training against a loop that runs the target again for each loss."""
+    """Training of DCI against a loop that runs the target again for each loss."""
     from bench.options import show_perf
     from bench.perf.training.dci import perf_dci as measure
 
-    show_perf(measure(device, images=images, rounds=rounds).as_dict(), out, as_json)
+    show_perf(measure(device, images=images, rounds=rounds), out, as_json)
 
 
 @perf.command("transport")
@@ -142,7 +133,7 @@ def perf_serve(
     out: Measured = None,
     as_json: AsJson = False,
 ) -> None:
-    """Requests of many clients that go through the bodies together, against one by one."""
+    """Requests of many clients batched through the bodies, against one by one."""
     from bench.options import show_perfs
     from bench.perf.serving.serve import perf_serve as measure
 
@@ -156,7 +147,7 @@ def perf_hostile(
     out: Measured = None,
     as_json: AsJson = False,
 ) -> None:
-    """A server that strangers attack, and a client that asks it all the time; needs Linux."""
+    """A client's latency while strangers attack its server, against none; needs Linux."""
     from bench.options import show_perfs
     from bench.perf.hostile.hostile import perf_hostile as measure
 

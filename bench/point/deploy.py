@@ -1,22 +1,76 @@
-"""Deployments on disk: whether one is whole, and what it answers without its defences."""
+"""Deployments on disk: how one is made, whether it is whole, what it answers undefended."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 import defenses
-from bench.point.victim import Victim
+from bench.point.recipe import Networked
+from bench.point.victim import Victim, prepare_halves
 from splitlab.data import ImageSet, Splits
-from splitlab.deployment import ClientHalf, ServerHalf
+from splitlab.deployment import ClientHalf, ServerHalf, write_deployment
 from splitlab.errors import BadInput, NotImported, SplitLabError
 from splitlab.pieces import in_pieces
+from splitlab.randomness import Secret
 from splitlab.split import Part, part_state
+from splitlab.storage import write_json
+from splitlab.training import Progress
 
 ROWS = 256
+
+
+def deploy(
+    folder: Path,
+    config: Networked,
+    splits: Splits,
+    stack: defenses.Stack,
+    head_end: str,
+    secret: Secret,
+    *,
+    trained: Path | None,
+    facts: Path,
+    victim: Victim | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Train with the defences, or cut `victim`, and write both halves into `folder`.
+
+    Args:
+        trained: folder of what is trained for this stack; None where nothing is kept.
+        facts: file for what is returned; written first, so that no deployment is without them.
+
+    Returns:
+        how the halves were trained, the undefended network's facts, and the deployment's digest.
+    """
+    halves = prepare_halves(
+        trained,
+        config,
+        splits,
+        stack,
+        head_end,
+        secret,
+        victim=victim,
+        device=device,
+        progress=progress,
+    )
+    told = {**halves.facts, **({"network": victim.facts} if victim is not None else {})}
+    write_json(facts, told, private=True)
+    digest = write_deployment(
+        folder,
+        halves,
+        defended=stack,
+        wire=config.wire,
+        classes=splits.classes,
+        folders=splits.folders,
+        secret=secret,
+        victims_hash=splits.victims.hash,
+    )
+    return {**told, "digest": digest}
 
 
 @torch.inference_mode()

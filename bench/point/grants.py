@@ -18,7 +18,7 @@ from torch import Tensor, nn
 import defenses
 from adversary.contract.oracle import Oracle
 from adversary.contract.threat import AuxImages, Observed, ThreatModel
-from adversary.synthesis.folder import Made, split_images
+from adversary.synthesis.folder import MadeImages, split_images
 from splitlab.data import ImageSet, Splits, load_splits
 from splitlab.deployment import ClientHalf, ServerHalf
 from splitlab.errors import BadInput, Mismatch
@@ -99,7 +99,7 @@ def make_threat(
     seed: int,
     name: str = "",
     capture: Tensor | None = None,
-    made: Made | None = None,
+    made: MadeImages | None = None,
 ) -> ThreatModel:
     """Build the threat model that `request` describes.
 
@@ -137,7 +137,7 @@ def threat_of(
     seed: int,
     name: str = "",
     capture: Tensor | None = None,
-    made: Made | None = None,
+    made: MadeImages | None = None,
 ) -> ThreatModel:
     """The same of halves that are in memory; see `make_threat`."""
     if request.capture and capture is not None and capture.shape[1:] != client.feature.shape:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from adversary.registry import ATTACKS
 from defenses import DEFENSES
 from splitlab.contracts import Registry
-from splitlab.entry_points import MODELS, entries
+from splitlab.entry_points import MODEL_GROUP, entries
 from splitlab.named import named_fields, stacked
 
 
@@ -25,5 +25,5 @@ def packages_of(*, attack: str = "", defense: str = "none", model: str = "") -> 
         for what, registry, name in named
         if (entry := registry.foreign(name)) is not None
     }
-    networks = [one for brought in entries(MODELS).values() for one in brought]
+    networks = [one for brought in entries(MODEL_GROUP).values() for one in brought]
     return found | {f"model {one.name}": one.origin for one in networks if one.place == place}

@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 import defenses
-from adversary.synthesis.folder import Made, load_images, make_images, making
+from adversary.synthesis.folder import MadeImages, load_images, make_images, making
 from adversary.synthesis.settings import SynthesisSettings
 from adversary.synthesis.synthesis import Known
 from bench.point.setup import Synthetic
@@ -30,7 +30,7 @@ def synthetic_images(
     seed: int,
     device: str,
     progress: Progress | None = None,
-) -> Made:
+) -> MadeImages:
     """As many as `wanted` says, and `Synthetic.HELD_OUT` more; what is in `place` is not repeated.
 
     Args:
@@ -52,7 +52,7 @@ def synthetic_images(
             progress=progress,
         )
     size = ClientHalf.load(deployment / "client", defenses.parse_file).input.size
-    return Made(load_images(place, size, count), making(content, count))
+    return MadeImages(load_images(place, size, count), making(content, count))
 
 
 def known(deployment: Path, layers: str) -> Known:

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.report.quantities import kind_of
 from splitlab.record import Record
 
 
@@ -57,9 +56,3 @@ def floors(records: Sequence[Record], metric: str) -> list[Floor]:
             found.append(([attack], count, dict(values)))
     found.sort(key=lambda one: -one[1])
     return [Floor(tuple(names), victims, values) for names, victims, values in found]
-
-
-def floors_are(records: Sequence[Record]) -> str:
-    """The answers that need nothing seen, in words."""
-    kinds = [kind_of(record) for record in records]
-    return " or ".join(dict.fromkeys(kind.floor_is if kind else "its floor" for kind in kinds))

@@ -17,24 +17,15 @@ COLUMNS = 8
 GAP = 2  # white pixels between the rows
 
 
-def grid_png(truth: Tensor, reconstruction: Tensor) -> bytes:
-    """Two rows, victims above and reconstructions below, at most eight columns, unscaled.
+def rows_png(rows: Sequence[Tensor]) -> bytes:
+    """The first `COLUMNS` images of each row, unscaled, with a white line between the rows.
 
     Args:
-        truth, reconstruction: [n, 3, S, S] in [0, 1], n >= 1.
-    """
-    return rows_png([truth, reconstruction])
-
-
-def rows_png(rows: Sequence[Tensor], columns: int = COLUMNS) -> bytes:
-    """The first images of each row, unscaled, with a white line between the rows.
-
-    Args:
-        rows: [n, 3, S, S] in [0, 1] each, as many in all.
+        rows: [n, 3, S, S] in [0, 1] each, as many in all, n >= 1.
     """
     lines: list[Tensor] = []
     for row in rows:
-        line = torch.cat(list(row[:columns].clamp(0, 1)), dim=2)
+        line = torch.cat(list(row[:COLUMNS].clamp(0, 1)), dim=2)
         lines += [torch.ones(3, GAP, line.shape[2]), line] if lines else [line]
     pixels = torch.cat(lines, dim=1).mul(255).round().to(torch.uint8)
     buffer = io.BytesIO()
@@ -43,8 +34,8 @@ def rows_png(rows: Sequence[Tensor], columns: int = COLUMNS) -> bytes:
 
 
 def save_grid(path: Path, truth: Tensor, reconstruction: Tensor) -> None:
-    """Write the grid of one point, atomically."""
-    write_bytes(path, grid_png(truth, reconstruction))
+    """Write the grid of one point, victims above and reconstructions below, atomically."""
+    write_bytes(path, rows_png([truth, reconstruction]))
 
 
 def data_uri(path: Path) -> str | None:

@@ -12,6 +12,9 @@ from splitlab.metrics import METRICS
 from splitlab.metrics.image.psnr import METRIC as PSNR
 from splitlab.record import Leakage, Record
 
+FLOOR = "what needs nothing seen"
+"""A floor's answer where the kind is of a package that is not installed here."""
+
 
 def quantity_of(name: str, record: Record) -> Quantity:
     """The metric of this name: the lab's, or that of the attack's own kind.
@@ -34,6 +37,13 @@ def kind_of(record: Record) -> Kind | None:
     except (SplitLabError, ImportError):
         return known
     return own if own.name == record.estimates else known
+
+
+def floor_is(records: Sequence[Record]) -> str:
+    """What the floors of these records answer, in the words of the kinds."""
+    kinds = [kind_of(record) for record in records]
+    words = dict.fromkeys(kind.floor_is if kind is not None else FLOOR for kind in kinds)
+    return " or ".join(words)
 
 
 def quantities(records: Sequence[Record]) -> dict[str, Quantity]:

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.latency.link_runs import link_names, typical
-from bench.report.quantities import headlines
+from bench.report.quantities import FLOOR, floor_is, headlines
 from splitlab.contracts import Quantity
-from splitlab.contracts.kinds import KINDS
 from splitlab.record import Record
 from splitlab.record.latency import LINK_PREFIX
 
@@ -42,7 +41,7 @@ class Leak:
     value: float
     floor: float
     attack: str
-    floor_is: str = "its floor"
+    floor_is: str = FLOOR
     interval: tuple[float, float] | None = None
 
     @classmethod
@@ -51,13 +50,12 @@ class Leak:
         told, floor = record.leakage.get(quantity.name), record.floor.get(quantity.name)
         if told is None or told.mean is None or floor is None or floor.mean is None:
             return None
-        kind = KINDS.get(record.estimates)
         return cls(
             quantity,
             told.mean,
             floor.mean,
             f"{record.config['attack']}, {record.config['knowledge']}",
-            kind.floor_is if kind is not None else "its floor",
+            floor_is([record]),
             None if told.low is None or told.high is None else (told.low, told.high),
         )
 

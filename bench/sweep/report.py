@@ -11,7 +11,7 @@ from bench.point import data_notes
 from bench.point.kept import kept_told
 from bench.report.grids import data_uri
 from bench.report.page import filled, missing_columns
-from bench.report.quantities import headline, value_in
+from bench.report.quantities import headline, headlines, value_in
 from bench.report.settings_table import setting_groups
 from bench.sweep.depth import depth_correlations
 from bench.sweep.page_table import page_tables
@@ -91,6 +91,7 @@ def render(run: Path, records: Sequence[Record]) -> str:
         note=table.note,
         figure=sweep_figure(records),
         depth=depth_correlations(records),
+        judged=" or ".join(one.title or one.name for one in headlines(records)),
         threats=_threats(records),
         grids=_grids(run, records),
         kept=kept_told(records),

@@ -20,16 +20,15 @@ from bench.point.cache.store import Cache, beside
 from bench.point.feasible import check_everywhere
 from bench.point.identity.config import PointConfig, identity
 from bench.point.identity.known import KnownRecords
-from bench.point.lab import Lab, Sources
+from bench.point.lab import Lab, Sources, loaded
 from bench.point.measure import make_attack, plans, point_of
 from bench.point.own_network import require_same_network
 from bench.point.recipe import SweepConfig
 from bench.point.run import Skipped
 from bench.point.victim import head_tensors, require_no_weights
-from bench.point.weights import LabelFiles, tried_weights, with_outputs
+from bench.point.weights import LabelFiles, tried_weights
 from bench.roles.nursery import nursery
 from bench.sweep.choose import choose
-from splitlab.data import Splits, load_splits
 from splitlab.errors import Unavailable, UnknownName
 from splitlab.estimating import Forecast
 from splitlab.machine import commit
@@ -97,16 +96,19 @@ class Sweep:
             if name not in config.attacks and config.attacked != SweepConfig().attacked:
                 raise UnknownName("attack of this sweep", name, config.attacks)
         began = time.perf_counter()
-        self.splits: Splits = load_splits(
+        sources = Sources(
             config.dataset,
-            size=config.size,
-            seed=config.seed,
-            root=data_root,
+            data_root=data_root,
             download=download,
-            limits={"train": config.train_images},
+            weights=weights,
+            labels=labels,
+            lpips_weights=lpips_weights,
+            secret_seed=secret_seed,
+            device=config.device,
+            keep_images=config.keep_images,
         )
+        self.splits = loaded(config, sources)
         self._loading = time.perf_counter() - began
-        self.splits = with_outputs(config, self.splits, weights, labels)
         given, (config, adapted) = config, counts.fitted(config, self.splits)
         if given != config:  # the numbers are true now, and so is what depends on them
             self.config, self.plans = config, plans(config)
@@ -128,17 +130,6 @@ class Sweep:
         require_same_network(run, self.arch)
         recipe.save(config, settings)
         data_notes.keep(run, self.splits, adapted)
-        sources = Sources(
-            config.dataset,
-            data_root=data_root,
-            download=download,
-            weights=weights,
-            labels=labels,
-            lpips_weights=lpips_weights,
-            secret_seed=secret_seed,
-            device=config.device,
-            keep_images=config.keep_images,
-        )
         self.lab = Lab(
             home=run,
             places=run / "points",
@@ -194,11 +185,10 @@ class Sweep:
     def _execute(self) -> list[Record]:
         nursery()  # loads while others train
         found = self._finished()
-        work = self.progress.task("points", len(found))
-        work.advance(sum(record is not None for record in found.values()))
         pending = [
             point for point, record in zip(self.points, found.values(), strict=True) if not record
         ]
+        work = self.progress.task("points", len(found), len(found) - len(pending))
         executor = executor_for(self.workers, pending, self.config.device)
         for point, outcome in executor.outcomes(self.lab, pending):
             if isinstance(outcome, Skipped):

@@ -9,8 +9,7 @@ from rich.table import Table
 
 from bench.latency.chart import told
 from bench.latency.link_runs import links_of, over, shown_over
-from bench.report.floors import floors_are
-from bench.report.quantities import headline, headlines, quantities, value_in
+from bench.report.quantities import floor_is, headline, headlines, quantities, value_in
 from bench.sweep.front import FRONT_RULE, pareto_front
 from bench.sweep.wires import CHANGE, WIRE_COLUMNS, against_first
 from splitlab.contracts import Quantity
@@ -104,7 +103,7 @@ def sweep_table(records: Sequence[Record], recommended: str | None) -> SweepTabl
         rows.append(SweepRow(tuple(cells), best=name == recommended))
     note = (
         "Mean and 95 % bootstrap interval over independent groups of victims. Floor: answering "
-        f"with {floors_are(records)}, on the victims of that row. Decoder with queries: one that "
+        f"with {floor_is(records)}, on the victims of that row. Decoder with queries: one that "
         "learned from chosen inputs at the same split point, on all victims; a reference and no "
         "bound, as an attack that knows the head may read more. "
         f"{told(records)} "
@@ -201,7 +200,7 @@ def rich_table(records: Sequence[Record], recommended: str | None, title: str) -
     caption = "attacks: " + ", ".join(map(_in_words, heads))
     caption += f", {SSIM.title}" if similar and heads[:1] == [PSNR] else ""
     first = [r for r in records if headline(r) == heads[0]]
-    caption += "; floor: mean image" if heads[:1] == [PSNR] else f"; floor: {floors_are(first)}"
+    caption += "; floor: mean image" if heads[:1] == [PSNR] else f"; floor: {floor_is(first)}"
     caption += _floor_of(first)
     caption += "\nfront: no other place is clearly better in all that counts" if weighed else ""
     drawn = Table(

@@ -28,7 +28,7 @@ from splitlab.errors import BadInput
 from splitlab.split.proof import relative_error
 
 BOTH = ("cpu", "cuda")
-KINDS: Mapping[str, EngineKind] = {
+ENGINE_KINDS: Mapping[str, EngineKind] = {
     "plain": EngineKind(plain, BOTH, 0.0, half=True),
     "folded": EngineKind(folded, BOTH, 1e-5, half=True),
     "torch": EngineKind(best, BOTH, 1e-5, half=True),
@@ -36,7 +36,7 @@ KINDS: Mapping[str, EngineKind] = {
     "openvino": EngineKind(openvino_graph.openvino, half=True, missing=openvino_graph.missing),
     "cudagraphs": EngineKind(cuda_graphs, ("cuda",), 1e-5, half=True),
 }
-NAMES = ("auto", *KINDS)
+NAMES = ("auto", *ENGINE_KINDS)
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def choose(name: str, task: EngineTask) -> Chosen:
     wanted, _ = reference(task.example)
     if name == "auto":
         return _fastest(task, wanted)
-    kind = KINDS[name]
+    kind = ENGINE_KINDS[name]
     _require(name, kind, task)
     try:
         run = kind.make(task)
@@ -133,7 +133,7 @@ def _require(name: str, kind: EngineKind, task: EngineTask) -> None:
             f"{task.place.type}; choose another engine or --device"
         )
     if task.bfloat16 and not kind.half:
-        able = ", ".join(each for each, one in KINDS.items() if one.half)
+        able = ", ".join(each for each, one in ENGINE_KINDS.items() if one.half)
         raise BadInput(f"--engine {name} does not take products in BF16; {able} do")
 
 
@@ -153,7 +153,7 @@ def _fastest(task: EngineTask, wanted: list[Tensor]) -> Chosen:
     one: _Measured | None = None
     many: _Measured | None = None
     _say_what_is_measured(task, large)
-    for name, kind in KINDS.items():
+    for name, kind in ENGINE_KINDS.items():
         if task.place.type not in kind.devices or (task.bfloat16 and not kind.half):
             continue
         if missing := kind.missing():
@@ -215,7 +215,7 @@ def _say_what_is_measured(task: EngineTask, large: Tensor) -> None:
     """On standard error, before what may take minutes; by the plain loop's time, run once."""
     able = [
         name
-        for name, kind in KINDS.items()
+        for name, kind in ENGINE_KINDS.items()
         if task.place.type in kind.devices
         and (kind.half or not task.bfloat16)
         and not kind.missing()

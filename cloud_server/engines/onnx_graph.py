@@ -20,7 +20,7 @@ LARGEST = 2**31 - 1
 """Bytes that one protobuf message may have."""
 
 
-class Together(nn.Module):
+class BodiesAsOne(nn.Module):
     """Every body, with BatchNorm folded in a copy, on the same feature."""
 
     def __init__(self, bodies: Sequence[nn.Module]) -> None:
@@ -49,7 +49,7 @@ def bodies_graph(bodies: Sequence[nn.Module], example: Tensor) -> bytes:
         Unfit: see `onnx_graph`.
     """
     names = [f"output_{i}" for i in range(len(bodies))]
-    return onnx_graph(Together(bodies), {"feature": example}, names)
+    return onnx_graph(BodiesAsOne(bodies), {"feature": example}, names)
 
 
 def onnx_graph(module: nn.Module, examples: dict[str, Tensor], outputs: Sequence[str]) -> bytes:

@@ -37,7 +37,7 @@ LINGERING = 32
 """Calls that were ended for others and whose threads have not left yet; more are not ended."""
 TICK_SECONDS = 0.25
 
-Part = Literal["call", "thread"]
+StayPart = Literal["call", "thread"]
 
 
 class Stay:
@@ -59,7 +59,7 @@ class Stay:
         self.stream, self.cancel = stream, cancel
         self.held, self.counted, self.cut, self.heard = 0, True, False, False
         self.fresh, self.since = True, 0.0
-        self.parts: set[Part] = {"call", "thread"}
+        self.parts: set[StayPart] = {"call", "thread"}
 
     def hold(self, size: int) -> None:
         """Its message is there and takes `size` bytes, or its reply, which takes that place."""
@@ -69,7 +69,7 @@ class Stay:
         """From now on it waits for its peer, or does so no longer."""
         self._admission.idle(self, waits)
 
-    def leave(self, *parts: Part) -> None:
+    def leave(self, *parts: StayPart) -> None:
         """The call is over, the thread that served it has left, or without a word both; again
         nothing happens.
 
@@ -156,7 +156,7 @@ class Admission:
                 stay.since = self._clock() if stay.fresh else stay.since
                 self._idle[stay] = None
 
-    def leave(self, stay: Stay, parts: set[Part]) -> None:
+    def leave(self, stay: Stay, parts: set[StayPart]) -> None:
         with self._changed:
             stay.parts -= parts
             if not stay.parts:

@@ -14,7 +14,7 @@ from defenses.parts.noise import standard_laplace
 from splitlab.contracts import Protector
 from splitlab.randomness import Draw
 
-Kind = Annotated[
+NoiseKind = Annotated[
     Literal["additive", "multiplicative", "both"],
     Field(description="noise added to the feature, a factor on each element, or both"),
 ]
@@ -57,7 +57,7 @@ class LearnedNoise(Protector):
     unit: Tensor
 
     def __init__(
-        self, shape: tuple[int, ...], kind: Kind, sampling: Sampling, draws: int, scale: float
+        self, shape: tuple[int, ...], kind: NoiseKind, sampling: Sampling, draws: int, scale: float
     ) -> None:
         super().__init__()
         self.kind, self.sampling, self.scale = kind, sampling, scale

@@ -16,7 +16,7 @@ DrawMode = Annotated[
     Literal["fresh", "fixed"],
     Field(description="noise anew for every row of every request, or once for the deployment"),
 ]
-Sampler = Callable[[Tensor, Draw, str], Tensor]
+NoiseSampler = Callable[[Tensor, Draw, str], Tensor]
 """(like [B, *feature_shape], source of randomness, purpose) -> noise of that shape."""
 
 
@@ -32,7 +32,10 @@ class Noise(Protector):
     noise: Tensor | None
 
     def __init__(
-        self, combine: Callable[[Tensor, Tensor], Tensor], sample: Sampler, fixed: Tensor | None
+        self,
+        combine: Callable[[Tensor, Tensor], Tensor],
+        sample: NoiseSampler,
+        fixed: Tensor | None,
     ) -> None:
         super().__init__()
         self.combine, self.sample = combine, sample

@@ -28,7 +28,7 @@ from splitlab.training import Progress, Protection, TrainRecipe, train_classifie
 
 UNHEARD = ("modules", "objective", "phases", "train_with", "watches")
 """Hooks that whoever trains several bodies by itself does not read."""
-Together = Literal["auto", "one after another", "processes", "batched"]
+StageOneMode = Literal["auto", "one after another", "processes", "batched"]
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Order:
     progress: Progress | None = None
     trained: Mapping[str, Tensor] | None = None
     train_with_defense: bool = False
-    together: Together = "auto"
+    together: StageOneMode = "auto"
 
     def cut(self, net: nn.Module) -> Parts:
         """Head, body and tail of `net`, which is of this architecture."""

@@ -45,7 +45,8 @@ class Stack:
     @property
     def spec(self) -> str:
         """Canonical text with every field, defaults too; `parse(spec)` gives the same stack."""
-        return "+".join(_text(d) for d in self.defenses) or "none"
+        texts = (written(d.name, d.model_dump(mode="json")) for d in self.defenses)
+        return "+".join(texts) or "none"
 
     @property
     def stochastic(self) -> bool:
@@ -164,7 +165,3 @@ def protect(protectors: nn.ModuleList, feature: Tensor, draw: Draw) -> Tensor:
 
 def _key(place: int, defense: Defense) -> str:
     return f"{place}:{defense.name}."
-
-
-def _text(defense: Defense) -> str:
-    return written(defense.name, defense.model_dump(mode="json"))

@@ -2,15 +2,15 @@
 
 from splitlab.capture.exchanges import Exchange
 from splitlab.capture.reader import Capture
-from splitlab.capture.shards import Direction, Frame, Vantage
+from splitlab.capture.shards import Frame, FrameDirection, Vantage
 from splitlab.capture.writer import CaptureWriter, TapStats, check_tap
 
 __all__ = [
     "Capture",
     "CaptureWriter",
-    "Direction",
     "Exchange",
     "Frame",
+    "FrameDirection",
     "TapStats",
     "Vantage",
     "check_tap",

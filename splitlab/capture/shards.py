@@ -39,7 +39,7 @@ REMEDY = "copy the capture again from where it was taken, or tap again"
 FIELDS = ("payload", "length", "size", "arrival_ns", "call", "down", "method", "peer")
 
 Vantage = Literal["server", "relay", "tcp"]
-Direction = Literal["up", "down"]
+FrameDirection = Literal["up", "down"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Frame:
 
     session: int
     call: int
-    direction: Direction
+    direction: FrameDirection
     method: str
     peer: str
     arrival_ns: int

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from splitlab.capture.index import Index, Session, index_path, read_index, write_index
-from splitlab.capture.shards import Direction, Frame, Vantage, write_shard
+from splitlab.capture.shards import Frame, FrameDirection, Vantage, write_shard
 from splitlab.errors import BadInput
 from splitlab.storage import require_writable
 
@@ -101,7 +101,7 @@ class CaptureWriter:
     def record(
         self,
         call: int,
-        direction: Direction,
+        direction: FrameDirection,
         data: bytes,
         *,
         method: str = "",

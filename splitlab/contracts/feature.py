@@ -7,10 +7,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-Layout = Literal["map", "grid", "tokens", "vector"]
+FeatureLayout = Literal["map", "grid", "tokens", "vector"]
 
 
-def layout_of(shape: tuple[int, ...]) -> Layout:
+def layout_of(shape: tuple[int, ...]) -> FeatureLayout:
     """How one feature (without the batch) is laid out.
 
     "map" is [C, H, W], "grid" is channels-last [H, W, C] (Swin), "tokens" is [T, D], "vector" is
@@ -30,7 +30,7 @@ class FeatureSpec(BaseModel):
     shape: tuple[int, ...]
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> FeatureLayout:
         return layout_of(self.shape)
 
     @property

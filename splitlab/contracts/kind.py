@@ -17,9 +17,9 @@ from splitlab.contracts.arch import InputSpec
 from splitlab.contracts.metric import Context, Metric
 from splitlab.contracts.registry import load_attribute
 
-Truth = Callable[[Any, Context], Tensor]
-Check = Callable[[Tensor, int, InputSpec | None], str]
-Floor = Callable[[Any], Tensor]
+TruthOf = Callable[[Any, Context], Tensor]
+CheckOf = Callable[[Tensor, int, InputSpec | None], str]
+FloorOf = Callable[[Any], Tensor]
 View = Callable[[Path, Tensor, Tensor], None]
 
 
@@ -45,8 +45,8 @@ class Kind:
     """
 
     name: str
-    truth: Truth
-    check: Check
+    truth: TruthOf
+    check: CheckOf
     metrics: tuple[str, ...]
     floor: str
     floor_is: str
@@ -73,7 +73,7 @@ class Kind:
 
     def floor_of(self, own: Any) -> Tensor:
         """The floor's answer, [*item] or [n, *item]."""
-        floor: Floor = load_attribute(self.floor)
+        floor: FloorOf = load_attribute(self.floor)
         return floor(own)
 
     def picture(self, folder: Path, point: str, truth: Tensor, values: Tensor) -> str | None:

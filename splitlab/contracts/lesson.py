@@ -12,8 +12,8 @@ from torch.optim import Optimizer
 
 from splitlab.contracts.arch import ArchSpec
 
-Rows = Tensor | Sequence[Tensor]
-Sampler = Callable[[int, torch.Generator], Rows]
+LessonRows = Tensor | Sequence[Tensor]
+Sampler = Callable[[int, torch.Generator], LessonRows]
 """(rows, generator) -> int64 rows of one epoch in their order, or in batches that stand already."""
 NamedParameters = Sequence[tuple[str, nn.Parameter]]
 

@@ -101,10 +101,14 @@ class ImageSet:
 
     def take(self, count: int, seed: int = 0) -> ImageSet:
         """`count` images drawn without replacement under `seed`; all of them where fewer exist."""
-        if count >= len(self):
-            return self
-        order = torch.randperm(len(self), generator=generator(seed, "take", self.name))
-        return self.subset(order[:count].sort().values)
+        return self if count >= len(self) else self.subset(self._drawn(seed)[:count].sort().values)
+
+    def without(self, count: int, seed: int = 0) -> ImageSet:
+        """Those that `take` leaves."""
+        return self.subset(self._drawn(seed)[count:].sort().values)
+
+    def _drawn(self, seed: int) -> Tensor:
+        return torch.randperm(len(self), generator=generator(seed, "take", self.name))
 
     def floats(self, device: torch.device | str = "cpu") -> Tensor:
         """All images as float32 [N, 3, S, S] in [0, 1] on `device`."""

@@ -92,6 +92,23 @@ class Splits:
         sets = [one.take(len(one) if limit is None else limit, seed) for one in sets]
         return sets[0] if len(sets) == 1 else ImageSet.joined(sets)
 
+    def held_out(self, count: int, seed: int) -> Splits:
+        """`count` validation images as the victims, and only the others as validation images.
+
+        What is tuned on them is never tuned on a victim, nor scored on what it was granted.
+
+        Raises:
+            BadInput: fewer than one would be left to be granted.
+        """
+        there = len(self.validation)
+        if not 0 < count < there:
+            raise BadInput(
+                f"--images {count}: there are {there} validation images, of which the attack is "
+                f"granted at least one; give 1 to {there - 1}"
+            )
+        victims, others = self.validation.take(count, seed), self.validation.without(count, seed)
+        return replace(self, victims=victims, validation=others)
+
     def relabelled(self, names: Sequence[str], folders: Mapping[str, int]) -> Splits:
         """The same images, labelled with a network's outputs instead of the data's own classes.
 

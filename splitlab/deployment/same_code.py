@@ -21,7 +21,7 @@ KEPT = 16
 """Numbers of an answer, evenly over it; beside them its mean, deviation and largest value."""
 TOLERANCE = 1e-3
 """Of `relative_error`: other machines and versions round otherwise, other code differs by more."""
-Answers = tuple[tuple[float, ...], ...]
+SampleAnswers = tuple[tuple[float, ...], ...]
 
 
 @contextmanager
@@ -39,7 +39,7 @@ def as_deployed(arch: ArchSpec) -> Iterator[None]:
         raise Mismatch(f"{_changed(arch.name)} ({error})") from error
 
 
-def answers_of(arch: ArchSpec, parts: Sequence[Part]) -> Answers:
+def answers_of(arch: ArchSpec, parts: Sequence[Part]) -> SampleAnswers:
     """What is kept of each part of a user's own network; nothing of others."""
     return tuple(some_of_answer(part) for part in parts) if is_own(arch.name) else ()
 

@@ -32,6 +32,7 @@ class Forecast:
         memory_bytes: of this process at its highest.
         not_counted: what else takes time, in words.
         of: what the points are.
+        finished: points that are done, where nothing is left.
     """
 
     points: int
@@ -39,6 +40,7 @@ class Forecast:
     memory_bytes: int
     not_counted: tuple[str, ...] = ()
     of: str = "points"
+    finished: int = 0
 
     @classmethod
     def of_stages(
@@ -60,9 +62,13 @@ class Forecast:
 
     def told(self) -> str:
         """One line."""
+        of = self.of.removesuffix("s") if 1 in (self.points, self.finished) else self.of
+        if self.finished:
+            count = "the" if self.finished == 1 else f"all {self.finished:,}"
+            verb = "is" if self.finished == 1 else "are"
+            return f"{count} {of} {verb} finished; only tables and the page are written"
         besides = f", not counting {', '.join(self.not_counted)}" if self.not_counted else ""
         memory = f"{self.memory_bytes / 2**30:z.1f} GiB"
-        of = self.of.removesuffix("s") if self.points == 1 else self.of
         taken = in_words(self.seconds)
         return f"{self.points:,} {of}, about {taken}{besides}, about {memory} of memory"
 

@@ -87,6 +87,7 @@ AUC = Metric(
     resolved=0.01,
     bounds=(0.0, 1.0),
     prepare=_rows,
+    resamples=1_000,
     per_set=lambda rows: auc(rows[0], rows[1]),
 )
 TPR_AT_1, TPR_AT_TENTH = (
@@ -98,6 +99,7 @@ TPR_AT_1, TPR_AT_TENTH = (
         digits=Digits(table=1, brief=1, means=1),
         bounds=(0.0, 100.0),
         prepare=_rows,
+        resamples=1_000,
         per_set=_at(fpr),
     )
     for name, fpr in (("1_percent", 0.01), ("0.1_percent", 0.001))

@@ -36,7 +36,7 @@ MODELS = Registry(
         "tiny_cnn": "splitlab.models.tiny:tiny_cnn",
         "tiny_vit": "splitlab.models.tiny:tiny_vit",
     },
-    group=entry_points.MODELS,
+    group=entry_points.MODEL_GROUP,
 )
 """An installed package's name stands for its "package.module:factory", a network like one's own."""
 

@@ -18,7 +18,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
-Count = Annotated[int, Field(ge=1, le=65_536)]
+Extent = Annotated[int, Field(ge=1, le=65_536)]
 
 
 class Seq2SeqSpec(BaseModel):
@@ -26,14 +26,14 @@ class Seq2SeqSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    source_words: Count
-    target_words: Count
+    source_words: Extent
+    target_words: Extent
     source_length: Annotated[int, Field(ge=2, le=1024)]
     target_length: Annotated[int, Field(ge=2, le=1024)]
     width: Annotated[int, Field(ge=2, le=4096)] = 64
     heads: Annotated[int, Field(ge=1, le=64)] = 4
     layers: Annotated[int, Field(ge=1, le=24)] = 2
-    feedforward: Count = 128
+    feedforward: Extent = 128
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
 
     @model_validator(mode="after")

@@ -15,7 +15,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from splitlab.errors import BadInput
 
-LATENT = 128
+SNGAN_LATENTS = 128
 SIZES = (32, 64, 128)
 
 
@@ -60,7 +60,7 @@ class SNGANGenerator(nn.Module):
             raise BadInput(f"size={size}: SNGAN generators are for {', '.join(map(str, SIZES))}")
         widths = generator_widths(size, width)
         self.size, self.width = size, width
-        self.l1 = nn.Linear(LATENT, 16 * width)
+        self.l1 = nn.Linear(SNGAN_LATENTS, 16 * width)
         nn.init.xavier_uniform_(self.l1.weight)
         self.blocks = [f"block{number}" for number in range(2, 1 + len(widths))]
         for name, before, after in zip(self.blocks, widths, widths[1:], strict=False):

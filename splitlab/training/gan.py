@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from splitlab.contracts.ranges import BatchSize, Count, Epochs, LearningRate
-from splitlab.models.sngan import LATENT, SNGANDiscriminator, SNGANGenerator
+from splitlab.models.sngan import SNGAN_LATENTS, SNGANDiscriminator, SNGANGenerator
 from splitlab.training.fit import History, Loss, fit
 from splitlab.training.progress import Progress
 from splitlab.training.source import Batch, TensorSource
@@ -64,7 +64,7 @@ def train_sngan(
     def step(state: State, batch: Batch) -> dict[str, Loss]:
         generator, critic = state.modules["net"], state.modules["judge"]
         real, count = 2 * batch.images - 1, len(batch.images)
-        fake = generator(torch.randn(count, LATENT, generator=draw).to(device))
+        fake = generator(torch.randn(count, SNGAN_LATENTS, generator=draw).to(device))
         wrong = F.relu(1 - critic(real)).mean() + F.relu(1 + critic(fake.detach())).mean()
         turn.add_(1)
         if int(turn) % recipe.rounds:

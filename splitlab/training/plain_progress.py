@@ -18,6 +18,8 @@ WORTH_SECONDS = 2.0
 class PlainProgress:
     """One line when the first work begins, one every `EVERY_SECONDS`, one at a long work's end.
 
+    Work that is done already begins without a word.
+
     Args:
         say: prints one line.
         clock: monotonic seconds.
@@ -30,7 +32,7 @@ class PlainProgress:
         self._begun = False
 
     def task(self, name: str, total: int, done: int = 0) -> Work:
-        if not self._begun and total:
+        if not self._begun and done < total:
             self._begun = True
             self._say(f"{name}: begins, {done:,} of {total:,} done")
         return _PlainWork(self._say, self._clock, name, total, done)

@@ -13,7 +13,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from splitlab.errors import BadInput
 from splitlab.wire.pem import certificates, certificates_pem
 
-Side = Literal["server", "client"]
+PeerRole = Literal["server", "client"]
 _USES = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
 REMEDY = "`cloud-server make-certificates` makes new ones"
 
@@ -41,7 +41,9 @@ def check_authority(path: Path, flag: str, now: datetime | None = None) -> None:
         raise BadInput(f"{flag} {path} {doubts[0]}")
 
 
-def check_own(path: Path, flag: str, now: datetime | None = None, who: Side | None = None) -> None:
+def check_own(
+    path: Path, flag: str, now: datetime | None = None, who: PeerRole | None = None
+) -> None:
     """The certificate that is shown to peers, the first of its chain, is valid and may be shown by
     this side: who verifies it refuses any other.
 
@@ -60,7 +62,7 @@ def check_own(path: Path, flag: str, now: datetime | None = None, who: Side | No
         raise BadInput(f"{flag} {path} {doubt}")
 
 
-def _misused(certificate: x509.Certificate, who: Side) -> str | None:
+def _misused(certificate: x509.Certificate, who: PeerRole) -> str | None:
     """Why `who` may not show it, None where it may; without that extension it is for every use."""
     try:
         uses = list(certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
@@ -69,7 +71,7 @@ def _misused(certificate: x509.Certificate, who: Side) -> str | None:
     wanted = _USES[who]
     if wanted in uses or ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in uses:
         return None
-    other: Side = "client" if who == "server" else "server"
+    other: PeerRole = "client" if who == "server" else "server"
     alone = f"{other}s alone" if _USES[other] in uses else "other uses"
     return (
         f"is for {alone} (its extended key usage lacks {who}Auth), so that no peer takes it from a "

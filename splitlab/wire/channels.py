@@ -12,7 +12,7 @@ import grpc
 from splitlab.errors import BadInput
 from splitlab.wire.addresses import is_loopback as is_loopback
 from splitlab.wire.addresses import split_address as split_address
-from splitlab.wire.certificates import Side, check_authority, check_own
+from splitlab.wire.certificates import PeerRole, check_authority, check_own
 from splitlab.wire.pem import certificates_pem, check_pair, key_pem
 
 Options = list[tuple[str, int]]
@@ -49,7 +49,7 @@ class Tls:
         flag = flag or f"--tls-{which}"
         return key_pem(path, flag) if which == "key" else certificates_pem(path, flag)
 
-    def check(self, ca_flag: str = "--tls-ca", who: Side = "client") -> None:
+    def check(self, ca_flag: str = "--tls-ca", who: PeerRole = "client") -> None:
         """Look at all three files, so that a wrong one is told by its flag: gRPC would say that
         the peer does not answer, or that the port cannot be bound.
 
@@ -66,7 +66,7 @@ class Tls:
         if self.ca is not None:
             check_authority(self.ca, ca_flag)
 
-    def _check_pair(self, who: Side) -> None:
+    def _check_pair(self, who: PeerRole) -> None:
         if self.cert is None or self.key is None:
             raise BadInput("a certificate needs its key: give both --tls-cert and --tls-key")
         check_pair(self.cert, self.key)

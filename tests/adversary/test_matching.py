@@ -5,7 +5,7 @@ import torch
 from worlds import INPUT, VICTIMS, Orthogonal, tiny_head
 
 from adversary.inversion.rmle.choice import Bench, choose
-from adversary.inversion.rmle.matching import Settings, match_features, total_variation
+from adversary.inversion.rmle.matching import MatchingSettings, match_features, total_variation
 from splitlab.randomness import generator
 
 
@@ -20,7 +20,9 @@ def test_rows_of_a_batch_do_not_touch_each_other():
     head = tiny_head("block2")
     with torch.no_grad():
         target = head(VICTIMS[:3])
-    settings = [Settings(12, rate, tv, 0.0, True) for rate, tv in ((1, 0), (0.1, 0.3), (3, 1))]
+    settings = [
+        MatchingSettings(12, rate, tv, 0.0, True) for rate, tv in ((1, 0), (0.1, 0.3), (3, 1))
+    ]
     together = match_features(head, target, settings, INPUT, generator(0))
     for row, own in enumerate(settings):
         alone = match_features(head, target[row : row + 1], [own], INPUT, generator(0))
@@ -33,7 +35,7 @@ def test_elements_without_weight_are_ignored():
     counts = torch.ones_like(target)
     counts[:, 24:] = 0
     spoilt = torch.where(counts > 0, target, torch.full_like(target, 1e3))
-    settings = [Settings(10, 1.0, 0.0, 0.0, True)] * len(target)
+    settings = [MatchingSettings(10, 1.0, 0.0, 0.0, True)] * len(target)
     clean = match_features(head, target, settings, INPUT, generator(0), counts)
     dirty = match_features(head, spoilt, settings, INPUT, generator(0), counts)
     assert torch.equal(clean.images, dirty.images)
@@ -44,7 +46,7 @@ def test_pixels_come_out_in_the_range(box):
     """The box is kept during the descent, or the pixels are clamped at its end."""
     head = Orthogonal("map")
     target = head(3 * VICTIMS - 1)
-    settings = [Settings(40, 1.0, 0.0, 0.0, box)] * len(target)
+    settings = [MatchingSettings(40, 1.0, 0.0, 0.0, box)] * len(target)
     match = match_features(head, target, settings, INPUT, generator(0))
     assert match.images.min() >= 0
     assert match.images.max() <= 1
@@ -60,7 +62,7 @@ def make_bench(noise: float) -> Bench:
 
 
 def test_more_noise_chooses_more_smoothing():
-    base = Settings(60, 1.0, 0.0, 0.0, True)
+    base = MatchingSettings(60, 1.0, 0.0, 0.0, True)
     clean = choose(make_bench(0.0), base, 1.0, None)
     noisy = choose(make_bench(1.0), base, 1.0, None)
     assert clean.tv <= 0.1
@@ -68,8 +70,8 @@ def test_more_noise_chooses_more_smoothing():
 
 
 def test_what_is_given_is_not_chosen():
-    base = Settings(6, 1.0, 0.0, 0.0, True)
-    assert choose(make_bench(0.0), base, 0.3, 0.01) == Settings(6, 0.3, 0.01, 0.0, True)
+    base = MatchingSettings(6, 1.0, 0.0, 0.0, True)
+    assert choose(make_bench(0.0), base, 0.3, 0.01) == MatchingSettings(6, 0.3, 0.01, 0.0, True)
     assert choose(make_bench(0.0), base, None, 0.01).tv == 0.01
 
 
@@ -77,7 +79,7 @@ def test_a_network_without_biases_is_no_dead_end():
     """All zeros in, all zeros out, and no slope: the papers' first image would stay for ever."""
     head = tiny_head("block2")
     assert not head((torch.zeros(INPUT.shape) + torch.tensor(INPUT.mean).view(3, 1, 1))[None]).any()
-    settings = [Settings(40, 1.0, 0.0, 0.0, True)] * len(VICTIMS)
+    settings = [MatchingSettings(40, 1.0, 0.0, 0.0, True)] * len(VICTIMS)
     match = match_features(head, head(VICTIMS).detach(), settings, INPUT, generator(0))
     assert not match.blind.any()
     assert (match.losses < 0.5 * head(VICTIMS).square().flatten(1).mean(1)).all()

@@ -14,7 +14,7 @@ from adversary.inversion.mean_image import MeanImage
 from adversary.inversion.psim import PSiM, _losses, _start
 from adversary.parts.pairs import gather
 from adversary.parts.upconvolution import Critic, Upconvolution
-from adversary.parts.wgan import LATENT, Play, _steepness, train
+from adversary.parts.wgan import WGAN_LATENTS, Play, _steepness, train
 from adversary.synthesis.synthesis import Known, Wish
 from splitlab.contracts import ArchSpec, FeatureSpec, InputSpec
 from splitlab.models import build
@@ -79,7 +79,7 @@ def test_a_wgan_learns_which_half_of_its_images_is_bright() -> None:
     halves = 0.1 * torch.rand(64, 3, 16, 16, generator=generator(3))
     halves[..., 8:] += 0.8
     play = Play(epochs=60, batch_size=32, learning_rate=5e-3, rounds=2, width=8)
-    net, _, told = train(halves.mul(255).byte(), play, seed=1, device=CPU)
+    net, _, told = train(halves.mul(255).byte(), play, seed=1)
     with torch.no_grad():
         made = net(torch.randn(32, 100, generator=generator(2)))
     assert float(made[..., 8:].mean() - made[..., :8].mean()) > 0.1
@@ -118,10 +118,10 @@ def test_psim_s_preset_begins_with_three_equal_losses() -> None:
 def test_gmi_s_search_finds_the_latent_of_a_linear_generator() -> None:
     """Where images are an isometry of latents and features are images, the search is exact."""
     draw = generator(7)
-    turn = torch.linalg.qr(torch.randn(192, LATENT, generator=draw)).Q
-    made = nn.Sequential(nn.Linear(LATENT, 192, bias=False), nn.Unflatten(1, (3, 8, 8)))
+    turn = torch.linalg.qr(torch.randn(192, WGAN_LATENTS, generator=draw)).Q
+    made = nn.Sequential(nn.Linear(WGAN_LATENTS, 192, bias=False), nn.Unflatten(1, (3, 8, 8)))
     made[0].weight.data = turn
-    latents = torch.rand(5, LATENT, generator=draw) * 1.8 - 0.9
+    latents = torch.rand(5, WGAN_LATENTS, generator=draw) * 1.8 - 0.9
     with torch.no_grad():
         seen = made(latents)
 

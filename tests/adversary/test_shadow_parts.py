@@ -121,7 +121,7 @@ def test_a_top_gate_learns_which_bodies_carry_the_labels():
 
     def found(seed):
         net = linear_shadow(bodies, TopGate(4, 2, steps=640), nn.Linear(12, 3))
-        train_shadow(net, images, how, penalty=None, seed=seed, device=CPU)
+        train_shadow(net, images, how, penalty=None, seed=seed)
         return net.gate.settled() == [0, 0.5, 0, 0.5]
 
     both = found(0) + found(1)
@@ -148,7 +148,7 @@ def test_what_cross_entropy_tells_of_a_linear_head_is_recovered():
     pixels, labels = separable(8000, 8.0)
     net = linear_shadow([nn.Identity()], BodyGate(1), nn.Identity())
     how = ShadowSchooling(epochs=8, batch_size=64, learning_rate=2e-2, weight=0)
-    train_shadow(net, labelled(pixels, labels), how, penalty=None, seed=0, device=CPU)
+    train_shadow(net, labelled(pixels, labels), how, penalty=None, seed=0)
     found, wanted = net.head[1].weight.detach(), 8 * truth()
     found, wanted = found - found.mean(0), wanted - wanted.mean(0)
     assert F.cosine_similarity(found.flatten(), wanted.flatten(), 0) > 0.98

@@ -6,13 +6,13 @@ import torch
 from records import NAMES, interval, record
 from reproductions import PAPER, Row, made, small
 
-from bench.latency.link_runs import PREFIX
 from bench.report.grids import save_grid
 from bench.reproduce.frame.experiment import Claim, ExtraTable
 from bench.reproduce.frame.page import write_page
 from bench.reproduce.frame.summary import summarise
 from bench.sweep.report import write_report
 from splitlab.record import RecordStore
+from splitlab.record.latency import LINK_PREFIX
 
 LOSSY = "rtt=40ms,up=10mbps,down=50mbps,loss=1%"
 METRICS = ("lpips_alex", "lpips_squeeze", "reidentified_by_pixels", "reidentified_by_features")
@@ -47,7 +47,8 @@ def _point(folder, split, wire, attack, knowledge, floor, links):
         "attack_options": {"steps": 5},
     }
     times = {
-        PREFIX + link: {"p50": 1234.5, "p95": 2345.6, "mean": 1300.0, "count": 8} for link in links
+        LINK_PREFIX + link: {"p50": 1234.5, "p95": 2345.6, "mean": 1300.0, "count": 8}
+        for link in links
     }
     name = split if wire == "FP32" else f"{split}-{wire}"
     number = f"{NAMES.index(split)}{attack}{wire}".encode().hex()

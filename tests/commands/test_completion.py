@@ -141,9 +141,7 @@ def test_a_name_of_an_installed_package_is_offered(
 ) -> None:
     points = {"splitlab.attacks": {"ridge": "own.ridge:Ridge"}}
     monkeypatch.syspath_prepend(str(package(tmp_path, "own", points)))
-    completion.names.cache_clear()
     assert completion.names_of(completion.ATTACKS)("ri") == ["ridge"]
-    completion.names.cache_clear()
 
 
 KINDS = {

@@ -43,6 +43,7 @@ def test_help_is_plain_and_fits(role, words, command) -> None:
     text = shown(role, words)
     assert text.isascii()
     assert max(map(len, text.splitlines())) <= 80
+    assert not re.search(r"<list\[| range>", text), "a type of Python or of the parser"
     told = sections(text)
     names = [name for heading, own in told.items() if heading != "Commands" for name in own]
     wanted = [one.opts[0] for one in options(command) if not one.hidden]

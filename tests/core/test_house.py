@@ -87,7 +87,8 @@ def test_no_option_of_bench_is_declared_twice():
 
     places = [Path(one.__file__) for one in (cli, cli_perf, cli_soak, cli_train, reproduce)]
     seen = {}
-    for path in (*places, ROOT / "bench" / "cli_options.py"):
+    shared = (ROOT / "bench" / f"cli_{name}.py" for name in ("options", "groups"))
+    for path in (*places, *shared):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "Annotated":
                 seen.setdefault(ast.unparse(node), []).append(f"{path.name}:{node.lineno}")
@@ -114,14 +115,55 @@ def test_no_module_imports_itself_by_a_detour():
     assert not left, f"these import one another: {sorted(left)}"
 
 
-def test_no_class_has_another_ones_name():
-    """One word, one meaning; what begins with an underscore is of its own file."""
-    seen = {}
+def defined(path):
+    """(name, its meaning) of the public classes, aliases and constants of a file."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield node.name, f"class of {path.relative_to(ROOT)}"
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            for name in (one.id for one in targets if isinstance(one, ast.Name)):
+                if name[0].isupper():
+                    yield name, ast.unparse(node)
+
+
+def test_one_word_has_one_meaning():
+    """Of classes and aliases; what begins with an underscore is of its own file.
+
+    Options of commands bear the names of their flags: `Device` of --device may stand beside a
+    class. A copy of the same line, such as a TypeVar, is no second meaning.
+    """
+    meanings = {}
     for path in (path for name in PACKAGES for path in tracked(f"{name}/*.py")):
-        for node in ast.parse(path.read_text()).body:
-            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                seen.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
-    assert {name: where for name, where in seen.items() if len(where) > 1} == {}
+        of_a_command = path.stem.startswith("cli")
+        for name, meaning in defined(path):
+            if not name.isupper() and not of_a_command:
+                meanings.setdefault(name, set()).add(meaning)
+    assert {name: found for name, found in meanings.items() if len(found) > 1} == {}
+
+
+def test_a_constant_that_another_folder_imports_is_the_only_one_of_its_name():
+    """`LIMIT` may be a word of one file or folder; beyond it, it must say the limit of what."""
+    files = {
+        str(path.relative_to(ROOT).with_suffix("")).replace("/", "."): path
+        for name in PACKAGES
+        for path in tracked(f"{name}/*.py")
+    }
+    constants = {
+        module: {name for name, _ in defined(path) if name.isupper()}
+        for module, path in files.items()
+    }
+    homes = {}
+    for path in files.values():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.ImportFrom) or node.module not in files:
+                continue
+            if files[node.module].parent == path.parent:
+                continue
+            for one in node.names:
+                if one.asname is None and one.name in constants[node.module]:
+                    homes.setdefault(one.name, set()).add(node.module)
+    assert {name: where for name, where in homes.items() if len(where) > 1} == {}
 
 
 def test_no_two_files_of_tests_have_one_name():

@@ -77,8 +77,13 @@ def test_help_on_a_terminal_without_letters(module: str, encoding: str) -> None:
 @pytest.mark.parametrize(
     ("line", "code"),
     [
+        ('"$PYTHON" -m bench --nonesuch >&- 2>&- <&-', 2),
         pytest.param('"$PYTHON" -m bench --nonesuch <&-', 2, marks=pytest.mark.slow),
-        ('"$PYTHON" -m adversary attack c --knows k --out o --set x >&- 2>&- <&-', 2),
+        pytest.param(
+            '"$PYTHON" -m adversary attack c --knows k --out o --set x >&- 2>&- <&-',
+            2,
+            marks=pytest.mark.slow,  # it loads torch
+        ),
         ('"$PYTHON" -m bench --help | head -n 1; exit ${PIPESTATUS[0]}', 0),
         pytest.param('"$PYTHON" -m bench --help >&-', 0, marks=pytest.mark.slow),
     ],

@@ -10,6 +10,14 @@ from splitlab.errors import BadInput, SplitLabError
 from splitlab.workers import side_by_side
 
 
+@pytest.fixture
+def _loaded_once(monkeypatch):
+    """Workers are forks of a process that has loaded torch, not each a fresh start."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["splitlab.workers"])
+    monkeypatch.setattr(multiprocessing, "get_context", lambda _: context)
+
+
 def square(power, number, progress):
     work = progress.task(f"job {number}", total=2)
     work.advance(2, 0.5)
@@ -58,13 +66,12 @@ def test_every_job_is_done_by_processes_that_are_gone_afterwards():
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.usefixtures("_loaded_once")
 @pytest.mark.parametrize(
     ("how", "kind", "words"),
     [
         ("bad", BadInput, "^one is not wanted; give two$"),
-        pytest.param(
-            *("odd", SplitLabError, "^ZeroDivisionError: by zero$"), marks=pytest.mark.slow
-        ),
+        ("odd", SplitLabError, "^ZeroDivisionError: by zero$"),
         ("dead", SplitLabError, "ended with 7; start again"),
     ],
 )
@@ -74,6 +81,7 @@ def test_a_failure_is_told_in_its_own_words_and_ends_the_others(how, kind, words
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.usefixtures("_loaded_once")
 def test_leaving_early_ends_the_processes():
     for _ in side_by_side(partial(square, 2), [3, 4, 5], count=1):
         break

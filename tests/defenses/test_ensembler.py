@@ -208,11 +208,11 @@ def test_batched_networks_equal_those_trained_one_after_another(noise, recipe):
     )
     for a, b in zip(one, all_at_once, strict=True):
         assert a.facts["losses"] == pytest.approx(b.facts["losses"], abs=1e-3)
-        for name in ("head", "body", "tail", "protectors"):
-            mine, other = getattr(a, name).state_dict(), getattr(b, name).state_dict()
+        for name, module in a.modules().items():
+            mine, other = module.state_dict(), b.modules()[name].state_dict()
             for key, value in mine.items():
                 torch.testing.assert_close(value, other[key], rtol=1e-2, atol=2e-3, msg=key)
-    assert not same(one[0].body, one[1].body)
+    assert not same(one[0].parts.body, one[1].parts.body)
 
 
 def test_a_killed_batch_goes_on_from_its_last_epoch(tmp_path):
@@ -224,7 +224,7 @@ def test_a_killed_batch_goes_on_from_its_last_epoch(tmp_path):
     again = train_together(order(folder=tmp_path, progress=watch), stack, 2, "batched")
     assert watch.seen == 48
     assert all(
-        same(a.body, b.body) and a.facts["losses"] == b.facts["losses"]
+        same(a.parts.body, b.parts.body) and a.facts["losses"] == b.facts["losses"]
         for a, b in zip(again, wanted, strict=True)
     )
 

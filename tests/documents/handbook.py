@@ -17,7 +17,7 @@ ROLES = {
     "adversary": "adversary.cli",
 }
 TOOLS = ("make", "pip", "python")
-SHELL = ("cd", "export", "git", "mkdir", "openssl", "umask")
+SHELL = ("cd", "export", "git", "mkdir", "openssl", "source", "umask")
 """Words of other people's, which no test tries."""
 _SHELLS = ("", "bash", "console", "sh", "shell")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})\s*([\w+-]*)[^`]*")

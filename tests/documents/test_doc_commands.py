@@ -68,7 +68,8 @@ def parsed(words: list[str]) -> dict[str, Any]:
             listen(below, (*path, name))
 
     listen(whole(words[0]), ())
-    whole(words[0]).main(words[1:], prog_name=words[0], standalone_mode=False)
+    refused = whole(words[0]).main(words[1:], prog_name=words[0], standalone_mode=False)
+    assert not refused, f"{shlex.join(words)}: exit code {refused}"
     return found
 
 

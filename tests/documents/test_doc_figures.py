@@ -147,8 +147,8 @@ def sentences() -> list[tuple[str, str]]:
         ("README.md", f"is scored on {best.leakage['psnr'].items}."),
         (
             "docs/cut.md",
-            f"INT8 saves {saved:.0f} % of the bytes up, costs no accuracy on a ResNet-20 cut "
-            f"behind `layer2.1`, and hides nothing: the decoder reads "
+            f"ResNet-20 cut behind `layer2.1`, INT8 saves {saved:.0f} % of the bytes up and costs "
+            f"no accuracy. It hides nothing: the decoder reads "
             f"{mean(narrow.leakage, 'psnr'):.2f} dB in place of {mean(plain.leakage, 'psnr'):.2f}",
         ),
         (

@@ -93,7 +93,11 @@ def test_methods_take_tensors_and_modules_and_need_no_threat_model() -> None:
     assert net(features).shape == images.shape
     given = lab.InputSpec(size=8)
     match = lab.match_features(
-        head, features[:4], [lab.Settings(200, 0.05, 0.0, 0.0, True)] * 4, given, lab.generator(0)
+        head,
+        features[:4],
+        [lab.MatchingSettings(200, 0.05, 0.0, 0.0, True)] * 4,
+        given,
+        lab.generator(0),
     )
     assert (match.images - images[:4]).abs().mean() < 0.02
     latents = torch.nn.Sequential(torch.nn.Linear(100, 192), torch.nn.Unflatten(1, (3, 8, 8)))

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from adversary.inversion.rmle.matching import Settings, match_features
+from adversary.inversion.rmle.matching import MatchingSettings, match_features
 from adversary.synthesis.settings import SynthesisSettings
 from adversary.synthesis.synthesis import Known, synthesise
 from splitlab.contracts import InputSpec
@@ -155,7 +155,7 @@ def test_descents_and_syntheses_end_too():
     match = match_features(
         head,
         torch.zeros(2, 3),
-        [Settings(200, 0.1, 0.0, 0.0, True)] * 2,
+        [MatchingSettings(200, 0.1, 0.0, 0.0, True)] * 2,
         given,
         torch.Generator().manual_seed(0),
         advance=work.advance,

@@ -34,6 +34,15 @@ def test_one_is_not_several():
     assert told == "1 deployment, about 30 seconds, about 1.5 GiB of memory"
 
 
+@pytest.mark.parametrize(
+    ("count", "words"), [(1, "the point is finished"), (1200, "all 1,200 points are finished")]
+)
+def test_nothing_left(count, words):
+    told = Forecast(0, (), 2**30, finished=count)
+    assert told.told() == f"{words}; only tables and the page are written"
+    assert told.document()["finished"] == count
+
+
 def test_a_table_for_a_dry_run_alone():
     shown = {}
     for dry in (False, True):

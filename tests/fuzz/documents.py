@@ -8,10 +8,11 @@ or a file of tensors, and only what it says is wrong.
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,26 +32,36 @@ RAW = b"\x03"
 """An input that begins with it is what follows, as it is."""
 
 
-def _manifests(half: str) -> tuple[Json, ...]:
-    """Of a plain deployment, and of one with several bodies, a selector and noise."""
+@functools.cache
+def _deployed() -> dict[str, tuple[Json, ...]]:
+    """Manifests of a plain deployment, and of one with several bodies, a selector and noise."""
     more = {"defense": "gaussian:level=0.1", "wire": "INT8", "bodies": 3, "chosen": (0, 2)}
     with tempfile.TemporaryDirectory() as folder:
         made = [deploy(Path(folder) / "one"), deploy(Path(folder) / "two", **more)]
-        return tuple(json.loads((one / half / "deployment.json").read_bytes()) for one in made)
+        return {
+            half: tuple(json.loads((one / half / "deployment.json").read_bytes()) for one in made)
+            for half in ("server", "client")
+        }
 
 
-def _capture_index() -> Json:
+def _capture_index() -> tuple[Json, ...]:
     closed = {"first_shard": 0, "started_ns": 1, "closed": True, "frames": 1, "shards": 1}
     sessions = [{**closed, "dropped": 2}, {"first_shard": 1, "started_ns": 9}]
-    return {"format": "splitlab/capture/1", "vantage": "server", "sessions": sessions}
+    return ({"format": "splitlab/capture/1", "vantage": "server", "sessions": sessions},)
 
 
-DOCUMENTS: dict[str, tuple[Json, ...]] = {
-    "server_manifest": _manifests("server"),
-    "client_manifest": _manifests("client"),
-    "capture_index": (_capture_index(),),
-    "record": tuple(json.loads(path.read_bytes()) for path in sorted(RECORDS.glob("*.json"))[:3]),
+@functools.cache
+def _records() -> tuple[Json, ...]:
+    return tuple(json.loads(path.read_bytes()) for path in sorted(RECORDS.glob("*.json"))[:3])
+
+
+DOCUMENTS: dict[str, Callable[[], tuple[Json, ...]]] = {
+    "server_manifest": lambda: _deployed()["server"],
+    "client_manifest": lambda: _deployed()["client"],
+    "capture_index": _capture_index,
+    "record": _records,
 }
+"""Target -> its valid documents, which are made when they are asked for."""
 
 
 def _places(node: Json) -> Iterator[tuple[Json, Any]]:
@@ -115,7 +126,7 @@ def _wrap(box: Json, key: Any, plan: Plan, _places: Json) -> None:
 
 def document(name: str, plan: Plan) -> Json:
     """One of a target's, changed."""
-    return change(plan.pick(DOCUMENTS[name]), plan)
+    return change(plan.pick(DOCUMENTS[name]()), plan)
 
 
 def tensor_file(plan: Plan) -> bytes:

@@ -47,4 +47,4 @@ def seeds(target: str) -> list[bytes]:
     if target == "weights":
         made = save({"a": feature, "b": torch.zeros(0), "c": torch.ones(3, dtype=torch.int64)})
         return [RAW + made, *PLANS]
-    return [*(RAW + json.dumps(one).encode() for one in DOCUMENTS[target]), *PLANS]
+    return [*(RAW + json.dumps(one).encode() for one in DOCUMENTS[target]()), *PLANS]

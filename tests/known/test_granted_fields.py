@@ -12,7 +12,7 @@ from deployed import ARCH, CHOSEN, SHAPE, client_of, deployed, halves, splits
 from tables import SIZE, distinct
 
 from adversary.contract.threat import ThreatModel
-from adversary.synthesis.folder import Made
+from adversary.synthesis.folder import MadeImages
 from bench.point import grants
 from bench.point.grants import GrantRequest, adversary_images, make_threat, query, threat_of
 from splitlab.errors import BadInput, Mismatch
@@ -153,7 +153,7 @@ def test_a_capture_is_granted_where_it_is_asked_for(place: Path) -> None:
 
 
 def test_synthetic_images_stand_in_for_all_real_ones(place: Path) -> None:
-    made = Made(distinct(12, seed=9), {"seconds": 1.5})
+    made = MadeImages(distinct(12, seed=9), {"seconds": 1.5})
     threat = granted(place, synthetic="head", auxiliary=3, observe=5, validation=4, made=made)
     assert threat.aux is not None
     assert threat.observe is not None

@@ -119,6 +119,11 @@ class Process:
             self.stopped = json.loads(out.splitlines()[-1])
         return self._process.returncode, err
 
+    def ended(self) -> tuple[str, str, int]:
+        """Wait for its own end; (standard output, standard error, exit code)."""
+        out, err = self._process.communicate(timeout=600)
+        return out, err, self._process.returncode
+
     def __enter__(self) -> Process:
         return self
 

@@ -22,12 +22,10 @@ def test_both_loops_train_and_the_verdict_follows_the_ratio(monkeypatch):
     monkeypatch.setattr(module._Rival, "epoch", epoch)
     result = perf_train("cpu", images=64, rounds=2, batch_size=32)
     assert trained == [True] * 3
-    assert (result.images, result.rounds, result.limit) == (64, 2, 1.3)
-    assert result.ours > 0
-    assert result.rival > 0
-    assert result.ok == (result.ratio >= 1.3)
-    assert json.loads(json.dumps(result.as_dict()))["ok"] == result.ok
-    assert f"ratio {result.ratio:.2f}" in str(result)
+    assert (result["images"], result["rounds"], result["limit"]) == (64, 2, 1.3)
+    assert result["ours"] > 0
+    assert result["rival"] > 0
+    assert json.loads(json.dumps(result))["ok"] == (result["ratio"] >= 1.3)
 
 
 def test_the_rival_sees_the_same_images():
@@ -44,4 +42,4 @@ def test_the_rival_sees_the_same_images():
 
 @pytest.mark.slow
 def test_ours_is_faster_by_the_limit():
-    assert perf_train("cpu").ok
+    assert perf_train("cpu")["ok"]

@@ -34,6 +34,7 @@ def test_a_line_every_ten_seconds_with_what_is_left():
 
 def test_quick_work_says_nothing_more_and_a_continued_one_counts_its_own_time():
     assert told(0.1, [50, 50]) == ["victim: begins, 0 of 100 done"]
+    assert told(0.1, [], done=100) == []
     assert told(10.0, [10], done=50)[1] == "victim: 60 of 100, loss 0.500, about 40 s left"
     assert told(10.0, [10], done=50)[-1] == "victim: ended at 60, 100 in all, 10 s"
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Annotated, ClassVar
 
 import torch
@@ -39,7 +39,6 @@ from adversary.inversion.decoder import Decoder
 from splitlab.contracts import Estimate, Features, FeatureSpec
 from splitlab.contracts.ranges import Epochs
 from splitlab.errors import BadInput
-from splitlab.training import choose_device
 
 MISSES = 0.03
 """Share of the features' variance that a shadow head may miss; all of it can be explained."""
@@ -103,7 +102,7 @@ class AlignedShadow(Attack):
         require_map(feature.shape)
 
     def fit(self, threat: ThreatModel, rng: torch.Generator, work: Workplace = ALONE) -> Estimator:
-        who, place = f"attack {self.name!r}", choose_device(work.device)
+        who, place = f"attack {self.name!r}", work.place
         captured: Tensor = threat.need("capture", who).to(place)
         own: AuxImages = threat.need("aux", who)
         chosen = self._chosen(threat, who)
@@ -114,19 +113,9 @@ class AlignedShadow(Attack):
             own.images.images,
             threat.need("arch", who),
             (threat.need("head_end", who), threat.tail_start),
-            ProposalEffort(
-                self.critic_epochs,
-                self.tried,
-                self.started,
-                self.kept,
-                self.refine_steps,
-                self.head_epochs,
-                self.picture_epochs,
-                self.heads,
-            ),
+            ProposalEffort(**self.model_dump(include={one.name for one in fields(ProposalEffort)})),
             seed=seed,
-            device=place,
-            progress=work.progress,
+            work=replace(work, checkpoint=None),
         )
         noise = known.noise
         compared = own.images.take(min(self.compared, len(own.images)), 0)
@@ -159,12 +148,9 @@ class AlignedShadow(Attack):
         judged = [found for found in judged if any(found.colours is one for one in left)]
         shadow = ShadowHead(known.head, judged[0].colours)
         believing = _believing(threat, shadow, noise.share)
-        own_file = work.checkpoint
-        if own_file is not None:  # on another machine another shadow may have been found
-            own_file = own_file.with_stem(f"{own_file.stem}-{believing.fingerprint()[:8]}")
-        decode = Decoder(epochs=self.decoder_epochs).fit(
-            believing, rng, replace(work, checkpoint=own_file)
-        )
+        # On another machine another shadow may have been found.
+        beside = work.beside(believing.fingerprint()[:8])
+        decode = Decoder(epochs=self.decoder_epochs).fit(believing, rng, beside)
         facts = {
             "noise_read": noise.share,
             "noise_tensors": len(noise.tensors),

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
+from adversary.contract.workplace import ALONE, Workplace
 from adversary.inversion.aligned.head import feature_error, paint, spread_of
 from adversary.inversion.aligned.principal_images import Whitening
-from splitlab.training import Batch, Loss, Progress, State, TensorSource, batch_count, fit
+from splitlab.training import Batch, Loss, State, TensorSource, batch_count
 
 PICTURES, HEAD = 0.2, 0.05
 """Learning rates of the pictures, in their standard deviations, and of the head's weights. Slower
@@ -66,8 +67,7 @@ def invert(
     size: int,
     epochs: int,
     seed: int,
-    device: torch.device,
-    progress: Progress | None = None,
+    work: Workplace = ALONE,
 ) -> Inverted:
     """Pictures of the captured features, from `white`, together with their head.
 
@@ -78,6 +78,7 @@ def invert(
         size: side of the head's images.
         epochs: passes over the captures; 0 leaves both as they are.
     """
+    device = work.place
     pictures = nn.Parameter(white.to(device).clone())
     spread = spread_of(features).to(device)
     head.requires_grad_(True).eval()
@@ -95,7 +96,7 @@ def invert(
         answer = state.modules["net"](paint(state.tensors["pictures"][batch.indices], size))
         return {"net": feature_error(answer, batch.tensors[0], spread)}
 
-    fit(
+    work.fit(
         step,
         State(
             {"net": head},
@@ -103,12 +104,10 @@ def invert(
             {"net": CosineAnnealingLR(optimizer, steps)},
             {"pictures": pictures},
         ),
-        TensorSource((features.to(device),)),
+        TensorSource((features,)),
         epochs=epochs,
         batch_size=batch_size,
         seed=seed,
-        device=device,
-        progress=progress,
         name="pictures and head",
     )
     head.requires_grad_(False)

@@ -11,10 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 
+from adversary.contract.workplace import ALONE, Workplace
 from adversary.inversion.aligned.principal_images import Whitening
 from adversary.inversion.aligned.remembered import Remembered
 from splitlab.storage import hash_tensors
-from splitlab.training import Batch, Loss, Progress, State, Step, TensorSource, batch_count, fit
+from splitlab.training import Batch, Loss, State, Step, TensorSource, batch_count
 
 NEAR = 0.4
 """Share of the mixtures that are near the identity, where small differences must be told."""
@@ -55,8 +56,7 @@ def train_critic(
     *,
     epochs: int,
     seed: int,
-    device: torch.device,
-    progress: Progress | None = None,
+    work: Workplace = ALONE,
 ) -> ColourCritic:
     """Learn from `images` uint8 [n, 3, h, w], whose colours are described by `colours`."""
     with torch.random.fork_rng(devices=[]):
@@ -68,15 +68,13 @@ def train_critic(
     schedule = OneCycleLR(optimizer, 3e-3, total_steps=max(2, steps), pct_start=0.15)
     draw = torch.Generator()
     critic.train()
-    fit(
+    work.fit(
         _step(colours, draw),
         State({"net": critic}, {"net": optimizer}, {"net": schedule}, {}, {"draw": draw}),
-        TensorSource((images.to(device),)),
+        TensorSource((images,)),
         epochs=epochs,
         batch_size=batch_size,
         seed=seed,
-        device=device,
-        progress=progress,
         name="critic of colours",
     )
     return critic.requires_grad_(False).eval()
@@ -91,26 +89,18 @@ def trained_critics(
     *,
     epochs: int,
     seed: int,
-    device: torch.device,
-    progress: Progress | None = None,
+    work: Workplace = ALONE,
 ) -> tuple[ColourCritic, ...]:
     """Two critics from different starts; the last few are remembered."""
 
     def train() -> tuple[ColourCritic, ...]:
         return tuple(
-            train_critic(
-                images,
-                colours,
-                epochs=epochs,
-                seed=seed + number,
-                device=device,
-                progress=progress,
-            )
+            train_critic(images, colours, epochs=epochs, seed=seed + number, work=work)
             for number in range(2)
         )
 
     given = {"images": images, "mean": colours.mean, "colour": colours.colour}
-    key = f"{hash_tensors({k: v.cpu() for k, v in given.items()})} {epochs} {seed} {device}"
+    key = f"{hash_tensors({k: v.cpu() for k, v in given.items()})} {epochs} {seed} {work.place}"
     return _critics.get(key, train)
 
 

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.overrides import TorchFunctionMode
 
+from adversary.contract.workplace import ALONE, Workplace
 from adversary.inversion.aligned.colour_map import ColourMap
 from splitlab.contracts import ArchSpec
 from splitlab.models import build
 from splitlab.split import cut
-from splitlab.training import Batch, Loss, Progress, State, TensorSource, batch_count, fit
+from splitlab.training import Batch, Loss, State, TensorSource, batch_count
 
 GREY, CONTRAST = 0.45, 0.18
 """White images as a head expects images: around grey, mostly in [0, 1]."""
@@ -74,8 +75,7 @@ def learn_head(
     *,
     epochs: int,
     seed: int,
-    device: torch.device,
-    progress: Progress | None = None,
+    work: Workplace = ALONE,
 ) -> nn.Module:
     """A head of `arch`, from new weights, that sends the painted white images to the features.
 
@@ -85,12 +85,12 @@ def learn_head(
     """
     net = build(arch, seed=seed)
     head = cut(net, head_end, tail_start, arch.input.shape).head.requires_grad_(True).train()
-    spread = spread_of(features).to(device)
+    spread = spread_of(features).to(work.place)
     batch_size = min(32, len(white))
     steps = epochs * batch_count(len(white), batch_size)
     optimizer = torch.optim.Adam(head.parameters(), lr=0.01)
     schedule = OneCycleLR(optimizer, 0.01, total_steps=max(2, steps), pct_start=0.2)
-    source = TensorSource((paint(white, arch.input.size).to(device), features.to(device)))
+    source = TensorSource((paint(white, arch.input.size), features))
 
     def step(state: State, batch: Batch) -> dict[str, Loss]:
         answer = state.modules["net"](batch.tensors[0])
@@ -102,15 +102,13 @@ def learn_head(
 
     early = round(LEAKS * epochs)
     for part, count in ((leaking, early), (step, epochs - early)):
-        fit(
+        work.fit(
             part,
             State({"net": head}, {"net": optimizer}, {"net": schedule}),
             source,
             epochs=count,
             batch_size=batch_size,
             seed=seed,
-            device=device,
-            progress=progress,
             name="shadow head",
         )
     return head.requires_grad_(False).eval()

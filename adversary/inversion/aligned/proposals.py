@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from adversary.contract.workplace import ALONE, Workplace
 from adversary.inversion.aligned.blind_inversion import Inverted, invert
 from adversary.inversion.aligned.colour_critic import ColourCritic, trained_critics
 from adversary.inversion.aligned.colour_map import (
@@ -31,7 +32,6 @@ from adversary.parts.feature_map import FeatureMap
 from splitlab.contracts import ArchSpec, FeatureSpec
 from splitlab.errors import BadInput
 from splitlab.storage import hash_tensors
-from splitlab.training import Progress
 
 ENOUGH = 0.02
 """Share of the features' variance at which a head explains them, and no other one is tried."""
@@ -94,13 +94,13 @@ def proposals(
     effort: ProposalEffort,
     *,
     seed: int,
-    device: torch.device,
-    progress: Progress | None = None,
+    work: Workplace = ALONE,
 ) -> Proposals:
     """From captured features [n, *feature_shape] and own images uint8 [m, 3, S, S].
 
     Args:
         cut_at: head_end and tail_start.
+        work: without a checkpoint; what is learned here is remembered.
 
     Raises:
         BadInput: the feature is no map with enough places and channels, or never changes; or there
@@ -128,8 +128,7 @@ def proposals(
                 features,
                 epochs=effort.head_epochs,
                 seed=again,
-                device=device,
-                progress=progress,
+                work=work,
             )
             found = invert(
                 learned,
@@ -138,21 +137,14 @@ def proposals(
                 size=arch.input.size,
                 epochs=effort.picture_epochs,
                 seed=again,
-                device=device,
-                progress=progress,
+                work=work,
             )
             tries.append(found)
         white, head, error = min(tries, key=lambda one: one.error)
-        small = _resized(images.to(device), maps.shape[-1])
+        small = _resized(images.to(work.place), maps.shape[-1])
         colours = Whitening(small.float() / 255)
-        critics = trained_critics(
-            small,
-            colours,
-            epochs=effort.critic_epochs,
-            seed=seed,
-            device=device,
-            progress=progress,
-        )
+        epochs = effort.critic_epochs
+        critics = trained_critics(small, colours, epochs=epochs, seed=seed, work=work)
 
         def search(number: int) -> list[ColourMap]:
             rng = torch.Generator().manual_seed(seed + number)
@@ -162,7 +154,7 @@ def proposals(
         return Proposals(noise, white, head, error, colours, critics, search, seconds)
 
     given = hash_tensors({"captured": captured.cpu(), "images": images.cpu()})
-    return _known.get(f"{given} {arch!r} {cut_at} {effort} {seed} {device}", make)
+    return _known.get(f"{given} {arch!r} {cut_at} {effort} {seed} {work.place}", make)
 
 
 def _search(

@@ -31,7 +31,6 @@ from splitlab.contracts.ranges import BatchSize, Epochs, LearningRate, Steps, We
 from splitlab.errors import BadInput
 from splitlab.pieces import in_pieces
 from splitlab.storage import hash_tensors
-from splitlab.training import choose_device
 
 PIECE = 128
 SAMPLE = 512
@@ -109,7 +108,7 @@ class DCI(Attack):
             BatchNormGap(Known.of(threat).modules)
 
     def fit(self, threat: ThreatModel, rng: torch.Generator, work: Workplace = ALONE) -> Estimator:
-        place, seed = choose_device(work.device), seed_of(rng)
+        place, seed = work.place, seed_of(rng)
         given: InputSpec = threat.need("input", f"attack {self.name!r}")
         mean, std = (
             torch.tensor(v, device=place).view(1, -1, 1, 1) for v in (given.mean, given.std)
@@ -120,7 +119,7 @@ class DCI(Attack):
             for block in (grouped(found) if self.grouped else found)
         ]
         blocks[0] = blocks[0]._replace(module=Normalising(blocks[0].module, mean, std))
-        learned, origin = self._images(threat, seed, place, work)
+        learned, origin = self._images(threat, seed, work)
         images = learned.to(place)
         lessons = Lessons.of(
             blocks,
@@ -130,7 +129,7 @@ class DCI(Attack):
         )
         inverses = self._inverses(blocks, lessons, seed, place)
         like = character(images[:SAMPLE].cpu())
-        told = self._train(threat, blocks, inverses, lessons, seed, place, work)
+        told = self._train(threat, blocks, inverses, lessons, seed, work)
         facts: dict[str, object] = {
             **origin,
             "images_are": like,
@@ -159,26 +158,16 @@ class DCI(Attack):
         inverses: list[nn.Module],
         lessons: Lessons,
         seed: int,
-        place: torch.device,
         work: Workplace,
     ) -> list[dict[str, float]]:
-        """In place; what is on the shelf beside `checkpoint` is taken from there."""
-        seed, schooling, checkpoint = seed % 2**31, self._schooling(), work.checkpoint
+        """In place; what is on the shelf beside the checkpoint is taken from there."""
+        seed, schooling = seed % 2**31, self._schooling()
         made = hash_tensors({"images": lessons.inputs})
-        if checkpoint is not None:  # phases are of these images, wherever they were made
-            checkpoint = checkpoint.with_stem(f"{checkpoint.stem}-{made[:8]}")
+        work = work.beside(made[:8])  # phases are of these images, wherever they were made
         if not self.divided:
-            return end_to_end(
-                inverses,
-                lessons,
-                schooling,
-                seed=seed,
-                device=place,
-                checkpoint=checkpoint,
-                progress=work.progress,
-            )
+            return end_to_end(inverses, lessons, schooling, seed=seed, work=work)
         shelf = None
-        if checkpoint is not None:
+        if work.checkpoint is not None:
             about = {
                 "attack": self.model_dump(mode="json"),
                 "input": threat.need("input").model_dump(mode="json"),
@@ -187,18 +176,9 @@ class DCI(Attack):
             }
             clear = threat.defense is None and threat.protectors is None
             clear = clear and threat.wire in (None, "FP32")
-            folder = checkpoint.with_name("blocks")
+            folder = work.checkpoint.with_name("blocks")
             shelf = Shelf(folder, about, blocks, schooling.whole_cycle, clear)
-        return divide_and_conquer(
-            inverses,
-            lessons,
-            schooling,
-            seed=seed,
-            device=place,
-            shelf=shelf,
-            checkpoint=checkpoint,
-            progress=work.progress,
-        )
+        return divide_and_conquer(inverses, lessons, schooling, seed=seed, work=work, shelf=shelf)
 
     def _schooling(self) -> InverseSchooling:
         return InverseSchooling(
@@ -214,13 +194,9 @@ class DCI(Attack):
         )
 
     def _images(
-        self,
-        threat: ThreatModel,
-        seed: int,
-        place: torch.device,
-        work: Workplace,
+        self, threat: ThreatModel, seed: int, work: Workplace
     ) -> tuple[Tensor, dict[str, Any]]:
-        """uint8 [N, 3, S, S], and where they come from; made ones are kept beside `checkpoint`.
+        """uint8 [N, 3, S, S], and where they come from; made ones are kept beside the checkpoint.
 
         Raises:
             BadInput: the head has no batch norm, too few images of the adversary's own, or a loss
@@ -239,27 +215,18 @@ class DCI(Attack):
                 f"attack {self.name!r}, synthesis={self.synthesis!r}: its loss of classes needs "
                 "head, one body and tail; grant them, or take synthesis=dci, which has no such loss"
             )
-        made, told = made_images(
-            known,
-            settings,
-            count=self.images,
-            seed=seed,
-            device=place,
-            checkpoint=work.checkpoint,
-            progress=work.progress,
-        )
+        made, told = made_images(known, settings, self.images, seed, work)
         return made, {"learned_from": f"{len(made)} synthetic images", "making": told}
 
     def _synthesis(self, size: int) -> SynthesisSettings:
         """For images of a side of `size` pixels."""
-        fields: dict[str, object] = {"preset": self.synthesis}
-        if self.synthesis_steps is not None:
-            fields["steps"] = self.synthesis_steps
-        if self.synthesis_batch is not None:
-            fields["batch_size"] = self.synthesis_batch
-        if self.synthesis_start is not None:
-            fields["start"] = self.synthesis_start
-        _, settings = fitting(fields, size)
+        own = {
+            "steps": self.synthesis_steps,
+            "batch_size": self.synthesis_batch,
+            "start": self.synthesis_start,
+        }
+        given = {name: value for name, value in own.items() if value is not None}
+        _, settings = fitting({"preset": self.synthesis, **given}, size)
         least = min(settings.batch_size, self.images)
         return settings.model_copy(update={"batch_size": least})
 

@@ -7,18 +7,16 @@ blocks that halve it, trained in DCI's phases and with its losses.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from torch import Tensor, nn
 
+from adversary.contract.workplace import ALONE, Workplace
 from adversary.inversion.dci.chain import Block
 from adversary.inversion.dci.lessons import Lessons
 from adversary.inversion.dci.shelf import Shelf
 from adversary.inversion.dci.training import InverseSchooling, divide_and_conquer
-from splitlab.models.sngan import LATENT, GBlock, SNGANGenerator
+from splitlab.models.sngan import SNGAN_LATENTS, GBlock, SNGANGenerator
 from splitlab.storage import hash_tensors
-from splitlab.training import Progress
 
 INNER = 64
 """Channels of the last convolution's inverse."""
@@ -78,8 +76,8 @@ Generator = SNGANGenerator | Chain
 
 def chain_of(net: Generator) -> list[Block]:
     """Its parts as blocks, frozen."""
-    blocks, given = [], (LATENT,)
-    value = torch.zeros(1, LATENT, device=next(net.parameters()).device)
+    blocks, given = [], (SNGAN_LATENTS,)
+    value = torch.zeros(1, SNGAN_LATENTS, device=next(net.parameters()).device)
     for number, part in enumerate(net.parts()):
         with torch.no_grad():
             value = part(value)
@@ -120,38 +118,28 @@ def invert(
     *,
     latents: int,
     seed: int,
-    device: torch.device,
-    folder: Path | None = None,
-    progress: Progress | None = None,
+    work: Workplace = ALONE,
 ) -> tuple[nn.Module, list[dict[str, float]]]:
     """Train the inverse on latents of the adversary's own; as many as it likes.
 
     Args:
         latents: z ~ N(0, I) to learn from.
-        folder: for checkpoints and finished depths.
+        work: finished depths are kept beside its checkpoint.
 
     Returns:
         Images [B, 3, S, S] in [-1, 1] -> z [B, 128], in eval mode; and the losses of each depth.
     """
-    blocks = chain_of(net.to(device))
+    blocks = chain_of(net.to(work.place))
     draw = torch.Generator().manual_seed(seed)
-    inputs = torch.randn(latents, LATENT, generator=draw).to(device)
+    inputs = torch.randn(latents, SNGAN_LATENTS, generator=draw).to(work.place)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        inverses = [inverse_of(block).to(device) for block in blocks]
+        inverses = [inverse_of(block).to(work.place) for block in blocks]
     lessons = Lessons.of(blocks, inputs)
     shelf = None
-    if folder is not None:
+    if work.checkpoint is not None:
         about = {"schooling": vars(schooling), "inputs": hash_tensors({"z": inputs}), "seed": seed}
-        shelf = Shelf(folder / "blocks", about, blocks, schooling.whole_cycle, keep_last=True)
-    told = divide_and_conquer(
-        inverses,
-        lessons,
-        schooling,
-        seed=seed,
-        device=device,
-        shelf=shelf,
-        checkpoint=folder / "inverse.pt" if folder is not None else None,
-        progress=progress,
-    )
+        folder = work.checkpoint.with_name("blocks")
+        shelf = Shelf(folder, about, blocks, schooling.whole_cycle, keep_last=True)
+    told = divide_and_conquer(inverses, lessons, schooling, seed=seed, work=work, shelf=shelf)
     return nn.Sequential(*reversed(inverses)).eval(), told

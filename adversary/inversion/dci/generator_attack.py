@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -17,7 +18,6 @@ from splitlab.contracts import Estimate, Features, Kind
 from splitlab.contracts.kinds import LATENT
 from splitlab.contracts.ranges import BatchSize, Count, Epochs, LearningRate, Weight
 from splitlab.pieces import in_pieces
-from splitlab.training import choose_device
 
 PIECE = 64
 
@@ -51,9 +51,7 @@ class GeneratorInverse(Attack):
 
     def fit(self, threat: ThreatModel, rng: torch.Generator, work: Workplace = ALONE) -> Estimator:
         head, bodies = (threat.need(name, self.name) for name in ("head", "bodies"))
-        place = choose_device(work.device)
-        depth = len(head)
-        settings = self.model_dump()
+        depth, settings = len(head), self.model_dump()
         count = settings.pop("latents")
         inverse, told = invert(
             Chain(*copy.deepcopy([*head, *bodies[0]])),
@@ -61,15 +59,15 @@ class GeneratorInverse(Attack):
             latents=count,
             # As the seed was given, so that all depths of one generator share the inverse.
             seed=rng.initial_seed(),
-            device=place,
-            folder=work.checkpoint.parent if work.checkpoint is not None else None,
-            progress=work.progress,
+            work=replace(
+                work, checkpoint=work.checkpoint and work.checkpoint.with_name("inverse.pt")
+            ),
         )
         back = list(inverse.children())[-depth:]
 
         def estimate(seen: Features) -> Estimate:
             with torch.inference_mode():
-                found = in_pieces(torch.nn.Sequential(*back), seen.features, PIECE, place)
+                found = in_pieces(torch.nn.Sequential(*back), seen.features, PIECE, work.place)
             spread = found.flatten().double()
             facts = {"latent_mean": float(spread.mean()), "latent_variance": float(spread.var())}
             return Estimate(found.clone(), extra={**facts, "losses": told})

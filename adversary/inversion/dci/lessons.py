@@ -12,14 +12,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from adversary.contract.believed import Spoil
 from adversary.inversion.dci.chain import Block
 from splitlab.split.folding import fold_batch_norm
 
 KEPT_BYTES = 2 << 30
 """Features of all images are kept up to this size; above it the target runs once for each batch."""
 PIECE = 128
-
-Spoil = Callable[[Tensor, torch.Generator], Tensor]
 
 
 @dataclass(frozen=True, eq=False)

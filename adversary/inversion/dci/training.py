@@ -7,17 +7,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
+from adversary.contract.workplace import ALONE, Workplace
 from adversary.inversion.dci.chain import Block
 from adversary.inversion.dci.lessons import Lessons
 from adversary.inversion.dci.shelf import Shelf
-from splitlab.training import Batch, Loss, Progress, State, TensorSource, batch_count, fit
+from splitlab.training import Batch, Loss, State, TensorSource, batch_count
 
 
 @dataclass(frozen=True)
@@ -75,15 +75,13 @@ def divide_and_conquer(
     schooling: InverseSchooling,
     *,
     seed: int,
-    device: torch.device,
+    work: Workplace = ALONE,
     shelf: Shelf | None = None,
-    checkpoint: Path | None = None,
-    progress: Progress | None = None,
 ) -> list[dict[str, float]]:
     """Train `inverses` in place; the mean loss after its phases of each depth that was trained.
 
-    A finished phase is never repeated: each keeps a checkpoint of its own beside `checkpoint`, and
-    `shelf` has the inverses of every finished depth.
+    A finished phase is never repeated: each keeps a checkpoint of its own beside the one of `work`,
+    and `shelf` has the inverses of every finished depth.
     """
     told: list[dict[str, float]] = []
 
@@ -101,9 +99,7 @@ def divide_and_conquer(
                 epochs=epochs,
                 rate=rate,
                 seed=seed + k,
-                device=device,
-                checkpoint=_beside(checkpoint, f"{k}{phase}"),
-                progress=progress,
+                work=work.beside(f"{k}{phase}"),
                 name=f"block {k} {phase}",
             )
         told.append(facts)
@@ -130,9 +126,7 @@ def end_to_end(
     schooling: InverseSchooling,
     *,
     seed: int,
-    device: torch.device,
-    checkpoint: Path | None = None,
-    progress: Progress | None = None,
+    work: Workplace = ALONE,
 ) -> list[dict[str, float]]:
     """The rival: the same modules at once, with no loss of a layer, for as many steps in all."""
     depth = len(inverses)
@@ -145,9 +139,7 @@ def end_to_end(
         epochs=epochs,
         rate=schooling.rate,
         seed=seed,
-        device=device,
-        checkpoint=_beside(checkpoint, "whole"),
-        progress=progress,
+        work=work.beside("whole"),
         name="all blocks",
     )
     return [{"block": depth, "loss_A": loss}]
@@ -162,9 +154,7 @@ def _phase(
     epochs: int,
     rate: float,
     seed: int,
-    device: torch.device,
-    checkpoint: Path | None,
-    progress: Progress | None,
+    work: Workplace,
     name: str,
 ) -> float:
     """Train `learning` alone among `inverses`; its last epoch's mean loss."""
@@ -184,24 +174,17 @@ def _phase(
         seen = lessons.spoil(levels[k], draw) if last else levels[k]
         return {"net": losses(inverses, lessons.blocks, levels, seen, schooling)}
 
-    rows = torch.arange(len(lessons), device=device)
-    history = fit(
+    rows = torch.arange(len(lessons), device=work.place)
+    history = work.fit(
         step,
         State({"net": trained}, {"net": optimizer}, {"net": schedule}, {}, {"draw": draw}),
         TensorSource((rows,)),
         epochs=epochs,
         batch_size=schooling.batch_size,
         seed=seed,
-        device=device,
-        checkpoint=checkpoint,
-        progress=progress,
         name=name,
     )
     for inverse in inverses:
         inverse.requires_grad_(False).eval()
     found = history.losses.get("net", [])
     return round(found[-1], 6) if found else float("nan")
-
-
-def _beside(checkpoint: Path | None, mark: str) -> Path | None:
-    return checkpoint and checkpoint.with_name(f"{checkpoint.stem}-{mark}{checkpoint.suffix}")

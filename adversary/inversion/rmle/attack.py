@@ -18,13 +18,13 @@ from adversary.contract.believed import believed, certain, loses_elements
 from adversary.contract.threat import ThreatModel
 from adversary.contract.workplace import ALONE, Estimator, Workplace
 from adversary.inversion.rmle.choice import LEARNING_RATES, TV_WEIGHTS, Bench, choose
-from adversary.inversion.rmle.matching import Match, Settings, match_features
+from adversary.inversion.rmle.matching import Match, MatchingSettings, match_features
 from adversary.inversion.rmle.presets import PRESETS
 from adversary.parts.budget import FULL_SIZE, LEAST_STEPS, LEAST_TRIAL_STEPS, descent_steps
 from splitlab.contracts import Estimate, Features, InputSpec
 from splitlab.contracts.ranges import LearningRate, Steps, Weight
 from splitlab.split.folding import fold_batch_norm
-from splitlab.training import Progress, choose_device
+from splitlab.training import Progress
 
 ROWS = 64
 """Images that are optimised together."""
@@ -89,7 +89,7 @@ class RMLE(Attack):
 
     def fit(self, threat: ThreatModel, rng: torch.Generator, work: Workplace = ALONE) -> Estimator:
         # seconds of work start again after a kill: there is nothing to keep
-        place = choose_device(work.device)
+        place = work.place
         head: nn.Module = threat.need("head", f"attack {self.name!r}")
         # A copy with its batch norms folded in: the same function at two thirds of the time.
         head = fold_batch_norm(copy.deepcopy(head)).to(place)
@@ -144,7 +144,7 @@ class RMLE(Attack):
         counts: Callable[[Tensor], Tensor | None],
         draw: torch.Generator,
         watch: Progress,
-    ) -> Settings:
+    ) -> MatchingSettings:
         rate, tv = self.learning_rate, self.tv
         effort = self.effort((threat.input or InputSpec()).size)
         held_out = threat.aux.validation if threat.aux is not None else None
@@ -166,12 +166,12 @@ class RMLE(Attack):
                 draw,
                 work.advance,
             )
-            base = Settings(effort.choose_steps, 1.0, 0.0, self.l2, self.box)
+            base = MatchingSettings(effort.choose_steps, 1.0, 0.0, self.l2, self.box)
             found = choose(bench, base, rate, tv)
             work.close()
             rate, tv = found.learning_rate, found.tv
         rate, tv = UNCHOSEN[0] if rate is None else rate, UNCHOSEN[1] if tv is None else tv
-        return Settings(effort.steps, rate, tv, self.l2, self.box)
+        return MatchingSettings(effort.steps, rate, tv, self.l2, self.box)
 
     def _unit(self, feature: Tensor) -> float:
         return _variance(feature) if self.relative else 1.0
@@ -181,7 +181,7 @@ def _variance(feature: Tensor) -> float:
     return max(float(feature.var()), 1e-12)
 
 
-def _estimate(settings: Settings, matches: list[Match], share: float) -> Estimate:
+def _estimate(settings: MatchingSettings, matches: list[Match], share: float) -> Estimate:
     """Images with what is doubtful; `share` turns a loss into a share of the features' variance."""
     losses = torch.cat([m.losses for m in matches]).cpu()
     fall = max(m.late_fall for m in matches)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from adversary.inversion.rmle.matching import Settings, match_features
+from adversary.inversion.rmle.matching import MatchingSettings, match_features
 from splitlab.contracts import InputSpec
 
 LEARNING_RATES = (0.1, 0.3, 1.0, 3.0)
@@ -44,7 +44,7 @@ class Bench:
     rng: torch.Generator
     advance: Callable[[int], None]
 
-    def losses(self, options: Sequence[Settings]) -> list[float]:
+    def losses(self, options: Sequence[MatchingSettings]) -> list[float]:
         """Mean squared distance to the true features that each option ends with."""
         times = (len(options), *[1] * (self.seen.ndim - 1))
         match = match_features(
@@ -62,7 +62,9 @@ class Bench:
         return error.flatten(1).mean(1).view(len(options), -1).mean(1).tolist()
 
 
-def choose(bench: Bench, base: Settings, rate: float | None, tv: float | None) -> Settings:
+def choose(
+    bench: Bench, base: MatchingSettings, rate: float | None, tv: float | None
+) -> MatchingSettings:
     """`base` with the rate of the least loss, then the strongest TV of nearly the least.
 
     Args:

@@ -21,7 +21,7 @@ zeros; a network without biases answers those with zeros, where ReLU has no slop
 
 
 @dataclass(frozen=True)
-class Settings:
+class MatchingSettings:
     """Of one descent.
 
     Args:
@@ -70,7 +70,7 @@ def total_variation(images: Tensor) -> Tensor:
 def match_features(
     head: Callable[[Tensor], Tensor],
     target: Tensor,
-    settings: list[Settings],
+    settings: list[MatchingSettings],
     given: InputSpec,
     rng: torch.Generator,
     counts: Tensor | None = None,

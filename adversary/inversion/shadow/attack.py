@@ -11,7 +11,6 @@ import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -34,7 +33,7 @@ from splitlab.contracts import Estimate, Features
 from splitlab.contracts.ranges import BatchSize, Epochs, LearningRate, Weight
 from splitlab.data import ImageSet
 from splitlab.storage import hash_tensors, sha256
-from splitlab.training import batch_count, choose_device
+from splitlab.training import batch_count
 
 WHO = "attack 'shadow'"
 
@@ -101,7 +100,7 @@ class Shadow(Attack):
         return plain
 
     def fit(self, threat: ThreatModel, rng: torch.Generator, work: Workplace = ALONE) -> Estimator:
-        place = choose_device(work.device)
+        place = work.place
         own: AuxImages = threat.need("aux", WHO)
         images, held_out = partition(own, WHO)
         choices = subsets(self.bodies, threat, WHO)
@@ -119,9 +118,7 @@ class Shadow(Attack):
                 self._schooling,
                 penalty=self._penalty(net, captured),
                 seed=seed,
-                device=place,
-                checkpoint=_beside(work.checkpoint, f"shadow-{mark}-{label}-{number}"),
-                progress=work.progress,
+                work=_kept(work, f"shadow-{mark}-{label}-{number}"),
                 name=f"shadow of {label}",
             )
             draw = torch.Generator().manual_seed(seed)
@@ -134,9 +131,7 @@ class Shadow(Attack):
         invert = inverse.fit(
             self._as_if_client(threat, best.net.sender()),
             rng,
-            replace(
-                work, checkpoint=_beside(work.checkpoint, f"decoder-{mark}-{self.decoder}-{kept}")
-            ),
+            _kept(work, f"decoder-{mark}-{self.decoder}-{kept}"),
         )
         facts = facts_of(best, tried, held_out)
         if self.bodies == "search":
@@ -259,6 +254,7 @@ class Shadow(Attack):
         return sha256(*(part.encode() for part in (*parts, kind)))[:12]
 
 
-def _beside(checkpoint: Path | None, label: str) -> Path | None:
-    """A checkpoint of its own for each of the attack's trainings."""
-    return None if checkpoint is None else checkpoint.with_name(f"{checkpoint.name}.{label}")
+def _kept(work: Workplace, label: str) -> Workplace:
+    """With a checkpoint of its own for each of the attack's trainings."""
+    own = work.checkpoint and work.checkpoint.with_name(f"{work.checkpoint.name}.{label}")
+    return replace(work, checkpoint=own)

@@ -15,10 +15,11 @@ from adversary.contract.attack import Attack, seed_of
 from adversary.contract.threat import ThreatModel
 from adversary.contract.workplace import ALONE, Estimator, Workplace
 from adversary.parts.feature_map import FeatureMap
-from adversary.parts.pairs import gather, squared_error
+from adversary.parts.pairs import PIECE, gather, squared_error
 from splitlab.contracts import Estimate, Features, FeatureSpec
 from splitlab.contracts.ranges import BatchSize, Epochs, LearningRate
-from splitlab.training import State, choose_device, fit
+from splitlab.pieces import in_pieces
+from splitlab.training import State
 
 WIDTH = 64
 FIRST = 4
@@ -73,38 +74,28 @@ class UpDecoder(Attack):
     learning_rate: LearningRate = 1e-3
 
     def fit(self, threat: ThreatModel, rng: torch.Generator, work: Workplace = ALONE) -> Estimator:
-        place = choose_device(work.device)
-        pairs = gather(threat, place, f"attack {self.name!r}")
+        pairs = gather(threat, work.place, f"attack {self.name!r}")
         draw, seed = torch.Generator(), seed_of(rng)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             net = UpNetwork(pairs.feature, pairs.images.shape[-1])
         optimizer = torch.optim.Adam(net.parameters(), lr=self.learning_rate)
         net.train()
-        history = fit(
+        history = work.fit(
             squared_error(pairs, draw),
             State({"net": net}, {"net": optimizer}, {}, {}, {"draw": draw}),
             pairs.source,
             epochs=self.epochs,
             batch_size=self.batch_size,
             seed=seed,
-            device=place,
-            checkpoint=work.checkpoint,
-            progress=work.progress,
             name=f"{self.name} {threat.head_end or ''}".strip(),
         )
         net.requires_grad_(False).eval()
-        facts: dict[str, object] = {
-            "learned_from": pairs.how,
-            **pairs.facts,
-            "losses": history.losses.get("net", []),
-            "parameters": sum(p.numel() for p in net.parameters()),
-        }
+        facts = pairs.told(net, history.losses.get("net", []))
 
         def reconstruct(observed: Features) -> Estimate:
-            parts = observed.features.split(250)
             with torch.inference_mode():
-                images = [net(part.to(place)).float().cpu() for part in parts]
-            return Estimate(torch.cat(images).clone(), [], dict(facts))
+                images = in_pieces(lambda z: net(z).float(), observed.features, PIECE, work.place)
+            return Estimate(images.clone(), [], dict(facts))
 
         return reconstruct

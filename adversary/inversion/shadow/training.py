@@ -5,16 +5,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from adversary.contract.workplace import ALONE, Workplace
 from adversary.inversion.shadow.bodies import ShadowNetwork, TopGate
 from adversary.inversion.shadow.matching import Moments, Penalty
 from splitlab.data import ImageSet
-from splitlab.training import Batch, History, Loss, Progress, State, Step, fit, objective
+from splitlab.training import Batch, History, Loss, State, Step, objective
 
 TOP_RATE = 10.0
 """The scores of a hard choice learn so much faster than the weights: they have to outgrow the noise
@@ -87,16 +87,14 @@ def train_shadow(
     *,
     penalty: Penalty | None,
     seed: int,
-    device: torch.device,
-    checkpoint: Path | None = None,
-    progress: Progress | None = None,
+    work: Workplace = ALONE,
     name: str = "shadow",
 ) -> History:
     """Cross-entropy through the bodies, in place; the network ends in eval mode.
 
     Raises:
         BadInput: the loss is not finite.
-        Mismatch, Corrupt: `checkpoint` is another run's, or damaged.
+        Mismatch, Corrupt: the checkpoint is another run's, or damaged.
     """
     scores = [net.gate.scores] if isinstance(net.gate, TopGate) else []
     rest = [p for p in net.parameters() if all(p is not one for one in scores)]
@@ -105,16 +103,13 @@ def train_shadow(
         groups.append({"params": scores, "lr": TOP_RATE * how.learning_rate})
     draw = torch.Generator()
     net.train()
-    history = fit(
+    history = work.fit(
         _step(penalty, how.weight, draw),
         State({"net": net}, {"net": torch.optim.Adam(groups)}, {}, {}, {"draw": draw}),
         images,
         epochs=how.epochs,
         batch_size=how.batch_size,
         seed=seed,
-        device=device,
-        checkpoint=checkpoint,
-        progress=progress,
         name=name,
     )
     net.eval()

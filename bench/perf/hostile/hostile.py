@@ -23,11 +23,11 @@ import torch
 from prometheus_client.parser import text_string_to_metric_families
 from torch import Tensor
 
-from bench.perf.hostile.peers import ATTACKS, SOURCES
+from bench.perf.hostile.peers import HOSTILE_PEERS, SOURCES
 from bench.perf.hostile.raw_http2 import Sent
 from bench.perf.hostile.row import Hostile, Resident, Treatment
 from bench.perf.serving.bodies import ServingScene
-from bench.perf.serving.scenes import Deployed, Times, deployed, pixels, told_of
+from bench.perf.serving.scenes import CallTimes, Deployed, deployed, pixels, told_of
 from bench.perf.soak.server import WARM_ANSWERS, resident_mib
 from bench.roles.launch import ServerProcess, command, thread_environment
 from edge_client.client import EdgeClient
@@ -54,7 +54,7 @@ PAUSE_SECONDS = 0.05
 def perf_hostile(
     seconds: float = 10.0,
     scene: ServingScene = SCENE,
-    attacks: Sequence[str] = tuple(ATTACKS),
+    attacks: Sequence[str] = tuple(HOSTILE_PEERS),
 ) -> dict[str, dict[str, Any]]:
     """Measure a server without attack and under each; by its name. `ratio` is the share of seconds
     in which the client got an answer, and 0 where the server died, was wrong or kept memory.
@@ -68,7 +68,7 @@ def perf_hostile(
     """
     torch.set_num_threads(1)
     found: dict[str, dict[str, Any]] = {}
-    alone: Times | None = None
+    alone: CallTimes | None = None
     with deployed(1, scene) as made:
         for name in (ALONE, *attacks):
             with made.served(1, "--metrics", "127.0.0.1:0") as server:
@@ -79,7 +79,7 @@ def perf_hostile(
 
 
 def _under(
-    name: str, made: Deployed, server: ServerProcess, seconds: float, alone: Times | None
+    name: str, made: Deployed, server: ServerProcess, seconds: float, alone: CallTimes | None
 ) -> Hostile:
     """One attack on a fresh server."""
     address, pid = server.address(), str(server.pid)

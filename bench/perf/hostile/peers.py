@@ -147,7 +147,7 @@ def over_the_size(target: AttackedServer) -> None:
             caller.turn()
 
 
-ATTACKS: dict[str, tuple[Callable[[AttackedServer], None], int]] = {
+HOSTILE_PEERS: dict[str, tuple[Callable[[AttackedServer], None], int]] = {
     "slow-loris": (slow_loris, 1),
     "half-open": (half_open, 1),
     "tiny floods": (tiny_floods, FLOODS),
@@ -159,7 +159,7 @@ ATTACKS: dict[str, tuple[Callable[[AttackedServer], None], int]] = {
 
 def attack(name: str, host: str, port: int, over: threading.Event) -> list[Sent]:
     """Start it from every source; what each thread of it has sent, which grows until `over`."""
-    act, each = ATTACKS[name]
+    act, each = HOSTILE_PEERS[name]
     targets = [
         AttackedServer(host, port, source, over, Sent()) for source in SOURCES for _ in range(each)
     ]

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bench.perf.hostile.raw_http2 import Sent
-from bench.perf.serving.scenes import Times
+from bench.perf.serving.scenes import CallTimes
 from bench.perf.soak.server import GROWTH_MIB
 
 
@@ -82,13 +82,13 @@ class Hostile:
     asked: Treatment
     memory: Resident | None
     alive: bool
-    alone: Times | None
+    alone: CallTimes | None
     server: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def times(self) -> Times | None:
+    def times(self) -> CallTimes | None:
         """Of the client's answers; None without any."""
-        return Times.of(self.asked.seconds) if self.asked.seconds else None
+        return CallTimes.of(self.asked.seconds) if self.asked.seconds else None
 
     @property
     def memory_is_flat(self) -> bool | None:

@@ -18,7 +18,7 @@ import math
 import os
 import statistics
 import tempfile
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +162,7 @@ def perf_serving(bodies: int, chosen: int, scene: ServingScene) -> Serving:
                     half = root / f"N{number}" / "client"
                     costs.append(_ask(half, addresses[number], scene, root))
     middle = {
-        n: Cost(*map(statistics.median, zip(*map(_values, found[n]), strict=True))) for n in found
+        n: Cost(*map(statistics.median, zip(*map(astuple, found[n]), strict=True))) for n in found
     }
     return Serving(
         scene=scene,
@@ -177,10 +177,6 @@ def perf_serving(bodies: int, chosen: int, scene: ServingScene) -> Serving:
 def fair(scene: ServingScene) -> ServingScene:
     """The scene with as many threads for a server as this machine has beside the client's one."""
     return replace(scene, threads=max(1, (os.cpu_count() or 2) - 1))
-
-
-def _values(cost: Cost) -> tuple[float, ...]:
-    return tuple(asdict(cost).values())
 
 
 def deploy(folder: Path, bodies: int, chosen: int, scene: ServingScene) -> int:

@@ -69,10 +69,7 @@ def naive() -> None:
 
     server = grpc.server(ThreadPoolExecutor(4), options=UNLIMITED)
     stubs.add_GRPCInferenceServiceServicer_to_server(Echo(), server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    _listens(port)
-    server.wait_for_termination()
+    _serve(server)
 
 
 def bare() -> None:
@@ -88,10 +85,7 @@ def bare() -> None:
     methods = {name: grpc.stream_stream_rpc_method_handler(echo)}
     server = grpc.server(ThreadPoolExecutor(16), options=UNLIMITED)
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, methods),))
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    _listens(port)
-    server.wait_for_termination()
+    _serve(server)
 
 
 def plain_socket() -> None:
@@ -128,6 +122,13 @@ def read_all(connection: socket.socket, into: memoryview) -> bool:
             return False
         into = into[count:]
     return True
+
+
+def _serve(server: Any) -> None:
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    _listens(port)
+    server.wait_for_termination()
 
 
 def _listens(port: int) -> None:

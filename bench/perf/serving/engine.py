@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from bench.perf.serving.asker import asking
 from bench.perf.serving.bodies import ServingScene
-from bench.perf.serving.scenes import Deployed, Times, cores, deployed, pixels, told_of
-from cloud_server.engines.choose import KINDS
+from bench.perf.serving.scenes import CallTimes, Deployed, cores, deployed, pixels, told_of
+from bench.perf.verdict import judged
+from cloud_server.engines.choose import ENGINE_KINDS
 from edge_client.client import EdgeClient
 from splitlab.deployment import Selector
 from splitlab.errors import ServerUnavailable
@@ -74,8 +74,8 @@ class EngineSpeed:
     threads: int
     server: dict[str, Any]
     rounds: int
-    loop: Times
-    request: Times
+    loop: CallTimes
+    request: CallTimes
     bodies_ms: float
     error: float
     wanted: float
@@ -83,13 +83,8 @@ class EngineSpeed:
     def as_dict(self) -> dict[str, Any]:
         ratio = self.loop.p50_ms / self.request.p50_ms
         exact = self.error <= (TOLERANCE_BF16 if "bfloat16" in self.engine else TOLERANCE)
-        return {
-            **asdict(self),
-            "bodies_alone": self.loop.p50_ms / self.bodies_ms,
-            "ratio": ratio,
-            "limit": self.wanted,
-            "ok": ratio >= self.wanted and exact,
-        }
+        alone = self.loop.p50_ms / self.bodies_ms
+        return judged(self, ratio, self.wanted, sound=exact, bodies_alone=alone)
 
 
 def perf_engine(
@@ -115,7 +110,7 @@ def perf_engine(
         with deployed(number, scene) as made:
             made.server.bodies.to(place)
             for engine, words in ENGINES.items():
-                kind = KINDS[engine.split()[0]]
+                kind = ENGINE_KINDS[engine.split()[0]]
                 if place.type not in kind.devices:
                     continue
                 if missing := kind.missing():
@@ -168,7 +163,7 @@ def _measure(
     found = []
     with (
         made.served(cores(), *words, "--device", place.type) as server,
-        asking(made.folder / "client", (address := server.address()), cores()) as client,
+        made.asked((address := server.address()), cores()) as ask,
         torch.inference_mode(),
     ):
         for batch in BATCHES:
@@ -179,7 +174,7 @@ def _measure(
                 started = time.perf_counter()
                 outputs = _loop(made.server.bodies, feature, place)
                 spent = time.perf_counter() - started
-                asked = client.ask(batch)
+                asked = ask(batch)
                 if number_of_turn >= WARM_UP:
                     loop.append(spent)
                     request.append(asked.seconds)
@@ -198,8 +193,8 @@ def _measure(
                     threads=cores(),
                     server=told_of(server.said, cores()),
                     rounds=ROUNDS[batch],
-                    loop=Times.of(loop),
-                    request=Times.of(request),
+                    loop=CallTimes.of(loop),
+                    request=CallTimes.of(request),
                     bodies_ms=median(bodies_ms),
                     error=error,
                     wanted=WANTED.get((place.type, number, batch), {}).get(engine, 0.0),

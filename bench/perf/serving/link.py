@@ -16,12 +16,13 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.perf.serving.link_peer import ANSWER_BYTES
-from edge_client.one_way import OneWay
+from bench.perf.verdict import judged
+from edge_client.one_way import round_trips
 from splitlab.contracts.link import Link, parse_link
 from splitlab.errors import BadInput, SplitLabError
 
@@ -79,7 +80,7 @@ class Agreement:
         return low / high
 
     def as_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "ratio": self.ratio, "limit": LIMIT, "ok": self.ratio >= LIMIT}
+        return judged(self, self.ratio, LIMIT)
 
 
 def perf_link(cases: tuple[Case, ...] = CASES) -> dict[str, dict[str, Any]]:
@@ -109,7 +110,8 @@ def why_not() -> str | None:
 def agreement(case: Case, measured: list[float]) -> Agreement:
     """Beside what was measured, in seconds, what the simulated link says."""
     link = parse_link(case.link)
-    told = predicted(link, case, DRAWS if link.loss else len(measured))
+    count = DRAWS if link.loss else len(measured)
+    told = round_trips(link, case.size, ANSWER_BYTES, count, gap=case.gap)
     middle = statistics.fmean if link.loss else statistics.median
     return Agreement(
         measured_ms=1000 * middle(measured),
@@ -118,18 +120,6 @@ def agreement(case: Case, measured: list[float]) -> Agreement:
         predicted_first_ms=1000 * told[0],
         messages=len(measured),
     )
-
-
-def predicted(link: Link, case: Case, count: int) -> list[float]:
-    """Seconds of each message until its answer."""
-    up = OneWay(link.up, link.rtt, link.loss, 1)
-    down = OneWay(link.down, link.rtt, link.loss, 2)
-    now, found = 0.0, []
-    for _ in range(count):
-        back = down.arrival(ANSWER_BYTES, up.arrival(case.size, now))
-        found.append(back - now)
-        now = back + case.gap
-    return found
 
 
 def _measured(case: Case) -> list[float]:

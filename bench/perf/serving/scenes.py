@@ -6,22 +6,24 @@ import contextlib
 import os
 import statistics
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
+from bench.latency.asker import asking
 from bench.perf.serving.bodies import ServingScene, deploy
 from bench.roles.launch import ServerProcess
 from defenses import parse
+from edge_client.stages import TOTAL
 from splitlab.deployment import ClientHalf, ServerHalf
 from splitlab.thread_share import thread_share
 
 
 @dataclass(frozen=True)
-class Times:
+class CallTimes:
     """Seconds of single turns, summed up in ms."""
 
     p50_ms: float
@@ -29,10 +31,18 @@ class Times:
     p99_ms: float
 
     @classmethod
-    def of(cls, seconds: Sequence[float]) -> Times:
+    def of(cls, seconds: Sequence[float]) -> CallTimes:
         ordered = sorted(seconds)
         late = (ordered[min(len(ordered) - 1, int(share * len(ordered)))] for share in (0.95, 0.99))
         return cls(statistics.median(ordered) * 1000, *(seconds * 1000 for seconds in late))
+
+
+class Asked(NamedTuple):
+    """Seconds of a request, ms by stage summed over its micro-batches, its logits [B, classes]."""
+
+    seconds: float
+    stages_ms: dict[str, float]
+    logits: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,23 @@ class Deployed:
         with ServerProcess(self.folder / "server", None, log, threads, more, fresh=True) as server:
             yield server
 
+    @contextlib.contextmanager
+    def asked(self, address: str, threads: int) -> Iterator[Callable[[int], Asked]]:
+        """A client process of it, which asks the server there about so many of `pixels`.
+
+        It waits passively: threads that spin after the head would slow the server down.
+        """
+        with asking(self.folder / "client.log", threads, fresh=True) as asker:
+            half = str(self.folder / "client")
+            asker.do(open="it", half=half, server=address, link=None)
+
+            def ask(images: int) -> Asked:
+                told = asker.do(ask="it", images=images, whole=True)
+                seconds = told["ms"][TOTAL] / 1000
+                return Asked(seconds, told["summed"], torch.tensor(told["logits"]))
+
+            yield ask
+
 
 @contextlib.contextmanager
 def deployed(bodies: int, scene: ServingScene) -> Iterator[Deployed]:
@@ -66,9 +93,9 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def pixels(rows: int, size: int = 32) -> torch.Tensor:
-    """Images [rows, 3, size, size] in [0, 1]."""
-    return torch.rand(rows, 3, size, size, generator=torch.Generator().manual_seed(rows))
+def pixels(rows: int) -> torch.Tensor:
+    """Images [rows, 3, 32, 32] in [0, 1], those that a client process asks for."""
+    return torch.rand(rows, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
 def told_of(said: Mapping[str, Any], threads: int) -> dict[str, Any]:

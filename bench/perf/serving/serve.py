@@ -13,14 +13,15 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from bench.perf.serving.bodies import ServingScene
-from bench.perf.serving.scenes import Deployed, Times, deployed, pixels, told_of
+from bench.perf.serving.scenes import CallTimes, Deployed, deployed, pixels, told_of
 from bench.perf.soak.server import GROWTH_MIB, resident_mib
+from bench.perf.verdict import judged
 from edge_client.client import EdgeClient
 
 SCENE = ServingScene(model="resnet18_cifar")
@@ -42,7 +43,7 @@ class Crowd:
     """
 
     images_per_second: float
-    request: Times
+    request: CallTimes
 
 
 @dataclass(frozen=True)
@@ -74,14 +75,8 @@ class Serve:
 
     def as_dict(self) -> dict[str, Any]:
         ratio = self.together.images_per_second / self.apart.images_per_second
-        limit = LIMIT if self.clients > 1 else SLACK
-        return {
-            **asdict(self),
-            "memory_is_flat": self.memory_is_flat,
-            "ratio": ratio,
-            "limit": limit,
-            "ok": ratio >= limit and self.memory_is_flat is not False,
-        }
+        limit, flat = LIMIT if self.clients > 1 else SLACK, self.memory_is_flat
+        return judged(self, ratio, limit, sound=flat is not False, memory_is_flat=flat)
 
 
 def perf_serve(
@@ -133,7 +128,7 @@ def perf_serve(
 def _load(turns: list[tuple[float, list[float]]]) -> Crowd:
     spent = sum(seconds for seconds, _ in turns)
     every = [one for _, seconds in turns for one in seconds]
-    return Crowd(len(every) / spent, Times.of(every))
+    return Crowd(len(every) / spent, CallTimes.of(every))
 
 
 def _turn(

@@ -11,17 +11,18 @@ from __future__ import annotations
 
 import copy
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from bench.perf.serving.asker import asking
 from bench.perf.serving.bodies import ServingScene
-from bench.perf.serving.scenes import Times, cores, deployed, pixels, told_of
+from bench.perf.serving.scenes import CallTimes, cores, deployed, pixels, told_of
+from bench.perf.verdict import judged
 from splitlab.split.folding import fold_batch_norm
+from splitlab.split.proof import relative_error
 
 BATCHES = (1, 8, 32, 128)
 LIMIT = 1.15
@@ -57,8 +58,8 @@ class SplitSpeed:
     threads: dict[str, int]
     server: dict[str, Any]
     rounds: int
-    whole: Times
-    split: Times
+    whole: CallTimes
+    split: CallTimes
     stages_ms: dict[str, float]
     error: float
 
@@ -69,17 +70,17 @@ class SplitSpeed:
 
     def as_dict(self) -> dict[str, Any]:
         ratio = self.whole.p50_ms / self.split.p50_ms
-        return {
-            **asdict(self),
-            "images_per_second": {
+        return judged(
+            self,
+            ratio,
+            1 / LIMIT if self.held else 0.0,
+            sound=self.error <= TOLERANCE,
+            images_per_second={
                 "whole": 1000 * self.batch / self.whole.p50_ms,
                 "split": 1000 * self.batch / self.split.p50_ms,
             },
-            "limit_is_meant": self.held,
-            "ratio": ratio,
-            "limit": 1 / LIMIT if self.held else 0.0,
-            "ok": (ratio >= 1 / LIMIT or not self.held) and self.error <= TOLERANCE,
-        }
+            limit_is_meant=self.held,
+        )
 
 
 def perf_split(quick: bool = False) -> dict[str, dict[str, Any]]:
@@ -110,7 +111,7 @@ def _measure(
     with (
         deployed(1, scene) as made,
         made.served(threads, "--engine", engine) as server,
-        asking(made.folder / "client", server.address(), threads) as client,
+        made.asked(server.address(), threads) as ask,
     ):
         parts = nn.Sequential(
             *map(copy.deepcopy, (made.client.head, made.server.bodies[0], made.client.tail))
@@ -126,7 +127,7 @@ def _measure(
                 with torch.inference_mode():
                     wanted = whole(x)
                 spent = time.perf_counter() - started
-                asked = client.ask(batch)
+                asked = ask(batch)
                 if number < WARM_UP:
                     continue
                 seconds["whole"].append(spent)
@@ -140,10 +141,10 @@ def _measure(
                     threads={"whole": threads, "client": threads, "server": threads},
                     server=told_of(server.said, threads),
                     rounds=rounds,
-                    whole=Times.of(seconds["whole"]),
-                    split=Times.of(seconds["split"]),
+                    whole=CallTimes.of(seconds["whole"]),
+                    split=CallTimes.of(seconds["split"]),
                     stages_ms={stage: median(values) for stage, values in stages.items()},
-                    error=float((asked.logits - wanted).abs().max() / wanted.abs().max()),
+                    error=relative_error(asked.logits, wanted),
                 )
             )
     return found

@@ -24,7 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -36,6 +36,7 @@ from torch import Tensor
 
 from bench.perf.serving.bare_stream import bare_stream
 from bench.perf.serving.echo import MAX_ROWS, SHAPE, SIZE_BYTES, UNLIMITED, read_all, tls_of
+from bench.perf.verdict import judged
 from bench.roles.launch import thread_environment
 from cloud_server.authority import write_certificates
 from edge_client.client import EdgeClient
@@ -93,15 +94,8 @@ class Echo:
         return min((self.times[r] / least for r, least in self.wanted.items()), default=1.0)
 
     def as_dict(self) -> dict[str, Any]:
-        met = self.ratio >= 1.0
-        return {
-            **asdict(self),
-            "copies": COPIES,
-            "servers": thread_share(SERVER_THREADS),
-            "ratio": self.ratio,
-            "limit": 1.0,
-            "ok": met,
-        }
+        servers = thread_share(SERVER_THREADS)
+        return judged(self, self.ratio, 1.0, copies=COPIES, servers=servers)
 
 
 def perf_transport(

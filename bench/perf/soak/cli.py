@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,74 +13,57 @@ from splitlab.answers import answer
 from splitlab.console import guarded
 from splitlab.help_sections import EVENTS, LIMITS, RUN, SERVER
 
+_events = partial(typer.Option, rich_help_panel=EVENTS)
+_limits = partial(typer.Option, rich_help_panel=LIMITS)
+_run = partial(typer.Option, rich_help_panel=RUN)
+_server = partial(typer.Option, rich_help_panel=SERVER)
+_share = partial(typer.Option, min=0.0, max=1.0)
+
 
 @guarded
 def soak(
     deployment: Deployment,
-    seconds: Annotated[
-        float, typer.Option(min=1.0, help="How long.", rich_help_panel=LIMITS)
-    ] = 600.0,
+    seconds: Annotated[float, _limits(min=1.0, help="How long clients ask.")] = 600.0,
     requests: Annotated[
-        int | None,
-        typer.Option(min=1, help="Stop earlier, once so many were sent.", rich_help_panel=LIMITS),
+        int | None, _limits(min=1, help="Stop earlier, after so many requests.")
     ] = None,
-    clients: Annotated[
-        int, typer.Option(min=1, max=64, help="Side by side.", rich_help_panel=SERVER)
-    ] = 4,
+    clients: Annotated[int, _server(min=1, max=64, help="Clients side by side.")] = 4,
     events: Annotated[
         str,
-        typer.Option(
-            help="What happens: kill,cut or one; with cut alone one server lives on.",
-            rich_help_panel=EVENTS,
-        ),
+        _events(help="What happens: kill,cut or one of them; with cut alone one server lives on."),
     ] = "kill,cut",
     killed_for: Annotated[
         float,
-        typer.Option(
-            min=0.0,
-            max=1.0,
-            help="Share of the time with kills; the last server stays.",
+        _share(
+            help="Share of the time, at its start, in which servers are killed; the last stays.",
             rich_help_panel=EVENTS,
         ),
     ] = 0.4,
     least_answered: Annotated[
         float,
-        typer.Option(
-            min=0.0,
-            max=1.0,
-            help="Share of the requests that must be answered.",
-            rich_help_panel=LIMITS,
-        ),
+        _share(help="Share of the requests that must be answered.", rich_help_panel=LIMITS),
     ] = 0.9,
-    engine: Annotated[
-        str, typer.Option(help="Of the server, as cloud-server's.", rich_help_panel=SERVER)
-    ] = "torch",
-    pause: Annotated[
-        float,
-        typer.Option(min=0.1, help="Seconds between events, on average.", rich_help_panel=EVENTS),
-    ] = 5,
+    engine: Annotated[str, _server(help="The server's, as of `cloud-server --engine`.")] = "torch",
+    pause: Annotated[float, _events(min=0.1, help="Seconds between events, on average.")] = 5,
     small_disk: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder on a small disk, for a tap that fills it; what is there goes.",
-            rich_help_panel=EVENTS,
+        _events(
+            help="Folder on a small disk, which the server's tap fills; what is in it is removed."
         ),
     ] = None,
-    seed: Annotated[
-        int, typer.Option(min=0, help="Of events and images.", rich_help_panel=RUN)
-    ] = 0,
-    log: Annotated[
-        Path,
-        typer.Option(help="File for what servers say; what is there goes.", rich_help_panel=RUN),
-    ] = Path("runs/soak-server.log"),
+    seed: Annotated[int, _run(min=0, help="Seed of events and images.")] = 0,
+    log: Annotated[Path, _run(help="File for what servers say; it is written anew.")] = Path(
+        "runs/soak-server.log"
+    ),
     imports: Imports = None,
     out: Measured = None,
     as_json: AsJson = False,
 ) -> None:
-    """Clients that never stop, while the server is killed and the cable cut.
+    """Let clients ask without end, while the server is killed and the cable is cut.
 
-    Exit code 1 if an answer was wrong, too few came, a request failed in a way that no event
-    explains, crashed or was lost, a client hung, a server ended by itself, or memory grew.
+    The exit code is 1 if an answer was wrong or too few came, if a request was lost, crashed or
+    failed in a way that no event explains, if a client hung, if a server ended by itself, or if
+    memory grew.
     """
     from bench.perf.soak.soak import Soak, parse_events
     from splitlab.contracts.own_code import permit

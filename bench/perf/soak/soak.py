@@ -14,6 +14,7 @@ import random
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ def parse_events(text: str) -> tuple[Event, ...]:
     return found
 
 
+@dataclass(eq=False)
 class Soak:
     """
     Args:
@@ -75,55 +77,51 @@ class Soak:
         BadInput: a defence that draws, a wire that rounds, or no such engine.
     """
 
-    def __init__(
-        self,
-        deployment: Path,
-        *,
-        seconds: float,
-        log: Path,
-        requests: int | None = None,
-        clients: int = 4,
-        events: tuple[Event, ...] = EVENTS,
-        killed_for: float = KILLED_FOR,
-        least: float = LEAST_ANSWERED,
-        engine: str = "torch",
-        pause: float = 5.0,
-        disk: Path | None = None,
-        seed: int = 0,
-    ) -> None:
-        check_name(engine)
-        self.half = ClientHalf.load(deployment / "client", defenses.parse_file)
+    deployment: Path
+    _: KW_ONLY
+    seconds: float
+    log: Path
+    requests: int | None = None
+    clients: int = 4
+    events: tuple[Event, ...] = EVENTS
+    killed_for: float = KILLED_FOR
+    least: float = LEAST_ANSWERED
+    engine: str = "torch"
+    pause: float = 5.0
+    disk: Path | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_name(self.engine)
+        self.half = ClientHalf.load(self.deployment / "client", defenses.parse_file)
         if defenses.parse(self.half.manifest.defense).stochastic or self.half.wire != "FP32":
             raise BadInput(
-                f"{deployment} has defence {self.half.manifest.defense!r} and wire "
+                f"{self.deployment} has defence {self.half.manifest.defense!r} and wire "
                 f"{self.half.wire}; soak a deployment whose answers are known, without noise and "
                 "with wire FP32"
             )
-        self._deployment, self._seconds, self._requests = deployment, seconds, requests
-        self._clients, self._pause, self._disk = clients, pause, disk
-        self._events, self._engine, self._killed_for, self._log = events, engine, killed_for, log
-        self._draw = random.Random(seed)
-        self.account = Account(least=least)
+        self._draw = random.Random(self.seed)
+        self.account = Account(least=self.least)
         self._over = threading.Event()
         shape = self.half.input.shape
-        self._images = torch.rand(64, *shape, generator=torch.Generator().manual_seed(seed))
+        self._images = torch.rand(64, *shape, generator=torch.Generator().manual_seed(self.seed))
         self._truth = self._known()
 
     def run(self) -> dict[str, Any]:
         """Until it is over; the account as JSON."""
-        self._log.parent.mkdir(parents=True, exist_ok=True)
-        self._log.write_bytes(b"")
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self.log.write_bytes(b"")
         server = self._serve()
         self._started = time.monotonic()  # what a server takes to start is no time of the soak
         cable = Cable(server.port)
         threads = [
             threading.Thread(target=self._ask, args=(number, cable.address), daemon=True)
-            for number in range(self._clients)
+            for number in range(self.clients)
         ]
         try:
             for thread in threads:
                 thread.start()
-            while self._quiet(server, self._draw.expovariate(1 / self._pause)):
+            while self._quiet(server, self._draw.expovariate(1 / self.pause)):
                 if due := self.due(time.monotonic() - self._started):
                     server = self._happen(self._draw.choice(due), server, cable)
             self._over.set()
@@ -133,21 +131,21 @@ class Soak:
             self._over.set()
             cable.mend()
             self._ended(server, server.stop())
-            cable.close()
+            cable.stop()
         return self._told(server.engine)
 
     def due(self, seconds: float) -> tuple[Event, ...]:
         """Events that may happen so many seconds after the start; at first each kind in turn."""
-        kills = seconds < self._killed_for * self._seconds
-        due = tuple(event for event in self._events if kills or event != "kill")
+        kills = seconds < self.killed_for * self.seconds
+        due = tuple(event for event in self.events if kills or event != "kill")
         return tuple(event for event in due if not self.account.events[event])[:1] or due
 
     def _serve(self, port: int = 0) -> Server:
         server = Server(
-            self._deployment,
-            self._engine,
-            self._disk,
-            self._log,
+            self.deployment,
+            self.engine,
+            self.disk,
+            self.log,
             port,
             answers=self.account.answered,
         )
@@ -156,7 +154,7 @@ class Soak:
 
     def _quiet(self, server: Server, pause: float) -> bool:
         """Watch memory until the next event is due; False where the run is over instead."""
-        end = self._started + self._seconds
+        end = self._started + self.seconds
         until = min(time.monotonic() + pause, end)
         while not self._over.wait(max(0.0, min(SAMPLE_SECONDS, until - time.monotonic()))):
             self._sample(server)
@@ -199,7 +197,7 @@ class Soak:
         while not self._over.is_set():
             rows = draw.sample(range(len(self._images)), REQUEST_IMAGES)
             with account.lock:
-                if self._requests is not None and account.sent >= self._requests:
+                if self.requests is not None and account.sent >= self.requests:
                     self._over.set()
                     return
                 account.sent += 1
@@ -231,7 +229,7 @@ class Soak:
     def _known(self) -> Tensor:
         """Logits of all images, computed without a wire."""
         half, draw = self.half, FreeDraw(torch.Generator())
-        bodies = ServerHalf.load(self._deployment / "server").bodies
+        bodies = ServerHalf.load(self.deployment / "server").bodies
         feature = half.protect(half.head(self._images), draw)
         answer: Tensor = half.tail(half.select([body(feature) for body in bodies], draw))
         return answer
@@ -240,11 +238,11 @@ class Soak:
         return {
             "format": "splitlab/soak/3",
             "seconds": round(time.monotonic() - self._started, 1),
-            "clients": self._clients,
+            "clients": self.clients,
             "images_of_a_request": REQUEST_IMAGES,
             "engine": engine,
-            "killed_for": self._killed_for,
-            "server_log": self._log.name,
+            "killed_for": self.killed_for,
+            "server_log": self.log.name,
             **self.account.as_dict(),
             "environment": environment(),
         }

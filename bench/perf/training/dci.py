@@ -20,7 +20,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -28,10 +28,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adversary.contract.threat import ThreatModel
+from adversary.contract.workplace import Workplace
 from adversary.inversion.dci.chain import Block, chain
 from adversary.inversion.dci.inverse_blocks import mirror
 from adversary.inversion.dci.lessons import Lessons
 from adversary.inversion.dci.training import InverseSchooling, divide_and_conquer, losses
+from bench.perf.verdict import judged, wait
 from splitlab.contracts import ArchSpec
 from splitlab.data import load_splits
 from splitlab.models import build
@@ -45,50 +47,10 @@ SCHOOLING = InverseSchooling(1, 1e-3, 1, 1e-4, 64, 1.0, 1.0, 1.0, True)
 SEED = 0
 
 
-@dataclass(frozen=True)
-class BlockCost:
-    """One depth: seconds of both phases, and MiB that one step of phase B keeps."""
-
-    block: int
-    name: str
-    ours_seconds: float
-    rival_seconds: float
-    ours_mib: float
-    rival_mib: float
-
-
-@dataclass(frozen=True)
-class DciSpeed:
-    """Seconds are sums over the rounds and over all depths."""
-
-    device: str
-    model: str
-    images: int
-    batch_size: int
-    rounds: int
-    threads: int
-    precision: str
-    features_seconds: float
-    features_mib: float
-    ours: float
-    rival: float
-    rival_folded: float
-    ratio: float
-    ratio_folded: float
-    limit: float
-    blocks: tuple[BlockCost, ...]
-
-    @property
-    def ok(self) -> bool:
-        return self.ratio >= self.limit
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON."""
-        return {**asdict(self), "blocks": [asdict(one) for one in self.blocks], "ok": self.ok}
-
-
-def perf_dci(device: str = "auto", *, images: int = 512, rounds: int = 2) -> DciSpeed:
+def perf_dci(device: str = "auto", *, images: int = 512, rounds: int = 2) -> dict[str, Any]:
     """Train every inverse for one epoch of each phase, ours and the rival's in turns.
+
+    Seconds are sums over the rounds and over all depths.
 
     Args:
         images: photo-patches crops.
@@ -103,7 +65,7 @@ def perf_dci(device: str = "auto", *, images: int = 512, rounds: int = 2) -> Dci
 
     begun = time.perf_counter()
     lessons = Lessons.of(blocks, pixels, prepare=prepare)
-    _wait(place)
+    wait(place)
     features = time.perf_counter() - begun
     ours, theirs = [0.0] * len(blocks), [0.0] * len(blocks)
     folded = 0.0
@@ -118,31 +80,37 @@ def perf_dci(device: str = "auto", *, images: int = 512, rounds: int = 2) -> Dci
     batch = torch.arange(min(SCHOOLING.batch_size, images), device=place)
     costs = []
     for k, block in enumerate(blocks, 1):
-        kept = [
-            _kept(lambda k=k: _one_pass(inverses[:k], lessons, batch)),  # type: ignore[misc]
-            _kept(lambda k=k: _from_images(inverses[:k], blocks, prepare(pixels[batch]))),  # type: ignore[misc]
-        ]
-        costs.append(BlockCost(k, block.name, ours[k - 1], theirs[k - 1], *kept))
+        one_pass = partial(_one_pass, inverses[:k], lessons, batch)
+        from_images = partial(_from_images, inverses[:k], blocks, prepare(pixels[batch]))
+        costs.append(
+            {
+                "block": k,
+                "name": block.name,
+                "ours_seconds": ours[k - 1],
+                "rival_seconds": theirs[k - 1],
+                "ours_mib": _kept(one_pass),  # of one step of phase B
+                "rival_mib": _kept(from_images),
+            }
+        )
     # What is computed once is ours as well, in each round.
     whole = sum(ours) + rounds * features
-    return DciSpeed(
-        device=place.type,
-        model=MODEL,
-        images=images,
-        batch_size=SCHOOLING.batch_size,
-        rounds=rounds,
-        threads=torch.get_num_threads(),
-        precision="bfloat16" if place.type == "cuda" else "float32",
-        features_seconds=features,
-        features_mib=lessons.kept_bytes / 2**20,
-        ours=whole,
-        rival=sum(theirs),
-        rival_folded=folded,
-        ratio=sum(theirs) / whole,
-        ratio_folded=folded / whole,
-        limit=LIMIT,
-        blocks=tuple(costs),
-    )
+    found = {
+        "device": place.type,
+        "model": MODEL,
+        "images": images,
+        "batch_size": SCHOOLING.batch_size,
+        "rounds": rounds,
+        "threads": torch.get_num_threads(),
+        "precision": "bfloat16" if place.type == "cuda" else "float32",
+        "features_seconds": features,
+        "features_mib": lessons.kept_bytes / 2**20,
+        "ours": whole,
+        "rival": sum(theirs),
+        "rival_folded": folded,
+        "ratio_folded": folded / whole,
+        "blocks": costs,
+    }
+    return judged(found, sum(theirs) / whole, LIMIT)
 
 
 def _problem(place: torch.device) -> tuple[list[Block], list[nn.Module]]:
@@ -175,13 +143,13 @@ class _Clock:
         pass
 
     def close(self) -> None:
-        _wait(self._place)
+        wait(self._place)
         self.seconds[self._now] += time.perf_counter() - self._begun
 
 
 def _ours(inverses: list[nn.Module], lessons: Lessons, place: torch.device) -> list[float]:
     clock = _Clock(len(inverses), place)
-    divide_and_conquer(inverses, lessons, SCHOOLING, seed=SEED, device=place, progress=clock)
+    divide_and_conquer(inverses, lessons, SCHOOLING, seed=SEED, work=Workplace(place.type, clock))
     return clock.seconds
 
 
@@ -212,7 +180,7 @@ def _rival(
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 optimizer.step()
-        _wait(place)
+        wait(place)
         found.append(time.perf_counter() - begun)
     return found
 
@@ -225,9 +193,10 @@ def _one_pass(inverses: Sequence[nn.Module], lessons: Lessons, rows: Tensor) -> 
 def _from_images(inverses: Sequence[nn.Module], blocks: Sequence[Block], images: Tensor) -> Tensor:
     """The three losses as they are written down, each with the features that it needs."""
     k = len(inverses)
-    before = _run(blocks[: k - 1], images)
-    layer = F.l1_loss(inverses[-1](_run(blocks[:k], images)), before)
-    again = _back(inverses, _run(blocks[:k], images))
+    before = nn.Sequential(*(block.module for block in blocks[: k - 1]))
+    shown = nn.Sequential(*(block.module for block in blocks[:k]))
+    layer = F.l1_loss(inverses[-1](shown(images)), before(images))
+    again = nn.Sequential(*reversed(inverses))(shown(images))
     image = F.l1_loss(again, images)
     cycle = torch.zeros((), device=images.device)
     truth = images
@@ -235,18 +204,6 @@ def _from_images(inverses: Sequence[nn.Module], blocks: Sequence[Block], images:
         truth, again = block.module(truth), block.module(again)
         cycle = cycle + F.l1_loss(again, truth)
     return layer + image + cycle
-
-
-def _run(blocks: Sequence[Block], value: Tensor) -> Tensor:
-    for block in blocks:
-        value = block.module(value)
-    return value
-
-
-def _back(inverses: Sequence[nn.Module], value: Tensor) -> Tensor:
-    for inverse in reversed(inverses):
-        value = inverse(value)
-    return value
 
 
 def _kept(step: Callable[[], Tensor]) -> float:
@@ -262,8 +219,3 @@ def _kept(step: Callable[[], Tensor]) -> float:
         loss = step()
     del loss
     return sum(sizes.values()) / 2**20
-
-
-def _wait(place: torch.device) -> None:
-    if place.type == "cuda":
-        torch.cuda.synchronize(place)

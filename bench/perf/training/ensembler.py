@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import statistics
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal, get_args
 
 import torch
 
 from bench.perf.serving.bodies import FULL, QUICK, fair, perf_serving
+from bench.perf.verdict import judged, wait
 from defenses import parse
-from defenses.parts.prepare import Order, Together
+from defenses.parts.prepare import Order, StageOneMode
 from defenses.parts.stage_one.together import train_together
 from splitlab.contracts import ArchSpec
 from splitlab.data import load_splits
@@ -24,8 +25,8 @@ from splitlab.errors import BadInput
 from splitlab.randomness import Secret
 from splitlab.training import TrainRecipe, choose_device
 
-Part = Literal["serving", "training", "both"]
-WAYS: dict[str, Together] = {"cpu": "processes", "cuda": "batched"}
+SpeedPart = Literal["serving", "training", "both"]
+WAYS: dict[str, StageOneMode] = {"cpu": "processes", "cuda": "batched"}
 LIMITS = {"cpu": 1.0, "cuda": 2.0}
 """Least speed-up over one after another."""
 MODELS = {"cpu": ("resnet20", "relu"), "cuda": ("resnet18_cifar", "maxpool")}
@@ -35,30 +36,6 @@ IMAGES = {"cpu": 2_000, "cuda": 4_000}
 BATCH = {"cpu": 32, "cuda": 128}
 NOISE = "gaussian:level=0.1,draw=fixed"
 WARM_UP = 128  # images; the first steps of a process and of a device are not what is measured
-
-
-@dataclass(frozen=True)
-class StageOneSpeed:
-    """What `perf_stage_one` found; seconds are medians over the rounds, for all N networks."""
-
-    device: str
-    model: str
-    networks: int
-    images: int
-    rounds: int
-    threads: int
-    how: str
-    together_seconds: float
-    one_after_another_seconds: float
-    ratio: float
-    limit: float
-
-    @property
-    def ok(self) -> bool:
-        return self.ratio >= self.limit
-
-    def as_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "ok": self.ok}
 
 
 def perf_ensembler(
@@ -75,8 +52,8 @@ def perf_ensembler(
     Raises:
         BadInput: no such part or way, or P above N.
     """
-    if part not in get_args(Part):
-        raise BadInput(f"--part {part!r}: give {', '.join(get_args(Part))}")
+    if part not in get_args(SpeedPart):
+        raise BadInput(f"--part {part!r}: give {', '.join(get_args(SpeedPart))}")
     way = next((each for each in WAYS.values() if each == how), None)
     if how != way:
         raise BadInput(f"--how {how!r}: give {' or '.join(WAYS.values())}")
@@ -87,19 +64,21 @@ def perf_ensembler(
         found["serving"] = perf_serving(bodies, chosen, fair(QUICK if quick else FULL)).as_dict()
     if part != "serving":
         sizes = {"images": 1_000, "rounds": 1} if quick else {}
-        found["training"] = perf_stage_one(bodies, device, way, **sizes).as_dict()
+        found["training"] = perf_stage_one(bodies, device, way, **sizes)
     return found
 
 
 def perf_stage_one(
     networks: int,
     device: torch.device | str = "auto",
-    how: Together | None = None,
+    how: StageOneMode | None = None,
     *,
     images: int | None = None,
     rounds: int = 3,
-) -> StageOneSpeed:
+) -> dict[str, Any]:
     """Train `networks` networks for one epoch, both ways, `rounds` times after a warm-up.
+
+    Seconds are medians over the rounds, for all networks.
 
     Args:
         how: "processes" or "batched"; None for the device's own, as are `images`.
@@ -120,7 +99,7 @@ def perf_stage_one(
         device=device.type,
     )
     stack = parse(NOISE)
-    found: dict[Together, list[float]] = {way: [], "one after another": []}
+    found: dict[StageOneMode, list[float]] = {way: [], "one after another": []}
     warm = replace(order, images=data.take(min(WARM_UP, len(data)), 0))
     for each in found:
         train_together(warm, stack, networks if each == "batched" else 1, each)
@@ -128,24 +107,19 @@ def perf_stage_one(
         for each, seconds in found.items():
             started = time.perf_counter()
             train_together(order, stack, networks, each)
-            _wait(device)
+            wait(device)
             seconds.append(time.perf_counter() - started)
     together, single = found.values()
-    return StageOneSpeed(
-        device=device.type,
-        model=model,
-        networks=networks,
-        images=len(data),
-        rounds=rounds,
-        threads=torch.get_num_threads(),
-        how=way,
-        together_seconds=statistics.median(together),
-        one_after_another_seconds=statistics.median(single),
-        ratio=statistics.median(a / b for a, b in zip(single, together, strict=True)),
-        limit=LIMITS[kind],
-    )
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    speed = {
+        "device": device.type,
+        "model": model,
+        "networks": networks,
+        "images": len(data),
+        "rounds": rounds,
+        "threads": torch.get_num_threads(),
+        "how": way,
+        "together_seconds": statistics.median(together),
+        "one_after_another_seconds": statistics.median(single),
+    }
+    ratio = statistics.median(a / b for a, b in zip(single, together, strict=True))
+    return judged(speed, ratio, LIMITS[kind])

@@ -15,7 +15,6 @@ from __future__ import annotations
 import copy
 import statistics
 import time
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -25,6 +24,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from bench.perf.verdict import judged, wait
 from splitlab.contracts import ArchSpec
 from splitlab.data import ImageSet, load_splits
 from splitlab.models import build
@@ -38,39 +38,6 @@ IMAGES = {"cpu": 2_000, "cuda": 4_000}
 BATCH = {"cpu": 32, "cuda": 128}
 
 
-@dataclass(frozen=True)
-class TrainSpeed:
-    """What `perf_train` found; speeds are medians over the rounds, in images per second."""
-
-    device: str
-    model: str
-    images: int
-    batch_size: int
-    rounds: int
-    threads: int
-    workers: int
-    ours: float
-    rival: float
-    ratio: float
-    limit: float
-
-    @property
-    def ok(self) -> bool:
-        return self.ratio >= self.limit
-
-    def as_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "ok": self.ok}
-
-    def __str__(self) -> str:
-        verdict = "ok" if self.ok else "too slow"
-        return (
-            f"train {self.model} on {self.device}, {self.threads} threads, batches of "
-            f"{self.batch_size}: {self.ours:z,.0f} images/s; DataLoader loop with {self.workers} "
-            f"workers {self.rival:z,.0f} images/s; ratio {self.ratio:z.2f}, wanted "
-            f"{self.limit:z.1f}: {verdict}"
-        )
-
-
 def perf_train(
     device: torch.device | str = "auto",
     model: str | None = None,
@@ -79,8 +46,10 @@ def perf_train(
     images: int | None = None,
     batch_size: int | None = None,
     workers: int = 0,
-) -> TrainSpeed:
+) -> dict[str, Any]:
     """Train in turns, `rounds` times each after a warm-up, one epoch a turn.
+
+    `ours` and `rival` are medians over the rounds, in images per second.
 
     Args:
         model: any name of `splitlab.models`; None for the device's own, as are `images` and
@@ -105,26 +74,25 @@ def perf_train(
             ours_speed.append(ours)
             rival_speed.append(theirs)
     ratios = [a / b for a, b in zip(ours_speed, rival_speed, strict=True)]
-    return TrainSpeed(
-        device=device.type,
-        model=model,
-        images=len(data),
-        batch_size=batch_size,
-        rounds=rounds,
-        threads=torch.get_num_threads(),
-        workers=workers,
-        ours=statistics.median(ours_speed),
-        rival=statistics.median(rival_speed),
-        ratio=statistics.median(ratios),
-        limit=LIMITS[kind],
-    )
+    found = {
+        "device": device.type,
+        "model": model,
+        "images": len(data),
+        "batch_size": batch_size,
+        "rounds": rounds,
+        "threads": torch.get_num_threads(),
+        "workers": workers,
+        "ours": statistics.median(ours_speed),
+        "rival": statistics.median(rival_speed),
+    }
+    return judged(found, statistics.median(ratios), LIMITS[kind])
 
 
 def _ours(net: nn.Module, data: ImageSet, batch_size: int, device: torch.device) -> float:
     recipe = LONG.model_copy(update={"epochs": 1, "batch_size": batch_size})
     started = time.perf_counter()
     train_classifier(net, data, recipe, device=device)
-    _wait(device)
+    wait(device)
     return len(data) / (time.perf_counter() - started)
 
 
@@ -170,10 +138,5 @@ class _Rival:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        _wait(device)
+        wait(device)
         return len(self.pictures) / (time.perf_counter() - started)
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

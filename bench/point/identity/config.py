@@ -20,7 +20,7 @@ LABELS = frozenset({"experiment", "scale", "measurement", "place"})
 """What a measurement is called; it would be the same under another name."""
 UNSAID = (
     *("arguments", "mean", "std", "links", "weights_key", "labels_hash", "new_classifier"),
-    *("freeze", "synthetic", "packages", *sorted(LABELS)),
+    *("freeze", "synthetic", "searched", "packages", *sorted(LABELS)),
 )
 """Left out where nobody gave them, as they were before there were any."""
 
@@ -33,6 +33,7 @@ class PointConfig(Networked):
         split: where the head ends.
         attack_options: all of them.
         attacked: victims that the attack is run on; None for all.
+        searched: whether the victims are validation images, by which settings are chosen.
         granted: the card of its `GrantRequest`.
         synthetic: the adversary's own images, in place of real ones.
         packages: which methods are of another package, and of which version.
@@ -46,6 +47,7 @@ class PointConfig(Networked):
     attack: str
     attack_options: dict[str, Any]
     attacked: int | None = None
+    searched: bool = False
     knowledge: Knowledge
     granted: dict[str, Any]
     synthetic: Synthetic | None = None

@@ -13,7 +13,7 @@ from bench.point.setup import Synthetic
 from splitlab.errors import SplitLabError
 from splitlab.record import METHOD_VERSION, Record, RecordStore
 
-Labels = tuple[str, str, str, int]
+PointLabels = tuple[str, str, str, int]
 """Experiment, scale, measurement, seed."""
 
 OF_EXPERIMENTS = {
@@ -65,7 +65,7 @@ def stream_of_sweep(attack: str, split: str) -> tuple[str, ...]:
     return (attack,) if ATTACKS.load(attack).shares else (attack, split)
 
 
-def labels_of(record: Record) -> Labels:
+def labels_of(record: Record) -> PointLabels:
     """What a record of an experiment is called."""
     config = record.config
     names = (str(config.get(name, "")) for name in ("experiment", "scale", "measurement"))
@@ -82,7 +82,7 @@ class KnownRecords:
     def __init__(self, store: RecordStore) -> None:
         self.store = store
         self._same: dict[str, Record] = {}
-        self._called: dict[Labels, list[Record]] = {}
+        self._called: dict[PointLabels, list[Record]] = {}
         for path in sorted(store.folder.glob("*.json")):
             self.add(store.read(path.stem))
 
@@ -104,6 +104,6 @@ class KnownRecords:
             return found
         return found.model_copy(update={"config": {**found.config, **named}})
 
-    def called(self, labels: Labels) -> Record | None:
+    def called(self, labels: PointLabels) -> Record | None:
         """The newest record of this name, whatever its settings were."""
         return max(self._called.get(labels, ()), key=lambda r: r.created, default=None)

@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.point.cache.store import Cache
 from bench.point.identity.config import PointConfig, identity
+from bench.point.recipe import Networked
 from bench.point.victim import kept_secret
 from bench.point.weights import LabelFiles, with_outputs
 from splitlab.data import Splits, load_splits
@@ -40,6 +41,23 @@ class Sources:
     secret_seed: int | None = None
     device: str = "auto"
     keep_images: int | None = None
+
+
+def loaded(config: Networked, sources: Sources) -> Splits:
+    """The images, labelled with the outputs of given weights.
+
+    Raises:
+        UnknownName, BadInput: no such data set, or classes that are no outputs.
+    """
+    splits = load_splits(
+        sources.dataset,
+        size=config.size,
+        seed=config.seed,
+        root=sources.data_root,
+        download=sources.download,
+        limits={"train": config.train_images},
+    )
+    return with_outputs(config, splits, sources.weights, sources.labels)
 
 
 @dataclass
@@ -79,18 +97,14 @@ class Workbench:
             return self.splits
         key = f"data {config.size} {config.seed} {config.train_images}"
         if key not in self._memo:
-            sources = self.sources
-            loaded = load_splits(
-                sources.dataset,
-                size=config.size,
-                seed=config.seed,
-                root=sources.data_root,
-                download=sources.download,
-                limits={"train": config.train_images},
-            )
-            self._memo[key] = with_outputs(config, loaded, sources.weights, sources.labels)
+            self._memo[key] = loaded(config, self.sources)
         found: Splits = self._memo[key]
         return found
+
+    def shown(self, config: PointConfig) -> Splits:
+        """The images as an attack meets them: in a search some validation images are victims."""
+        splits = self.data(config)
+        return splits.held_out(config.victims, config.seed) if config.searched else splits
 
     def identity(self, config: PointConfig) -> str:
         """Of the point on its data."""
@@ -104,6 +118,11 @@ class Workbench:
     def place(self, config: PointConfig) -> Path:
         """Folder of its deployment, with what was captured there."""
         return self.places / (config.place or config.split)
+
+    def crossed(self, config: PointConfig) -> Path:
+        """Folder of what was captured: what a search sends lies apart from the victims."""
+        place = self.place(config)
+        return place / f"validation-{config.victims}" if config.searched else place
 
     def split(self, config: PointConfig) -> SplitPoint:
         """Where its head ends."""

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from adversary.contract.attack import Attack
 from adversary.contract.workplace import Fits
-from adversary.synthesis.folder import Made
+from adversary.synthesis.folder import MadeImages
 from bench.point.capture import CaptureRun
 from bench.point.deploy import undefended
 from bench.point.identity.config import PointConfig
@@ -51,20 +51,19 @@ class Lab(Networks):
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_open": None, "_fits": None}
 
-    def capture(
-        self, config: PointConfig, partition: str = "victims", within: str = ""
-    ) -> CaptureRun:
+    def capture(self, config: PointConfig, among: str = "", within: str = "") -> CaptureRun:
         """What crosses the wire at this place; its processes serve all points there.
 
         Args:
-            partition: whose images are sent.
-            within: folder of what came of it, "" for the place's own.
+            among: a partition whose images are sent among the victims'.
+            within: folder of what came of that.
         """
-        place, sources = self.place(config), self.sources
-        folder = place / within
+        folder, place, sources = self.crossed(config) / within, self.place(config), self.sources
         if self._open is None or self._open[0] != folder:
             self.__exit__()
-            own = sources.dataset, sources.data_root, sources.secret_seed, partition
+            victims = "validation" if config.searched else "victims"
+            sent = f"{among},{victims}" if among else victims
+            own = sources.dataset, sources.data_root, sources.secret_seed, sent
             self._open = folder, CaptureRun(folder, place / "deployment", config, *own)
         return self._open[1]
 
@@ -86,9 +85,9 @@ class Lab(Networks):
 
     def undefended(self, config: PointConfig) -> Tensor:
         """Logits of the victims' images with no defence and no wire in between."""
-        key = f"undefended {self.place(config)} {config.victims}"
+        key = f"undefended {self.crossed(config)} {config.victims}"
         if key not in self._memo:
-            victims = self.data(config).victims.take(config.victims, config.seed)
+            victims = self.shown(config).victims.take(config.victims, config.seed)
             victim = self.victim(config) if self.has_victim(config) else None
             self._memo[key] = undefended(self.place(config) / "deployment", victims, victim)
         found: Tensor = self._memo[key]
@@ -114,7 +113,7 @@ class Lab(Networks):
             return own
         return self.cache.place("judges", judge_of(config, self.data(config)))
 
-    def made(self, config: PointConfig) -> Made | None:
+    def made(self, config: PointConfig) -> MadeImages | None:
         """The adversary's synthetic images; made once for all that want the same."""
         wanted = config.synthetic
         if wanted is None:
@@ -154,7 +153,9 @@ class Lab(Networks):
         }
 
     def checkpoint(self, config: PointConfig, attack: Attack) -> Path:
-        """Where a fit keeps what it would lose by a kill."""
+        """Where a fit keeps what it would lose by a kill; a trial shares nothing with others."""
+        if config.searched:
+            return self.run / "fits" / self.identity(config)[:16] / "fit.pt"
         name = f"{attack.name}-{config.knowledge}"
         if config.experiment:
             name = self.identity(config)[:16]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import defenses
-from bench.point.deploy import require_same, whole
+from bench.point.deploy import deploy, require_same, whole
 from bench.point.identity.config import PointConfig
 from bench.point.lab.base import Workbench
 from bench.point.own_network import told_apart
@@ -16,15 +16,13 @@ from bench.point.victim import (
     Victim,
     kept_id,
     learns,
-    prepare_halves,
     prepare_victim,
     shared_training,
     victim_before,
 )
 from bench.point.weights import basis
 from defenses.parts.prepare import Assembles, Finishes
-from splitlab.deployment import write_deployment
-from splitlab.storage import lock, write_json
+from splitlab.storage import lock
 
 
 class Networks(Workbench):
@@ -97,29 +95,19 @@ class Networks(Workbench):
         trained = self.training(config) if self.changes(config) else None
         alone = any(isinstance(defense, Assembles) for defense in stack.defenses)
         with nullcontext() if trained is None or alone else lock(trained):
-            halves = prepare_halves(
-                trained,
+            deploy(
+                place / "deployment",
                 config,
                 splits,
                 stack,
                 config.split,
                 secret,
+                trained=trained,
+                facts=place / "training.json",
                 victim=victim,
                 device=self.sources.device,
                 progress=self.progress,
             )
-        facts = {**halves.facts, **({"network": victim.facts} if victim is not None else {})}
-        write_json(place / "training.json", facts, private=True)
-        write_deployment(
-            place / "deployment",
-            halves,
-            defended=stack,
-            wire=config.wire,
-            classes=splits.classes,
-            folders=splits.folders,
-            secret=secret,
-            victims_hash=splits.victims.hash,
-        )
 
     def changes(self, config: PointConfig) -> bool:
         """Whether a defence trains the network, or changes it once it is trained."""

@@ -22,7 +22,7 @@ from splitlab.contracts import Features, FeatureSpec, InputSpec, Seen
 from splitlab.errors import BadInput, UnknownName
 from splitlab.metrics import evaluate
 from splitlab.models import load_exactly, read_checkpoint
-from splitlab.models.sngan import LATENT, SNGANGenerator
+from splitlab.models.sngan import SNGAN_LATENTS, SNGANGenerator
 from splitlab.pieces import in_pieces
 from splitlab.randomness import generator
 from splitlab.storage import hash_tensors, lock, read_tensors, sha256, write_bytes, write_tensors
@@ -132,7 +132,7 @@ class Generated:
 
     @cached_property
     def _latents(self) -> Tensor:
-        return self._latents_of("victims")
+        return self._latents_of("validation" if self._config.searched else "victims")
 
     @cached_property
     def _made(self) -> Tensor:
@@ -140,7 +140,7 @@ class Generated:
 
     def _latents_of(self, who: str) -> Tensor:
         drawn = generator(self._config.seed, "gan", who)
-        return torch.randn(self._count, LATENT, generator=drawn)
+        return torch.randn(self._count, SNGAN_LATENTS, generator=drawn)
 
     @torch.no_grad()
     def _run(self, module: nn.Module, inputs: Tensor) -> Tensor:

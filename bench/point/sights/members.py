@@ -48,7 +48,7 @@ class MembersAndOthers(OverTheWire):
     @staticmethod
     def _captured(config: PointConfig, lab: Lab) -> CaptureRun:
         own = balanced(config, lab)
-        return lab.capture(own, f"train:{config.train_images},victims", "members")
+        return lab.capture(own, f"train:{config.train_images}", "members")
 
     def _told(self) -> dict[str, Any]:
         return {"member": torch.arange(2 * self._config.victims) < self._config.victims}
@@ -61,7 +61,7 @@ class MembersAndOthers(OverTheWire):
         """
         config = self._config
         parts = ("train", "victims")
-        found = self._lab.data(config).mixed(parts, config.victims, config.seed)
+        found = self._lab.shown(config).mixed(parts, config.victims, config.seed)
         if (sent := self._capture.result().evaluation["data_hash"]) != found.hash:
             raise Mismatch(
                 f"the client has sent other records ({sent[:8]}) than those of --dataset "
@@ -86,7 +86,7 @@ class MembersAndOthers(OverTheWire):
 
 def balanced(config: PointConfig, lab: Lab) -> PointConfig:
     """With as many victims as there can be members."""
-    splits = lab.data(config)
+    splits = lab.shown(config)
     count = min(config.victims, len(splits.train), len(splits.victims))
     return config.model_copy(update={"victims": count})
 

@@ -76,7 +76,7 @@ class OverTheWire:
         self._threat = make_threat(
             self._place / "deployment",
             grant,
-            self._lab.data(config),
+            self._lab.shown(config),
             config.seed,
             config.knowledge,
             self._features().features if grant.capture else None,
@@ -133,7 +133,7 @@ class OverTheWire:
 
     def _victims(self) -> ImageSet:
         """What the network's accuracy is of."""
-        return self._lab.data(self._config).victims.take(self._config.victims, self._config.seed)
+        return self._lab.shown(self._config).victims.take(self._config.victims, self._config.seed)
 
     def _sent(self) -> ImageSet:
         """What the join table's rows are of."""
@@ -146,7 +146,7 @@ class OverTheWire:
     def _own(self) -> ImageSet:
         """The adversary's images; a floor is a real one even to who has none."""
         if self._made is not None or self._threat is None or self._threat.aux is None:
-            return self._lab.data(self._config).auxiliary
+            return self._lab.shown(self._config).auxiliary
         return self._threat.aux.images
 
     def _scores(self, ids: tuple[str, ...]) -> Scores:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.point.setup import Scale
-from bench.reproduce.dci.setup import OPTIONS, SOURCE
+from bench.reproduce.dci.setup import METHOD_OPTIONS, SOURCE
 from bench.reproduce.dci.study import DciStudy, movable
 from bench.reproduce.frame.experiment import Claim, Experiment, Line
 
@@ -65,6 +65,6 @@ def _longer(scale: Scale, own: Mapping[str, Any], depth: int) -> Mapping[str, An
     """Without phase B, phase A lasts as long as both did, or a little longer."""
     if own.get("tune_epochs") != 0:
         return own
-    whole = OPTIONS[scale]["dci"]
+    whole = METHOD_OPTIONS[scale]["dci"]
     epochs = depth * whole["epochs"] + (depth - 1) * whole["tune_epochs"]
     return {**own, "epochs": math.ceil(epochs / depth)}

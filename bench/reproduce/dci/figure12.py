@@ -9,7 +9,7 @@ from functools import partial
 from adversary.inversion.dci.attack import DCI
 from bench.point.setup import Scale
 from bench.reproduce.dci.notes import NATURAL_NOTE
-from bench.reproduce.dci.setup import MADE, NATURAL, OPTIONS, blocks_of
+from bench.reproduce.dci.setup import MADE, METHOD_OPTIONS, NATURAL, blocks_of
 from bench.reproduce.dci.study import DciStudy, Spot, movable
 from bench.reproduce.frame.columns import Fact
 from bench.reproduce.frame.experiment import Claim, Experiment, Line
@@ -103,7 +103,7 @@ def figure12(study: DciStudy) -> Experiment:
 
 def _deep(study: DciStudy, deep: Spot) -> Iterator[Line]:
     scale, place = study.scale, deep.place
-    usual = DCI.configured(OPTIONS[scale]["dci"])
+    usual = DCI.configured(METHOD_OPTIONS[scale]["dci"])
     many = SIZES[scale][1]
     for count, paper in zip(SIZES[scale], LPIPS.values(), strict=True):
         # As many steps with few images as with many: the row is about images.

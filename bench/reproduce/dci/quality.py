@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bench.reproduce.frame.columns import Fact, Here
-from bench.reproduce.frame.extra import LPIPS, Cell, FactTable, InPaper, headed
+from bench.reproduce.frame.extra import LPIPS, CellOf, FactTable, InPaper, headed
 from splitlab.record import Record
 
-MAKING: Mapping[str, Cell] = {
+MAKING: Mapping[str, CellOf] = {
     "making images [s]": Fact("attack_facts.making.seconds"),
     "statistics off by: mean / variance": (
         Fact("attack_facts.making.mean_error.worst", form="z.2f"),
@@ -27,7 +27,7 @@ def learned(here: Here) -> float:
     return record.effort["fit_seconds"] + begun
 
 
-COLUMNS: Mapping[str, Cell] = {
+COLUMNS: Mapping[str, CellOf] = {
     "block": None,
     "method": None,
     **headed("mse"),
@@ -38,7 +38,7 @@ COLUMNS: Mapping[str, Cell] = {
     "learning [s]": Fact(learned),
     "four images [s]": Fact("effort.reconstruct_seconds", per="effort.images", times=4, form=".2g"),
 }
-PAPER: Mapping[str, Cell] = {
+PAPER_COLUMNS: Mapping[str, CellOf] = {
     "paper: MSE": InPaper("mse"),
     "paper: LPIPS": InPaper("lpips"),
     "paper: PSNR": InPaper("psnr"),
@@ -63,6 +63,6 @@ def quality(lines: Sequence[str], *, paper: bool) -> FactTable:
         lines: keys of those that it is of.
         paper: whether the paper's numbers stand beside them.
     """
-    columns = {**COLUMNS, **PAPER} if paper else COLUMNS
+    columns = {**COLUMNS, **PAPER_COLUMNS} if paper else COLUMNS
     note = NOTE + (" The paper's times are a V100's." if paper else "")
     return FactTable("Quality and time, as the paper has them", columns, tuple(lines), note)

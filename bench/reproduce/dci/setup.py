@@ -68,7 +68,7 @@ NATURAL: Mapping[Scale, Synthetic] = {
     for scale, made in MADE.items()
 }
 """The lab's: their making starts from natural noise in place of white."""
-OPTIONS: Mapping[Scale, Mapping[str, Mapping[str, Any]]] = {
+METHOD_OPTIONS: Mapping[Scale, Mapping[str, Mapping[str, Any]]] = {
     "quick": {
         "dci": {
             "images": 512,
@@ -111,7 +111,7 @@ CEILING: Mapping[Scale, Mapping[str, Any]] = {
 }
 """Of a decoder on real pairs, which overfits later than one on synthetic ones."""
 WHITE, WHOLE = frozenset({"head"}), frozenset({"head", "bodies", "tail"})
-KNOWS = {"ddream": WHOLE, "di": WHOLE}
+METHOD_KNOWS = {"ddream": WHOLE, "di": WHOLE}
 """The dreams need the server's answer; what else is granted to all is the head."""
 
 
@@ -140,7 +140,7 @@ def updates(scale: Scale, attack: str, depth: int) -> int:
     Args:
         depth: blocks of the head.
     """
-    own = make_attack(attack, OPTIONS[scale][attack]).model_dump()
+    own = make_attack(attack, METHOD_OPTIONS[scale][attack]).model_dump()
     epochs = own.get("epochs", 0)
     if attack == "dci":
         epochs = depth * epochs + (depth - 1) * own["tune_epochs"]

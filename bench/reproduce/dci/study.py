@@ -12,7 +12,15 @@ from adversary.registry import ATTACKS
 from bench.point.setup import Place, Setup, Synthetic
 from bench.reproduce.dci import setup as settings
 from bench.reproduce.dci.notes import NOTES, setting_notes
-from bench.reproduce.dci.setup import BLOCKS, CEILING, KNOWS, SOURCE, WHITE, blocks_of, grouping
+from bench.reproduce.dci.setup import (
+    BLOCKS,
+    CEILING,
+    METHOD_KNOWS,
+    SOURCE,
+    WHITE,
+    blocks_of,
+    grouping,
+)
 from bench.reproduce.frame.experiment import Measurement
 from bench.reproduce.frame.study import Study, declared
 from splitlab.errors import BadInput
@@ -110,7 +118,7 @@ class DciStudy(Study):
         """
         kind: type[Attack] = ATTACKS.load(attack)
         given = {
-            **settings.OPTIONS[self.scale][attack],
+            **settings.METHOD_OPTIONS[self.scale][attack],
             **self._grouping(attack),
             **(options or {}),
         }
@@ -122,7 +130,7 @@ class DciStudy(Study):
             place=place,
             attack=attack,
             options=kind.learning_from(given, made.images),
-            knows=KNOWS.get(attack, WHITE),
+            knows=METHOD_KNOWS.get(attack, WHITE),
             synthetic=made,
         )
 
@@ -130,7 +138,11 @@ class DciStudy(Study):
         self, place: Place, images: int, options: Mapping[str, Any] | None = None
     ) -> Measurement:
         """DCI on so many real ones."""
-        given = {**settings.OPTIONS[self.scale]["dci"], **self._grouping("dci"), **(options or {})}
+        given = {
+            **settings.METHOD_OPTIONS[self.scale]["dci"],
+            **self._grouping("dci"),
+            **(options or {}),
+        }
         given |= {"data": "own", "images": images}
         return Measurement(f"{place.name}/real-{images}", place, "dci", given, WHITE, images=images)
 

@@ -17,7 +17,7 @@ DEPTHS: Mapping[Scale, tuple[int, ...]] = {"quick": (5, 8), "paper": (21,)}
 SYNTHETIC_DB = 1.5
 """By how much real images may help DCI and synthetic ones still count as good."""
 NUMBERS = ("mse", "lpips", "psnr", "seconds")
-PAPER: Mapping[str, tuple[float, ...]] = {
+PUBLISHED: Mapping[str, tuple[float, ...]] = {
     "psim": (0.092, 0.725, 9.080, 2.4e-1),
     "gmi": (0.104, 0.751, 9.395, 7.2e-2),
     "rmle": (0.082, 1.082, 10.90, 2.1e2),
@@ -83,7 +83,7 @@ def _lines(study: DciStudy, spot: Spot) -> Iterator[Line]:
             "updates": f"{updates(scale, attack, spot.depth):,}",
             **(dict.fromkeys(MAKING, "") if attack in SEARCHING else {}),
         }
-        paper = {} if study.target else dict(zip(NUMBERS, PAPER.get(attack, ()), strict=False))
+        paper = {} if study.target else dict(zip(NUMBERS, PUBLISHED.get(attack, ()), strict=False))
         yield line(study.data_free(place, attack), label, "data-free", paper=paper, told=told)
     if scale == "paper":
         drawn = study.data_free(place, "di", name="di-feature", options=FEATURE)

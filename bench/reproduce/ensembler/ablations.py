@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bench.point.setup import Place
-from bench.reproduce.ensembler.attacks import ALL, ORACLE, Kind
+from bench.reproduce.ensembler.attacks import ALL_BODIES, ORACLE, Pipeline
 from bench.reproduce.ensembler.claims import LEAKAGE, accuracy_claim, oracle_claims
 from bench.reproduce.ensembler.setup import NOISE, NOTES, SOURCE, ensembler
 from bench.reproduce.ensembler.study import EnsemblerStudy, ours
 from bench.reproduce.ensembler.table1 import BODIES
 from bench.reproduce.frame.experiment import Claim, Experiment, Line
 
-STRONG: tuple[Kind, ...] = ("strengthened",)
+STRONG: tuple[Pipeline, ...] = ("strengthened",)
 SWEEP = {"quick": ((1, 2, 4), (1, 2)), "paper": ((1, 2, 4, 6, 10), (1, 2, 4))}
 """Scale -> N, and P beside N itself."""
 
@@ -45,7 +45,7 @@ def _lines(study: EnsemblerStudy) -> Iterator[Line]:
         ("fresh noise", Place("fresh-noise", f"{base}+gaussian:level=0.1,draw=fresh")),
         ("no noise", Place("no-noise", base)),
     ):
-        yield from study.attacked(place, f"{label}: Adaptive", ALL, kinds=STRONG)
+        yield from study.attacked(place, f"{label}: Adaptive", ALL_BODIES, kinds=STRONG)
         yield from study.best_single(place, f"{label}: N = 1", total, kinds=STRONG)
         yield from study.attacked(place, f"{label}: oracle selector", ORACLE, kinds=STRONG)
         yield study.bounded(place, label)
@@ -54,7 +54,7 @@ def _lines(study: EnsemblerStudy) -> Iterator[Line]:
         for p in sorted({*(one for one in few if one <= n), n}):
             if (n, p) != (total, chosen):
                 place, label = Place(f"n{n}-p{p}", ensembler(n, p)), f"N = {n}, P = {p}"
-                yield from study.attacked(place, f"{label}: Adaptive", ALL, kinds=STRONG)
+                yield from study.attacked(place, f"{label}: Adaptive", ALL_BODIES, kinds=STRONG)
                 if p < n:
                     yield from study.attacked(place, f"{label}: oracle", ORACLE, kinds=STRONG)
                 yield study.bounded(place, label)

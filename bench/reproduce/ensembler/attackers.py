@@ -10,7 +10,7 @@ from typing import Any
 
 from adversary.inversion.shadow.presets import PRESETS
 from bench.point.setup import Place, Scale
-from bench.reproduce.ensembler.attacks import ALL, ORACLE, SEARCH
+from bench.reproduce.ensembler.attacks import ALL_BODIES, ORACLE, SEARCH
 from bench.reproduce.ensembler.claims import LEAKAGE
 from bench.reproduce.ensembler.setup import NOTES, SOURCE, ensembler
 from bench.reproduce.ensembler.study import EnsemblerStudy, ours
@@ -25,8 +25,8 @@ SETTINGS: Mapping[Scale, Mapping[str, Any]] = {
 }
 BODIES, WATCHING = frozenset({"bodies"}), frozenset({"bodies", "capture"})
 VARIANTS: tuple[Variant, ...] = (
-    ("all bodies", {"bodies": ALL}, BODIES),
-    ("a tensor a body", {"bodies": ALL, "tensors": True}, BODIES),
+    ("all bodies", {"bodies": ALL_BODIES}, BODIES),
+    ("a tensor a body", {"bodies": ALL_BODIES, "tensors": True}, BODIES),
     ("hard choice of P", {"bodies": "top-P"}, BODIES | {"P"}),
     ("every subset, by loss", {"bodies": SEARCH}, BODIES),
     (
@@ -34,14 +34,14 @@ VARIANTS: tuple[Variant, ...] = (
         {"bodies": SEARCH, "match": "moments", "weight": 0.0},
         WATCHING,
     ),
-    ("statistics of the bodies", {"bodies": ALL, "match": "statistics"}, BODIES),
-    ("captured moments", {"bodies": ALL, "match": "moments"}, WATCHING),
+    ("statistics of the bodies", {"bodies": ALL_BODIES, "match": "statistics"}, BODIES),
+    ("captured moments", {"bodies": ALL_BODIES, "match": "moments"}, WATCHING),
     (
         "captured moments, the head's own architecture",
-        {"bodies": ALL, "match": "moments", "head": "architecture"},
+        {"bodies": ALL_BODIES, "match": "moments", "head": "architecture"},
         WATCHING | {"defense"},
     ),
-    ("best of three shadows", {"bodies": ALL, "match": "moments", "shadows": 3}, WATCHING),
+    ("best of three shadows", {"bodies": ALL_BODIES, "match": "moments", "shadows": 3}, WATCHING),
     ("selector granted", {"bodies": ORACLE}, BODIES | {"selector"}),
 )
 WHOLE = ("all bodies, the paper's pipeline in full", {**PRESETS["liu2024"].fields}, BODIES)
@@ -80,5 +80,5 @@ def _lines(study: EnsemblerStudy, many: Place, variants: Sequence[Variant]) -> I
     for label, options, knows in variants:
         key, given = f"{many.name}/{label}", {**SETTINGS[study.scale], **options}
         yield Line(label, "shadow", (Measurement(key, many, "shadow", given, knows),))
-    yield from study.attacked(many, "aligned shadow", ALL, kinds=("strengthened",))
+    yield from study.attacked(many, "aligned shadow", ALL_BODIES, kinds=("strengthened",))
     yield study.bounded(many, "Ensembler")

@@ -7,17 +7,17 @@ from typing import Any, Literal
 
 from bench.point.setup import Scale
 
-Kind = Literal["literal", "strengthened"]
+Pipeline = Literal["literal", "strengthened"]
 
-ATTACKS: Mapping[Kind, str] = {"literal": "shadow", "strengthened": "aligned-shadow"}
+ATTACK_OF: Mapping[Pipeline, str] = {"literal": "shadow", "strengthened": "aligned-shadow"}
 """The paper's pipeline as it is written; and the lab's, which also uses the captured features that
 every server holds."""
-SHORT: Mapping[Scale, Mapping[Kind, str]] = {
+SHORT: Mapping[Scale, Mapping[Pipeline, str]] = {
     "paper": {"literal": "literal", "strengthened": "strengthened"},
     "quick": {"literal": "literal, shortened", "strengthened": "strengthened"},
 }
 """What a row calls them: at the quick scale the paper's pipeline learns for fewer epochs."""
-OPTIONS: Mapping[Scale, Mapping[Kind, Mapping[str, Any]]] = {
+PIPELINE_OPTIONS: Mapping[Scale, Mapping[Pipeline, Mapping[str, Any]]] = {
     "paper": {"literal": {"preset": "liu2024"}, "strengthened": {"decoder_epochs": 10}},
     "quick": {
         # As many channels as the head has: 64 in the paper's networks, 16 in ResNet-8.
@@ -31,15 +31,18 @@ OPTIONS: Mapping[Scale, Mapping[Kind, Mapping[str, Any]]] = {
         "strengthened": {"decoder_epochs": 1, "aligned": 2, "searches": 2},
     },
 }
-DECODER: Mapping[Scale, Mapping[str, Any]] = {"paper": {"epochs": 10}, "quick": {"epochs": 1}}
+DECODER_OPTIONS: Mapping[Scale, Mapping[str, Any]] = {
+    "paper": {"epochs": 10},
+    "quick": {"epochs": 1},
+}
 """Of the decoders on the true head: as many epochs as the strengthened attack's."""
-KNOWS: Mapping[Kind, frozenset[str]] = {
+PIPELINE_KNOWS: Mapping[Pipeline, frozenset[str]] = {
     "literal": frozenset({"bodies"}),
     "strengthened": frozenset({"bodies", "capture", "defense"}),
 }
-KINDS: tuple[Kind, ...] = ("literal", "strengthened")
+PIPELINES: tuple[Pipeline, ...] = ("literal", "strengthened")
 
-ALL = "all"
+ALL_BODIES = "all"
 """Every body: the shadow learns a selector over them, the aligned shadow gives each a say."""
 ORACLE = "oracle"
 """The client's own selector, granted."""

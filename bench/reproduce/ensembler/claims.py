@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.point.setup import Scale
-from bench.reproduce.ensembler.attacks import KINDS, SHORT, Kind
+from bench.reproduce.ensembler.attacks import PIPELINES, SHORT, Pipeline
 from bench.reproduce.frame.experiment import Claim
 
 LEAKAGE = ("ssim", "psnr")
@@ -29,7 +29,7 @@ def protection_claims(
     place: str,
     single: str,
     scale: Scale,
-    kinds: Sequence[Kind] = KINDS,
+    kinds: Sequence[Pipeline] = PIPELINES,
     *,
     best: bool = True,
 ) -> list[Claim]:
@@ -63,7 +63,7 @@ def protection_claims(
     return found
 
 
-def oracle_claims(place: str, scale: Scale, kinds: Sequence[Kind] = KINDS) -> list[Claim]:
+def oracle_claims(place: str, scale: Scale, kinds: Sequence[Pipeline] = PIPELINES) -> list[Claim]:
     """Knowing the selector helps; else its secrecy keeps nothing from this attack."""
     return [
         Claim(

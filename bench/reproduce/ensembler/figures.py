@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.point.setup import Place, Scale
-from bench.reproduce.ensembler.attacks import KINDS, SHORT
+from bench.reproduce.ensembler.attacks import PIPELINES, SHORT
 from bench.reproduce.ensembler.claims import LEAKAGE
 from bench.reproduce.ensembler.study import EnsemblerStudy, ours
 from bench.reproduce.frame.experiment import Claim, Experiment, Line
@@ -101,7 +101,7 @@ def _claims(cells: Sequence[tuple[int, int]], scale: Scale) -> list[Claim]:
     """Deeper first cuts leak less; deeper second cuts change nothing."""
     found = []
     heads = sorted({h for h, t in cells if t == 1})
-    for kind in KINDS:
+    for kind in PIPELINES:
         for metric in LEAKAGE:
             found.append(
                 Claim(

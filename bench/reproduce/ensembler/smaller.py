@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bench.point.setup import Place, Scale
-from bench.reproduce.ensembler.attacks import ALL
+from bench.reproduce.ensembler.attacks import ALL_BODIES
 from bench.reproduce.ensembler.claims import accuracy_claim, protection_claims
 from bench.reproduce.ensembler.setup import NOISE, ensembler
 from bench.reproduce.ensembler.study import EnsemblerStudy, Papers
@@ -56,7 +56,7 @@ def _lines(study: EnsemblerStudy, chosen: int, papers: Papers) -> Iterator[Line]
             yield from study.attacked(place, label, "0", paper=papers[label])
             yield study.bounded(place, label)
     many = Place("ensembler", ensembler(total, chosen))
-    yield from study.attacked(many, "Adaptive", ALL, paper=papers["Adaptive"])
+    yield from study.attacked(many, "Adaptive", ALL_BODIES, paper=papers["Adaptive"])
     one = papers["N = 1"]
     yield from study.best_single(many, "N = 1", total, papers={"ssim": one, "psnr": one})
     yield study.bounded(many, "Ensembler")

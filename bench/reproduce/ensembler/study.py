@@ -8,14 +8,14 @@ from typing import Any
 
 from bench.point.setup import Place, Setup
 from bench.reproduce.ensembler.attacks import (
-    ATTACKS,
-    DECODER,
-    KINDS,
-    KNOWS,
-    OPTIONS,
+    ATTACK_OF,
+    DECODER_OPTIONS,
     ORACLE,
+    PIPELINE_KNOWS,
+    PIPELINE_OPTIONS,
+    PIPELINES,
     SHORT,
-    Kind,
+    Pipeline,
 )
 from bench.reproduce.ensembler.claims import LEAKAGE
 from bench.reproduce.ensembler.setup import NOTES, PAPER, QUICK, QUICK_NOTE, SOURCE
@@ -42,7 +42,7 @@ class EnsemblerStudy(Study):
         self,
         place: Place,
         bodies: str,
-        kind: Kind,
+        kind: Pipeline,
         *,
         share: float = 1.0,
         name: str = "",
@@ -55,7 +55,7 @@ class EnsemblerStudy(Study):
             name: in the key, in place of `bodies`.
             options: beside those of the scale.
         """
-        knows = KNOWS[kind]
+        knows = PIPELINE_KNOWS[kind]
         if place.defense == "none":
             knows -= {"defense"}
         if bodies == ORACLE:
@@ -63,8 +63,8 @@ class EnsemblerStudy(Study):
         return Measurement(
             key=f"{place.name}/{name or bodies}/{kind}",
             place=place,
-            attack=ATTACKS[kind],
-            options={**OPTIONS[self.scale][kind], **(options or {}), "bodies": bodies},
+            attack=ATTACK_OF[kind],
+            options={**PIPELINE_OPTIONS[self.scale][kind], **(options or {}), "bodies": bodies},
             knows=knows,
             share=share,
         )
@@ -76,7 +76,7 @@ class EnsemblerStudy(Study):
         bodies: str,
         *,
         paper: Mapping[str, float] | None = None,
-        kinds: Sequence[Kind] = KINDS,
+        kinds: Sequence[Pipeline] = PIPELINES,
         cell: tuple[str, str] | None = None,
     ) -> Iterator[Line]:
         """A line for each kind of the attack; the paper's numbers beside its own pipeline."""
@@ -92,7 +92,7 @@ class EnsemblerStudy(Study):
         total: int,
         *,
         papers: Papers | None = None,
-        kinds: Sequence[Kind] = KINDS,
+        kinds: Sequence[Pipeline] = PIPELINES,
     ) -> Iterator[Line]:
         """The best of `total` attacks through one body each, by SSIM and by PSNR.
 
@@ -119,7 +119,7 @@ class EnsemblerStudy(Study):
         return self._decoded(place, text, "head granted", "through noise", {"head", "defense"})
 
     def _decoded(self, place: Place, label: str, how: str, key: str, knows: set[str]) -> Line:
-        options = DECODER[self.scale]
+        options = DECODER_OPTIONS[self.scale]
         name = f"{place.name}/{key}"
         return Line(label, how, (Measurement(name, place, "decoder", options, frozenset(knows)),))
 

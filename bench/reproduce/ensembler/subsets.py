@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from bench.point.setup import Place
-from bench.reproduce.ensembler.attacks import ALL, ORACLE, SEARCH, Kind
+from bench.reproduce.ensembler.attacks import ALL_BODIES, ORACLE, SEARCH, Pipeline
 from bench.reproduce.ensembler.claims import LEAKAGE
 from bench.reproduce.ensembler.setup import SOURCE, ensembler
 from bench.reproduce.ensembler.study import EnsemblerStudy, ours
@@ -15,7 +15,7 @@ from bench.reproduce.frame.experiment import Claim, Experiment, ExtraTable, Foun
 
 MEASURED = (2, 3, 4)
 BEYOND = (5, 6, 8, 10, 20)
-KIND: Kind = "literal"
+KIND: Pipeline = "literal"
 
 
 def subsets_of(bodies: int) -> int:
@@ -90,7 +90,7 @@ def _lines(study: EnsemblerStudy) -> Iterator[Line]:
     yield study.bounded(Place("none"), "NONE")
     for n in MEASURED:
         place, label = _place(n), f"N = {n}"
-        yield from study.attacked(place, f"{label}: Adaptive", ALL, kinds=(KIND,))
+        yield from study.attacked(place, f"{label}: Adaptive", ALL_BODIES, kinds=(KIND,))
         yield from study.attacked(place, f"{label}: every subset", SEARCH, kinds=(KIND,))
         yield from study.attacked(place, f"{label}: oracle selector", ORACLE, kinds=(KIND,))
         yield study.bounded(place, label)
@@ -112,7 +112,7 @@ def subsets(study: EnsemblerStudy) -> Experiment:
                 metric,
                 f"n{last}/{SEARCH}/{KIND}",
                 "above",
-                f"n{last}/{ALL}/{KIND}",
+                f"n{last}/{ALL_BODIES}/{KIND}",
                 otherwise="the search that the paper's argument rests on is not worth its price",
             )
             for metric in LEAKAGE

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from adversary.inversion.aligned.attack import AlignedShadow
 from bench.point.setup import Place
-from bench.reproduce.ensembler.attacks import ALL, OPTIONS, ORACLE
+from bench.reproduce.ensembler.attacks import ALL_BODIES, ORACLE, PIPELINE_OPTIONS
 from bench.reproduce.ensembler.claims import accuracy_claim, oracle_claims, protection_claims
 from bench.reproduce.ensembler.setup import ensembler, numbers
 from bench.reproduce.ensembler.study import EnsemblerStudy, ours
@@ -14,7 +14,7 @@ from bench.reproduce.frame.experiment import Experiment, Line
 
 BODIES = {"quick": (4, 2), "paper": (10, 4)}
 """Scale -> N and P."""
-PAPER = {
+PUBLISHED = {
     "NONE": numbers(0.0, 0.4363, 12.2678),
     "Shredder": numbers(-5.68, 0.5359, 10.4033),
     "Single": numbers(2.15, 0.3921, 7.5266),
@@ -54,14 +54,14 @@ def _lines(study: EnsemblerStudy) -> Iterator[Line]:
         ("Single", single),
         ("DR-single", Place("dr-single", f"output-dropout:level={level:g}")),
     ):
-        yield from study.attacked(place, label, "0", paper=PAPER[label])
+        yield from study.attacked(place, label, "0", paper=PUBLISHED[label])
         yield study.bounded(place, label)
     dropped = Place("dr-ensemble", f"dropout-ensemble:N={total},level={level:g}")
     yield from study.best_single(dropped, "DR-ensemble", total, papers=DROPPED, kinds=("literal",))
-    yield from study.attacked(dropped, "DR-ensemble", ALL, kinds=("strengthened",))
+    yield from study.attacked(dropped, "DR-ensemble", ALL_BODIES, kinds=("strengthened",))
     yield study.bounded(dropped, "DR-ensemble")
     many = Place("ensembler", ensembler(total, chosen))
-    yield from study.attacked(many, "Adaptive", ALL, paper=PAPER["Adaptive"])
+    yield from study.attacked(many, "Adaptive", ALL_BODIES, paper=PUBLISHED["Adaptive"])
     yield from study.best_single(many, "N = 1", total, papers=ONE_BODY)
     yield from study.attacked(many, "Oracle selector", ORACLE)
     yield _poorer(study, many)
@@ -73,12 +73,12 @@ def _lines(study: EnsemblerStudy) -> Iterator[Line]:
 def _poorer(study: EnsemblerStudy, many: Place) -> Line:
     """As many steps as the others make, so that the row is about data and not about training."""
     critic = AlignedShadow().critic_epochs
-    decoder = OPTIONS[study.scale]["strengthened"]["decoder_epochs"]
+    decoder = PIPELINE_OPTIONS[study.scale]["strengthened"]["decoder_epochs"]
     longer = {
         "critic_epochs": round(critic / TENTH),
         "decoder_epochs": round(decoder / TENTH),
     }
     name = "all, a tenth of the images"
-    one = study.shadow(many, ALL, "strengthened", share=TENTH, name=name, options=longer)
+    one = study.shadow(many, ALL_BODIES, "strengthened", share=TENTH, name=name, options=longer)
     label = "Adaptive with a tenth of the auxiliary images (all other rows have ten times as many)"
     return Line(label, "strengthened", (one,))

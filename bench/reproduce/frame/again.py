@@ -31,7 +31,7 @@ NOT_MEASURED = Skipped("it was not measured")
 
 def is_experiment(records: Sequence[Record]) -> bool:
     """Whether all are of experiments that are known here, which have tables of their own."""
-    known = set(Registry("experiment", EXPERIMENTS, entry_points.EXPERIMENTS))
+    known = set(Registry("experiment", EXPERIMENTS, entry_points.EXPERIMENT_GROUP))
     return bool(records) and all(record.config.get("experiment") in known for record in records)
 
 
@@ -45,12 +45,14 @@ def shown_again(run: Path) -> Shown:
     """
     store = RecordStore(run)
     records, known = store.all(), KnownRecords(store)
+    if any(record.config.get("searched") for record in records):
+        raise BadInput(f"{run} holds trials on validation images; give the experiment's own folder")
     named = {(str(r.config["experiment"]), str(r.config.get("scale", ""))) for r in records}
     if len(named) != 1:
         names = "; ".join(" at scale ".join(one) for one in sorted(named))
         raise BadInput(f"{run} holds records of {names}; give a folder of one experiment")
     ((name, scale),) = named
-    framed = Registry("experiment", EXPERIMENTS, entry_points.EXPERIMENTS).load(name)
+    framed = Registry("experiment", EXPERIMENTS, entry_points.EXPERIMENT_GROUP).load(name)
     if not isinstance(framed, Framed) or scale not in get_args(Scale):
         raise BadInput(f"{run}: {name} at scale {scale!r} has no table of records here")
     setup = _kept_setup(run, records)

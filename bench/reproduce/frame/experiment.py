@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -146,12 +147,21 @@ class Claim:
 
 @dataclass(frozen=True)
 class ExtraTable:
-    """A table that is computed from the records."""
+    """A table that is computed from the records; columns behind the first without any text go."""
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
+
+    def __post_init__(self) -> None:
+        kept = [
+            n == 0 or not self.rows or any(row[n] for row in self.rows)
+            for n in range(len(self.columns))
+        ]
+        object.__setattr__(self, "columns", tuple(itertools.compress(self.columns, kept)))
+        rows = tuple(tuple(itertools.compress(row, kept)) for row in self.rows)
+        object.__setattr__(self, "rows", rows)
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from bench.reproduce.frame.columns import Fact, Here, Value, column_of, mean_of,
 from bench.reproduce.frame.experiment import Experiment, ExtraTable, Found, Line
 from splitlab.contracts.quantity import Quantity
 
-Cell = str | Fact | tuple[Fact, ...] | Callable[[Line], str] | None
+CellOf = str | Fact | tuple[Fact, ...] | Callable[[Line], str] | None
 """A metric's name, a fact, several facts in one cell, a text of the line; None for what it tells
 under the heading itself."""
 BACKBONES = {"alex": "lpips_alex", "squeeze": "lpips_squeeze"}
 """Of LPIPS, by whichever has weights here; their numbers do not compare."""
-LPIPS: Mapping[str, Cell] = {f"LPIPS ({name})": metric for name, metric in BACKBONES.items()}
+LPIPS: Mapping[str, CellOf] = {f"LPIPS ({name})": metric for name, metric in BACKBONES.items()}
 PERCEIVED = (
     "Smaller is nearer to the image. The paper's backbone is not named; alex is LPIPS's default. "
     "Without its weights a backbone is n/a, see --lpips-weights; numbers of two do not compare."
@@ -36,7 +36,7 @@ class InPaper:
         return "" if number is None else f"{number:g}"
 
 
-def headed(*metrics: str) -> dict[str, Cell]:
+def headed(*metrics: str) -> dict[str, CellOf]:
     """Metrics under their own headings."""
     return {column_of(metric).heading: metric for metric in metrics}
 
@@ -46,7 +46,7 @@ def label(line: Line) -> str:
     return line.label
 
 
-def cell_text(heading: str, cell: Cell, line: Line, here: Sequence[Here]) -> str:
+def cell_text(heading: str, cell: CellOf, line: Line, here: Sequence[Here]) -> str:
     """Mean over seeds; what the line tells under this heading comes before what records say."""
     if cell is None or heading in line.told:
         return line.told.get(heading, "")
@@ -70,7 +70,7 @@ class FactTable:
     """
 
     title: str
-    columns: Mapping[str, Cell]
+    columns: Mapping[str, CellOf]
     lines: tuple[str, ...] = ()
     note: str = ""
     told_only: bool = False
@@ -168,7 +168,7 @@ def _numbers(column: Quantity, pair: tuple[Here, Here]) -> tuple[float, float]:
 
 def perceived() -> FactTable:
     """LPIPS of every line, beside the paper's."""
-    columns: Mapping[str, Cell] = {"row": label, **LPIPS, "paper: LPIPS": InPaper("lpips")}
+    columns: Mapping[str, CellOf] = {"row": label, **LPIPS, "paper: LPIPS": InPaper("lpips")}
     return FactTable("As an eye would see it", columns, note=PERCEIVED)
 
 

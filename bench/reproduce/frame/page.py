@@ -13,7 +13,7 @@ from bench.report.settings_table import setting_groups
 from bench.reproduce.frame.columns import FactColumn, leaks
 from bench.reproduce.frame.experiment import Experiment
 from bench.reproduce.frame.summary import RowSummary, Spread, Summary
-from bench.reproduce.frame.table import floor_lines, has_paper, printed, ranged, shown
+from bench.reproduce.frame.table import floor_lines, paper_texts, ranged, shown
 from splitlab.contracts.quantity import Quantity
 from splitlab.record import Record
 from splitlab.storage import write_bytes
@@ -38,9 +38,9 @@ def write_page(
         skipped=sorted({row.why for row in summary.rows if row.why}),
         judged=summary.judged,
         rule=_rule(experiment),
-        paper=has_paper(summary),
-        titles=[column.heading for column in experiment.shown],
-        rows=[_line(row, experiment.shown) for row in summary.rows],
+        paper=[column.heading for column in summary.in_paper],
+        titles=[column.heading for column in summary.columns],
+        rows=[_line(row, summary) for row in summary.rows],
         floors=_floors(summary),
         figure=summary.figure,
         tables=summary.tables,
@@ -100,18 +100,18 @@ def _of(column: Quantity, value: float) -> str:
 
 def _leaking(summary: Summary) -> list[Quantity]:
     """The columns that say what leaks, in the table's order."""
-    return [one for one in summary.experiment.shown if not isinstance(one, FactColumn)]
+    return [one for one in summary.columns if not isinstance(one, FactColumn)]
 
 
-def _line(row: RowSummary, columns: Sequence[Quantity]) -> dict[str, Any]:
+def _line(row: RowSummary, summary: Summary) -> dict[str, Any]:
     """One row of the table, as text."""
     return {
         "label": row.row.label,
         "attack": row.row.attack,
         "floor": False,
         "why": row.why,
-        "cells": _texts(columns, row.metrics),
-        "paper": [printed(row.row.paper.get(column.name)) for column in columns],
+        "cells": _texts(summary.columns, row.metrics),
+        "paper": paper_texts(row, summary.in_paper),
     }
 
 
@@ -124,15 +124,14 @@ def _texts(
 
 def _floors(summary: Summary) -> list[dict[str, Any]]:
     """A line of the table for each floor, as text."""
-    columns = summary.experiment.shown
     return [
         {
             "label": "Floor",
             "attack": told,
             "floor": True,
             "why": "",
-            "cells": _texts(columns, floor),
-            "paper": [""] * len(columns),
+            "cells": _texts(summary.columns, floor),
+            "paper": [""] * len(summary.in_paper),
         }
         for told, floor in floor_lines(summary)
     ]

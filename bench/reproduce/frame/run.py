@@ -28,7 +28,7 @@ from splitlab.machine import commit
 from splitlab.models import read_checkpoint
 from splitlab.record import Record, RecordStore
 from splitlab.storage import hash_tensors, read_json, require_writable, write_json
-from splitlab.training import choose_device
+from splitlab.training import Work, choose_device
 
 GIVEN_DATA = "The data were named with --dataset; the paper's numbers are of its own data."
 
@@ -139,20 +139,27 @@ def reproduce(experiment: Experiment, request: ExperimentRequest) -> Shown:
     begun = begin(experiment, request)
     experiment, clock = begun.experiment, SeedClock(request.out)
     found: dict[int, dict[str, Record | Skipped]] = {}
-    work = request.progress.task(experiment.name, len(request.seeds) * len(experiment.measurements))
+    every = len(experiment.measurements)
+    work: Work | None = None
     for seed in request.seeds:
         run = begun.run(seed)
         if isinstance(run, Skipped):
             found[seed] = {m.key: run for m in experiment.measurements}
             continue
         found[seed] = dict(run.finished())
-        work.advance(len(found[seed]))
+        if work is not None:
+            work.advance(len(found[seed]))
+        elif len(found[seed]) < every:
+            done = sum(map(len, found.values()))
+            work = request.progress.task(experiment.name, every * len(request.seeds), done)
         clock.start()
         for key, outcome in run.missing():
             found[seed][key] = outcome
             clock.lap(seed)
-            work.advance(1)
-    work.close()
+            if work is not None:
+                work.advance(1)
+    if work is not None:
+        work.close()
     return show(experiment, request, found, clock.seconds)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bench.report.quantities import kind_of
+from bench.report.quantities import floor_is
 from bench.reproduce.frame.claims import Judged, judge
 from bench.reproduce.frame.columns import FactColumn, Here, Value, leaks, value_of
 from bench.reproduce.frame.costs import cost_table
@@ -90,6 +90,18 @@ class Summary:
     figure: str
     doubts: tuple[str, ...]
     environment: dict[str, Any]
+
+    @property
+    def columns(self) -> list[Quantity]:
+        """Those in which any row has a number; all where none has."""
+        shown = self.experiment.shown
+        filled = [one for one in shown if any(row.metrics[one.name] for row in self.rows)]
+        return filled or list(shown)
+
+    @property
+    def in_paper(self) -> list[Quantity]:
+        """Those in which the paper has a number for any row."""
+        return [c for c in self.experiment.shown if any(c.name in r.row.paper for r in self.rows)]
 
     def as_dict(self) -> dict[str, Any]:
         """JSON."""
@@ -205,8 +217,7 @@ def _row(experiment: Experiment, line: Line, found: Found) -> RowSummary:
 def _floor_is(record: Record) -> str:
     if record.estimates == IMAGE.name:
         return MEAN_IMAGE
-    kind = kind_of(record)
-    return kind.floor_is if kind is not None else "what needs nothing seen"
+    return floor_is([record])
 
 
 def _doubts(found: Found) -> list[str]:

@@ -36,18 +36,17 @@ def printed(value: float | None) -> str:
     return "" if value is None else f"{value:zg}"
 
 
+def paper_texts(row: RowSummary, columns: Sequence[Quantity]) -> list[str]:
+    """Its numbers as the paper prints them."""
+    return [printed(row.row.paper.get(column.name)) for column in columns]
+
+
 LONGEST_NUMBER, LONGEST_WORD = 8, 26
-
-
-def has_paper(summary: Summary) -> bool:
-    """Whether the paper has a number in any column."""
-    names = {column.name for column in summary.experiment.shown}
-    return any(names & row.row.paper.keys() for row in summary.rows)
 
 
 def rich_parts(summary: Summary) -> list[RenderableType]:
     """The table, the verdicts and the extra tables, for a terminal."""
-    columns = summary.experiment.shown
+    columns, in_paper = summary.columns, summary.in_paper
     seeds = ", ".join(map(str, summary.seeds))
     title = f"{summary.experiment.title} ({summary.experiment.scale} scale, seeds {seeds})"
     drawn = Table(title=title, header_style="bold", pad_edge=False)
@@ -55,15 +54,14 @@ def rich_parts(summary: Summary) -> list[RenderableType]:
     drawn.add_column("attack", overflow="fold")
     for column in columns:
         drawn.add_column(column.brief_heading, justify="right")
-    for column in columns if has_paper(summary) else ():
+    for column in in_paper:
         drawn.add_column(f"paper\n{column.brief_heading}", justify="right", style="dim")
-    width = len(drawn.columns)
     for row in summary.rows:
-        drawn.add_row(*_cells(row, columns)[:width])
+        drawn.add_row(*_cells(row, columns), *paper_texts(row, in_paper))
     drawn.add_section()
     for told, floor in floor_lines(summary):
         numbers = [shown(column, floor[column.name]) for column in columns]
-        drawn.add_row(*["Floor", told, *numbers, *[""] * len(columns)][:width])
+        drawn.add_row("Floor", told, *numbers, *[""] * len(in_paper))
     parts: list[RenderableType] = [drawn]
     for judged in summary.judged:
         colour = STYLES.get(judged.verdict, "yellow")
@@ -73,16 +71,15 @@ def rich_parts(summary: Summary) -> list[RenderableType]:
 
 
 def _cells(row: RowSummary, columns: Sequence[Quantity]) -> list[str]:
-    paper = [printed(row.row.paper.get(column.name)) for column in columns]
     if row.why:
         blank = [""] * (len(columns) - 1)
-        return [row.row.label, row.row.attack, f"skipped ({row.why})", *blank, *paper]
+        return [row.row.label, row.row.attack, f"skipped ({row.why})", *blank]
     numbers = []
     for column in columns:
         value = row.metrics[column.name]
         between = ranged(column, value)
         numbers.append(shown(column, value) + (f"\n{between}" if between else ""))
-    return [row.row.label, row.row.attack, *numbers, *paper]
+    return [row.row.label, row.row.attack, *numbers]
 
 
 def floor_lines(summary: Summary) -> list[tuple[str, Mapping[str, Spread | None]]]:
@@ -90,7 +87,7 @@ def floor_lines(summary: Summary) -> list[tuple[str, Mapping[str, Spread | None]
 
     Rows whose attack was run on other victims have a floor of their own.
     """
-    columns = summary.experiment.shown
+    columns = summary.columns
     groups: dict[tuple[str, ...], list[RowSummary]] = {}
     for row in summary.rows:
         if any(row.floor.values()):

@@ -12,7 +12,7 @@ from torch.func import functional_call, stack_module_state, vmap
 from defenses.parts.kept import tensors_of
 from defenses.parts.prepare import Order
 from defenses.parts.stack import protect
-from defenses.parts.stage_one.members import Member, Members, TrainedMember
+from defenses.parts.stage_one.members import Member, Members
 from splitlab.randomness import FreeDraw
 from splitlab.training import Batch, Loss, State, choose_device, fit, objective
 
@@ -50,9 +50,7 @@ class _Stacked:
                 own[name].copy_(stacked[number])
 
 
-def train_batched(
-    order: Order, members: Members, pending: Sequence[int]
-) -> dict[int, TrainedMember]:
+def train_batched(order: Order, members: Members, pending: Sequence[int]) -> dict[int, Member]:
     """Train the networks `pending` at once; all are finished, and kept, together.
 
     Every network sees its own images in its own order: a batch has one column for each.
@@ -95,7 +93,8 @@ def train_batched(
     optimizer = recipe.optimizer_of(
         (p for m in group for p in m.protectors.parameters()), stacked=learned
     )
-    together = dataclasses.replace(members.kept(pending[0]), name=_name(pending))
+    name = "-".join(map(str, ("networks", *pending)))
+    together = dataclasses.replace(members.kept(pending[0]), name=name)
     history = fit(
         step,
         State(
@@ -133,10 +132,6 @@ def train_batched(
         members.kept(member.number).write(tensors_of(member.modules()), facts)
     together.clear()
     return done
-
-
-def _name(pending: Sequence[int]) -> str:
-    return "networks-" + "-".join(map(str, pending))
 
 
 def _augmented(

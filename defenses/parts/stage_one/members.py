@@ -3,55 +3,48 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from defenses.parts.kept import Kept, tensors_of
+from defenses.parts.kept import Kept, load_tensors, tensors_of
 from defenses.parts.prepare import Order
 from defenses.parts.stack import Stack, protect
 from splitlab.models import build
 from splitlab.randomness import FreeDraw, generator
-from splitlab.split import Part, Parts, load_part_state, part_state
+from splitlab.split import Parts, load_part_state, part_state
 from splitlab.training import Batch, Loss, State, choose_device, fit, objective
 
 
 @dataclass(frozen=True)
-class TrainedMember:
-    """One finished network of stage one, in eval mode on the CPU."""
-
-    head: Part
-    body: Part
-    tail: Part
-    protectors: nn.ModuleList
-    facts: dict[str, Any]
-
-
-@dataclass(frozen=True)
 class Member:
-    """One network before or while it is trained.
+    """One network, before, while or after it is trained.
 
     Args:
         number: 0 to N-1.
-        parts: in train mode; layers that are modules (dropout, batch norm) act as in training.
+        parts: in train mode until it is finished; layers that are modules (dropout, batch norm) act
+            as in training.
         protectors: noise of its own, from the secret.
+        facts: of its training.
     """
 
     number: int
     parts: Parts
     protectors: nn.ModuleList
+    facts: dict[str, Any] = field(default_factory=dict)
 
     def modules(self) -> dict[str, nn.Module]:
         """By the names under which their tensors are kept."""
         named: dict[str, nn.Module] = dict(self.parts._asdict())
         return {**named, "protectors": self.protectors}
 
-    def finished(self, facts: dict[str, Any]) -> TrainedMember:
+    def finished(self, facts: dict[str, Any]) -> Member:
+        """The trained network, in eval mode on the CPU."""
         for module in self.modules().values():
             module.to("cpu").eval()
-        return TrainedMember(*self.parts, self.protectors, facts)
+        return replace(self, facts=facts)
 
     def order(self, rows: int, rng: torch.Generator) -> Tensor:
         """int64 [rows]: the order of one epoch, which `rng` stands for; as a `Sampler`."""
@@ -93,16 +86,24 @@ class Members:
         run = {**self._order.run(self._stack), "network": number}
         return Kept(self._order.folder, f"network-{number}", run)
 
+    def finished(self, number: int) -> Member | None:
+        """The trained network `number`, where it is kept."""
+        found = self.kept(number).read()
+        if found is None:
+            return None
+        member = self.make(number)
+        load_tensors(member.modules(), found[0])
+        return member.finished(found[1])
 
-def train_one(order: Order, members: Members, number: int) -> TrainedMember:
+
+def train_one(order: Order, members: Members, number: int) -> Member:
     """Train network `number` in this process and keep it."""
     member = members.make(number)
     recipe, device = order.recipe, choose_device(order.device)
     modules, generators = member.modules(), member.generators()
-    trained = [p for module in modules.values() for p in module.parameters()]
     for module in modules.values():
         module.to(device)
-    optimizer = recipe.optimizer_of(trained)
+    optimizer = recipe.optimizer_of(p for m in modules.values() for p in m.parameters())
     augment_rng, draw_rng = generators.values()
 
     def step(_state: State, batch: Batch) -> dict[str, Loss]:

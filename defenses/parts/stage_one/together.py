@@ -14,10 +14,9 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from defenses.parts.kept import load_tensors
-from defenses.parts.prepare import Order, Together
+from defenses.parts.prepare import Order, StageOneMode
 from defenses.parts.stack import Stack
-from defenses.parts.stage_one.members import Members, TrainedMember, train_one
+from defenses.parts.stage_one.members import Member, Members, train_one
 from splitlab.errors import BadInput
 from splitlab.storage import lock
 from splitlab.training import Work, choose_device
@@ -28,8 +27,8 @@ WORTH_PROCESSES = 20_000
 
 
 def train_together(
-    order: Order, stack: Stack, count: int, how: Together | None = None
-) -> list[TrainedMember]:
+    order: Order, stack: Stack, count: int, how: StageOneMode | None = None
+) -> list[Member]:
     """Train `count` networks that differ in weights, order of the images and noise.
 
     Each finished network is kept in `order.folder` and never trained again; an unfinished one goes
@@ -52,15 +51,13 @@ def train_together(
         return _train(order, stack, count, how)
 
 
-def _train(order: Order, stack: Stack, count: int, how: Together | None) -> list[TrainedMember]:
+def _train(order: Order, stack: Stack, count: int, how: StageOneMode | None) -> list[Member]:
     members = Members(order, stack)
-    done: dict[int, TrainedMember] = {}
+    done: dict[int, Member] = {}
     pending = []
     for number in range(count):
-        if (found := members.kept(number).read()) is not None:
-            member = members.make(number)
-            load_tensors(member.modules(), found[0])
-            done[number] = member.finished(found[1])
+        if (found := members.finished(number)) is not None:
+            done[number] = found
         else:
             pending.append(number)
     way = _choose(how or order.together, order, len(pending))
@@ -93,7 +90,7 @@ def _choose(how: str, order: Order, count: int) -> str:
 
 def _in_processes(
     order: Order, stack: Stack, members: Members, pending: list[int]
-) -> dict[int, TrainedMember]:
+) -> dict[int, Member]:
     """The networks in several processes, which leave them in the folder."""
     from defenses.parts.stage_one.processes import share_out
 
@@ -109,11 +106,6 @@ def _in_processes(
             share_out(dataclasses.replace(order, progress=None), stack.spec, pending, work)
         finally:
             work.close()
-        found = {}
-        for number in pending:
-            kept = members.kept(number).read()
-            assert kept is not None  # a worker ends well only with its networks kept
-            member = members.make(number)
-            load_tensors(member.modules(), kept[0])
-            found[number] = member.finished(kept[1])
-        return found
+        # A worker ends well only with its networks kept.
+        found = {number: members.finished(number) for number in pending}
+        return {number: one for number, one in found.items() if one is not None}

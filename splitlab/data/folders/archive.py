@@ -13,7 +13,7 @@ from splitlab.data.folders.tar_file import NO_END, members, opened, require_end
 
 DEPTH = 40
 """Links that are followed one after the other, as the kernel does."""
-Parts = tuple[str, ...]
+PathParts = tuple[str, ...]
 
 
 def list_tar(path: Path) -> Listing:
@@ -26,8 +26,8 @@ def list_tar(path: Path) -> Listing:
         Corrupt: damaged, cut short, joined to another one, or no tar.
     """
     found = Listing()
-    files: dict[Parts, int] = {}
-    links: dict[Parts, Parts | None] = {}
+    files: dict[PathParts, int] = {}
+    links: dict[PathParts, PathParts | None] = {}
     last = ""
     with opened(path) as archive:
         for member in members(archive):
@@ -57,17 +57,17 @@ def list_tar(path: Path) -> Listing:
 
 
 def _aliases(
-    files: dict[Parts, int], links: dict[Parts, Parts | None], found: Listing
-) -> dict[Parts, int]:
+    files: dict[PathParts, int], links: dict[PathParts, PathParts | None], found: Listing
+) -> dict[PathParts, int]:
     """Place -> offset of every file that is reached through a link."""
-    below: dict[Parts, list[Parts]] = {}
+    below: dict[PathParts, list[PathParts]] = {}
     for place in [*files, *links]:
         for depth in range(len(place)):
             below.setdefault(place[:depth], []).append(place)
-    aliases: dict[Parts, int] = {}
-    walked: Counter[Parts] = Counter()
+    aliases: dict[PathParts, int] = {}
+    walked: Counter[PathParts] = Counter()
 
-    def follow(name: Parts, target: Parts | None, seen: frozenset[Parts]) -> None:
+    def follow(name: PathParts, target: PathParts | None, seen: frozenset[PathParts]) -> None:
         real = None if target is None else _resolved(target, links)
         if real is None:
             why = listing.UNSAFE if target is None else listing.LEADS_NOWHERE
@@ -95,7 +95,7 @@ def _aliases(
     return aliases
 
 
-def _resolved(place: Parts, links: dict[Parts, Parts | None]) -> Parts | None:
+def _resolved(place: PathParts, links: dict[PathParts, PathParts | None]) -> PathParts | None:
     """Where a place really lies, links of its folders followed; None for outside or endless."""
     for _ in range(DEPTH):
         at = next((n for n in range(1, len(place) + 1) if place[:n] in links), None)
@@ -108,12 +108,12 @@ def _resolved(place: Parts, links: dict[Parts, Parts | None]) -> Parts | None:
     return None
 
 
-def _parts(name: str) -> Parts:
+def _parts(name: str) -> PathParts:
     """A member's name below the root; what would climb out of it does not."""
     return tuple(plain_name(p) for p in PurePosixPath(name).parts if p not in (".", "..", "/"))
 
 
-def _target(folder: Parts, link: str) -> Parts | None:
+def _target(folder: PathParts, link: str) -> PathParts | None:
     """Where a symbolic link in `folder` leads; None for out of the tar."""
     if link.startswith("/"):
         return None
@@ -128,7 +128,7 @@ def _target(folder: Parts, link: str) -> Parts | None:
     return tuple(place)
 
 
-def _hidden(place: Parts) -> bool:
+def _hidden(place: PathParts) -> bool:
     return any(is_system(part) for part in place)
 
 

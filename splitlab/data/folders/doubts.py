@@ -81,7 +81,7 @@ _AROUND = frozenset(
     ]
 )
 """Words that stand beside those, or mark the picture itself."""
-Words = tuple[str, ...]
+Phrases = tuple[str, ...]
 
 
 def repeated_inside(tops: Mapping[str, Iterable[str]]) -> tuple[str, list[str]] | None:
@@ -106,9 +106,9 @@ def seeming_masks(names: Sequence[str]) -> list[str]:
     The word may stand in the file's name, anywhere (`x_mask.png` beside `x.png`), or in a folder's
     (`masks/x.png` beside `images/x.png`).
     """
-    marked: list[tuple[str, Words, Words]] = []
-    stems: set[Words] = set()
-    places: set[Words] = set()
+    marked: list[tuple[str, Phrases, Phrases]] = []
+    stems: set[Phrases] = set()
+    places: set[Phrases] = set()
     for name in names:
         place = PurePosixPath(name)
         folder, stem = _words(str(place.parent)), _words(place.stem)
@@ -144,7 +144,7 @@ def copies_of_several(content: Mapping[str, bytes], classes: Mapping[str, str]) 
     return [name for names in torn for name in names]
 
 
-def _words(name: str) -> Words:
+def _words(name: str) -> Phrases:
     """Lower-case words and numbers; "JPEGImages" and "seg0" are two each."""
     parts = re.sub(r"(?i)8bit", "", name)  # Cityscapes: leftImg8bit
     parts = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", parts)
@@ -152,5 +152,5 @@ def _words(name: str) -> Words:
     return tuple(re.findall(r"[^\W_]+", parts.lower()))
 
 
-def _bare(words: Words) -> Words:
+def _bare(words: Phrases) -> Phrases:
     return tuple(word for word in words if word not in _MASK and word not in _AROUND)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from splitlab.data.folders.doubts import COPIES, copies_of_several
-from splitlab.data.folders.layout import ONE_CLASS, Classes, Layout, arrange
+from splitlab.data.folders.layout import ONE_CLASS, ClassOf, Layout, arrange
 from splitlab.data.folders.pixels import Pixels, read_pixels
 from splitlab.data.folders.sides import Side
 from splitlab.data.folders.tally import listed
@@ -124,7 +124,7 @@ def _thin(splits: Splits) -> list[str]:
     return [f"classes too small to have a training image: {len(absent)} ({listed(absent)})"]
 
 
-def _image_set(pixels: Pixels, own: Classes, classes: tuple[str, ...]) -> ImageSet:
+def _image_set(pixels: Pixels, own: ClassOf, classes: tuple[str, ...]) -> ImageSet:
     number_of = {name: number for number, name in enumerate(classes)}
     members = sorted(own)
     labels: Tensor = torch.tensor([number_of[own[n]] for n in members], dtype=torch.int64)

@@ -42,8 +42,8 @@ MISSING = (
 )
 LONGER = "rows of a table with more cells than its header, not used (put a comma in quotes)"
 NO_IMAGE = "rows of a table whose image is not there"
-Members = list[int]
-Classes = dict[int, str]
+Listed = list[int]
+ClassOf = dict[int, str]
 
 
 @dataclass
@@ -56,7 +56,7 @@ class Layout:
         tally: what was left out.
     """
 
-    sides: dict[Side, Classes]
+    sides: dict[Side, ClassOf]
     folders: dict[Side, str] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally)
 
@@ -112,7 +112,7 @@ class _Arranger:
         differ = sum(given.get(image, label) != label for image, label in table.of.items())
         self.tally.add(DIFFERS.format(count=differ) if differ else NOT_USED, name)
 
-    def _find_sides(self, members: Members) -> tuple[int, dict[str, Side] | None]:
+    def _find_sides(self, members: Listed) -> tuple[int, dict[str, Side] | None]:
         """At which depth folders name sides: below folders that wrap everything, if at all."""
         depth = 0
         while True:
@@ -124,7 +124,7 @@ class _Arranger:
                 return depth, sides
             depth += 1
 
-    def _part_domains(self, members: Members, depth: int, tops: set[str]) -> None:
+    def _part_domains(self, members: Listed, depth: int, tops: set[str]) -> None:
         """`trainA/1.jpg` counts as `train/a/1.jpg`, unless folders inside name classes."""
         domains = domains_of(tops)
         if domains is None or len(self._tops(members, depth + 1)) > 1:
@@ -135,8 +135,8 @@ class _Arranger:
             if len(place) > depth + 1:
                 self.places[number] = (*place[:depth], *domains[place[depth]], *place[depth + 1 :])
 
-    def _parted(self, members: Members, depth: int, tops: dict[str, Side]) -> Layout:
-        inside: dict[Side, Members] = {}
+    def _parted(self, members: Listed, depth: int, tops: dict[str, Side]) -> Layout:
+        inside: dict[Side, Listed] = {}
         folders: dict[Side, str] = {}
         for number in members:
             place = self.places[number]
@@ -160,7 +160,7 @@ class _Arranger:
                 self.tally.add(NO_LABEL, *lost)
         return Layout({s: found for s, found in classes.items() if found}, folders, self.tally)
 
-    def _classes(self, members: Members, depth: int, side: Side) -> Classes:
+    def _classes(self, members: Listed, depth: int, side: Side) -> ClassOf:
         """Classes of one side's images; empty where they have no labels."""
         if self.column is None:
             while len(tops := self._tops(members, depth)) == 1:
@@ -176,10 +176,10 @@ class _Arranger:
                 }
         return self._from_tables(members, side)
 
-    def _one_set(self, members: Members) -> Layout:
+    def _one_set(self, members: Listed) -> Layout:
         depth = 0
         kept = members
-        beside: Members = []
+        beside: Listed = []
         while True:
             tops = self._tops(kept, depth)
             strays = [n for n in kept if len(self.places[n]) <= depth + 1]
@@ -200,7 +200,7 @@ class _Arranger:
         self._say(kept, depth, beside, classes)
         return Layout({"train": classes}, {}, self.tally)
 
-    def _say(self, kept: Members, depth: int, beside: Members, classes: Classes) -> None:
+    def _say(self, kept: Listed, depth: int, beside: Listed, classes: ClassOf) -> None:
         """What a reader should know of classes that are folders."""
         if beside:
             self.tally.add(BESIDE, *(self.names[n] for n in beside))
@@ -218,7 +218,7 @@ class _Arranger:
         else:
             self._say_repeated(kept, depth)
 
-    def _say_repeated(self, members: Members, depth: int) -> None:
+    def _say_repeated(self, members: Listed, depth: int) -> None:
         """Folds or months that hold the classes: which of both was taken, nothing else shows."""
         inside: dict[str, set[str]] = {top: set() for top in self._tops(members, depth)}
         for number in members:
@@ -228,9 +228,9 @@ class _Arranger:
         if (doubt := repeated_inside(inside)) is not None:
             self.tally.add(doubt[0], *doubt[1])
 
-    def _by_table(self, members: Members, table: Labels) -> Layout:
+    def _by_table(self, members: Listed, table: Labels) -> Layout:
         """One folder and a table with the class of each image, and perhaps its side."""
-        sides: dict[Side, Classes] = {}
+        sides: dict[Side, ClassOf] = {}
         folders: dict[Side, str] = {}
         told = set(table.side.values())
         parts = sides_of(told) if told else None
@@ -253,13 +253,13 @@ class _Arranger:
             sides.setdefault(side, {})[number] = table.of[name]
         return Layout(sides, folders, self.tally)
 
-    def _from_tables(self, members: Members, side: Side) -> Classes:
+    def _from_tables(self, members: Listed, side: Side) -> ClassOf:
         table = self._table(members, side)
         if table is None:
             return {}
         return {n: table.of[self.names[n]] for n in members if self.names[n] in table.of}
 
-    def _table(self, members: Members, side: Side | None) -> Labels | None:
+    def _table(self, members: Listed, side: Side | None) -> Labels | None:
         """Labels of these images: from a table of their side, else from one of all images."""
         own, common = {}, {}
         for name, text in self.tables.items():
@@ -293,5 +293,5 @@ class _Arranger:
             if names:
                 self.tally.add(reason, *names)
 
-    def _tops(self, members: Members, depth: int) -> set[str]:
+    def _tops(self, members: Listed, depth: int) -> set[str]:
         return {self.places[n][depth] for n in members if len(self.places[n]) > depth + 1}

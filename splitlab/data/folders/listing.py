@@ -9,7 +9,7 @@ from typing import Literal
 
 from splitlab.data.folders.tally import Tally
 
-Kind = Literal["picture", "table", "unread", "system", "other"]
+EntryKind = Literal["picture", "table", "unread", "system", "other"]
 
 SUFFIXES = frozenset(
     [
@@ -116,7 +116,7 @@ class Listing:
             self.tally.add(reasons[kind], name)
 
 
-def kind_of(name: str) -> Kind:
+def kind_of(name: str) -> EntryKind:
     """By the name alone; what a picture really is, its bytes decide."""
     place = PurePosixPath(name)
     suffix = place.suffix.lower()

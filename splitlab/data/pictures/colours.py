@@ -19,15 +19,15 @@ UNIT_SLACK = 1e-3
 ALPHA = frozenset({"RGBA", "LA", "PA", "La", "RGBa"})
 SAMPLE_FORMAT, SIGNED = 339, 2
 """The tag of a TIFF that says how its samples are meant."""
-Kind = Literal["integers", "floats"]
-Whites = Mapping[Kind, int]
+GreyKind = Literal["integers", "floats"]
+Whites = Mapping[GreyKind, int]
 """Kind of greys -> the value that becomes white, where it is larger than a picture's own."""
 
 
-class Scale(NamedTuple):
+class GreyScale(NamedTuple):
     """What greys were scaled by: `white` is 1, 255, 4095 or 65535."""
 
-    kind: Kind
+    kind: GreyKind
     white: int
 
     def __str__(self) -> str:
@@ -36,9 +36,9 @@ class Scale(NamedTuple):
         return "floats in [0, 1]" if self.white == 1 else f"floats in 0 to {self.white}"
 
 
-def greatest(scales: Iterable[Scale | None]) -> dict[Kind, int]:
+def greatest(scales: Iterable[GreyScale | None]) -> dict[GreyKind, int]:
     """What pictures of one set are scaled by, so that one brightness is one grey in all of them."""
-    found: dict[Kind, int] = {}
+    found: dict[GreyKind, int] = {}
     for scale in scales:
         if scale is not None:
             found[scale.kind] = max(scale.white, found.get(scale.kind, 0))
@@ -50,7 +50,7 @@ class Colours(NamedTuple):
 
     image: Image.Image
     how: str
-    scale: Scale | None = None
+    scale: GreyScale | None = None
 
 
 def to_rgb(image: Image.Image, whites: Whites | None = None, signed: bool = False) -> Colours:
@@ -72,7 +72,7 @@ def to_rgb(image: Image.Image, whites: Whites | None = None, signed: bool = Fals
     if image.mode == "F" or image.mode.startswith("I"):
         values = np.asarray(image).astype(np.float64)
         scale = _scale(values, "floats" if image.mode == "F" else "integers")
-        scale = Scale(scale.kind, max(scale.white, (whites or {}).get(scale.kind, 0)))
+        scale = GreyScale(scale.kind, max(scale.white, (whites or {}).get(scale.kind, 0)))
         grey = Image.fromarray(_bytes(values, scale)).convert("RGB")
         return Colours(grey, f" -> RGB from {scale}", scale)
     if image.mode in ALPHA or "transparency" in image.info:
@@ -99,25 +99,25 @@ def _require_positive(values: NDArray[np.int8]) -> None:
         raise NotAnImage(f"{told}; scale them to 0 to 255, or floats to [0, 1]")
 
 
-def _scale(values: NDArray[np.float64], kind: Kind) -> Scale:
+def _scale(values: NDArray[np.float64], kind: GreyKind) -> GreyScale:
     """The smallest known range that holds these greys."""
     if not np.isfinite(values).all():
         raise NotAnImage("values that are not finite (NaN or infinity); replace them")
     low, high = float(values.min(initial=0)), float(values.max(initial=0))
     told = f"values from {low:g} to {high:g}"
     if kind == "floats" and low >= -UNIT_SLACK and high <= 1 + UNIT_SLACK:
-        return Scale(kind, 1)
+        return GreyScale(kind, 1)
     if low < 0:
         raise NotAnImage(f"{told}; scale them to 0 to 255, or floats to [0, 1]")
     if kind == "floats" and high < 16:
         raise NotAnImage(f"{told} are neither in [0, 1] nor in 0 to 255; scale them to [0, 1]")
     for bits in DEPTHS:
         if high <= 2**bits - 1:
-            return Scale(kind, 2**bits - 1)
+            return GreyScale(kind, 2**bits - 1)
     raise NotAnImage(f"{told} have no known scale; save it with 8 or 16 bits")
 
 
-def _bytes(values: NDArray[np.float64], scale: Scale) -> NDArray[np.uint8]:
+def _bytes(values: NDArray[np.float64], scale: GreyScale) -> NDArray[np.uint8]:
     scaled = values * 255 / scale.white
     if scale.kind == "integers":
         scaled = np.floor(scaled)  # the upper byte of 16 bits, as everyone reads them: 257 * k -> k

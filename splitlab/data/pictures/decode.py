@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from splitlab.data.pictures.colours import Scale, Whites, greatest, has_signed_bytes, to_rgb
+from splitlab.data.pictures.colours import GreyScale, Whites, greatest, has_signed_bytes, to_rgb
 from splitlab.data.pictures.libtiff import silent_libtiff
 from splitlab.data.pictures.not_an_image import NotAnImage
 from splitlab.data.pictures.upright import BROKEN, PARTLY, load
@@ -59,7 +59,7 @@ class Decoded(NamedTuple):
     pixels: NDArray[np.uint8]
     done: str
     remarks: tuple[str, ...]
-    scale: Scale | None = None
+    scale: GreyScale | None = None
 
 
 def read_image(path: Path | str, size: int) -> tuple[Tensor, str]:

@@ -19,7 +19,7 @@ from splitlab.split.limits.watching import ONE_TRACE
 from splitlab.split.trace.merging import merge_batches, per_image
 from splitlab.split.trace.recorder import record
 from splitlab.split.trace.remembered import LastAsked, key_of
-from splitlab.split.trace.tape import Step, Tape
+from splitlab.split.trace.tape import Tape, TapeStep
 from splitlab.split.trace.tree import Ref, Shape, map_leaves, refs
 from splitlab.split.trace.twin import images, is_cheap, shadow
 
@@ -41,7 +41,7 @@ class Merged:
         macs: for one image.
     """
 
-    step: Step
+    step: TapeStep
     value: Shape | None
     depends: bool
     live: bool
@@ -259,7 +259,7 @@ def _merge(first: Tape, second: Tape, batches: tuple[int, int]) -> list[Merged]:
     return merged
 
 
-def _differ(one: Step, two: Step) -> bool:
+def _differ(one: TapeStep, two: TapeStep) -> bool:
     return (one.name, one.call.target, one.autocast) != (two.name, two.call.target, two.autocast)
 
 

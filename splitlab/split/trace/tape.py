@@ -12,7 +12,7 @@ from splitlab.split.trace.calls import Call
 
 
 @dataclass(frozen=True)
-class Step:
+class TapeStep:
     """One operation of a tape.
 
     Args:
@@ -42,7 +42,7 @@ class Tape:
     left: id of each tensor that the run made -> the tensor, and whether it depends on the image.
     """
 
-    steps: list[Step] = field(default_factory=list)
+    steps: list[TapeStep] = field(default_factory=list)
     ends: list[tuple[str, int, int]] = field(default_factory=list)
     output: Any = None
     constants: dict[str, Tensor] = field(default_factory=dict)

@@ -16,7 +16,7 @@ from splitlab.split.limits.modules import unfollowed
 from splitlab.split.limits.numbers import Numbers
 from splitlab.split.trace.calls import Call, pure_call, writing_call, writing_through
 from splitlab.split.trace.macs import MacCounter
-from splitlab.split.trace.tape import Step, Tape
+from splitlab.split.trace.tape import Tape, TapeStep
 from splitlab.split.trace.tensor_book import TensorBook, moved
 from splitlab.split.trace.tree import Device, Ref, map_leaves, refs, shapes, tensors
 
@@ -137,7 +137,7 @@ class Writer:
             number += 1
             unique = f"{name}_{number}"
         self.taken.add(unique)
-        self.tape.steps.append(Step(unique, call, shapes(value), macs, autocast))
+        self.tape.steps.append(TapeStep(unique, call, shapes(value), macs, autocast))
         self.numbers.add(call, refs((call.args, call.kwargs)), self.tape.steps[-1].value)
         return len(self.tape.steps) - 1
 

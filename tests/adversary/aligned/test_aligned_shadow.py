@@ -132,7 +132,6 @@ def learned(epochs, head="block1"):
         features,
         epochs=epochs,
         seed=3,
-        device=torch.device("cpu"),
     )
     with torch.no_grad():
         return net, float(feature_error(net(painted), features, spread_of(features)))

@@ -44,15 +44,15 @@ def world():
 
 
 def started(features, white, epochs=60):
-    return learn_head(ARCH, "relu", None, white, features, epochs=epochs, seed=1, device=CPU)
+    return learn_head(ARCH, "relu", None, white, features, epochs=epochs, seed=1)
 
 
 @pytest.mark.slow
 def test_pictures_and_head_explain_the_features_and_come_nearer_to_the_truth():
     features, white = world()
     head = started(features, white)
-    before = invert(head, white, features, size=16, epochs=0, seed=1, device=CPU)
-    after = invert(head, white, features, size=16, epochs=120, seed=1, device=CPU)
+    before = invert(head, white, features, size=16, epochs=0, seed=1)
+    after = invert(head, white, features, size=16, epochs=120, seed=1)
     assert before.error > 0.02
     assert after.error < 0.2 * before.error
     assert unexplained(after.white) < 0.5 * unexplained(before.white)
@@ -60,9 +60,7 @@ def test_pictures_and_head_explain_the_features_and_come_nearer_to_the_truth():
 
 def test_the_pictures_are_white_and_the_head_takes_them_as_they_are():
     features, white = world()
-    found = invert(
-        started(features, white, 4), white, features, size=16, epochs=4, seed=1, device=CPU
-    )
+    found = invert(started(features, white, 4), white, features, size=16, epochs=4, seed=1)
     seen = rows(found.white)
     assert torch.allclose(seen.mean(0), torch.zeros(3), atol=1e-4)
     assert torch.allclose(seen.T @ seen / len(seen), torch.eye(3), atol=1e-3)
@@ -76,7 +74,7 @@ def test_the_pictures_are_white_and_the_head_takes_them_as_they_are():
 def test_without_epochs_white_pictures_stay_what_they_are():
     features, white = world()
     head = started(features, white, 2)
-    found = invert(head, white, features, size=16, epochs=0, seed=1, device=CPU)
+    found = invert(head, white, features, size=16, epochs=0, seed=1)
     assert torch.allclose(found.white, white, atol=1e-3)
 
 

@@ -79,9 +79,7 @@ def test_small_rotations_do_not_mirror_and_stay_near():
 
 
 def critics_of(images, seed, epochs=1):
-    return trained_critics(
-        images, Whitening(images.float() / 255), epochs=epochs, seed=seed, device=CPU
-    )
+    return trained_critics(images, Whitening(images.float() / 255), epochs=epochs, seed=seed)
 
 
 def weights(critics):
@@ -134,7 +132,7 @@ def test_only_the_last_few_results_are_remembered():
 def test_a_critic_learns_what_goes_wrong_with_colours():
     """On images that it has not seen: true colours before swapped, inverted and tinted ones."""
     own = AUX.images.images
-    critic = train_critic(own, Whitening(own.float() / 255), epochs=12, seed=0, device=CPU)
+    critic = train_critic(own, Whitening(own.float() / 255), epochs=12, seed=0)
     pixels = VICTIMS.floats()
     wrong = [pixels[:, [1, 0, 2]], pixels[:, [2, 1, 0]], 1 - pixels]
     wrong.append(pixels + torch.tensor([0.3, 0, -0.3]).view(1, 3, 1, 1))

@@ -149,7 +149,6 @@ def test_a_chain_of_invertible_linear_blocks_is_inverted():
         lessons,
         schooling(epochs=400, tune_epochs=150, batch_size=128),
         seed=1,
-        device=CPU,
     )
     assert [one["block"] for one in told] == [1, 2, 3]
     assert "loss_B" not in told[0]
@@ -169,7 +168,7 @@ def test_phase_a_changes_one_inverse_and_the_target_never_changes():
 
     target = [hash_tensors(dict(block.module.state_dict())) for block in blocks]
     short = schooling(epochs=1, tune_epochs=1)
-    divide_and_conquer(inverses, lessons, short, seed=1, device=CPU, progress=Watch(look))
+    divide_and_conquer(inverses, lessons, short, seed=1, work=Workplace(progress=Watch(look)))
     last = [hash_tensors(dict(one.state_dict())) for one in inverses]
     states = [*(state for _, state in seen), last]
     names = [name for name, _ in seen]
@@ -196,7 +195,7 @@ def test_phase_a_leaves_the_running_statistics_of_other_inverses_alone():
         states.append((name, [hash_tensors(dict(one.state_dict())) for one in inverses]))
 
     short = schooling(epochs=1, tune_epochs=1, batch_size=8)
-    divide_and_conquer(inverses, lessons, short, seed=1, device=CPU, progress=Watch(look))
+    divide_and_conquer(inverses, lessons, short, seed=1, work=Workplace(progress=Watch(look)))
     by_name = dict(states)
     assert any(isinstance(m, nn.BatchNorm2d) for m in inverses[1].modules())
     # between the start of phase A and the start of phase B only the third inverse has changed
@@ -230,8 +229,7 @@ def test_end_to_end_makes_as_many_steps_and_no_loss_of_a_layer():
         lessons,
         schooling(epochs=3, tune_epochs=2),
         seed=1,
-        device=CPU,
-        progress=watch,
+        work=Workplace(progress=watch),
     )
     assert watch.totals == [(2 * 3 + 2) * 128]
 

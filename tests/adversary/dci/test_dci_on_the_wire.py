@@ -4,7 +4,7 @@ import functools
 
 import pytest
 import torch
-from test_dci import CPU, granted, schooling
+from test_dci import granted, schooling
 from torch import nn
 from worlds import VICTIMS, capture, images, outcome, quality, tiny_head
 
@@ -90,7 +90,7 @@ def test_of_a_turned_normal_vector_in_noise_it_learns_wieners_answer(noise):
     torch.manual_seed(3)
     inverses = [inverse_of(blocks[0], lessons.kept[0], image=False)]
     taught = schooling(epochs=40, batch_size=256, rate=0.01)
-    divide_and_conquer(inverses, lessons, taught, seed=1, device=CPU)
+    divide_and_conquer(inverses, lessons, taught, seed=1)
     with torch.no_grad():
         start = inverses[0](torch.zeros(1, 4))
         turned = inverses[0](layer(torch.eye(4))) - start

@@ -9,6 +9,7 @@ import torch
 
 from adversary.contract.attack import run_attack
 from adversary.contract.threat import ThreatModel
+from adversary.contract.workplace import Workplace
 from adversary.inversion.dci.gan_inversion import chain_of, inverse_of, invert
 from adversary.inversion.dci.generator_attack import GeneratorInverse
 from adversary.inversion.dci.training import InverseSchooling
@@ -52,11 +53,12 @@ def test_the_linear_layer_s_inverse_starts_where_it_is_exact() -> None:
 
 def test_a_finished_inversion_is_read_back(tmp_path: Path) -> None:
     net = small()
-    inverse, told = invert(net, SHORT, latents=48, seed=1, device=CPU, folder=tmp_path)
+    work = Workplace(checkpoint=tmp_path / "inverse.pt")
+    inverse, told = invert(net, SHORT, latents=48, seed=1, work=work)
     assert [one["block"] for one in told] == [1, 2, 3, 4, 5]
     z = torch.randn(8, 128, generator=generator(5))
     with torch.no_grad():
-        again, nothing = invert(net, SHORT, latents=48, seed=1, device=CPU, folder=tmp_path)
+        again, nothing = invert(net, SHORT, latents=48, seed=1, work=work)
         assert nothing == []
         assert torch.equal(again(net(z)), inverse(net(z)))
 
@@ -64,7 +66,7 @@ def test_a_finished_inversion_is_read_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize("depth", [1, 3, 5])
 def test_whatever_is_shown_is_answered_by_the_one_inverse(depth: int) -> None:
     net = small(width=16)  # the linear layer makes 256 numbers of 128: it has an inverse
-    inverse, _ = invert(net, SHORT, latents=48, seed=1, device=CPU)
+    inverse, _ = invert(net, SHORT, latents=48, seed=1)
     z = torch.randn(8, 128, generator=generator(5))
     parts = net.parts()
     head, rest = torch.nn.Sequential(*parts[:depth]), torch.nn.Sequential(*parts[depth:])
@@ -85,7 +87,7 @@ def test_whatever_is_shown_is_answered_by_the_one_inverse(depth: int) -> None:
 def test_latents_come_nearer_than_an_inverse_that_learned_nothing() -> None:
     net = small(width=16)
     schooling = InverseSchooling(20, 3e-3, 10, 1e-3, 32, 1.0, 1.0, 1.0, True)
-    inverse, _ = invert(net, schooling, latents=512, seed=1, device=CPU)
+    inverse, _ = invert(net, schooling, latents=512, seed=1)
     z = torch.randn(64, 128, generator=generator(5))
     with torch.no_grad():
         error = float((inverse(net(z)) - z).abs().mean())

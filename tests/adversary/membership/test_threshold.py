@@ -7,7 +7,7 @@ import torch
 
 from adversary.contract.attack import run_attack
 from adversary.contract.threat import ThreatModel
-from adversary.membership.threshold import Loss, Threshold
+from adversary.membership.threshold import LossThreshold, Threshold
 from splitlab.contracts import Scores
 from splitlab.errors import BadInput
 from splitlab.metrics.membership import auc
@@ -36,21 +36,23 @@ def two_gaussians(apart, answers="logits", labels=None):
 @pytest.mark.parametrize("answers", ["logits", "probabilities"])
 @pytest.mark.parametrize("apart", [0.5, 1.5])
 def test_the_loss_finds_what_two_gaussians_allow(apart, answers):
-    found = auc(MEMBER, answer(Loss(), two_gaussians(apart, answers)))
+    found = auc(MEMBER, answer(LossThreshold(), two_gaussians(apart, answers)))
     closed = 0.5 * (1 + math.erf(apart / 2))  # Phi(apart / sqrt 2)
     assert found == pytest.approx(closed, abs=0.01)
 
 
 def test_twins_are_told_apart_by_chance():
     scores = two_gaussians(0.0)
-    for attack in (Loss(), Threshold(), Threshold(statistic="entropy")):
+    for attack in (LossThreshold(), Threshold(), Threshold(statistic="entropy")):
         assert auc(MEMBER, answer(attack, scores)) == pytest.approx(0.5, abs=0.01)
-    assert auc(MEMBER, answer(Loss(), two_gaussians(0.0, "label"))) == pytest.approx(0.5, abs=0.01)
+    assert auc(MEMBER, answer(LossThreshold(), two_gaussians(0.0, "label"))) == pytest.approx(
+        0.5, abs=0.01
+    )
 
 
 def test_whoever_is_told_the_label_alone_calls_members_who_are_classified_rightly():
     scores = two_gaussians(1.5, "label")
-    values = answer(Loss(), scores)
+    values = answer(LossThreshold(), scores)
     assert torch.equal(values.bool(), scores.scores == scores.labels)
     right = values[MEMBER].mean(), values[~MEMBER].mean()
     assert auc(MEMBER, values) == pytest.approx(0.5 + float(right[0] - right[1]) / 2, abs=1e-6)
@@ -68,13 +70,13 @@ def test_sureness_needs_no_class_and_the_loss_does():
     entropy = -(probabilities * probabilities.log()).sum(1)
     assert torch.allclose(answer(Threshold(statistic="entropy"), blind), -entropy.float())
     with pytest.raises(BadInput, match="needs the records' classes"):
-        answer(Loss(), blind)
+        answer(LossThreshold(), blind)
 
 
 def test_two_sure_answers_are_still_ranked():
     """Where probabilities of float32 are 1 both, their logits differ."""
     scores = Scores(("a", "b"), torch.tensor([[30.0, 0], [40.0, 0]]), labels=torch.zeros(2).long())
     assert scores.scores.softmax(1)[:, 0].tolist() == [1.0, 1.0]
-    for attack in (Loss(), Threshold(), Threshold(statistic="entropy")):
+    for attack in (LossThreshold(), Threshold(), Threshold(statistic="entropy")):
         low, high = answer(attack, scores).tolist()
         assert low < high

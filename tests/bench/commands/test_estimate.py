@@ -15,13 +15,13 @@ from bench.estimate.cells import (
 )
 from bench.estimate.deploying import (
     CHECKED,
-    GRANTED,
+    GRANTED_HALVES,
     PREPARED,
     UNDEFENDED,
     undefended_seconds,
     written_seconds,
 )
-from bench.estimate.latency import place_seconds, starts, waiting
+from bench.estimate.latency import place_seconds, starts
 from bench.estimate.points import Costs
 from bench.estimate.scoring import Scoring, each, growth_of
 from bench.point.deploy import undefended
@@ -30,6 +30,7 @@ from bench.point.measure import plans
 from bench.point.recipe import SweepConfig
 from bench.point.victim import prepare_halves, prepare_victim
 from defenses import parse
+from edge_client.one_way import round_trips
 from splitlab.contracts import ArchSpec
 from splitlab.contracts.kinds import IMAGE
 from splitlab.contracts.link import parse_link
@@ -115,7 +116,7 @@ def test_a_second_wire_doubles_and_what_is_done_is_not_counted(splits, points):
     _, half = told(splits, points, ("mean-image",), pending={(0, "FP32"): (0,)})
     assert half["attack mean-image"] == pytest.approx(one["attack mean-image"] / 2)
     found, nothing = told(splits, points, ("mean-image",), pending={})
-    assert (found.points, nothing) == (0, {})
+    assert (found.points, found.finished, nothing) == (0, 2, {})
 
 
 def test_a_defence_that_trains_is_rehearsed_at_each_split_point(splits, points):
@@ -158,7 +159,7 @@ def test_cuts_are_as_many_as_the_work_makes(splits, tmp_path, monkeypatch):
     undefended(tmp_path / "deployment", splits.victims.take(2), victim)
     assert len(made) == PREPARED + CHECKED + UNDEFENDED
     make_threat(tmp_path / "deployment", GrantRequest(head=True, auxiliary=2), splits, 0)
-    assert len(made) == PREPARED + CHECKED + UNDEFENDED + GRANTED
+    assert len(made) == PREPARED + CHECKED + UNDEFENDED + GRANTED_HALVES
 
 
 def cell(share=0.0, attacks=(1.0, 4.0)):
@@ -203,7 +204,7 @@ def test_latency_by_hand():
     assert place_seconds(0.1, (), 1000, 10) == pytest.approx(5 * (1 + 4) * 8 * 0.1)
     link = "rtt=100ms,up=1mbps,down=1mbps"
     asked = 1 + 5 * 2
-    waited = waiting(parse_link(link), 1000, 10, asked)
+    waited = sum(round_trips(parse_link(link), 1000, 10, asked))
     per = (8 * (1000 + 66) + 8 * (10 + 66)) / 1e6 + 0.1
     assert waited == pytest.approx(asked * per)
     both = place_seconds(0.1, (link, link + ",loss=1%"), 1000, 10)

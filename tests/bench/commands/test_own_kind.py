@@ -3,12 +3,14 @@
 import in_process
 import pytest
 from brightness_attack import BRIGHTNESS
+from records import interval, record
 from typer.testing import CliRunner
 
 from adversary.registry import ATTACKS
 from bench.cli import app
 from bench.point.doubtful import own_doubts
 from bench.point.score import score
+from bench.sweep.recommend import recommend
 from splitlab.data import load_splits
 from splitlab.record import RecordStore
 
@@ -46,6 +48,8 @@ def test_a_sweep_takes_a_kind_that_nobody_else_knows(tmp_path):
     for heading in ("brightness error", "brightness correlation", "floor, brightness error"):
         assert heading in page
     assert "brightness error 0.0" in done.output  # in the terminal's table, named
+    again = CliRunner().invoke(app, ["sweep-split-points", *WORDS, *FEW, *flags])
+    assert "begins" not in again.output
 
 
 def test_an_attack_at_its_own_kinds_floor_has_failed():
@@ -68,3 +72,14 @@ def test_an_attack_at_its_own_kinds_floor_has_failed():
         true.leakage, true.floor, scored=12, victims=12, attack_doubts=(), kind=BRIGHTNESS
     )
     assert fine == ()
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_recommendation_has_the_kinds_own_words():
+    made = record("conv1", attack="brightness")
+    told = interval(0.01).model_copy(update={"leakage": "falls"})
+    floor = told.model_copy(update={"mean": 0.1})
+    own = {"leakage": {"brightness_error": told}, "floor": {"brightness_error": floor}}
+    advice = recommend([made.model_copy(update={"estimates": "brightness", **own})])
+    assert advice.split == "conv1"
+    assert f"{BRIGHTNESS.floor_is} brightness error 0.1" in advice.reason

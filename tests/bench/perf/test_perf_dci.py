@@ -13,12 +13,12 @@ from adversary.inversion.dci.training import losses
 from bench.perf.training.dci import (
     LIMIT,
     SCHOOLING,
-    DciSpeed,
     _from_images,
     _kept,
     _one_pass,
     _problem,
 )
+from bench.perf.verdict import judged
 
 CPU = torch.device("cpu")
 
@@ -52,10 +52,6 @@ def test_memory_is_what_autograd_keeps() -> None:
 
 
 def test_a_ratio_below_the_limit_fails() -> None:
-    def speed(ratio: float) -> DciSpeed:
-        return DciSpeed(
-            *("cpu", "net", 1, 1, 1, 1, "float32", 0.1, 1.0, 1.0, ratio, 1.0, ratio, 1.0, LIMIT, ())
-        )
-
-    assert speed(1.6).as_dict()["ok"]
-    assert not speed(1.4).as_dict()["ok"]
+    assert judged({}, 1.6, LIMIT)["ok"]
+    assert not judged({}, 1.4, LIMIT)["ok"]
+    assert not judged({}, 1.6, LIMIT, sound=False)["ok"]

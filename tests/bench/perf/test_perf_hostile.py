@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from bench.cli import app
 from bench.perf.hostile import hostile
 from bench.perf.hostile.hostile import ALONE, ask, counts_of, whole
-from bench.perf.hostile.peers import ATTACKS
+from bench.perf.hostile.peers import HOSTILE_PEERS
 from bench.perf.hostile.raw_http2 import Sent
 from bench.perf.hostile.row import Hostile, Resident, Treatment
 from bench.perf.serving.scenes import deployed, pixels
@@ -125,9 +125,9 @@ def test_the_server_stands_every_attack(tmp_path):
     done = CliRunner().invoke(app, ["perf", "hostile", "--seconds", "1", "--out", str(out)])
     torch.set_num_threads(before)
     rows = json.loads(out.read_text())
-    assert set(rows) == {ALONE, *ATTACKS, "environment"}
+    assert set(rows) == {ALONE, *HOSTILE_PEERS, "environment"}
     assert done.exit_code == 0, done.output
-    for name in ATTACKS:
+    for name in HOSTILE_PEERS:
         assert rows[name]["sent"]["connections"] > 0
         assert rows[name]["wrong"] == 0
     assert rows["slow-loris"]["refused"]["crowded"] > 0

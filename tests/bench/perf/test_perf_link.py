@@ -10,14 +10,16 @@ from typer.testing import CliRunner
 
 from bench.cli import app
 from bench.perf.serving import link
-from bench.perf.serving.link import CASES, Case, agreement, perf_link, predicted, why_not
+from bench.perf.serving.link import CASES, Case, agreement, perf_link, why_not
+from bench.perf.serving.link_peer import ANSWER_BYTES
+from edge_client.one_way import round_trips
 from splitlab.contracts.link import LINKS, parse_link
 
 FIVE_G = Case("5g", 64 << 10)
 
 
 def test_a_link_without_losses_is_judged_by_its_median() -> None:
-    told = predicted(LINKS["5g"], FIVE_G, 30)
+    told = round_trips(LINKS["5g"], FIVE_G.size, ANSWER_BYTES, 30)
     assert told[0] > 1.9 * told[1]  # three rounds at first, then one
     measured = [told[0], *told[1:-1], 9.0]  # and one that the machine held up
     found = agreement(FIVE_G, measured).as_dict()
@@ -29,7 +31,7 @@ def test_a_link_without_losses_is_judged_by_its_median() -> None:
 
 def test_a_link_with_losses_is_judged_by_its_mean() -> None:
     case = replace(FIVE_G, link="rtt=20ms,up=50mbps,down=200mbps,loss=1%")
-    told = predicted(parse_link(case.link), case, link.DRAWS)
+    told = round_trips(parse_link(case.link), case.size, ANSWER_BYTES, link.DRAWS)
     mean = sum(told) / len(told)
     assert agreement(case, [mean / 2, 1.5 * mean]).as_dict()["ok"]
     assert not agreement(case, [mean * 0.8] * 9).as_dict()["ok"]

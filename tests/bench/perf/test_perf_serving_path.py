@@ -14,7 +14,7 @@ from bench.cli import app
 from bench.perf.serving import engine, serve
 from bench.perf.serving.bodies import ServingScene
 from bench.perf.serving.engine import EngineSpeed, output_error, perf_engine
-from bench.perf.serving.scenes import Times, deployed, pixels
+from bench.perf.serving.scenes import CallTimes, deployed, pixels
 from bench.perf.serving.serve import SAMPLES, Crowd, Serve, perf_serve
 from bench.perf.serving.split import SplitSpeed, perf_split
 from bench.perf.serving.transport import MIB, Echo, perf_transport
@@ -25,12 +25,12 @@ from splitlab.randomness import Secret
 TINY = ServingScene(model="tiny_cnn", head_end="block1", tail_start="block3")
 
 
-def times(ms: float) -> Times:
-    return Times(ms, ms, ms)
+def times(ms: float) -> CallTimes:
+    return CallTimes(ms, ms, ms)
 
 
 def test_times_are_the_middle_and_the_late_ones():
-    found = Times.of([0.001 * n for n in range(1, 101)])
+    found = CallTimes.of([0.001 * n for n in range(1, 101)])
     assert found.p50_ms == pytest.approx(50.5)
     assert (found.p95_ms, found.p99_ms) == (pytest.approx(96.0), pytest.approx(100.0))
 

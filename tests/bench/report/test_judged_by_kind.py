@@ -6,6 +6,7 @@ from records import interval, record
 from bench.sweep.depth import depth_correlations
 from bench.sweep.front import pareto_front
 from bench.sweep.recommend import places, recommend
+from bench.sweep.report import render
 from splitlab.record import doubts
 
 
@@ -33,6 +34,17 @@ def test_a_run_of_membership_attacks_is_judged_by_its_auc():
     assert "1 left out as every attack failed there" in advice.reason
     assert "dB" not in advice.reason
     assert recommend([guessed("conv1", 0.51)]).split is None
+
+
+def test_the_page_speaks_of_that_number_and_that_floor(tmp_path):
+    members = [guessed("conv1", 0.9), guessed("layer1", 0.6)]
+    page = render(tmp_path, members)
+    assert "Floor: answering with one score for all, on" in page
+    assert "mean auxiliary image" not in page
+    assert "(Spearman) of AUC with depth" in page
+    both = render(tmp_path, [record("conv1", psnr=20), *members])
+    assert "answering with the mean auxiliary image or one score for all, on" in both
+    assert "(Spearman) of PSNR or AUC with depth" in both
 
 
 def test_beside_images_both_are_told_and_images_decide():

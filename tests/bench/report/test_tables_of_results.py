@@ -21,7 +21,9 @@ from bench.sweep.recommend import recommend
 from bench.sweep.splits import table as splits_table
 from bench.sweep.table import rich_table
 from splitlab.contracts import ArchSpec, Registry
+from splitlab.contracts.kinds import IMAGE
 from splitlab.estimating import Forecast
+from splitlab.metrics import METRICS
 from splitlab.models import build
 from splitlab.record import RecordStore
 from splitlab.split import SplitPoint, split_points
@@ -81,10 +83,18 @@ def test_an_experiment_of_its_own() -> None:
 
 @pytest.mark.parametrize("path", sorted((RESULTS / "dci-search").glob("*.json")))
 def test_a_search(path: Path) -> None:
-    trials = [Trial(**entry["trial"]) for entry in json.loads(path.read_text()).values()]
+    trials = [_tried_before(entry["trial"]) for entry in json.loads(path.read_text()).values()]
     alike = [one for one in trials if one.settings.keys() == trials[0].settings.keys()]
-    tried = tuple(Tried(one.settings, (one,)) for one in alike)
-    check(search_table(Searched(tried, path)))
+    tried = [Tried(one.settings, (one,)) for one in alike]
+    check(search_table(Searched.of(tried, IMAGE, [METRICS.load("ssim")], path)))
+
+
+def _tried_before(told: dict[str, Any]) -> Trial:
+    """A trial as searches kept it before each had a record."""
+    names = ("psnr", "ssim", "mse", "seconds")
+    numbers = {name: told[name] for name in names if told[name] is not None}
+    floor = {"psnr": told["floor_psnr"]}
+    return Trial(told["settings"], told["seed"], numbers, floor, tuple(told["doubts"]))
 
 
 LONG = "stages.3.blocks.10.attention.projection"

@@ -1,10 +1,12 @@
 """The committed records give the committed rows, verdicts, tables and CSV."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
+from bench.reproduce.frame.page import write_page
 from bench.reproduce.frame.request import ExperimentRequest, Target
 from bench.reproduce.frame.summary import summarise
 from bench.reproduce.frame.table import write_csv
@@ -77,3 +79,20 @@ def test_the_csv(told, tmp_path):
     write_csv(tmp_path / "table.csv", summary)
     if folder.name not in LATER:
         assert (tmp_path / "table.csv").read_bytes() == (folder / "table.csv").read_bytes()
+
+
+def test_the_page_has_no_empty_column_and_no_raw_marks(told, tmp_path):
+    *_, summary = told
+    page = write_page(tmp_path, summary.experiment, summary, [], {}).read_text()
+    assert "`" not in page
+    assert page.count("<code>") >= sum(note.count("`") // 2 for note in summary.experiment.notes)
+    tables = re.findall(r'<table role="table" class="data (?!matrix).*?</table>', page, re.DOTALL)
+    assert len(tables) == 1 + bool(summary.judged) + len(summary.tables)
+    for table in tables:
+        rows = re.findall(r"<tr role=\"row\"(?: class=\"\w+\")?>(.*?)</tr>", table, re.DOTALL)
+        whole = [row for row in rows[1:] if "colspan" not in row]
+        cells = [re.findall(r"<td[^>]*>(.*?)</td>", row, re.DOTALL) for row in whole]
+        headings = re.findall(r"<th[^>]*>(.*?)</th>", rows[0])
+        assert all(len(row) == len(headings) for row in cells)
+        texts = [re.sub("<[^>]*>", "", "".join(column)) for column in zip(*cells, strict=True)]
+        assert all(texts), [name for name, text in zip(headings, texts, strict=True) if not text]

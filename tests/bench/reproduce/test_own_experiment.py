@@ -46,7 +46,11 @@ def record(key, seed):
 FOUND = {
     seed: {one.key: record(one.key, seed) for one in EXPERIMENT.measurements} for seed in (0, 1)
 }
-SUMMARY = summarise(EXPERIMENT, FOUND)
+
+
+@pytest.fixture(scope="module")
+def summary():
+    return summarise(EXPERIMENT, FOUND)
 
 
 def test_it_is_declared_in_few_lines_and_travels_to_a_worker():
@@ -54,8 +58,8 @@ def test_it_is_declared_in_few_lines_and_travels_to_a_worker():
     assert pickle.loads(pickle.dumps(EXPERIMENT)).columns == EXPERIMENT.columns
 
 
-def test_rows_hold_its_own_columns(tmp_path):
-    write_csv(tmp_path / "table.csv", SUMMARY)
+def test_rows_hold_its_own_columns(tmp_path, summary):
+    write_csv(tmp_path / "table.csv", summary)
     first, by_loss, *_ = csv.DictReader((tmp_path / "table.csv").read_text().splitlines())
     numbers = [float(first[f"{AUC}.{what}"]) for what in ("mean", "min", "max", "floor", "paper")]
     assert numbers == pytest.approx([0.705, 0.70, 0.71, 0.5, 0.71])
@@ -64,8 +68,8 @@ def test_rows_hold_its_own_columns(tmp_path):
     assert not [name for name in first if "psnr" in name or "ssim" in name]
 
 
-def test_verdicts_follow_the_metric_s_own_floor_and_resolution():
-    verdicts = {one.claim.text: one for one in SUMMARY.judged}
+def test_verdicts_follow_the_metric_s_own_floor_and_resolution(summary):
+    verdicts = {one.claim.text: one for one in summary.judged}
     assert verdicts["Much noise hides members"].verdict == "holds"
     assert "at its floor, no proof" in verdicts["Much noise hides members"].reason
     assert verdicts["The loss alone tells as much"].verdict == "does not hold"
@@ -110,13 +114,13 @@ def test_where_a_metric_falls_as_more_leaks_the_smaller_side_must_beat_its_floor
     assert many.pick(found[0]).config["measurement"] == "none/learned"
 
 
-def test_the_terminal_and_the_page_say_what_the_kind_says(tmp_path):
+def test_the_terminal_and_the_page_say_what_the_kind_says(tmp_path, summary):
     torch.manual_seed(0)
     for own in FOUND.values():
         for one in own.values():
             save_roc(tmp_path / "images" / f"{one.hash}.svg", torch.arange(8) < 4, torch.rand(8))
     records = [one for own in FOUND.values() for one in own.values()]
-    page = write_page(tmp_path, EXPERIMENT, SUMMARY, records, {}).read_text()
+    page = write_page(tmp_path, EXPERIMENT, summary, records, {}).read_text()
     for words in ("AUC", "TPR at 1 % FPR", "epsilon", "accuracy [%]", "one score for all", "Price"):
         assert words in page
     for words in ("SSIM", "PSNR", "decoder with queries", "mean image", "LPIPS"):
@@ -124,7 +128,7 @@ def test_the_terminal_and_the_page_say_what_the_kind_says(tmp_path):
     assert "a difference of 0.01 of AUC is none" in page
     assert "not above the floor (0.02 of AUC)" in page
     assert page.count("data:image/svg+xml;base64,") == len(EXPERIMENT.lines)  # of the first seed
-    (table,) = [part for part in rich_parts(SUMMARY) if getattr(part, "title", "") == "Price"]
+    (table,) = [part for part in rich_parts(summary) if getattr(part, "title", "") == "Price"]
     assert table.row_count == 2
 
 

@@ -143,12 +143,15 @@ def test_updates_are_the_steps_that_are_really_made(attack, monkeypatch):
     depth, images = 2, 64
     monkeypatch.setitem(dci_setup.MADE, "quick", Synthetic("network", images, {}))
     monkeypatch.setitem(
-        dci_setup.OPTIONS["quick"],
+        dci_setup.METHOD_OPTIONS["quick"],
         "dci",
         {"images": images, "batch_size": 64, "epochs": 2, "tune_epochs": 1},
     )
-    own = {**dci_setup.OPTIONS["quick"][attack], **({} if attack == "dci" else {"epochs": 3})}
-    monkeypatch.setitem(dci_setup.OPTIONS["quick"], attack, own)
+    own = {
+        **dci_setup.METHOD_OPTIONS["quick"][attack],
+        **({} if attack == "dci" else {"epochs": 3}),
+    }
+    monkeypatch.setitem(dci_setup.METHOD_OPTIONS["quick"], attack, own)
     if attack == "dci":
         own = {**own, "data": "own", "images": images}
     arch = ArchSpec(name="repvgg_mini", input=InputSpec(size=16))

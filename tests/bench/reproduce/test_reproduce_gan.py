@@ -14,6 +14,7 @@ from adversary.inversion.dci.generator_attack import GeneratorInverse
 from adversary.inversion.dci.training import InverseSchooling
 from bench.estimate import requests
 from bench.estimate.requests import reproduce_estimate
+from bench.point.identity.config import PointConfig
 from bench.point.run import run as run_point
 from bench.point.sights import generated
 from bench.point.sights.generated import Generated
@@ -21,6 +22,7 @@ from bench.reproduce.dci import figures6_7 as dci_gan
 from bench.reproduce.frame.again import shown_again
 from bench.reproduce.frame.request import ExperimentRequest
 from bench.reproduce.frame.run import begin
+from bench.reproduce.frame.search import search
 from bench.reproduce.frame.summary import summarise
 from splitlab.errors import BadInput, UnknownName
 from splitlab.metrics.image.psnr import psnr
@@ -99,7 +101,7 @@ def test_numbers_are_those_of_the_generator_and_its_inverse(tmp_path: Path) -> N
     net.load_state_dict(read_tensors(kept))
     net.requires_grad_(False).eval()
     z = torch.randn(SMALL.victims, 128, generator=generator(0, "gan", "victims"))
-    inverse, _ = invert(net, SCHOOLING, latents=64, seed=0, device=torch.device("cpu"))
+    inverse, _ = invert(net, SCHOOLING, latents=64, seed=0)
     steps = list(inverse.children())
     with torch.inference_mode():
         again = inverse(net(z))
@@ -233,3 +235,22 @@ def test_a_dry_run_rehearses_one_seed_and_counts_all(
     assert found.not_counted == ()
     assert not (request.out / "records").exists()
     assert not (tmp_path / "cache").exists()
+
+
+def test_settings_of_an_inverse_are_searched_on_other_latents(tmp_path: Path) -> None:
+    request = request_of(tmp_path)
+    experiment = dci_gan.figures.experiment(request)
+    found = search(experiment, "part1", {"latents": [64, 96]}, request, 4)
+    assert found.by.name == "latent_error"
+    assert [trial.failed for one in found.tried for trial in one.trials] == ["", ""]
+    gains = [found.by.gain(one.trials[0].numbers["latent_error"], 0.0) for one in found.tried]
+    assert gains[0] >= gains[1]
+    records = RecordStore(tmp_path / "gan" / "search").all()
+    assert {r.leakage["latent_error"].items for r in records} == {4}
+    (config, *_) = [PointConfig.model_validate(r.config) for r in records]
+    lab = begin(experiment, request).run(0).lab  # type: ignore[union-attr]
+    tried, kept = (
+        Generated(c, lab).truth().items
+        for c in (config, config.model_copy(update={"searched": False}))
+    )
+    assert not torch.isclose(tried[:, :1], kept[:, 0]).any()

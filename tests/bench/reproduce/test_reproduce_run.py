@@ -11,15 +11,17 @@ from typer.testing import CliRunner
 
 from bench import executors
 from bench.cli import app
+from bench.estimate.requests import reproduce_estimate
 from bench.point.lab import lab as labs
 from bench.reproduce.frame.experiment import Line, Measurement
 from bench.reproduce.frame.request import ExperimentRequest, seeds_of
-from bench.reproduce.frame.run import reproduce
+from bench.reproduce.frame.run import Framed, reproduce
 from splitlab.capture import Capture
 from splitlab.deployment import ClientHalf
 from splitlab.errors import BadInput, Unavailable, UnknownName
 from splitlab.record import RecordStore
 from splitlab.storage import read_json
+from splitlab.training.plain_progress import PlainProgress
 
 
 class Killed(Exception):
@@ -75,8 +77,12 @@ def test_a_finished_run_starts_no_process_and_measures_nothing(finished, monkeyp
     before = (out / "summary.json").read_text()
     monkeypatch.setattr(labs, "CaptureRun", None)
     monkeypatch.setattr(executors, "run", None)
-    reproduce(small(), request(out))
+    lines = []
+    reproduce(small(), request(out, progress=PlainProgress(lines.append)))
     assert (out / "summary.json").read_text() == before
+    assert lines == []
+    told = reproduce_estimate(Framed(lambda _: small()), request(out)).told()
+    assert told == "all 4 points are finished; only tables and the page are written"
 
 
 def test_every_victim_crossed_the_wire_and_the_page_is_there(finished):

@@ -8,10 +8,13 @@ from reproductions import MANY, NONE, SETUP, Row, small
 from typer.testing import CliRunner
 
 from bench.cli import app
+from bench.estimate import requests
+from bench.estimate.requests import search_estimate
 from bench.options import grid
+from bench.point import run as running
 from bench.point.setup import Synthetic
 from bench.reproduce import cli
-from bench.reproduce.frame import search as searching
+from bench.reproduce.frame.again import shown_again
 from bench.reproduce.frame.experiment import Claim, Measurement
 from bench.reproduce.frame.request import ExperimentRequest
 from bench.reproduce.frame.run import Framed
@@ -19,6 +22,7 @@ from bench.reproduce.frame.search import combinations, search
 from bench.reproduce.frame.trials import table
 from splitlab.data import load_splits
 from splitlab.errors import BadInput, SplitLabError, UnknownName
+from splitlab.estimating import Forecast
 
 IMAGES = 5
 MADE = Synthetic("head", 8, {"steps": 1, "batch_size": 8})
@@ -47,13 +51,16 @@ def out(tmp_path_factory):
 def seen(monkeypatch):
     """What each attack was given."""
     given = []
-    run_attack = searching.run_attack
+    run_attack = running.run_attack
 
     def spy(attack, threat, observation, *rest, **named):
-        given.append((threat, observation))
-        return run_attack(attack, threat, observation, *rest, **named)
+        def observed():
+            return given[-1][1]
 
-    monkeypatch.setattr(searching, "run_attack", spy)
+        given.append((threat, observation()))
+        return run_attack(attack, threat, observed, *rest, **named)
+
+    monkeypatch.setattr(running, "run_attack", spy)
     return given
 
 
@@ -76,8 +83,9 @@ def test_more_steps_bring_more_and_the_best_stands_first(out):
     found = tried(out, "none/rmle", {"steps": [1, 60], "learning_rate": [0.3], "tv": [0.0]})
     assert [one.settings["steps"] for one in found.tried] == [60, 1]
     best, worst = (one.trials[0] for one in found.tried)
-    assert best.psnr > worst.psnr + 3
-    assert best.floor_psnr == worst.floor_psnr
+    assert found.by.name == "psnr"
+    assert best.numbers["psnr"] > worst.numbers["psnr"] + 3
+    assert best.floor["psnr"] == worst.floor["psnr"]
     assert table(found).row_count == 2
 
 
@@ -104,7 +112,7 @@ def test_the_mean_image_is_at_the_floor_and_a_defended_place_is_searched_too(out
     for key in ("none/blind", "many/blind"):
         (one,) = tried(out, key, {}).tried
         (trial,) = one.trials
-        assert trial.psnr == pytest.approx(trial.floor_psnr, abs=0.5)
+        assert trial.numbers["psnr"] == pytest.approx(trial.floor["psnr"], abs=0.5)
 
 
 def test_what_was_tried_is_kept_and_only_what_is_new_is_run(out, seen):
@@ -112,21 +120,23 @@ def test_what_was_tried_is_kept_and_only_what_is_new_is_run(out, seen):
     first = len(seen)
     found = tried(out, "none/rmle", {"steps": [5, 6]})
     assert (first, len(seen)) == (2, 3)
-    kept = json.loads(found.path.read_text())
-    assert all(entry["environment"]["commit"] for entry in kept.values())
-    assert all(entry["config"]["searched_on"] == IMAGES for entry in kept.values())
-    assert not list((out / "search").glob("fits/*"))
+    kept = [json.loads(path.read_text()) for path in found.path.glob("*.json")]
+    kept = [one for one in kept if one["config"]["attack"] == "rmle"]
+    assert {one["config"]["attack_options"]["steps"] for one in kept} >= {4, 5, 6}
+    assert all(one["config"]["searched"] for one in kept)
+    assert all(one["config"]["victims"] == IMAGES for one in kept)
+    assert not list(out.glob("search/fits/*"))
 
 
 def test_a_setting_that_fails_is_told_last_and_the_others_are_tried(out, monkeypatch):
-    run_attack = searching.run_attack
+    run_attack = running.run_attack
 
     def fails(attack, *rest, **named):
         if attack.steps == 7:
             raise SplitLabError("it came apart")
         return run_attack(attack, *rest, **named)
 
-    monkeypatch.setattr(searching, "run_attack", fails)
+    monkeypatch.setattr(running, "run_attack", fails)
     found = tried(out, "none/rmle", {"steps": [7, 8]})
     assert [one.settings["steps"] for one in found.tried] == [8, 7]
     assert found.tried[1].trials[0].failed == "it came apart"
@@ -171,20 +181,23 @@ def test_too_many_images_are_refused(out):
         search(EXPERIMENT, "none/blind", {}, request, 10_000)
 
 
-def test_the_command_shows_what_it_found(tmp_path, monkeypatch):
+def test_the_command_shows_what_it_found(out, monkeypatch):
     monkeypatch.setattr(cli, "EXPERIMENTS", {"small": "test_search:SMALL"})
+    monkeypatch.setattr(requests, "search_estimate", lambda *_: Forecast.of_stages(2, {}, 0))
     words = ["search", "small", "none/blind", "--try", "preset=", "--images", "3"]
-    told = CliRunner().invoke(app, [*words, "--out", str(tmp_path), "--device", "cpu"])
+    told = CliRunner().invoke(app, [*words, "--out", str(out), "--device", "cpu"])
     assert "FIELD=VALUE" in " ".join(told.output.split())
-    words = ["search", "small", "none/rmle", "--try", "steps=1,2", "--images", "3", "--seeds", "0"]
-    told = CliRunner().invoke(app, [*words, "--out", str(tmp_path), "--device", "cpu"])
+    words = ["search", "small", "none/rmle", "--try", "steps=1,2", "--images", "5", "--seeds", "0"]
+    told = CliRunner().invoke(app, [*words, "--out", str(out), "--device", "cpu"])
     assert told.exit_code == 0, told.output
+    assert "begins, 0 of 2 done" in told.output
     assert "[dB]" in told.output
-    assert "Record: " in told.output
-    assert (tmp_path / "search" / "none-rmle.json").exists()
+    assert "Records: " in told.output
     words[words.index("steps=1,2")] = "steps=1|2"  # the same, and nothing is tried again
-    words += ["--out", str(tmp_path), "--device", "cpu", "--json"]
-    found = json.loads(CliRunner().invoke(app, words).stdout)
+    words += ["--out", str(out), "--device", "cpu", "--json"]
+    again = CliRunner().invoke(app, words)
+    assert "begins" not in again.stderr
+    found = json.loads(again.stdout)
     assert set(found) == {"format", "tried", "record"}
     assert sorted(one["settings"]["steps"] for one in found["tried"]) == [1, 2]
     for one in found["tried"]:
@@ -192,7 +205,16 @@ def test_the_command_shows_what_it_found(tmp_path, monkeypatch):
         assert one["trials"][0]["psnr"] == one["psnr"]
 
 
-def test_the_command_says_what_it_cannot_search():
-    told = CliRunner().invoke(app, ["search", "dci-gan", "latents", "--try", "steps=1"])
-    assert told.exit_code == 2
-    assert "no settings that can be searched" in " ".join(told.output.split())
+def test_trials_are_not_shown_as_the_experiment(out):
+    with pytest.raises(BadInput, match="trials on validation images"):
+        shown_again(out / "search")
+
+
+@pytest.mark.slow
+def test_an_estimate_counts_a_search(out):
+    request = ExperimentRequest(out=out, seeds=(0, 1), device="cpu", secret_seed=3)
+    told = search_estimate(EXPERIMENT, "none/rmle", {"steps": [1, 2]}, request, IMAGES)
+    assert told.points == 4
+    assert "scoring" in {stage.what for stage in told.stages}
+    with pytest.raises(BadInput, match="validation images"):
+        search_estimate(EXPERIMENT, "none/rmle", {"steps": [1]}, request, 10_000)

@@ -14,7 +14,7 @@ import grpc
 import numpy as np
 import pytest
 import torch
-from deployments import Process, deploy, environment, network, pictures
+from deployments import Process, deploy, network, pictures
 from typer.testing import CliRunner
 
 from defenses import parse
@@ -25,8 +25,6 @@ from splitlab.deployment import ClientHalf, ServerHalf
 from splitlab.storage import read_json, read_tensors
 from splitlab.wire import Request, encode
 from splitlab.wire.messages import INFER
-
-TAP = "import typer; from adversary.tap.cli import tap; a = typer.Typer(); a.command()(tap); a()"
 
 TRITON = """
 import sys
@@ -86,27 +84,23 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     root = tmp_path_factory.mktemp("scene")
     deployment, photos = deploy(root / "d"), pictures(root / "photos")
     serve = ("-m", "cloud_server", str(deployment / "server"), "--listen", "127.0.0.1:0")
-    # As users start it: nothing is loaded before.
+    # As users start it: nothing is loaded before. The others are forks, which start faster.
     with Process(*serve, "--tap", str(root / "tap"), "--threads", "1", fresh=True) as server:
         told = server.listening()
         address = f"{told['host']}:{told['port']}"
-        listen = ("-c", TAP, "--listen", "127.0.0.1:0", "--upstream", address)
+        listen = ("-m", "adversary", "tap", "--listen", "127.0.0.1:0", "--upstream", address)
         with Process(*listen, "--record", str(root / "relay")) as relay:
             between = relay.listening()
-            done = subprocess.run(
-                [
-                    *(sys.executable, "-m", "edge_client", str(deployment / "client")),
-                    *("--server", f"{between['host']}:{between['port']}", "--threads", "1"),
-                    *("evaluate", "--dataset", f"imagefolder:{photos}"),
-                    *("--repeat", "2", "--batch", "6", "--out", str(root / "out")),
-                ],
-                env=environment(),
-                capture_output=True,
-                text=True,
-                check=False,
+            client = (
+                *("-m", "edge_client", str(deployment / "client")),
+                *("--server", f"{between['host']}:{between['port']}", "--threads", "1"),
+                *("evaluate", "--dataset", f"imagefolder:{photos}"),
+                *("--repeat", "2", "--batch", "6", "--out", str(root / "out")),
             )
-            assert done.returncode == 0, done.stderr
-            assert "accuracy" in done.stdout
+            with Process(*client) as evaluating:
+                out, err, code = evaluating.ended()
+            assert code == 0, err
+            assert "accuracy" in out
             assert relay.finish()[0] == 0
             yield Scene(deployment, photos, server, relay, address, told["digest"], root)
 

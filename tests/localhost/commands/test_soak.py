@@ -13,9 +13,11 @@ from deployments import deploy
 from typer.testing import CliRunner
 
 from bench.cli import app
+from bench.perf.soak import server as soak_server
 from bench.perf.soak import soak
 from bench.perf.soak.account import Account
 from bench.perf.soak.server import Server, Tap
+from bench.roles.launch import start
 from edge_client.client import EdgeClient
 from splitlab.capture.writer import CaptureWriter
 from splitlab.errors import BadInput, SplitLabError
@@ -24,6 +26,14 @@ from splitlab.errors import BadInput, SplitLabError
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return deploy(tmp_path_factory.mktemp("soak") / "deployment")
+
+
+@pytest.fixture
+def _forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no memory is watched, a server need not start afresh."""
+    monkeypatch.setattr(
+        soak_server, "start", lambda words, **how: start(words, **{**how, "fresh": False})
+    )
 
 
 def soaked(deployment: Path, **given) -> soak.Soak:
@@ -53,6 +63,7 @@ def test_whatever_happens_no_answer_is_wrong(
     assert told["engine"] == "torch"
 
 
+@pytest.mark.usefixtures("_forked")
 def test_a_wrong_answer_is_noticed(deployment: Path) -> None:
     test = soaked(deployment, seconds=600, requests=10, clients=1, pause=20)
     test._truth = test._truth + 1
@@ -68,6 +79,7 @@ def test_nan_and_missing_rows_are_wrong(deployment: Path, spoil) -> None:
     assert not test._right(spoil(rows), rows)
 
 
+@pytest.mark.usefixtures("_forked")
 def test_a_request_that_crashes_is_told_of_and_the_client_goes_on(
     deployment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,6 +155,7 @@ def test_kills_come_first_and_the_last_server_lives_on(deployment: Path) -> None
     assert soaked(deployment, seconds=600).due(299.0) == ("cut",)  # five minutes are left
 
 
+@pytest.mark.usefixtures("_forked")
 def test_a_server_that_does_not_start_is_told_of_in_its_own_words(
     deployment: Path, tmp_path: Path
 ) -> None:

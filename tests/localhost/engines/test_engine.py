@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from cloud_server.engines import choose, onnxruntime_graph, torch_loop
-from cloud_server.engines.choose import KINDS
+from cloud_server.engines.choose import ENGINE_KINDS
 from cloud_server.engines.contract import (
     EngineKind,
     EngineTask,
@@ -97,10 +97,10 @@ def test_every_engine_gives_the_loop_s_outputs(body: nn.Module, name: str) -> No
         # What was answered does not change with the next request.
         assert all(map(torch.equal, answer.outputs, before))
         for given, wanted in zip(answer.outputs, (body(z(rows)), other(z(rows))), strict=True):
-            assert relative_error(given, wanted) <= KINDS[name].tolerance
+            assert relative_error(given, wanted) <= ENGINE_KINDS[name].tolerance
     assert engine.name == name
     assert engine.chosen.precision == "FP32"
-    assert engine.chosen.error <= KINDS[name].tolerance
+    assert engine.chosen.error <= ENGINE_KINDS[name].tolerance
 
 
 @pytest.mark.parametrize("name", ["torch", "openvino"])
@@ -163,7 +163,7 @@ def test_auto_takes_the_fastest_that_agrees_and_says_why_not_the_others(
         "refusing": EngineKind(refusing),
         "absent": replace(fake(1.0), missing=lambda: "abc"),
     }
-    monkeypatch.setattr(choose, "KINDS", kinds)
+    monkeypatch.setattr(choose, "ENGINE_KINDS", kinds)
     monkeypatch.setattr(choose, "seconds", lambda run, z: timed[run] * len(z))
     engine = Engine([body], SHAPE, name="auto", rows=2, together=4)
     engine.close()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cloud_server.engines import choose
-from cloud_server.engines.choose import KINDS
+from cloud_server.engines.choose import ENGINE_KINDS
 from cloud_server.engines.contract import EngineKind, EngineTask, Outputs, Runner
 from cloud_server.engines.engine import Engine
 from splitlab.errors import BadInput
@@ -39,7 +39,7 @@ BROKEN = {
 
 
 def test_auto_passes_over_what_fails_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choose, "KINDS", {**BROKEN, "plain": KINDS["plain"]})
+    monkeypatch.setattr(choose, "ENGINE_KINDS", {**BROKEN, "plain": ENGINE_KINDS["plain"]})
     engine = Engine([nn.Identity()], (3,), name="auto")
     engine.close()
     assert engine.name == "plain"
@@ -47,13 +47,13 @@ def test_auto_passes_over_what_fails_by_name(monkeypatch: pytest.MonkeyPatch) ->
         "unlinked": "it failed (ImportError: libx.so.1: no such file)",
         "odd": "it failed (RuntimeError: it fell over)",
     }
-    monkeypatch.setattr(choose, "KINDS", BROKEN)
+    monkeypatch.setattr(choose, "ENGINE_KINDS", BROKEN)
     with pytest.raises(BadInput, match=r"--engine auto: none can be used: .*it fell over"):
         Engine([nn.Identity()], (3,), name="auto")
 
 
 def test_an_engine_asked_for_by_name_fails_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choose, "KINDS", {**KINDS, "openvino": BROKEN["odd"]})
+    monkeypatch.setattr(choose, "ENGINE_KINDS", {**ENGINE_KINDS, "openvino": BROKEN["odd"]})
     with pytest.raises(
         BadInput, match=r"--engine openvino: it failed \(RuntimeError: it fell over\)"
     ):
@@ -75,7 +75,7 @@ def test_auto_keeps_no_engine_but_the_fastest(monkeypatch: pytest.MonkeyPatch) -
 
     seconds = iter([3.0, 9.0, 1.0, 4.0, 2.0, 5.0, 4.0, 9.0])  # one row, many, of each
     monkeypatch.setattr(choose, "seconds", lambda _run, _example: next(seconds))
-    monkeypatch.setattr(choose, "KINDS", {name: kind(name) for name in "abcd"})
+    monkeypatch.setattr(choose, "ENGINE_KINDS", {name: kind(name) for name in "abcd"})
     engine = Engine([nn.Identity()], (3,), name="auto")
     engine.close()
     assert engine.name == "b"
@@ -112,7 +112,7 @@ def test_auto_keeps_one_for_few_rows_and_one_for_many_where_both_pay(
 
         return EngineKind(make)
 
-    monkeypatch.setattr(choose, "KINDS", {name: kind(name) for name in speeds})
+    monkeypatch.setattr(choose, "ENGINE_KINDS", {name: kind(name) for name in speeds})
     monkeypatch.setattr(choose, "seconds", lambda run, z: speeds[names[run]][len(z)])
     engine = Engine([nn.Identity()], (3,), name="auto", rows=2, together=8)
     ran.clear()
@@ -131,8 +131,8 @@ def test_auto_keeps_one_for_few_rows_and_one_for_many_where_both_pay(
 
 
 def test_auto_says_what_it_measures_before_and_what_came_of_it(capsys, monkeypatch):
-    few = {name: KINDS[name] for name in ("plain", "folded")}
-    monkeypatch.setattr(choose, "KINDS", few)
+    few = {name: ENGINE_KINDS[name] for name in ("plain", "folded")}
+    monkeypatch.setattr(choose, "ENGINE_KINDS", few)
     bodies = [torch.nn.Sequential(torch.nn.Conv2d(2, 3, 3), torch.nn.Flatten()).eval()]
     choose.choose("auto", EngineTask(bodies, torch.rand(2, 2, 6, 6), torch.device("cpu"), 1))
     lines = capsys.readouterr().err.splitlines()
