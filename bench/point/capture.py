@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from bench.point.identity.config import PointConfig
+from bench.point.recipe import Networked
 from bench.point.score import read_join
 from bench.roles.launch import ServerProcess, StartGate, run_edge_client
 from splitlab.capture import Capture
@@ -51,7 +51,7 @@ class CaptureRun:
         self,
         folder: Path,
         deployment: Path,
-        config: PointConfig,
+        config: Networked,
         dataset: str,
         data_root: Path | None,
         secret_seed: int | None = None,
@@ -82,7 +82,7 @@ class CaptureRun:
 def run(
     folder: Path,
     deployment: Path,
-    config: PointConfig,
+    config: Networked,
     dataset: str,
     data_root: Path | None,
     secret_seed: int | None,

@@ -11,11 +11,14 @@ from tables import distinct
 from torch import nn
 
 from adversary.contract.oracle import Oracle
-from adversary.contract.threat import MODULES, AuxImages, Observed, ThreatModel
+from adversary.contract.threat import MODULES, AuxImages, AuxSentences, Observed, ThreatModel
 from splitlab.contracts import ArchSpec, FeatureSpec, InputSpec
+from splitlab.data.text.tokens import Sentences
+from splitlab.data.text.vocabulary import SPECIAL, Vocabulary
 from splitlab.errors import BadInput, MissingKnowledge
 
 IMAGES, HELD_OUT = distinct(4, 1), distinct(3, 2)
+WORDS = Vocabulary((*SPECIAL, "word"))
 FIELDS = [f.name for f in dataclasses.fields(ThreatModel)]
 ALWAYS = {"feature", "input", "wire", "arch", "head_end", "tail_start"}
 
@@ -36,6 +39,10 @@ class Fixed(nn.Module):
         self.register_buffer("noise", torch.full((2,), value), persistent=False)
 
 
+def text(rows: int) -> Sentences:
+    return Sentences(torch.full((rows, 3), 4), torch.full((rows, 2), 4))
+
+
 def full(**changes: Any) -> ThreatModel:
     fields: dict[str, Any] = {
         "name": "all",
@@ -54,6 +61,7 @@ def full(**changes: Any) -> ThreatModel:
         "P": 1,
         "bn_stats": {"mean": torch.ones(2)},
         "aux": AuxImages(IMAGES, HELD_OUT, "public"),
+        "sentences": AuxSentences(text(4), text(3), WORDS, WORDS),
         "observe": Observed(IMAGES, torch.zeros(4, 2, 4, 4)),
         "oracle": Oracle(lambda images: images.flatten(1)),
         "capture": torch.zeros(5, 2, 4, 4),
@@ -119,6 +127,8 @@ def change(tensor: torch.Tensor) -> None:
         lambda t: t.observe.images.images,
         lambda t: t.aux.images.images,
         lambda t: t.aux.validation.images,
+        lambda t: t.sentences.sentences.source,
+        lambda t: t.sentences.validation.target,
     ],
 )
 def test_a_change_of_anything_granted_changes_the_fingerprint(tensor_of: Any) -> None:
@@ -164,17 +174,7 @@ def test_who_asks_for_less_is_granted_less(asked: tuple[str, ...]) -> None:
     """What nobody has to ask for stays: own images, the cut, the architecture, batch norms."""
     names = {"noise": "protectors"}
     left = full().reduced(asked).granted()
-    always = (
-        "name",
-        "feature",
-        "input",
-        "wire",
-        "arch",
-        "head_end",
-        "tail_start",
-        "bn_stats",
-        "aux",
-    )
+    always = {*ALWAYS, "name", "bn_stats", "aux", "sentences"}
     assert set(left) == {*always, *(names.get(one, one) for one in asked)}
 
 

@@ -58,11 +58,12 @@ class Lab(Networks):
             among: a partition whose images are sent among the victims'.
             within: folder of what came of that.
         """
-        folder, place, sources = self.crossed(config) / within, self.place(config), self.sources
+        place, sources = self.place(config), self.sources
+        partition = "validation" if config.searched else "victims"
+        folder = self.crossed(config) / within
         if self._open is None or self._open[0] != folder:
             self.__exit__()
-            victims = "validation" if config.searched else "victims"
-            sent = f"{among},{victims}" if among else victims
+            sent = f"{among},{partition}" if among else partition
             own = sources.dataset, sources.data_root, sources.secret_seed, sent
             self._open = folder, CaptureRun(folder, place / "deployment", config, *own)
         return self._open[1]

@@ -20,7 +20,7 @@ from bench.point.identity.config import PointConfig
 from bench.point.lab import Lab
 from bench.point.score import index_of
 from bench.point.setup import Setup
-from bench.point.sights.base import Facts, Truth, Wanted
+from bench.point.sights.base import Facts, OfImages, Truth, Wanted
 from splitlab.capture import Capture
 from splitlab.contracts import Features, Scores, Seen
 from splitlab.data import ImageSet
@@ -30,7 +30,7 @@ from splitlab.split import SplitPoint
 from splitlab.storage import hash_tensors
 
 
-class OverTheWire:
+class OverTheWire(OfImages):
     """Starts the processes when it is made; they send once what crossed is asked for.
 
     Features are what a tap at the server has written, replies among them. Scores are what the

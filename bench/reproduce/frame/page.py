@@ -12,8 +12,8 @@ from bench.report.page import filled, missing_columns
 from bench.report.settings_table import setting_groups
 from bench.reproduce.frame.columns import FactColumn, leaks
 from bench.reproduce.frame.experiment import Experiment
-from bench.reproduce.frame.summary import RowSummary, Spread, Summary
-from bench.reproduce.frame.table import floor_lines, paper_texts, ranged, shown
+from bench.reproduce.frame.summary import RowSummary, Summary
+from bench.reproduce.frame.table import shown, table_lines
 from splitlab.contracts.quantity import Quantity
 from splitlab.record import Record
 from splitlab.storage import write_bytes
@@ -40,8 +40,7 @@ def write_page(
         rule=_rule(experiment),
         paper=[column.heading for column in summary.in_paper],
         titles=[column.heading for column in summary.columns],
-        rows=[_line(row, summary) for row in summary.rows],
-        floors=_floors(summary),
+        rows=table_lines(summary),
         figure=summary.figure,
         tables=summary.tables,
         means=" and ".join(column.title or column.name for column in _leaking(summary)),
@@ -101,40 +100,6 @@ def _of(column: Quantity, value: float) -> str:
 def _leaking(summary: Summary) -> list[Quantity]:
     """The columns that say what leaks, in the table's order."""
     return [one for one in summary.columns if not isinstance(one, FactColumn)]
-
-
-def _line(row: RowSummary, summary: Summary) -> dict[str, Any]:
-    """One row of the table, as text."""
-    return {
-        "label": row.row.label,
-        "attack": row.row.attack,
-        "floor": False,
-        "why": row.why,
-        "cells": _texts(summary.columns, row.metrics),
-        "paper": paper_texts(row, summary.in_paper),
-    }
-
-
-def _texts(
-    columns: Sequence[Quantity], numbers: Mapping[str, Spread | None]
-) -> list[tuple[str, str]]:
-    own = ((column, numbers[column.name]) for column in columns)
-    return [(shown(*one), ranged(*one)) for one in own]
-
-
-def _floors(summary: Summary) -> list[dict[str, Any]]:
-    """A line of the table for each floor, as text."""
-    return [
-        {
-            "label": "Floor",
-            "attack": told,
-            "floor": True,
-            "why": "",
-            "cells": _texts(summary.columns, floor),
-            "paper": [""] * len(summary.in_paper),
-        }
-        for told, floor in floor_lines(summary)
-    ]
 
 
 def _figure(row: RowSummary, summary: Summary) -> str:

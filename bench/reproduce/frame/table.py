@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -36,9 +37,43 @@ def printed(value: float | None) -> str:
     return "" if value is None else f"{value:zg}"
 
 
-def paper_texts(row: RowSummary, columns: Sequence[Quantity]) -> list[str]:
-    """Its numbers as the paper prints them."""
-    return [printed(row.row.paper.get(column.name)) for column in columns]
+class TableLine(NamedTuple):
+    """A line of the table as text.
+
+    Args:
+        why: it was skipped, "" where it was measured.
+        cells: (mean, smallest to largest over seeds) of each column.
+        paper: of each column in which the paper has a number.
+        floor: whether it is what needs nothing seen.
+    """
+
+    label: str
+    attack: str
+    why: str
+    cells: list[tuple[str, str]]
+    paper: list[str]
+    floor: bool = False
+
+
+def table_lines(summary: Summary) -> list[TableLine]:
+    """The rows, and behind them the floors."""
+
+    def cells(numbers: Mapping[str, Spread | None]) -> list[tuple[str, str]]:
+        own = ((column, numbers[column.name]) for column in summary.columns)
+        return [(shown(*one), ranged(*one)) for one in own]
+
+    def paper(numbers: Mapping[str, float]) -> list[str]:
+        return [printed(numbers.get(column.name)) for column in summary.in_paper]
+
+    rows = [
+        TableLine(one.row.label, one.row.attack, one.why, cells(one.metrics), paper(one.row.paper))
+        for one in summary.rows
+    ]
+    floors = [
+        TableLine("Floor", told, "", cells(floor), paper({}), floor=True)
+        for told, floor in floor_lines(summary)
+    ]
+    return rows + floors
 
 
 LONGEST_NUMBER, LONGEST_WORD = 8, 26
@@ -56,30 +91,18 @@ def rich_parts(summary: Summary) -> list[RenderableType]:
         drawn.add_column(column.brief_heading, justify="right")
     for column in in_paper:
         drawn.add_column(f"paper\n{column.brief_heading}", justify="right", style="dim")
-    for row in summary.rows:
-        drawn.add_row(*_cells(row, columns), *paper_texts(row, in_paper))
-    drawn.add_section()
-    for told, floor in floor_lines(summary):
-        numbers = [shown(column, floor[column.name]) for column in columns]
-        drawn.add_row("Floor", told, *numbers, *[""] * len(in_paper))
+    for number, line in enumerate(table_lines(summary), 1):
+        texts = [mean if line.floor or not span else f"{mean}\n{span}" for mean, span in line.cells]
+        if line.why:
+            texts = [f"skipped ({line.why})", *[""] * (len(columns) - 1)]
+        last = number == len(summary.rows)
+        drawn.add_row(line.label, line.attack, *texts, *line.paper, end_section=last)
     parts: list[RenderableType] = [drawn]
     for judged in summary.judged:
         colour = STYLES.get(judged.verdict, "yellow")
         why = f": {judged.reason}" if judged.reason else ""
         parts.append(Text.assemble((judged.verdict, colour), f"  {judged.claim.text}{why}"))
     return [*parts, *map(_extra, summary.tables)]
-
-
-def _cells(row: RowSummary, columns: Sequence[Quantity]) -> list[str]:
-    if row.why:
-        blank = [""] * (len(columns) - 1)
-        return [row.row.label, row.row.attack, f"skipped ({row.why})", *blank]
-    numbers = []
-    for column in columns:
-        value = row.metrics[column.name]
-        between = ranged(column, value)
-        numbers.append(shown(column, value) + (f"\n{between}" if between else ""))
-    return [row.row.label, row.row.attack, *numbers]
 
 
 def floor_lines(summary: Summary) -> list[tuple[str, Mapping[str, Spread | None]]]:

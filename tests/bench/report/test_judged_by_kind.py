@@ -3,6 +3,7 @@
 import pytest
 from records import interval, record
 
+from bench.sweep import plots
 from bench.sweep.depth import depth_correlations
 from bench.sweep.front import pareto_front
 from bench.sweep.recommend import places, recommend
@@ -36,7 +37,8 @@ def test_a_run_of_membership_attacks_is_judged_by_its_auc():
     assert recommend([guessed("conv1", 0.51)]).split is None
 
 
-def test_the_page_speaks_of_that_number_and_that_floor(tmp_path):
+def test_the_page_speaks_of_that_number_and_that_floor(tmp_path, monkeypatch):
+    monkeypatch.setattr(plots, "sweep_figure", lambda _: "")
     members = [guessed("conv1", 0.9), guessed("layer1", 0.6)]
     page = render(tmp_path, members)
     assert "Floor: answering with one score for all, on" in page
