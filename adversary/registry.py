@@ -21,6 +21,8 @@ ATTACKS = Registry(
         "shadow": "adversary.inversion.shadow.attack:Shadow",
         "aligned-shadow": "adversary.inversion.aligned.attack:AlignedShadow",
         "mean-image": "adversary.inversion.mean_image:MeanImage",
+        "loss": "adversary.membership.threshold:LossThreshold",
+        "threshold": "adversary.membership.threshold:Threshold",
     },
     group=entry_points.ATTACK_GROUP,
     wanted="adversary.contract.attack:Attack",

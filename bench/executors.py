@@ -75,11 +75,7 @@ class SideBySide:
         if firsts := _first_of_each_victim(jobs, lab):  # else all but one wait for its lock
             yield from share(partial(_victim, lab), firsts)
         yield from share(partial(_ready, lab), jobs)
-        parts = [
-            [point for point in job if point.attack == attack]
-            for job in jobs
-            for attack in dict.fromkeys(point.attack for point in job)
-        ]
+        parts = [part for job in jobs for part in _together(job)]
         yield from share(partial(_beside, lab), sorted(parts, key=len, reverse=True))
 
 
@@ -144,10 +140,21 @@ def _victim(lab: Lab, job: PointGroup, progress: Progress) -> Iterator[PointOutc
     yield from ()
 
 
+def _together(job: PointGroup) -> list[PointGroup]:
+    """Points of one attack on a deployment, and those of attacks whose fits it starts from."""
+    group = {point.attack: point.attack for point in job}
+    for point in job:
+        for other in make_attack(point.attack, point.attack_options).starts_from:
+            if other in group:
+                old, new = group[point.attack], group[other]
+                group = {name: new if own == old else own for name, own in group.items()}
+    return [[p for p in job if group[p.attack] == one] for one in dict.fromkeys(group.values())]
+
+
 def _ready(lab: Lab, job: PointGroup, progress: Progress) -> Iterator[PointOutcome]:
     """One deployment, captured, in a worker; it has no outcome yet."""
     with replace(lab, progress=progress) as here:
-        ready(job[0], here)
+        ready(job, here)
     yield from ()
 
 

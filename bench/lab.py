@@ -125,6 +125,6 @@ def overhear(
     client_half = ClientHalf.load(deployment / "client", parse)
     with serving(deployment, tap) as address, EdgeClient(client_half, [address]) as client:
         join = evaluate(client, victims, batch=batch).join
-    ids, features = Capture.open(tap).features()
-    rows = torch.tensor([join[key] for key in ids])
-    return Features(tuple(ids), features), victims.floats("cpu")[rows]
+    seen = Capture.open(tap).seen()
+    rows = torch.tensor([join[key] for key in seen.ids])
+    return seen, victims.floats("cpu")[rows]

@@ -212,12 +212,11 @@ def evaluate(
 ) -> None:
     """Send a data set, shuffled; print accuracy, bytes per image and latency."""
     from edge_client.evaluate import evaluate, write_evaluation
-    from splitlab.data import PARTITIONS, load_splits
-    from splitlab.errors import UnknownName
+    from splitlab.data import load_splits
+    from splitlab.data.splits import parts_of
     from splitlab.storage import require_writable
 
-    if partition not in PARTITIONS:
-        raise UnknownName("partition", partition, PARTITIONS)
+    parts = parts_of(partition)
     if out is not None:
         require_writable(out)
     options: Connection = ctx.obj
@@ -233,9 +232,7 @@ def evaluate(
         splits = half.labelled(splits, dataset)
         for note in splits.notes:
             errors.print(f"data: {note}", style="yellow", markup=False)
-        images = splits.partitions[partition]
-        if limit is not None:
-            images = images.take(limit, seed)
+        images = splits.limited(parts, seed).mixed(parts, limit, seed)
         if hold:
             print(json.dumps({"event": "ready", "images": len(images)}), flush=True)
             sys.stdin.readline()

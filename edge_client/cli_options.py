@@ -79,7 +79,8 @@ Dataset = Annotated[
 Partition = Annotated[
     str,
     _data(
-        help="train, auxiliary, validation or victims",
+        help="train, auxiliary, validation or victims; several with commas are sent mixed, "
+        "--limit of each; train:4000 is what `--train-images 4000` learns from",
         autocompletion=completion.one_of("train", "auxiliary", "validation", "victims"),
     ),
 ]

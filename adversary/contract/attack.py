@@ -12,12 +12,12 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
-from torch import nn
 
 from adversary.contract.threat import ThreatModel
 from adversary.contract.workplace import ALONE, Estimator, Fits, Workplace
 from splitlab.contracts import Estimate, Features, Kind, Seen
 from splitlab.contracts.kinds import IMAGE
+from splitlab.contracts.seen import Answers
 from splitlab.errors import BadInput, Mismatch, SplitLabError, UnknownName
 from splitlab.named import wrong_setting
 from splitlab.training import Progress, Silent
@@ -47,6 +47,8 @@ class Attack(BaseModel, ABC):
     `fitted_on` says what a fit depends on: the "grant" alone, the "capture" too, or that there is
     "nothing" to keep of it.
     `version` is raised when a change makes its numbers incomparable with those before.
+    `answers` says what the least is that it needs of a network: that is what an oracle answers it
+    with, and what it sees as scores.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,6 +61,7 @@ class Attack(BaseModel, ABC):
     shares: ClassVar[bool] = False
     learns: ClassVar[bool] = True
     fitted_on: ClassVar[FittedOn] = "grant"
+    answers: ClassVar[Answers] = "logits"
     asks: ClassVar[Mapping[str, frozenset[str]]]
     presets: ClassVar[Mapping[str, Preset]] = {}
 
@@ -69,6 +72,14 @@ class Attack(BaseModel, ABC):
         Raises:
             MissingKnowledge: a field that the attack cannot do without is not granted.
         """
+
+    @property
+    def starts_from(self) -> tuple[str, ...]:
+        """Attacks whose fits it asks for: a run measures them together, so that each is made once.
+
+        A name may be missing here; then its fit may be made twice.
+        """
+        return ()
 
     def check(self, threat: ThreatModel) -> None:
         """Whether such a network and cut can be attacked, asked before anything is trained.
@@ -134,8 +145,9 @@ def require_features(kind: type[Attack], who: str) -> None:
     if kind.sees != (Features,):
         wanted = ", ".join(one.__name__ for one in kind.sees)
         raise BadInput(
-            f"attack {kind.name!r} sees {wanted}, and {who} shows captured features alone; show it "
-            "them from Python by adversary.contract.attack.run_attack (docs/python.md)"
+            f"attack {kind.name!r} sees {wanted}, and {who} shows captured features alone; `bench "
+            "sweep-split-points` shows it the rest, as does adversary.contract.attack.run_attack "
+            "from Python (docs/python.md)"
         )
 
 
@@ -169,8 +181,8 @@ def run_attack(
     Args:
         observed: what was seen, several kinds of it as a tuple; or a function that waits for it
             while the attack is fitted.
-        fits: of other attacks under the same grant; what this one takes of them counts as its own
-            time.
+        fits: of this and other attacks; what this one takes of them counts as its own time, and
+            is said as `borrowed_seconds`.
 
     Raises:
         MissingKnowledge: the attack needs what was not granted.
@@ -181,12 +193,13 @@ def run_attack(
     before, seed = threat.fingerprint(), rng.initial_seed() % 2**63
     told = Silent() if progress is None else progress
     work = Workplace(device, told, checkpoint, threat, seed, fits or Fits())
-    count = _Count()
+    count, asked = work.fits.heads, threat.oracle.queries if threat.oracle is not None else 0
+    before_images = count.images
     with ExitStack() as hooks:
         if threat.head is not None:
             hooks.callback(threat.head.register_forward_pre_hook(count).remove)
         started = time.perf_counter()
-        estimator = attack.fit(threat, rng, work)
+        estimator = work.made(attack, rng)
         fitted = time.perf_counter()
         given = observed() if callable(observed) else observed
         seen = given if isinstance(given, tuple) else (given,)
@@ -199,27 +212,20 @@ def run_attack(
     ids = seen[0].ids
     if fault := attack.estimates.check(estimate.values, len(ids), threat.input):
         raise SplitLabError(f"{attack.name} {fault}")
+    queries = len(threat.observe.images) if threat.observe is not None else 0
+    if threat.oracle is not None:
+        queries += threat.oracle.queries - asked
+    borrowed = sum(fit.images for fit in work.borrowed.values())
     effort = {
         "fit_seconds": round(fitted - started + work.borrowed_seconds, 3),
         "reconstruct_seconds": round(ended - waited, 3),
         "images": float(len(ids)),
-        "head_images": float(count.images),
-        "queries": float(len(threat.observe.images)) if threat.observe is not None else 0.0,
+        "head_images": float(count.images - before_images + borrowed),
+        "queries": float(queries),
     }
+    if work.borrowed_seconds:
+        effort["borrowed_seconds"] = round(work.borrowed_seconds, 3)
     return Outcome(ids, estimate, effort)
-
-
-class _Count:
-    """Images that went through the granted head, or through copies of it, forwards."""
-
-    def __init__(self) -> None:
-        self.images = 0
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Count:
-        return self
-
-    def __call__(self, _module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        self.images += len(inputs[0])
 
 
 def _check_seen(attack: Attack, seen: tuple[Seen, ...], threat: ThreatModel) -> None:

@@ -38,9 +38,10 @@ def attacked(capture: Path, grant: Path, limit: int | None = None) -> tuple[Thre
         BadInput: a capture without features.
     """
     threat = read_grant(grant)
-    ids, features = Capture.open(capture).features()
-    observation = Features(tuple(ids[:limit]), features[:limit])
-    return replace(threat, capture=features), observation
+    seen = Capture.open(capture).seen()
+    outputs = tuple(replies[:limit] for replies in seen.outputs)
+    observation = Features(seen.ids[:limit], seen.features[:limit], outputs)
+    return replace(threat, capture=seen.features), observation
 
 
 def write_estimate(

@@ -15,17 +15,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from adversary.contract.attack import Attack, Outcome
 from adversary.contract.threat import ThreatModel
-from defenses import DEFENSES
-from splitlab.contracts.method import told_of
-from splitlab.entry_points import ATTACK_GROUP
+from adversary.contract.workplace import fit_key, network_key
 from splitlab.errors import BadInput
-from splitlab.named import named_fields, stacked
-from splitlab.record import METHOD_VERSION
-from splitlab.storage import canonical_json, hash_tensors, lock, require_writable, sha256
+from splitlab.storage import lock, require_writable
 from splitlab.training import Progress, Work
 
 FIT = "fit-"
@@ -61,7 +56,7 @@ class Fitting:
         if attack.fitted_on == "grant":
             # Its key shall be the next capture's too, so that it must not even see this one.
             threat = replace(threat, capture=None)
-        place = fitted / f"{attack.name}-{_network(threat)}"
+        place = fitted / f"{attack.name}-{network_key(threat)}"
         return cls(place / f"{FIT}{fit_key(attack, threat, seed)}.pt", threat, True)
 
     @contextmanager
@@ -97,50 +92,6 @@ class Heard:
         if done:
             self.found.append(name if done >= total else f"{100 * done // total} % of {name}")
         return self._progress.task(name, total, done)
-
-
-def fit_key(attack: Attack, threat: ThreatModel, seed: int) -> str:
-    """12 hex digits, others for another attack, setting, seed, method or piece of knowledge."""
-    told = {
-        "method": METHOD_VERSION,
-        "attack": attack.name,
-        "settings": attack.model_dump(mode="json"),
-        "seed": seed,
-        "wire": threat.wire,
-        "defense": threat.defense,
-        "head_end": threat.head_end,
-        "tail_start": threat.tail_start,
-        "outputs": [threat.P, threat.selector],
-        "feature": threat.feature and threat.feature.model_dump(mode="json"),
-        "network": _network(threat),
-    }
-    if packages := _packages(attack, threat.defense):
-        told["packages"] = packages
-    labels = {}
-    if (own := threat.aux) is not None:
-        labels = {"aux": own.images.labels, "held out": own.validation.labels}
-        told["images"] = [own.kind, own.layers, own.images.classes]
-    parts = (threat.fingerprint(), hash_tensors(labels))
-    return sha256(canonical_json(told), *(part.encode() for part in parts))[:12]
-
-
-def _packages(attack: Attack, defense: str | None) -> dict[str, str]:
-    """Which of the methods are another package's, or not in their first version."""
-    found = {f"attack {attack.name}": told_of(ATTACK_GROUP, attack.name, type(attack))}
-    for name in (named_fields(part)[0] for part in stacked(defense or "none")):
-        if name in DEFENSES:
-            DEFENSES.require_permitted(name)
-            found[f"defense {name}"] = told_of(DEFENSES.group, name, DEFENSES.load(name))
-    return {name: one for name, one in found.items() if one}
-
-
-def _network(threat: ThreatModel) -> str:
-    """8 hex digits of what no weight tells: architecture and normalisation, not where it is cut."""
-    known: dict[str, Any] = {
-        name: value and value.model_dump(mode="json")
-        for name, value in (("arch", threat.arch), ("input", threat.input))
-    }
-    return sha256(canonical_json({**known, "method": METHOD_VERSION}))[:8]
 
 
 def forget_fits(out: Path) -> None:

@@ -33,12 +33,16 @@ def write_grant(folder: Path, threat: ThreatModel) -> None:
     """Write `threat`; the manifest comes last, so a half-written grant is no grant.
 
     Raises:
-        BadInput: there is a grant in `folder` already, or sentences are granted.
+        BadInput: a grant is in `folder` already, or sentences or an oracle are granted.
     """
     if threat.sentences is not None:
         raise BadInput("sentences cannot be granted on disk; run_attack takes them from memory")
     if (folder / "grant.json").exists():
         raise BadInput(f"{folder}: a grant is there already; choose another --out")
+    if threat.oracle is not None:
+        raise BadInput(
+            "an oracle answers while it is asked and cannot lie in a folder; leave it out"
+        )
     tensors: dict[str, Tensor] = {}
     content: dict[str, Any] = {"format": FORMAT, **{k: getattr(threat, k) for k in PLAIN}}
     for key in ("arch", "feature", "input"):
@@ -60,15 +64,11 @@ def write_grant(folder: Path, threat: ThreatModel) -> None:
     content["observe"] = _put_images("observe", threat.observe, tensors)
     if threat.observe is not None:
         tensors["observe.features"] = threat.observe.features
-    for key in ("bn_stats", "gradients"):
-        named = getattr(threat, key)
-        content[key] = named is not None
-        tensors |= {f"{key}.{n}": v for n, v in (named or {}).items()}
-    for key in ("outputs", "capture"):
-        value = getattr(threat, key)
-        content[key] = value is not None
-        if value is not None:
-            tensors[key] = value
+    content["bn_stats"] = threat.bn_stats is not None
+    tensors |= {f"bn_stats.{n}": v for n, v in (threat.bn_stats or {}).items()}
+    content["capture"] = threat.capture is not None
+    if threat.capture is not None:
+        tensors["capture"] = threat.capture
     content["tensors"] = hash_tensors(tensors)
     write_tensors(folder / "grant.safetensors", tensors)
     write_json(folder / "grant.json", content)
@@ -123,10 +123,8 @@ def _threat(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Threat
             content["aux"].get("layers", ""),
             content["aux"].get("making", {}),
         )
-    for key in ("bn_stats", "gradients"):
-        fields[key] = _under(tensors, f"{key}.") if content[key] else None
-    for key in ("outputs", "capture"):
-        fields[key] = tensors[key] if content[key] else None
+    fields["bn_stats"] = _under(tensors, "bn_stats.") if content["bn_stats"] else None
+    fields["capture"] = tensors["capture"] if content["capture"] else None
     selector = content["selector"]
     return ThreatModel(
         arch=arch,

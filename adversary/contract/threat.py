@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from adversary.contract.oracle import Oracle
 from splitlab.contracts import ArchSpec, FeatureSpec, InputSpec
 from splitlab.data import ImageSet
 from splitlab.data.text.tokens import Sentences
@@ -106,7 +107,7 @@ class ThreatModel:
         aux: the adversary's images.
         sentences: the adversary's sentences.
         observe: answers to chosen-input queries.
-        outputs, gradients: what else was seen.
+        oracle: answers to images that it chooses, counted.
         capture: z^ of the victims, readable in `fit`: the adversary has it already.
     """
 
@@ -128,8 +129,7 @@ class ThreatModel:
     aux: AuxImages | None = None
     sentences: AuxSentences | None = None
     observe: Observed | None = None
-    outputs: Tensor | None = None
-    gradients: dict[str, Tensor] | None = None
+    oracle: Oracle | None = None
     capture: Tensor | None = None
 
     def __post_init__(self) -> None:
@@ -150,6 +150,12 @@ class ThreatModel:
             raise MissingKnowledge(field, who)
         return value
 
+    def reduced(self, asked: Collection[str]) -> ThreatModel:
+        """What is left to who asks for just these; its own images and the cut everybody has."""
+        kept = {"protectors" if name == "noise" else name for name in asked}
+        without: dict[str, Any] = {name: None for name in ASKED if name not in kept}
+        return replace(self, **without)
+
     def granted(self) -> tuple[str, ...]:
         """Names of the fields that are granted."""
         return tuple(f.name for f in fields(self) if getattr(self, f.name) not in (None, ""))
@@ -163,9 +169,8 @@ class ThreatModel:
                 # Parameters and buffers alike: noise and constants need not be in a state dict.
                 tensors = dict(module.named_parameters()) | dict(module.named_buffers())
                 parts += [name, hash_tensors(tensors), str(module.training)]
-        tensors = {n: v for n in ("outputs", "capture") if (v := getattr(self, n)) is not None}
-        for name in ("gradients", "bn_stats"):
-            tensors |= {f"{name}.{k}": v for k, v in (getattr(self, name) or {}).items()}
+        tensors = {"capture": self.capture} if self.capture is not None else {}
+        tensors |= {f"bn_stats.{k}": v for k, v in (self.bn_stats or {}).items()}
         if self.observe is not None:
             chosen = self.observe.images
             queried = chosen.tokens if isinstance(chosen, Sentences) else chosen.images
@@ -180,3 +185,5 @@ class ThreatModel:
 
 
 MODULES = ("head", "bodies", "tail", "protectors")
+ASKED = (*MODULES, "defense", "selector", "P", "observe", "oracle", "capture")
+"""What has to be asked for."""

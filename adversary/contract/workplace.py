@@ -6,16 +6,22 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
+from torch import Tensor, nn
 
 from adversary.contract.threat import ThreatModel
+from defenses import DEFENSES
 from splitlab.contracts.estimate import Estimate
+from splitlab.contracts.method import told_of
 from splitlab.data import ImageSet
+from splitlab.entry_points import ATTACK_GROUP
 from splitlab.errors import SplitLabError
+from splitlab.named import named_fields, stacked
 from splitlab.randomness import generator
-from splitlab.storage import canonical_json, sha256
+from splitlab.record import METHOD_VERSION
+from splitlab.storage import canonical_json, hash_tensors, sha256
 from splitlab.training import (
     History,
     Progress,
@@ -34,18 +40,57 @@ Estimator = Callable[..., Estimate]
 class Fittable(Protocol):
     """What another attack needs of an attack."""
 
-    name: Any
+    name: ClassVar[Any]
+    asks: ClassVar[Any]
+    fitted_on: ClassVar[Any]
 
     def fit(self, threat: ThreatModel, rng: torch.Generator, work: Workplace) -> Estimator: ...
 
     def model_dump(self, *, mode: str) -> dict[str, Any]: ...
 
 
+class Fit(NamedTuple):
+    """What a fit has made, and what it took.
+
+    Args:
+        seconds: those of the fits that it borrowed among them.
+        images: that went through the head.
+        rng, state: what it drew from, and where that stood: answers continue from there.
+    """
+
+    estimator: Estimator
+    seconds: float
+    images: int
+    rng: torch.Generator
+    state: Tensor
+
+
+class Heads:
+    """Images that went through a granted head, or through copies of it, forwards."""
+
+    def __init__(self) -> None:
+        self.images = 0
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Heads:
+        return self
+
+    def __call__(self, _module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        self.images += len(inputs[0])
+
+
 @dataclass
 class Fits:
-    """Fits that attacks under one grant share, each made once: key -> (estimator, seconds)."""
+    """Fits that depend on a grant alone, each made once for all that ask for it.
 
-    kept: dict[str, tuple[Estimator, float]] = field(default_factory=dict)
+    Args:
+        stream: name of an attack -> what its fit draws from; None for streams of the asker's own.
+        kept: `fit_key` -> fit.
+        heads: counts for all of them.
+    """
+
+    stream: Callable[[str], torch.Generator] | None = None
+    kept: dict[str, Fit] = field(default_factory=dict)
+    heads: Heads = field(default_factory=Heads)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +103,7 @@ class Workplace:
         grant: the threat model, where other attacks may be fitted under it.
         seed: of those fits; each has a stream of its own, so that nobody's draws are disturbed.
         fits: what was fitted before.
+        borrowed: those of them that were asked for; of those made for it, without what they took.
     """
 
     device: str = "cpu"
@@ -66,7 +112,7 @@ class Workplace:
     grant: ThreatModel | None = None
     seed: int = 0
     fits: Fits = field(default_factory=Fits)
-    _counted: dict[str, float] = field(default_factory=dict)
+    borrowed: dict[str, Fit] = field(default_factory=dict)
 
     @property
     def place(self) -> torch.device:
@@ -91,7 +137,9 @@ class Workplace:
         )
 
     def fitted(self, attack: Fittable) -> Estimator:
-        """Another attack's fit under the same grant, made once for all that ask for it.
+        """Another attack's fit, made once for all that ask for it and for its own row of a run.
+
+        It is granted what it asks for, as far as this attack is, and draws as its own row does.
 
         Raises:
             MissingKnowledge: that attack needs what is not granted.
@@ -102,24 +150,81 @@ class Workplace:
                 f"a fit of {attack.name!r} is wanted and no grant is at hand; use run_attack, or "
                 "give the Workplace a grant"
             )
-        told = [attack.name, attack.model_dump(mode="json"), self.seed, self.grant.fingerprint()]
-        key = sha256(canonical_json(told))[:12]
-        if key in self.fits.kept:
-            estimator, seconds = self.fits.kept[key]
-            self._counted.setdefault(key, seconds)
-            return estimator
+        asked = attack.asks.get(self.grant.name)
+        grant = self.grant if asked is None else self.grant.reduced(asked)
+        stream = self.fits.stream
+        rng = stream(attack.name) if stream else generator(self.seed, "fitted", attack.name)
+        key = fit_key(attack, grant, rng.initial_seed())
         place = self.beside(f"{attack.name}-{key}")
-        started = time.perf_counter()
-        estimator = attack.fit(self.grant, generator(self.seed, "fitted", key), place)
-        self.fits.kept[key] = estimator, time.perf_counter() - started
-        self._counted[key] = 0.0  # it is within what the one that asked has taken
+        return replace(place, grant=grant, seed=rng.initial_seed() % 2**63).made(attack, rng)
+
+    def made(self, attack: Fittable, rng: torch.Generator) -> Estimator:
+        """The attack's fit under just this grant, taken from `fits` where it is there."""
+        assert self.grant is not None
+        if attack.fitted_on != "grant":
+            return attack.fit(self.grant, rng, self)
+        key = fit_key(attack, self.grant, rng.initial_seed())
+        if (found := self.fits.kept.get(key)) is not None:
+            self.borrowed.setdefault(key, found)
+            found.rng.set_state(found.state)
+            return found.estimator
+        started, before, heads = time.perf_counter(), self.borrowed_seconds, self.fits.heads.images
+        estimator = attack.fit(self.grant, rng, self)
+        seconds = time.perf_counter() - started + self.borrowed_seconds - before
+        images = self.fits.heads.images - heads
+        made = self.fits.kept[key] = Fit(estimator, seconds, images, rng, rng.get_state())
+        self.borrowed[key] = made._replace(seconds=0.0, images=0)  # within what this one takes
         return estimator
 
     @property
     def borrowed_seconds(self) -> float:
         """What the fits took that somebody had made before."""
-        return sum(self._counted.values())
+        return sum(fit.seconds for fit in self.borrowed.values())
 
 
 ALONE = Workplace()
 """On the CPU, silent, keeping nothing."""
+
+
+def fit_key(attack: Fittable, threat: ThreatModel, seed: int) -> str:
+    """12 hex digits, others for another attack, setting, seed, method or piece of knowledge."""
+    told = {
+        "method": METHOD_VERSION,
+        "attack": attack.name,
+        "settings": attack.model_dump(mode="json"),
+        "seed": seed,
+        "wire": threat.wire,
+        "defense": threat.defense,
+        "head_end": threat.head_end,
+        "tail_start": threat.tail_start,
+        "outputs": [threat.P, threat.selector],
+        "feature": threat.feature and threat.feature.model_dump(mode="json"),
+        "network": network_key(threat),
+    }
+    if packages := _packages(attack, threat.defense):
+        told["packages"] = packages
+    labels = {}
+    if (own := threat.aux) is not None:
+        labels = {"aux": own.images.labels, "held out": own.validation.labels}
+        told["images"] = [own.kind, own.layers, own.images.classes]
+    parts = (threat.fingerprint(), hash_tensors(labels))
+    return sha256(canonical_json(told), *(part.encode() for part in parts))[:12]
+
+
+def _packages(attack: Fittable, defense: str | None) -> dict[str, str]:
+    """Which of the methods are another package's, or not in their first version."""
+    found = {f"attack {attack.name}": told_of(ATTACK_GROUP, attack.name, type(attack))}
+    for name in (named_fields(part)[0] for part in stacked(defense or "none")):
+        if name in DEFENSES:
+            DEFENSES.require_permitted(name)
+            found[f"defense {name}"] = told_of(DEFENSES.group, name, DEFENSES.load(name))
+    return {name: one for name, one in found.items() if one}
+
+
+def network_key(threat: ThreatModel) -> str:
+    """8 hex digits of what no weight tells: architecture and normalisation, not where it is cut."""
+    known: dict[str, Any] = {
+        name: value and value.model_dump(mode="json")
+        for name, value in (("arch", threat.arch), ("input", threat.input))
+    }
+    return sha256(canonical_json({**known, "method": METHOD_VERSION}))[:8]

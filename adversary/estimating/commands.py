@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from adversary.contract.attack import Attack
 from adversary.contract.threat import Observed, ThreatModel
@@ -47,12 +46,17 @@ def attack_estimate(
     own = threat.aux.images if threat.aux is not None else None
     asked = threat.observe.images if threat.observe is not None else None
     pairs = max([1, *(len(images) for images in (own, asked) if images is not None)])
-    seen: Tensor = observation.features[: answered(size)]
+    few = answered(size)
+    seen = Features(
+        observation.ids[:few],
+        observation.features[:few],
+        tuple(replies[:few] for replies in observation.outputs),
+    )
     victims = len(observation.ids)
     taken = attack_seconds(
         attack,
         lambda count: with_fewer(threat, count),
-        seen,
+        (seen,),
         size=size,
         pairs=pairs,
         victims=victims,

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
 
 from adversary.contract.attack import Attack
 from adversary.contract.threat import ThreatModel
 from adversary.contract.workplace import Estimator, Workplace
 from adversary.parts.budget import FULL_SIZE
-from splitlab.contracts import Features
+from splitlab.contracts import Seen
 from splitlab.errors import SplitLabError
 from splitlab.estimating import Meter, extended
 from splitlab.training import OutOfTime, Progress, Silent, Work
@@ -42,7 +41,7 @@ def answered(size: int) -> int:
 def attack_seconds(
     attack: Attack,
     threats: Threats,
-    features: Tensor,
+    seen: tuple[Seen, ...],
     *,
     size: int,
     pairs: int,
@@ -58,7 +57,7 @@ def attack_seconds(
     to the features that are inverted.
 
     Args:
-        features: z^ [n, *feature_shape] of a few images, such as `answered` says.
+        seen: what it sees, of a few items, such as `answered` says.
         size: side of an image in pixels.
         pairs: own images that it learns from.
         victims: features that it inverts.
@@ -77,7 +76,7 @@ def attack_seconds(
 
     def invert(watch: Progress) -> None:
         relay.to = watch
-        kept[-1](Features(tuple(map(str, range(len(features)))), features))
+        kept[-1](*seen)
 
     few, more = sizes(size, pairs)
     try:
@@ -89,7 +88,7 @@ def attack_seconds(
         return None
     learned = attack.learned_images(pairs, size)
     fitted = extended((more if alike else few, first), (more, second), pairs, learned)
-    return fitted + asked.seconds * victims / len(features)
+    return fitted + asked.seconds * victims / len(seen[0].ids)
 
 
 class _Relay:

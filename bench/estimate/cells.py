@@ -65,11 +65,13 @@ class PlannedCell:
     Args:
         attacks: which of `costs.attacks` are still to be made.
         halves: that are read for their grants.
+        sent: for each capture, how many records for each victim.
     """
 
     costs: Costs
     attacks: tuple[int, ...]
     halves: int
+    sent: tuple[int, ...] = (1,)
 
     @property
     def grants(self) -> int:
@@ -84,8 +86,10 @@ def stages(cells: Sequence[PlannedCell], run: Run) -> dict[str, float]:
         + one.grants * one.costs.cut
         for one in cells
     )
-    started = sum(SERVED * (run.start + one.costs.cut) + run.loading for one in cells)
-    captured = sum(run.victims * one.costs.image for one in cells)
+    started = sum(
+        len(one.sent) * (SERVED * (run.start + one.costs.cut) + run.loading) for one in cells
+    )
+    captured = sum(sum(one.sent) * run.victims * one.costs.image for one in cells)
     return {
         "deployments": written,
         "processes": started / max(1, run.cores),

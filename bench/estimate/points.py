@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -19,7 +19,7 @@ from bench.estimate.processes import role_threads, threads
 from bench.point.grants import GrantRequest, query, threat_of
 from bench.point.recipe import Networked
 from defenses import Stack
-from splitlab.contracts import ArchSpec
+from splitlab.contracts import ArchSpec, Features, Gradients, Scores, Seen, Targets
 from splitlab.data import ImageSet, Splits
 from splitlab.estimating import Meter
 from splitlab.wire.codec import decode, encode
@@ -103,8 +103,11 @@ def measured(
             head = meter.seconds(lambda: half.head(images)) / rows
             rest = meter.seconds(lambda: _behind(made[0], feature)) / rows
         wire = meter.seconds(lambda: decode(encode(feature, half.wire))) / rows
-    seen = query(half, few(splits.victims, answered(config.size)))
-    taken = tuple(_attack(one, made[0], seen, splits, config, meter, device) for one in wanted)
+    shown = few(splits.victims, answered(config.size))
+    seen = query(half, shown)
+    taken = tuple(
+        _attack(one, made[0], seen, shown.labels, splits, config, meter, device) for one in wanted
+    )
     return Costs(cutting, head, rest, wire, taken)
 
 
@@ -113,15 +116,37 @@ def _behind(made: Sample, feature: torch.Tensor) -> torch.Tensor:
     return made.client.tail(made.client.selector(outputs))
 
 
+def _seen(
+    attack: Attack, made: Sample, feature: torch.Tensor, labels: torch.Tensor
+) -> tuple[Seen, ...]:
+    """What an attack sees, of a few images.
+
+    Raises:
+        KeyError: a gradient, whose making takes more than an answer.
+    """
+    ids = tuple(map(str, range(len(feature))))
+    outputs = tuple(body(feature) for body in made.bodies)
+    logits = made.client.tail(made.client.selector(list(outputs)))
+    shown: dict[type[Seen], Callable[[], Seen]] = {
+        Features: lambda: Features(ids, feature, outputs),
+        Scores: lambda: Scores.of(ids, logits, attack.answers, labels),
+        Targets: lambda: Targets(ids, labels),
+    }
+    return tuple(shown[one]() for one in attack.sees)
+
+
 def _attack(
     one: WantedPoint,
     made: Sample,
     seen: torch.Tensor,
+    labels: torch.Tensor,
     splits: Splits,
     config: Networked,
     meter: Meter,
     device: str,
 ) -> float | None:
+    if Gradients in one.attack.sees:
+        return None
     grant = one.grant
     pairs = max(grant.auxiliary, grant.observe)
 
@@ -133,17 +158,16 @@ def _attack(
         }
         enough = _at_least(splits, count)
         request = GrantRequest(**{**vars(grant), **asked})
-        bodies = made.bodies if grant.bodies else None
         capture = seen if grant.capture else None
         own = None
         if grant.synthetic:  # real ones stand for them
             own = MadeImages(few(splits.auxiliary, count + request.validation), {})
-        return threat_of(made.client, bodies, request, enough, config.seed, "", capture, own)
+        return threat_of(made.client, made.bodies, request, enough, config.seed, "", capture, own)
 
     return attack_seconds(
         one.attack,
         threats,
-        seen,
+        _seen(one.attack, made, seen, labels),
         size=config.size,
         pairs=max(1, pairs),
         victims=one.victims,

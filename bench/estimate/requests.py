@@ -41,7 +41,7 @@ def reproduce_estimate(
     if not left:
         count = len(request.seeds) * len(begun.experiment.measurements)
         return Forecast(0, (), memory_now(), finished=count)
-    if sight_of_all(begun.experiment) is not OverTheWire:
+    if not issubclass(sight_of_all(begun.experiment), OverTheWire):
         return _free_estimate(lambda given: _one_seed(run, given), request)
     return _framed(begun, left)
 
@@ -63,7 +63,7 @@ def search_estimate(
         for n, one in enumerate(variants_of(experiment, key, grid))
     ]
     begun = begin(experiment, request)
-    if sight_of_all(experiment) is not OverTheWire:
+    if not issubclass(sight_of_all(experiment), OverTheWire):
         return _free_estimate(lambda given: search(experiment, key, grid, given, images), request)
     return _framed(begun, dict.fromkeys(request.seeds, tried), images)
 

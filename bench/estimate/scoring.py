@@ -66,6 +66,7 @@ class Scoring:
             "truth_index": torch.arange(self._scored),
             "embed": embed,
             "lpips_weights": lpips_weights,
+            "member": torch.arange(gallery) % 2 == 0,
         }
         self._victims = len(victims)
         values = torch.rand(len(victims))

@@ -25,6 +25,7 @@ from bench.estimate.scoring import Scoring
 from bench.estimate.training import classifier_seconds, defended_seconds, judge_seconds
 from bench.point.measure import Plan, make_attack
 from bench.point.recipe import SweepConfig
+from bench.point.sights import sight_of
 from bench.point.victim import head_tensors, learns
 from defenses import Stack
 from splitlab.contracts import ArchSpec
@@ -100,7 +101,12 @@ def sweep_estimate(
             missing.append(f"training with {config.defense}")
         seconds["training with the defence"] = (own or 0.0) * len({n for n, _ in work.pending})
     cells = [
-        PlannedCell(costs[n], plans, sum(1 + work.plans[p].grant.bodies for p in plans))
+        PlannedCell(
+            costs[n],
+            plans,
+            sum(1 + work.plans[p].grant.bodies for p in plans),
+            tuple({sight_of(ATTACKS.load(work.plans[p].attack)).SENT for p in plans}),
+        )
         for (n, _), plans in work.pending.items()
     ]
     run = Run(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 import defenses
+from adversary.contract.oracle import Oracle
 from adversary.contract.threat import AuxImages, Observed, ThreatModel
 from adversary.synthesis.folder import MadeImages, split_images
 from splitlab.data import ImageSet, Splits, load_splits
@@ -46,6 +48,8 @@ class GrantRequest:
         capture: the captured features already while the attack is fitted, not only afterwards.
         synthetic: "head" or "network": the adversary's images, validation images among them, are
             made of these layers' batch norms; it has no real one.
+        labels: the true classes of the records that are seen.
+        oracle: what the deployed network answers it with, "" for no answer.
     """
 
     head: bool = False
@@ -61,6 +65,8 @@ class GrantRequest:
     P: bool = False
     capture: bool = False
     synthetic: Literal["", "head", "network"] = ""
+    labels: bool = False
+    oracle: Literal["", "logits", "probabilities", "label"] = ""
 
     def card(self) -> dict[str, Any]:
         """For the record: what was granted, and whether that is a white or a black box."""
@@ -81,7 +87,7 @@ class GrantRequest:
 
 
 GRANTED = frozenset({field.name for field in fields(GrantRequest) if field.default is False}) | {
-    "observe"
+    *("observe", "oracle")
 }
 """What an attack's `asks` may name."""
 
@@ -118,7 +124,8 @@ def make_threat(
     if request.capture and capture is None:
         raise BadInput("a capture is granted and there is none; tap the deployment first")
     client = ClientHalf.load(deployment / "client", defenses.parse_file)
-    bodies = ServerHalf.load(deployment / "server").bodies if request.bodies else None
+    asked = request.bodies or request.oracle
+    bodies = ServerHalf.load(deployment / "server").bodies if asked else None
     return threat_of(client, bodies, request, splits, seed, name, capture, made)
 
 
@@ -158,12 +165,13 @@ def threat_of(
         wire=client.wire,
         head=client.head if request.head else None,
         tail=client.tail if request.tail else None,
-        bodies=bodies,
+        bodies=bodies if request.bodies else None,
         defense=client.manifest.defense if request.defense else None,
         protectors=client.protectors if request.noise else None,
         selector=client.selector.chosen if request.selector else None,
         P=len(client.selector.chosen) if request.P else None,
         aux=own if wanted else None,
+        oracle=_oracle(client, bodies, request) if request.oracle and bodies is not None else None,
         observe=Observed(queried, query(client, queried, request.linked)) if len(queried) else None,
         capture=capture if request.capture else None,
     )
@@ -200,13 +208,32 @@ def query(client: ClientHalf, images: ImageSet, linked: int = 1) -> Tensor:
     with torch.inference_mode():
         for turn in range(linked):
             request_id = new_request_id(client.secret, "query", turn)
-            found = []
-            for first, pixels in _pieces(images.floats("cpu")):
-                draw = KeyedDraw(client.secret, request_id, first)
-                protected = client.protect(client.head(pixels), draw)
-                found.append(decode(encode(protected, client.wire)))
-            total = total + torch.cat(found)
+            total = total + _sent(client, images.floats("cpu"), request_id)
     return total / linked
+
+
+def _sent(client: ClientHalf, images: Tensor, request_id: str) -> Tensor:
+    """z^ [n, *feature_shape] as it leaves the wire under this id."""
+    found = []
+    for first, pixels in _pieces(images):
+        draw = KeyedDraw(client.secret, request_id, first)
+        found.append(decode(encode(client.protect(client.head(pixels), draw), client.wire)))
+    return torch.cat(found)
+
+
+def _oracle(client: ClientHalf, bodies: nn.ModuleList, request: GrantRequest) -> Oracle:
+    """The deployed network with its defence acting, each question under an id of its own."""
+    turns = count()
+
+    def answer(images: Tensor) -> Tensor:
+        request_id = new_request_id(client.secret, "oracle", next(turns))
+        feature = _sent(client, images, request_id)
+        draw = KeyedDraw(client.secret, request_id, 0)
+        logits: Tensor = client.tail(client.select([body(feature) for body in bodies], draw))
+        return logits
+
+    assert request.oracle
+    return Oracle(answer, request.oracle)
 
 
 def _pieces(images: Tensor) -> Iterator[tuple[int, Tensor]]:

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from adversary.contract.attack import Attack, require_features
+from adversary.contract.attack import Attack
 from adversary.registry import ATTACKS, attack_of
 from bench.point.grants import GRANTED, GrantRequest
 from bench.point.identity.config import PointConfig
 from bench.point.identity.known import stream_of_sweep
 from bench.point.recipe import Knowledge, Networked, SweepConfig
-from splitlab.contracts import Kind
+from bench.point.sights import sight_of
 from splitlab.errors import BadInput
 
 
@@ -39,17 +39,10 @@ def plans(config: SweepConfig) -> list[Plan]:
     found: list[Plan] = []
     for name in config.attacks:
         kind: type[Attack] = ATTACKS.load(name)
-        require_features(kind, "a sweep")
-        if kind.estimates.sight != Kind.sight:
+        if not sight_of(kind).CUTS:
             raise BadInput(
                 f"attack {name!r} estimates a {kind.estimates.name}, which no network that a sweep "
                 "cuts can show; leave it out"
-            )
-        if kind.estimates.needs:
-            raise BadInput(
-                f"attack {name!r} estimates {kind.estimates.name}; a sweep does not know "
-                f"{', '.join(kind.estimates.needs)} of its images; show them from Python by "
-                "adversary.contract.attack.run_attack (docs/python.md)"
             )
         asks = kind.asks
         for unknown in sorted(set().union(*asks.values()) - GRANTED):
@@ -57,19 +50,20 @@ def plans(config: SweepConfig) -> list[Plan]:
                 f"attack {name!r} asks for {unknown!r}; what can be granted is "
                 f"{', '.join(sorted(GRANTED))}"
             )
-        found += [Plan(name, k, _grant(config, asks[k])) for k in kinds if k in asks]
+        found += [Plan(name, k, _grant(config, asks[k], kind)) for k in kinds if k in asks]
     return found
 
 
-def _grant(config: SweepConfig, fields: frozenset[str]) -> GrantRequest:
+def _grant(config: SweepConfig, fields: frozenset[str], kind: type[Attack]) -> GrantRequest:
     """Flags by name; `observe` is as many queries as the config allows."""
-    flags: dict[str, Any] = {field: True for field in fields if field != "observe"}
+    flags: dict[str, Any] = dict.fromkeys(fields - {"observe", "oracle"}, True)
     return GrantRequest(
         **flags,
         auxiliary=config.queries,
         validation=config.validation_images,
         observe=config.queries if "observe" in fields else 0,
         linked=config.repeats,
+        oracle=kind.answers if "oracle" in fields else "",
     )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from adversary.contract.attack import run_attack
+from adversary.registry import attack_of
 from bench.point.doubtful import own_doubts
 from bench.point.identity.config import PointConfig
 from bench.point.kept import keep, kept_by_default
@@ -38,7 +40,7 @@ def run(config: PointConfig, lab: Lab, progress: Progress | None = None) -> Reco
     """
     attack = make_attack(config.attack, config.attack_options)
     kind, point = attack.estimates, lab.identity(config)
-    sight = sight_of(kind)(config, lab)
+    sight = sight_of(type(attack))(config, lab)
     outcome = run_attack(
         attack,
         sight.threat(),
@@ -47,6 +49,7 @@ def run(config: PointConfig, lab: Lab, progress: Progress | None = None) -> Reco
         device=lab.sources.device,
         progress=progress,
         checkpoint=lab.checkpoint(config, attack),
+        fits=lab.fits(config),
     )
     truth, facts = sight.truth(), sight.facts()
     floor = kind.floor_of(truth.own)
@@ -87,7 +90,7 @@ def run(config: PointConfig, lab: Lab, progress: Progress | None = None) -> Reco
             victims=len(truth.groups),
             repeated=truth.repeated,
             shared=truth.shared,
-            attack_doubts=tuple(outcome.estimate.doubts),
+            attack_doubts=(*outcome.estimate.doubts, *truth.doubts),
             kind=kind,
         ),
         images=picture,
@@ -96,9 +99,10 @@ def run(config: PointConfig, lab: Lab, progress: Progress | None = None) -> Reco
     )
 
 
-def ready(config: PointConfig, lab: Lab) -> None:
-    """Train and capture the deployment of a point, if that has not been done."""
-    sight_of(make_attack(config.attack, config.attack_options).estimates).prepare(config, lab)
+def ready(points: Sequence[PointConfig], lab: Lab) -> None:
+    """Train and capture the deployment of these points, if that has not been done."""
+    for sight, point in {sight_of(attack_of(point.attack)): point for point in points}.items():
+        sight.prepare(point, lab)
 
 
 def forget(config: PointConfig, lab: Lab) -> None:

@@ -79,13 +79,7 @@ def score(
     Raises:
         Mismatch: an id that the client never sent.
     """
-    unknown = [key for key in ids if key not in join]
-    if unknown:
-        raise Mismatch(
-            f"{len(unknown)} captured ids are not in the client's join table (first: "
-            f"{unknown[0]}); capture and evaluation are of different runs"
-        )
-    index = torch.tensor([join[key] for key in ids])
+    index = index_of(ids, join)
     gallery = kind.truth(items, context)
     return scored(
         kind,
@@ -97,6 +91,21 @@ def score(
         seed,
         index,
     )
+
+
+def index_of(ids: Sequence[str], join: Mapping[str, int]) -> Tensor:
+    """int64 [n], the item of each id.
+
+    Raises:
+        Mismatch: an id that the client never sent.
+    """
+    unknown = [key for key in ids if key not in join]
+    if unknown:
+        raise Mismatch(
+            f"{len(unknown)} captured ids are not in the client's join table (first: "
+            f"{unknown[0]}); capture and evaluation are of different runs"
+        )
+    return torch.tensor([join[key] for key in ids])
 
 
 def scored(

@@ -199,8 +199,9 @@ def rich_table(records: Sequence[Record], recommended: str | None, title: str) -
     heads = headlines(records)
     caption = "attacks: " + ", ".join(map(_in_words, heads))
     caption += f", {SSIM.title}" if similar and heads[:1] == [PSNR] else ""
-    caption += "; floor: mean image" if heads[:1] == [PSNR] else "; floor: of the first attack"
-    caption += _floor_of(records)
+    first = [r for r in records if headline(r) == heads[0]]
+    caption += "; floor: mean image" if heads[:1] == [PSNR] else f"; floor: {floor_is(first)}"
+    caption += _floor_of(first)
     caption += "\nfront: no other place is clearly better in all that counts" if weighed else ""
     drawn = Table(
         title=title,

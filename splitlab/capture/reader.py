@@ -12,6 +12,7 @@ from torch import Tensor
 from splitlab.capture.exchanges import Exchange, read_exchanges, unique
 from splitlab.capture.index import Index, index_path, read_index
 from splitlab.capture.shards import REMEDY, Frame, read_shard, shard_path
+from splitlab.contracts import Features
 from splitlab.errors import BadInput, Corrupt
 
 
@@ -75,7 +76,12 @@ class Capture:
         return read_exchanges(self.frames())
 
     def features(self) -> tuple[list[str], Tensor]:
-        """(ids "request id/row", received features z^ float32 [n, *shape]).
+        """(ids "request id/row", received features z^ float32 [n, *shape]); see `seen`."""
+        found = self.seen()
+        return list(found.ids), found.features
+
+    def seen(self) -> Features:
+        """Received features, with each body's replies where all were answered.
 
         A micro-batch that was sent twice (a retry) is counted once.
 
@@ -84,10 +90,12 @@ class Capture:
         """
         ids: list[str] = []
         kept: list[Tensor] = []
+        replies: list[list[Tensor]] = []
         for exchange in unique(self.exchanges()):
             rows = range(exchange.first_row, exchange.first_row + exchange.feature.shape[0])
             ids += [f"{exchange.request_id}/{row}" for row in rows]
             kept.append(exchange.feature)
+            replies.append([y for y in exchange.outputs or () if len(y) == len(rows)])
         shapes = sorted({tuple(feature.shape[1:]) for feature in kept})
         if not kept:
             raise BadInput(f"{self.folder}: no feature was captured; tap while a client sends")
@@ -96,4 +104,7 @@ class Capture:
                 f"{self.folder}: features of shapes {shapes} were captured, of several models; "
                 "tap each model into a folder of its own"
             )
-        return ids, torch.cat(kept)
+        # one that was not answered has none, and then there are none of all
+        alike = len({tuple(y.shape[1:] for y in one) for one in replies}) == 1
+        outputs = zip(*replies, strict=True) if alike else ()
+        return Features(tuple(ids), torch.cat(kept), tuple(map(torch.cat, outputs)))

@@ -41,7 +41,7 @@ class Kind:
         view: (path, truth, values) -> a picture of both, as the sight shows them, is written there;
             "" for none, where only an experiment's page can show what was estimated.
         suffix: of that picture's file.
-        sight: what shows it at a point, with its truth.
+        sight: what shows it at a point, with its truth; "" for that of what an attack sees.
         needs: what the context of its truth has to say, such as who is a member.
     """
 
@@ -53,7 +53,7 @@ class Kind:
     floor_is: str
     view: str = ""
     suffix: str = ".png"
-    sight: str = "bench.point.sights.wire:OverTheWire"
+    sight: str = ""
     floor_brief: str = ""
     needs: tuple[str, ...] = ()
 

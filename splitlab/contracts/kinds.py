@@ -92,6 +92,7 @@ MEMBERSHIP = Kind(
     floor_is="one score for all",
     view="bench.report.roc:save_roc",
     suffix=".svg",
+    sight="bench.point.sights.members:MembersAndOthers",
     needs=("member",),
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 from torch import Tensor
 
@@ -44,6 +44,7 @@ class Scores:
         ids: of each record.
         scores: float [n, classes], or int64 [n] where only the label is told.
         answers: with what the network answers.
+        labels: int64 [n], the true class of each record, where that is known.
 
     Raises:
         Mismatch: another number of ids than of rows, none, or a form that is not the answers'.
@@ -52,6 +53,14 @@ class Scores:
     ids: tuple[str, ...]
     scores: Tensor
     answers: Answers = "logits"
+    labels: Tensor | None = None
+
+    @classmethod
+    def of(
+        cls, ids: tuple[str, ...], logits: Tensor, answers: Answers, labels: Tensor | None = None
+    ) -> Self:
+        """What a network with these logits [n, classes] answers."""
+        return cls(ids, answered(logits, answers), answers, labels)
 
     def __post_init__(self) -> None:
         _require_rows("scores", self.ids, self.scores)
@@ -61,6 +70,8 @@ class Scores:
                 f"scores of shape {tuple(self.scores.shape)} are no {self.answers}; wanted "
                 + ("[n]" if wanted == 1 else "[n, classes]")
             )
+        if self.labels is not None:
+            _require_rows("labels", self.ids, self.labels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +80,8 @@ class Gradients:
 
     Args:
         ids: of each record in the batch.
-        gradients: name of a parameter -> its gradient, summed or averaged over the batch.
+        gradients: name of a parameter -> its gradient, averaged over the batch.
+        labels: int64 [n], the true class of each record, where that is known.
 
     Raises:
         Mismatch: no id, or no gradient.
@@ -77,6 +89,7 @@ class Gradients:
 
     ids: tuple[str, ...]
     gradients: Mapping[str, Tensor]
+    labels: Tensor | None = None
 
     def __post_init__(self) -> None:
         if not self.ids or not self.gradients:
@@ -105,6 +118,13 @@ class Targets:
 
 
 Seen = Features | Scores | Gradients | Targets
+
+
+def answered(logits: Tensor, answers: Answers) -> Tensor:
+    """Logits [n, classes] -> themselves, probabilities [n, classes] or labels int64 [n]."""
+    if answers == "label":
+        return logits.argmax(1)
+    return logits.softmax(1) if answers == "probabilities" else logits
 
 
 def _require_rows(what: str, ids: tuple[str, ...], rows: Tensor) -> None:

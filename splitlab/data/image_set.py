@@ -78,6 +78,27 @@ class ImageSet:
             self.name,
         )
 
+    @classmethod
+    def joined(cls, sets: Sequence[ImageSet]) -> ImageSet:
+        """Images of several partitions behind one another.
+
+        Groups of one number are the same group where all come from named sources, as photographs
+        do; else each partition's are its own.
+        """
+        sources = [one.rectangles for one in sets if one.rectangles is not None]
+        groups, free = [], 0
+        for one in sets:
+            groups.append(one.groups if len(sources) == len(sets) else one.groups + free)
+            free = int(groups[-1].max()) + 1 if len(one) else free
+        return cls(
+            torch.cat([one.images for one in sets]),
+            torch.cat([one.labels for one in sets]),
+            sets[0].classes,
+            torch.cat(groups),
+            torch.cat(sources) if len(sources) == len(sets) else None,
+            "+".join(one.name for one in sets),
+        )
+
     def take(self, count: int, seed: int = 0) -> ImageSet:
         """`count` images drawn without replacement under `seed`; all of them where fewer exist."""
         return self if count >= len(self) else self.subset(self._drawn(seed)[:count].sort().values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from itertools import combinations
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from splitlab.data.image_set import ImageSet
-from splitlab.errors import BadInput
+from splitlab.errors import BadInput, UnknownName
 from splitlab.storage import canonical_json, sha256
 
 PARTITIONS = ("train", "auxiliary", "validation", "victims")
@@ -68,19 +68,29 @@ class Splits:
         images = {name: part.hash for name, part in self.partitions.items()}
         return sha256(canonical_json({"classes": list(self.classes), "images": images}))
 
-    def limited(self, limits: Mapping[str, int], seed: int = 0) -> Splits:
-        """At most `limits[name]` images of each named partition, drawn under `seed`.
+    def limited(self, limits: Mapping[str, int | None], seed: int = 0) -> Splits:
+        """At most `limits[name]` images of each named partition, drawn under `seed`; None for all.
 
         Raises:
             BadInput: an unknown partition, or a limit below 1.
         """
         for name, count in limits.items():
-            if name not in PARTITIONS or count < 1:
+            if name not in PARTITIONS or (count is not None and count < 1):
                 raise BadInput(
                     f"limit {name}={count}: wanted one of {', '.join(PARTITIONS)} and at least 1"
                 )
-        kept = {n: p.take(limits.get(n, len(p)), seed) for n, p in self.partitions.items()}
-        return Splits.of(kept, self.name, self.notes)
+        kept: dict[str, Any] = {
+            name: part.take(count, seed)
+            for name, part in self.partitions.items()
+            if (count := limits.get(name)) is not None
+        }
+        return replace(self, **kept)
+
+    def mixed(self, parts: Iterable[str], limit: int | None = None, seed: int = 0) -> ImageSet:
+        """The named partitions behind one another, at most `limit` images of each."""
+        sets = [self.partitions[part] for part in parts]
+        sets = [one.take(len(one) if limit is None else limit, seed) for one in sets]
+        return sets[0] if len(sets) == 1 else ImageSet.joined(sets)
 
     def held_out(self, count: int, seed: int) -> Splits:
         """`count` validation images as the victims, and only the others as validation images.
@@ -132,6 +142,27 @@ class Splits:
                     f"{self.name or 'data'}: {count} of {len(second)} {two} images {how} {one} "
                     "images; partitions must be disjoint, remove the copies"
                 )
+
+
+def parts_of(text: str) -> dict[str, int | None]:
+    """ "train:4000,victims" -> how many images of each partition there are, None for all.
+
+    Raises:
+        UnknownName: no such partition.
+        BadInput: a number that is none.
+    """
+    found: dict[str, int | None] = {}
+    for part in text.split(","):
+        name, colon, count = part.strip().partition(":")
+        if name not in PARTITIONS:
+            raise UnknownName("partition", name, PARTITIONS)
+        if name in found or (colon and not (count.isdecimal() and 0 < int(count) < 10**9)):
+            raise BadInput(
+                f"--partition {text!r}: wanted each partition once, with a number of images or "
+                "none, e.g. train:4000,victims"
+            )
+        found[name] = int(count) if colon else None
+    return found
 
 
 def overlapping(first: Tensor, second: Tensor) -> int:

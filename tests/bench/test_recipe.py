@@ -1,5 +1,6 @@
 """The config is checked at the edge, survives its file, and names what differs."""
 
+from dataclasses import replace
 from typing import ClassVar
 
 import pytest
@@ -10,7 +11,7 @@ from bench.point import recipe
 from bench.point.grants import GrantRequest
 from bench.point.measure import Plan, plans, point_of
 from splitlab.contracts import Kind
-from splitlab.contracts.kinds import MEMBERSHIP
+from splitlab.contracts.kinds import IMAGE
 from splitlab.errors import BadInput, Corrupt
 from splitlab.record import point_hash
 
@@ -80,13 +81,13 @@ def test_links_are_part_of_a_point_where_there_are_any():
         recipe.validated(links=("dsl",))
 
 
-class NamesMembers(MeanImage):
-    name: ClassVar[str] = "names-members"
-    estimates: ClassVar[Kind] = MEMBERSHIP
+class KnowsTheHeight(MeanImage):
+    name: ClassVar[str] = "knows-the-height"
+    estimates: ClassVar[Kind] = replace(IMAGE, name="height", needs=("height",))
 
 
 def test_a_sweep_refuses_what_it_knows_no_truth_of(monkeypatch):
-    """It does not know of its images who is a member; nothing is trained before that is told."""
-    monkeypatch.setattr(type(ATTACKS), "load", lambda _self, _name: NamesMembers)
-    with pytest.raises(BadInput, match=r"estimates membership; a sweep does not know member"):
-        plans(recipe.validated(attacks=("names-members",)))
+    """Nothing is trained before that is told."""
+    monkeypatch.setattr(type(ATTACKS), "load", lambda _self, _name: KnowsTheHeight)
+    with pytest.raises(BadInput, match=r"estimates height; OverTheWire does not know height"):
+        plans(recipe.validated(attacks=("knows-the-height",)))

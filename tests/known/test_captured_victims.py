@@ -13,7 +13,7 @@ from bench.point.capture import Captured, utility
 from bench.point.sights.wire import observe
 from splitlab.capture import CaptureWriter
 from splitlab.randomness import generator
-from splitlab.wire import Request, encode
+from splitlab.wire import Reply, Request, encode
 from splitlab.wire.messages import INFER
 
 SHAPE = (2, 3, 3)
@@ -24,10 +24,11 @@ def request_id(number: int) -> str:
     return f"{number:032x}"
 
 
-def sent(folder: Path, turns: list[list[int]]) -> Captured:
+def sent(folder: Path, turns: list[list[int]], unanswered: int | None = None) -> Captured:
     """A capture in which each turn is a request with these victims' features, four rows at once.
 
-    The feature of victim v in turn t is v + t / 8 everywhere, which halves hold exactly.
+    The feature of victim v in turn t is v + t / 8 everywhere, which halves hold exactly. Two bodies
+    answer with -v and, if it is sent in turn t, 100 t; the message `unanswered` is not.
     """
     tap = CaptureWriter(folder, "server")
     join: dict[str, int] = {}
@@ -39,7 +40,15 @@ def sent(folder: Path, turns: list[list[int]]) -> Captured:
                 message_id=f"{request_id(turn)}-{first}",
                 tensors=tuple(encode(rows[first : first + 4], "FP32")),
             )
-            tap.record(tap.new_call(), "up", message.to_bytes(), method=INFER)
+            call = tap.new_call()
+            tap.record(call, "up", message.to_bytes(), method=INFER)
+            if first == unanswered:
+                continue
+            own = [float(-v) for v in victims[first : first + 4]]
+            replies = torch.tensor(own)[:, None], torch.full((len(own), 1), 100.0 * turn)
+            named = [encode(y, "FP32", f"output_{i}")[0] for i, y in enumerate(replies)]
+            answer = Reply("m", message.message_id, tuple(named))
+            tap.record(call, "down", answer.to_bytes(), method=INFER)
         join |= {f"{request_id(turn)}/{row}": victim for row, victim in enumerate(victims)}
     tap.close()
     return Captured({}, join, folder, torch.zeros(0))
@@ -124,3 +133,17 @@ def test_utility_counts_right_same_and_how_far_answers_are_off() -> None:
 def test_the_latency_is_the_client_s_own_account() -> None:
     stages = {"head": {"p50": 1.0, "p95": 2.0}}
     assert Captured({"latency": stages}, {}, Path("none"), torch.zeros(0)).latency == stages
+
+
+def test_each_body_s_replies_stand_beside_the_features(tmp_path: Path) -> None:
+    captured = sent(tmp_path, [ORDER, [3, 5]])
+    seen = observe(captured, None, 0)
+    own, turns = seen.outputs
+    victims = [captured.join[key] for key in seen.ids]
+    assert own[:, 0].tolist() == [-v for v in victims]
+    assert turns[:, 0].tolist() == [50.0 if v in (3, 5) else 0.0 for v in victims]
+
+
+def test_where_one_request_was_not_answered_there_are_no_replies(tmp_path: Path) -> None:
+    seen = observe(sent(tmp_path, [ORDER], unanswered=4), None, 0)
+    assert (seen.outputs, len(seen.ids)) == ((), VICTIMS)

@@ -10,6 +10,7 @@ import torch
 from tables import distinct
 from torch import nn
 
+from adversary.contract.oracle import Oracle
 from adversary.contract.threat import MODULES, AuxImages, AuxSentences, Observed, ThreatModel
 from splitlab.contracts import ArchSpec, FeatureSpec, InputSpec
 from splitlab.data.text.tokens import Sentences
@@ -19,6 +20,7 @@ from splitlab.errors import BadInput, MissingKnowledge
 IMAGES, HELD_OUT = distinct(4, 1), distinct(3, 2)
 WORDS = Vocabulary((*SPECIAL, "word"))
 FIELDS = [f.name for f in dataclasses.fields(ThreatModel)]
+ALWAYS = {"feature", "input", "wire", "arch", "head_end", "tail_start"}
 
 
 def layer(value: float = 1.0) -> nn.Module:
@@ -61,8 +63,7 @@ def full(**changes: Any) -> ThreatModel:
         "aux": AuxImages(IMAGES, HELD_OUT, "public"),
         "sentences": AuxSentences(text(4), text(3), WORDS, WORDS),
         "observe": Observed(IMAGES, torch.zeros(4, 2, 4, 4)),
-        "outputs": torch.zeros(4, 3),
-        "gradients": {"weight": torch.ones(2)},
+        "oracle": Oracle(lambda images: images.flatten(1)),
         "capture": torch.zeros(5, 2, 4, 4),
     }
     return ThreatModel(**{**fields, **changes})
@@ -120,9 +121,7 @@ def change(tensor: torch.Tensor) -> None:
         lambda t: t.bodies[1][0].bias,
         lambda t: t.tail[0].weight,
         lambda t: t.protectors[0].noise,
-        lambda t: t.outputs,
         lambda t: t.capture,
-        lambda t: t.gradients["weight"],
         lambda t: t.bn_stats["mean"],
         lambda t: t.observe.features,
         lambda t: t.observe.images.images,
@@ -152,12 +151,8 @@ def test_leaving_eval_mode_changes_the_fingerprint(name: str) -> None:
 def test_two_fields_do_not_stand_for_each_other() -> None:
     """The same tensor granted as another field is another grant."""
     same = torch.ones(4, 2, 4, 4)
-    one, other = ThreatModel(outputs=same), ThreatModel(capture=same)
+    one, other = ThreatModel(capture=same), ThreatModel(bn_stats={"w": same})
     assert one.fingerprint() != other.fingerprint()
-    assert (
-        ThreatModel(gradients={"w": same}).fingerprint()
-        != ThreatModel(bn_stats={"w": same}).fingerprint()
-    )
     assert ThreatModel(head=layer()).fingerprint() != ThreatModel(tail=layer()).fingerprint()
 
 
@@ -172,3 +167,30 @@ def test_images_say_what_they_are() -> None:
     made = AuxImages(IMAGES, HELD_OUT, "synthetic", "head", {"seconds": 2.0})
     assert (made.word, made.facts) == ("synthetic", {"making": {"seconds": 2.0}})
     assert AuxImages(IMAGES, HELD_OUT, "public").word == "real"
+
+
+@pytest.mark.parametrize("asked", [(), ("head", "noise"), ("observe", "oracle"), ("capture", "P")])
+def test_who_asks_for_less_is_granted_less(asked: tuple[str, ...]) -> None:
+    """What nobody has to ask for stays: own images, the cut, the architecture, batch norms."""
+    names = {"noise": "protectors"}
+    left = full().reduced(asked).granted()
+    always = {*ALWAYS, "name", "bn_stats", "aux", "sentences"}
+    assert set(left) == {*always, *(names.get(one, one) for one in asked)}
+
+
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [
+        ("logits", [[1.0, 3.0], [2.0, 2.0]]),
+        ("probabilities", [[0.119203, 0.880797], [0.5, 0.5]]),
+        ("label", [1, 0]),
+    ],
+)
+def test_an_oracle_answers_as_it_says_and_counts(answers: Any, told: Any) -> None:
+    oracle = Oracle(lambda images: images.flatten(1), answers)
+    images = torch.tensor([[[[1.0, 3.0]]], [[[2.0, 2.0]]]], requires_grad=True)
+    found = oracle(images)
+    assert not found.requires_grad
+    assert torch.allclose(found, torch.tensor(told))
+    oracle(images[:1])
+    assert oracle.queries == 3

@@ -25,7 +25,10 @@ ARCH = ArchSpec(name="tiny_cnn", input=INPUT)
 HEAD_END, TAIL_START = "block1", "pool"
 DEFENSE = "gaussian:level=0.05,draw=fixed"
 """What acts where an attack is adaptive or unaware."""
-GRANTS = ("head", "defense", "noise", "bodies", "tail", "selector", "P", "capture", "observe")
+GRANTS = (
+    *("head", "defense", "noise", "bodies", "tail", "selector", "P", "capture", "observe"),
+    *("labels", "oracle"),
+)
 """What an attack's `asks` may name. Its own images, and where the network is cut, it always has."""
 VICTIMS = 24
 OWN = AuxImages(images(96, 1), images(8, 2), "same distribution")

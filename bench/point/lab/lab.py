@@ -10,19 +10,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import torch
 from torch import Tensor
 
 from adversary.contract.attack import Attack
+from adversary.contract.workplace import Fits
 from adversary.synthesis.folder import MadeImages
 from bench.point.capture import CaptureRun
 from bench.point.deploy import undefended
 from bench.point.identity.config import PointConfig
+from bench.point.identity.known import stream_of_sweep
 from bench.point.judge import Judge, judge_of, prepare_judge
 from bench.point.lab.networks import Networks
 from bench.point.packages import of_deployment
 from bench.point.synthetic import synthetic_images
 from bench.point.victim import kept_id
 from bench.point.weights import basis
+from splitlab.randomness import generator
 from splitlab.storage import canonical_json, lock, sha256
 
 
@@ -35,6 +39,7 @@ class Lab(Networks):
     """
 
     _open: tuple[Path, CaptureRun] | None = None
+    _fits: tuple[Path, Fits] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -45,22 +50,44 @@ class Lab(Networks):
             self._open = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_open": None}
+        return {**super().__getstate__(), "_open": None, "_fits": None}
 
-    def capture(self, config: PointConfig) -> CaptureRun:
-        """What crosses the wire at this place; its processes serve all points there."""
+    def capture(self, config: PointConfig, among: str = "", within: str = "") -> CaptureRun:
+        """What crosses the wire at this place; its processes serve all points there.
+
+        Args:
+            among: a partition whose images are sent among the victims'.
+            within: folder of what came of that.
+        """
         place, sources = self.place(config), self.sources
         partition = "validation" if config.searched else "victims"
-        folder = self.crossed(config)
+        folder = self.crossed(config) / within
         if self._open is None or self._open[0] != folder:
             self.__exit__()
-            own = sources.dataset, sources.data_root, sources.secret_seed, partition
+            sent = f"{among},{partition}" if among else partition
+            own = sources.dataset, sources.data_root, sources.secret_seed, sent
             self._open = folder, CaptureRun(folder, place / "deployment", config, *own)
         return self._open[1]
 
+    def fits(self, config: PointConfig) -> Fits:
+        """What attacks at this place have learned, for others that start from it.
+
+        A fit draws from the stream that it has as a row, so that it is the same fit, whichever of
+        two rows is measured first.
+        """
+        place = self.place(config)
+        if self._fits is None or self._fits[0] != place:
+
+            def stream(attack: str) -> torch.Generator:
+                named = (attack,) if config.experiment else stream_of_sweep(attack, config.split)
+                return generator(config.seed, "attack", *named)
+
+            self._fits = place, Fits(stream)
+        return self._fits[1]
+
     def undefended(self, config: PointConfig) -> Tensor:
         """Logits of the victims' images with no defence and no wire in between."""
-        key = f"undefended {self.crossed(config)}"
+        key = f"undefended {self.crossed(config)} {config.victims}"
         if key not in self._memo:
             victims = self.shown(config).victims.take(config.victims, config.seed)
             victim = self.victim(config) if self.has_victim(config) else None

@@ -1,6 +1,7 @@
 """A sight: what an attack is granted and shown at one point, and the truth that it is scored by.
 
-Which one a point has stands on the kind that its attack estimates (`Kind.sight`).
+Which one a point has follows from the kind that its attack estimates (`Kind.sight`), and for kinds
+that leave it open from what the attack sees.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from adversary.contract.threat import ThreatModel
 from bench.point.identity.config import PointConfig
 from bench.point.lab import Lab
 from bench.point.setup import Setup
-from splitlab.contracts import Kind, Seen
+from splitlab.contracts import Features, Gradients, Scores, Seen, Targets
 from splitlab.contracts.registry import load_attribute
 from splitlab.data import Splits, load_splits
+from splitlab.errors import BadInput
 
 At = tuple[str, str | None]
 """Where a head ends, and where a tail starts."""
@@ -39,6 +41,7 @@ class Truth:
         own: what the adversary has of its own, for the kind's floor.
         context: for the metrics.
         repeated, shared: items that are another's too, or the adversary's own.
+        doubts: what is doubtful of the truth itself.
     """
 
     items: Any
@@ -48,6 +51,7 @@ class Truth:
     context: Mapping[str, Any]
     repeated: int = 0
     shared: int = 0
+    doubts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,9 +69,17 @@ class Sight(Protocol):
 
     Args:
         LEAST_CLASSES: of the images that it is made of.
+        SHOWS: what of.
+        TELLS: what the context of its truth says.
+        SENT: records that cross the wire for it, for each victim.
+        CUTS: whether it is of a network that is cut and served, as a sweep has them.
     """
 
     LEAST_CLASSES: int
+    SHOWS: tuple[type[Seen], ...]
+    TELLS: frozenset[str]
+    SENT: int
+    CUTS: bool
 
     def __init__(self, config: PointConfig, lab: Lab) -> None: ...
 
@@ -98,8 +110,8 @@ class Sight(Protocol):
         """
         ...
 
-    @staticmethod
-    def prepare(config: PointConfig, lab: Lab) -> None:
+    @classmethod
+    def prepare(cls, config: PointConfig, lab: Lab) -> None:
         """Make what attacks on this deployment have in common, if that has not been done."""
         ...
 
@@ -111,8 +123,8 @@ class Sight(Protocol):
         """What the attack draws from."""
         ...
 
-    def seen(self) -> Seen:
-        """Waits for it."""
+    def seen(self) -> tuple[Seen, ...]:
+        """Waits for it; in the order of what the attack sees."""
         ...
 
     def truth(self) -> Truth:
@@ -152,7 +164,31 @@ class OfImages:
         )
 
 
-def sight_of(kind: Kind) -> type[Sight]:
-    """What shows an attack that estimates this kind what it sees."""
-    found: type[Sight] = load_attribute(kind.sight)
+BY_WHAT_IS_SEEN: Mapping[type[Seen], str] = {
+    Features: "bench.point.sights.wire:OverTheWire",
+    Scores: "bench.point.sights.wire:OverTheWire",
+    Gradients: "bench.point.sights.gradients:OfABatch",
+    Targets: "bench.point.sights.targets:OfClasses",
+}
+
+
+def sight_of(attack: type[Attack]) -> type[Sight]:
+    """What shows an attack what it sees, and knows what is true of it.
+
+    Raises:
+        BadInput: it sees what is not shown there, or estimates what nobody knows there.
+    """
+    kind = attack.estimates
+    found: type[Sight] = load_attribute(kind.sight or BY_WHAT_IS_SEEN[attack.sees[0]])
+    if any(one not in found.SHOWS for one in attack.sees):
+        wanted, shown = (", ".join(o.__name__ for o in own) for own in (attack.sees, found.SHOWS))
+        raise BadInput(
+            f"attack {attack.name!r} estimates {kind.name} and sees {wanted}; shown is {shown}: "
+            "show it the rest from Python by adversary.contract.attack.run_attack (docs/python.md)"
+        )
+    if lacking := sorted(set(kind.needs) - found.TELLS):
+        raise BadInput(
+            f"attack {attack.name!r} estimates {kind.name}; {found.__name__} does not know "
+            f"{', '.join(lacking)} of its images; name a sight that does in its Kind"
+        )
     return found

@@ -18,7 +18,7 @@ from bench.point.lab import Lab
 from bench.point.setup import Setup
 from bench.point.sights.base import Facts, OfImages, Truth, Wanted
 from bench.report.grids import rows_png
-from splitlab.contracts import Features, FeatureSpec, InputSpec
+from splitlab.contracts import Features, FeatureSpec, InputSpec, Seen
 from splitlab.errors import BadInput, UnknownName
 from splitlab.metrics import evaluate
 from splitlab.models import load_exactly, read_checkpoint
@@ -39,6 +39,10 @@ class Generated(OfImages):
     """One generator's latents, which are drawn, and what it makes of them."""
 
     LEAST_CLASSES = 1
+    SHOWS: tuple[type[Seen], ...] = (Features,)
+    TELLS = frozenset[str]()
+    SENT = 0
+    CUTS = False
 
     def __init__(self, config: PointConfig, lab: Lab) -> None:
         self._config = config
@@ -61,8 +65,8 @@ class Generated(OfImages):
         load_exactly(net, read_checkpoint(weights), str(weights))
         return hash_tensors(net.state_dict())
 
-    @staticmethod
-    def prepare(config: PointConfig, lab: Lab) -> None:
+    @classmethod
+    def prepare(cls, config: PointConfig, lab: Lab) -> None:
         generator_of(config, lab)
 
     def threat(self) -> ThreatModel:
@@ -79,9 +83,9 @@ class Generated(OfImages):
     def rng(self) -> torch.Generator:
         return torch.Generator().manual_seed(self._config.seed)
 
-    def seen(self) -> Features:
+    def seen(self) -> tuple[Seen, ...]:
         ids = tuple(f"made/{row}" for row in range(self._count))
-        return Features(ids, self._made[self._order])
+        return (Features(ids, self._made[self._order]),)
 
     def truth(self) -> Truth:
         return Truth(

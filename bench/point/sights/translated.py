@@ -30,7 +30,7 @@ from bench.point.sights.translating import (
 )
 from bench.point.victim import learns
 from splitlab.capture import Capture
-from splitlab.contracts import ArchSpec, Features
+from splitlab.contracts import ArchSpec, Features, Seen
 from splitlab.data import PARTITIONS
 from splitlab.data.text.sentence_splits import SentenceSplits
 from splitlab.data.text.sentences import load_sentences
@@ -63,6 +63,10 @@ class Translated:
     """One deployment's sentences, and what was translated of them."""
 
     LEAST_CLASSES = 1
+    SHOWS: tuple[type[Seen], ...] = (Features,)
+    TELLS = frozenset[str]()
+    SENT = 0
+    CUTS = False
 
     def __init__(self, config: PointConfig, lab: Lab) -> None:
         self._config, self._lab = config, lab
@@ -96,8 +100,8 @@ class Translated:
         del setup, classes
         raise BadInput(f"--weights {weights}: a translator is trained here; leave it out")
 
-    @staticmethod
-    def prepare(config: PointConfig, lab: Lab) -> None:
+    @classmethod
+    def prepare(cls, config: PointConfig, lab: Lab) -> None:
         _ = Translated(config, lab).sent
 
     def threat(self) -> ThreatModel:
@@ -131,8 +135,8 @@ class Translated:
     def rng(self) -> torch.Generator:
         return torch.Generator().manual_seed(self._config.seed)
 
-    def seen(self) -> Features:
-        return self._seen
+    def seen(self) -> tuple[Seen, ...]:
+        return (self._seen,)
 
     def truth(self) -> Truth:
         own = self._auxiliary

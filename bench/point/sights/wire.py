@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from adversary.contract.attack import Attack
 from adversary.contract.threat import ThreatModel
-from bench.point.capture import Captured, utility
+from adversary.registry import attack_of
+from bench.point.capture import Captured, CaptureRun, utility
 from bench.point.doubtful import repeated, shared
 from bench.point.feasible import check_attacks
 from bench.point.grants import make_threat
 from bench.point.identity.config import PointConfig
 from bench.point.lab import Lab
+from bench.point.score import index_of
 from bench.point.setup import Setup
 from bench.point.sights.base import Facts, OfImages, Truth, Wanted
 from splitlab.capture import Capture
-from splitlab.contracts import Features
+from splitlab.contracts import Features, Scores, Seen
+from splitlab.data import ImageSet
 from splitlab.models import build, load_checkpoint
 from splitlab.randomness import generator
 from splitlab.split import SplitPoint
@@ -26,14 +31,24 @@ from splitlab.storage import hash_tensors
 
 
 class OverTheWire(OfImages):
-    """Starts the processes when it is made; they send once what crossed is asked for."""
+    """Starts the processes when it is made; they send once what crossed is asked for.
+
+    Features are what a tap at the server has written, replies among them. Scores are what the
+    client is answered: those of whoever may use the deployed network, with its defence acting.
+    """
 
     LEAST_CLASSES = 2
+    SHOWS: tuple[type[Seen], ...] = (Features, Scores)
+    TELLS = frozenset[str]()
+    SENT = 1
+    CUTS = True
 
     def __init__(self, config: PointConfig, lab: Lab) -> None:
         self._config, self._lab = config, lab
+        self._attack: type[Attack] = attack_of(config.attack)
         self._place = lab.deployed(config)
-        self._judge, self._capture = lab.judge(config), lab.capture(config)
+        self._context = self._told()
+        self._capture = self._captured(config, lab)
         self._whole = lab.undefended(config)
         self._made = lab.made(config)
         self._threat: ThreatModel | None = None
@@ -51,10 +66,10 @@ class OverTheWire(OfImages):
         load_checkpoint(net, weights)
         return hash_tensors(net.net.state_dict())
 
-    @staticmethod
-    def prepare(config: PointConfig, lab: Lab) -> None:
+    @classmethod
+    def prepare(cls, config: PointConfig, lab: Lab) -> None:
         lab.deployed(config)
-        lab.capture(config).result()
+        cls._captured(config, lab).result()
 
     def threat(self) -> ThreatModel:
         config, grant = self._config, self._config.grant
@@ -64,7 +79,7 @@ class OverTheWire(OfImages):
             self._lab.shown(config),
             config.seed,
             config.knowledge,
-            self.seen().features if grant.capture else None,
+            self._features().features if grant.capture else None,
             self._made,
         )
         return self._threat
@@ -72,30 +87,30 @@ class OverTheWire(OfImages):
     def rng(self) -> torch.Generator:
         return generator(self._config.seed, "attack", *self._config.stream)
 
-    def seen(self) -> Features:
-        return observe(self._capture.result(), self._config.attacked, self._config.seed)
+    def seen(self) -> tuple[Seen, ...]:
+        features = self._features()
+        return tuple(
+            features if one is Features else self._scores(features.ids) for one in self._attack.sees
+        )
 
     def truth(self) -> Truth:
-        config, splits, threat = self._config, self._lab.shown(self._config), self._threat
-        assert threat is not None
-        victims = splits.victims.take(config.victims, config.seed)
-        # A floor is a real image even to an adversary who has none.
-        own = splits.auxiliary if self._made is not None else threat.need("aux").images
-        granted = threat.aux.images.images if threat.aux is not None else None
+        sent = self._sent()
+        own = self._own()
+        granted = self._threat.aux.images.images if self._threat and self._threat.aux else None
         return Truth(
-            victims,
-            victims.groups,
+            sent,
+            sent.groups,
             self._capture.result().join,
             own,
-            {**self._judge.context, "lpips_weights": self._lab.sources.lpips_weights},
-            repeated(victims.images),
-            shared(victims.images, granted),
+            self._context,
+            repeated(sent.images),
+            shared(sent.images, granted),
         )
 
     def facts(self) -> Facts:
-        config, lab, captured = self._config, self._lab, self._capture.result()
+        config, lab = self._config, self._lab
+        captured, victims = self._answered(), self._victims()
         split = split_facts(lab.split(config))
-        victims = lab.shown(config).victims.take(config.victims, config.seed)
         return Facts(
             split if config.experiment else {**split, "name": self._place.name},
             utility(captured, self._whole, victims),
@@ -107,23 +122,71 @@ class OverTheWire(OfImages):
         del folder, point
         return truth, values
 
+    @staticmethod
+    def _captured(config: PointConfig, lab: Lab) -> CaptureRun:
+        return lab.capture(config)
 
-def observe(captured: Captured, limit: int | None, seed: int) -> Features:
+    def _told(self) -> dict[str, Any]:
+        """For truth and metrics."""
+        context = self._lab.judge(self._config).context
+        return {**context, "lpips_weights": self._lab.sources.lpips_weights}
+
+    def _victims(self) -> ImageSet:
+        """What the network's accuracy is of."""
+        return self._lab.shown(self._config).victims.take(self._config.victims, self._config.seed)
+
+    def _sent(self) -> ImageSet:
+        """What the join table's rows are of."""
+        return self._victims()
+
+    def _answered(self) -> Captured:
+        """What the client was answered on the victims' images."""
+        return self._capture.result()
+
+    def _own(self) -> ImageSet:
+        """The adversary's images; a floor is a real one even to who has none."""
+        if self._made is not None or self._threat is None or self._threat.aux is None:
+            return self._lab.shown(self._config).auxiliary
+        return self._threat.aux.images
+
+    def _scores(self, ids: tuple[str, ...]) -> Scores:
+        captured = self._capture.result()
+        rows = index_of(ids, captured.join)
+        labels = self._sent().labels[rows] if self._config.grant.labels else None
+        return Scores.of(ids, captured.logits[rows], self._attack.answers, labels)
+
+    def _features(self) -> Features:
+        return observe(self._capture.result(), self._config.attacked, self._config.seed)
+
+
+def drawn(count: int, limit: int | None, seed: int) -> Tensor:
+    """`limit` of `count` victims in a public order that tells nothing of them."""
+    return torch.randperm(count, generator=generator(seed, "attacked"))[:limit]
+
+
+def observe(
+    captured: Captured,
+    limit: int | None,
+    seed: int,
+    choose: Callable[[int, int | None, int], Tensor] = drawn,
+) -> Features:
     """Captured features of `limit` victims (all for None), the same ones at every split point.
 
     Which victims is drawn under the public seed, so that split points and attacks are compared on
     the same images; the attack itself is told nothing but ids and features. Several captures of
     one victim are averaged, under the id of the first: an adversary that can link them does so.
     """
-    ids, features = Capture.open(captured.capture).features()
+    seen = Capture.open(captured.capture).seen()
     rows: dict[int, list[int]] = {}
-    for row, key in enumerate(ids):
+    for row, key in enumerate(seen.ids):
         rows.setdefault(captured.join.get(key, -1 - row), []).append(row)
-    order = torch.randperm(len(rows), generator=generator(seed, "attacked"))[:limit]
+    order = choose(len(rows), limit, seed)
     chosen = [rows[victim] for victim in torch.tensor(sorted(rows))[order].tolist()]
-    return Features(
-        tuple(ids[own[0]] for own in chosen), torch.stack([features[own].mean(0) for own in chosen])
+    ids = tuple(seen.ids[own[0]] for own in chosen)
+    features, *outputs = (
+        torch.stack([of[own].mean(0) for own in chosen]) for of in (seen.features, *seen.outputs)
     )
+    return Features(ids, features, tuple(outputs))
 
 
 def split_facts(split: SplitPoint) -> dict[str, Any]:

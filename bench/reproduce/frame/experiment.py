@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from adversary.registry import attack_of
 from bench.point.grants import GrantRequest
 from bench.point.recipe import Knowledge
 from bench.point.setup import Place, Scale, Setup, Synthetic
@@ -49,6 +50,8 @@ class Measurement:
     def grant(self, setup: Setup) -> GrantRequest:
         """What the adversary is given, in numbers; `setup` is counted."""
         flags: dict[str, Any] = {name: True for name in self.knows if name != "observe"}
+        if "oracle" in flags:
+            flags["oracle"] = attack_of(self.attack).answers
         if (made := self.synthetic) is not None:
             return GrantRequest(
                 **flags,
@@ -72,7 +75,7 @@ class Measurement:
         """Whether the adversary knows of the defence, told or by queries that show it."""
         if self.place.defense == "none":
             return "undefended"
-        return "adaptive" if self.knows & {"defense", "observe"} else "unaware"
+        return "adaptive" if self.knows & {"defense", "observe", "oracle"} else "unaware"
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ def search(
                     done, every = sum(map(len, found)), len(variants) * len(request.seeds)
                     work = work or request.progress.task(f"search {key}", every, done)
                     nursery()
-                    ready(point, lab)
+                    ready([point], lab)
                 trials.append(Trial.of(own, seed, record or _made(point, lab)))
                 if work is not None:
                     work.advance(1)

@@ -15,8 +15,8 @@ def sight_of_all(experiment: Experiment) -> type[Sight]:
         UnknownName: no such attack.
         BadInput: there are several sights, or none.
     """
-    kinds = [attack_of(one.attack).estimates for one in experiment.measurements]
-    found = list(dict.fromkeys(map(sight_of, kinds)))
+    attacks = [attack_of(one.attack) for one in experiment.measurements]
+    found = list(dict.fromkeys(map(sight_of, attacks)))
     if len(found) != 1:
         names = ", ".join(one.__name__ for one in found) or "nothing"
         raise BadInput(f"{experiment.name}: its attacks see {names}; wanted one sight for all")

@@ -15,6 +15,7 @@ from worlds import INPUT, SECRET, Orthogonal, capture, outcome, threat, tiny_hea
 from adversary.registry import ATTACKS
 from defenses import DEFENSES, parse
 from splitlab.contracts import ArchSpec
+from splitlab.contracts.kinds import IMAGE
 from splitlab.errors import BadInput, MissingKnowledge
 from splitlab.models import build
 from splitlab.split import cut
@@ -33,6 +34,7 @@ ONE_WAY = {
 ATTACKS_AND_KNOWLEDGE = [
     (name, knowledge)
     for name in ATTACKS
+    if ATTACKS.load(name).estimates is IMAGE
     for knowledge in ("queries", "unaware", "adaptive")
     if (name, knowledge) not in NO_QUERIES and knowledge in ONE_WAY.get(name, (knowledge,))
 ]

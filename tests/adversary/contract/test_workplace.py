@@ -16,6 +16,7 @@ DRAWN = []
 
 class Slow(MeanImage):
     name = "slow"
+    fitted_on = "grant"
 
     def fit(self, threat, rng, work=ALONE):
         DRAWN.append(int(torch.randint(1000, (), generator=rng)))
@@ -27,6 +28,7 @@ class Twice(Attack):
 
     name = "twice"
     source = "a test"
+    fitted_on = "capture"
     asks = {}  # noqa: RUF012
 
     def fit(self, threat, rng, work=ALONE):
@@ -64,7 +66,7 @@ def test_a_fit_is_made_once_for_all_and_its_cost_is_counted(granted):
     alone = run_attack(MeanImage(), model, seen, generator(0))
     assert torch.equal(done.estimate.values, alone.estimate.values)
     (key,) = fits.kept
-    fits.kept[key] = (fits.kept[key][0], 100.0)  # as if it had taken that long
+    fits.kept[key] = fits.kept[key]._replace(seconds=100.0)  # as if it had taken that long
     again = run_attack(Twice(), model, seen, generator(0), fits=fits)
     assert len(DRAWN) == 1
     assert 100 <= again.effort["fit_seconds"] < 200  # asked for twice, counted once

@@ -155,7 +155,7 @@ def test_numbers_are_those_of_the_translators_own_features(
     run = begin(declared("quick"), request_of(tmp_path)).run(0)
     point = run.point(run.experiment.measurements[1])
     sight = Translated(point, run.lab)
-    seen, truth, threat = sight.seen(), sight.truth(), sight.threat()
+    (seen,), truth, threat = sight.seen(), sight.truth(), sight.threat()
     (kept,) = (tmp_path / "cache").glob("translators/*/translator.safetensors")
     data = run.splits
     net = Seq2Seq(TINY.spec(len(data.english), len(data.german)), 5)

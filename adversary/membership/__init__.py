@@ -1,0 +1,1 @@
+"""Attacks that say which records a network has learned from."""
