@@ -209,7 +209,8 @@ def _with_plain_additions(graph: fx.Graph) -> fx.Graph:
         first = node.args[0]
         in_place = node.target in (operator.iadd, "add_")
         if in_place and isinstance(first, fx.Node) and not _number(first):
-            first.replace_all_uses_with(node, delete_user_cb=lambda user, node=node: user > node)
+            for user in [one for one in first.users if one > node]:
+                user.replace_input_with(first, node)
     return graph
 
 
