@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli_options import AsJson
+from bench.cli_options import AsJson, Imports
 from splitlab.answers import answer
 from splitlab.cli_options import Imports
 from splitlab.console import guarded

@@ -74,10 +74,7 @@ def side_by_side(
         while left:
             ready = wait([*left, *(process.sentinel for process in left.values())])
             for link in [one for one in left if one in ready or left[one].sentinel in ready]:
-                try:  # what a process said before it ended is in its pipe still
-                    kind, first, second = link.recv() if link.poll() else (None, None, None)
-                except EOFError:
-                    kind = None
+                kind, first, second = _heard(link)
                 if kind == "result":
                     yield first
                 elif kind == "failed":
@@ -87,10 +84,10 @@ def side_by_side(
                         link.send(next(todo, None))
                 elif kind == "done":
                     del left[link]
-                elif kind is not None:
+                elif kind:
                     shown.hear(kind, first, second)
                 elif not left[link].is_alive():
-                    lost.append(left.pop(link).exitcode)
+                    lost.append(left.pop(link).exitcode or 0)
         _require_all(lost)
     finally:
         shown.close()
@@ -100,6 +97,18 @@ def side_by_side(
             process.join()
         for link in links:
             link.close()
+
+
+def _heard(link: Any) -> tuple[str, Any, Any]:
+    """The next that a process told: it is in the pipe still where that has ended. "" for nothing.
+
+    Where it ended before it read what it was sent, the system tells so in place of an end.
+    """
+    try:
+        told: tuple[str, Any, Any] = link.recv() if link.poll() else ("", None, None)
+    except (EOFError, OSError):
+        return "", None, None
+    return told
 
 
 def _require_all(lost: Sequence[int]) -> None:
