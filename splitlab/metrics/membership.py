@@ -97,15 +97,13 @@ def _rows_of_enough(fpr: float, others: int) -> Prepare:
 
 
 def _aucs(rows: Rows, weights: Tensor) -> Tensor:
-    member, scores = rows
-    alarms, hits = _curves(member, scores, weights)
+    alarms, hits = _curves(rows[0], rows[1], weights)
     return torch.trapezoid(hits, alarms)
 
 
 def _at(fpr: float) -> tuple[PerSet, PerDraw]:
     def each(rows: Rows, weights: Tensor) -> Tensor:
-        member, scores = rows
-        alarms, hits = _curves(member, scores, weights)
+        alarms, hits = _curves(rows[0], rows[1], weights)
         return 100.0 * hits.where(alarms <= fpr, alarms * 0).amax(1)  # NaN stays NaN
 
     return lambda rows: tpr_at(rows[0], rows[1], fpr), each

@@ -102,7 +102,8 @@ class Tree(nn.Module):
             super().__init__()
             self.f = nn.Conv2d(4, 4, 3, 1, 1)
 
-        def forward(self, x, shortcut=None, **_):
+        def forward(self, x, shortcut=None, children=None):
+            del children
             if shortcut is None:
                 shortcut = x
             out = self.f(x)

@@ -8,7 +8,6 @@ import inspect
 import operator
 import warnings
 from collections.abc import Callable, Collection, Mapping
-from functools import partial
 from itertools import combinations
 from typing import Any, NamedTuple, cast
 
@@ -210,12 +209,9 @@ def _with_plain_additions(graph: fx.Graph) -> fx.Graph:
         first = node.args[0]
         in_place = node.target in (operator.iadd, "add_")
         if in_place and isinstance(first, fx.Node) and not _number(first):
-            first.replace_all_uses_with(node, delete_user_cb=partial(_after, node))
+            for user in [one for one in first.users if one > node]:
+                user.replace_input_with(first, node)
     return graph
-
-
-def _after(node: fx.Node, user: fx.Node) -> bool:
-    return user > node
 
 
 def _all_skips(block: nn.Module, graphs: _Graphs) -> dict[tuple[bool, frozenset[str]], Skips]:
