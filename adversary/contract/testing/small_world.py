@@ -95,7 +95,7 @@ def _seen(kind: type[Seen], shown: ImageSet, defense: str) -> Seen:
     if kind is Features:
         return Features(ids, features, (parts.body(features),))
     if kind is Scores:
-        return Scores(ids, parts.tail(parts.body(features)), "logits")
+        return Scores(ids, parts.tail(parts.body(features)), "logits", shown.labels)
     raise BadInput(f"no small world here shows {kind.__name__}; give world=SmallWorld(...)")
 
 

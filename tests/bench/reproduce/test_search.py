@@ -95,7 +95,7 @@ def test_more_steps_bring_more_and_the_best_stands_first(out):
 
 def test_scored_are_validation_images_and_granted_are_others(out, seen):
     tried(out, "none/rmle", {"steps": [3]})
-    threat, observation = seen[0]
+    threat, (observation,) = seen[0]
     splits = load_splits(SETUP.dataset, size=32, seed=0, limits={"train": SETUP.train})
     assert threat.aux is not None
     assert threat.head is not None
