@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from adversary.cli_options import ATTACK_HELP
-from bench import flag_words
+from bench import option_checks
 from splitlab import completion, entry_points, known_names
 from splitlab import help_sections as sections
 from splitlab.answers import AsJson as AsJson
@@ -17,44 +17,6 @@ from splitlab.cli_options import Device as Device
 from splitlab.cli_options import DryRun as DryRun
 from splitlab.cli_options import Imports as Imports
 from splitlab.cli_options import asked
-from splitlab.console import guarded
-from splitlab.errors import BadInput
-
-
-@guarded
-def _writable(out: Path | None) -> Path | None:
-    """Before minutes are spent on what could not be kept."""
-    if out is not None:
-        from splitlab.storage import require_writable
-
-        require_writable(out.parent)
-        if out.is_dir():
-            raise BadInput(f"--out {out} is a folder; name a file")
-    return out
-
-
-@guarded
-def _folder(cache: Path | None) -> Path | None:
-    if cache is not None:
-        from splitlab.storage import require_writable
-
-        require_writable(cache)
-    return cache
-
-
-@guarded
-def _settings(items: list[str] | None) -> list[str] | None:
-    for name in flag_words.chosen_attacks((), items or ())[1]:
-        known_names.require_attack(name)
-    return items
-
-
-@guarded
-def _attacks(items: list[str] | None) -> list[str] | None:
-    for name in flag_words.chosen_attacks(items or ())[0]:
-        known_names.require_attack(name)
-    return items
-
 
 _network = partial(typer.Option, rich_help_panel=sections.NETWORK)
 _data = partial(typer.Option, rich_help_panel=sections.DATA)
@@ -77,7 +39,7 @@ LINK_HELP = "wifi, lte, 5g, fiber or rtt=40ms,up=10mbps,down=50mbps,loss=1%"
 
 Measured = Annotated[
     Path | None,
-    _run(help="Write what was measured here as JSON.", callback=_writable),
+    _run(help="Write what was measured here as JSON.", callback=option_checks.writable),
 ]
 Deployment = Annotated[
     Path, typer.Argument(metavar="DEPLOYMENT", help="Folder with client/ and server/.")
@@ -226,7 +188,7 @@ Attacks = Annotated[
     _attack(
         help=f"{ATTACK_HELP} With settings: decoder:epochs=5,width=32. Repeat for several; "
         "default decoder and rmle.",
-        callback=_attacks,
+        callback=option_checks.attacks,
         autocompletion=completion.names_of(completion.ATTACKS),
     ),
 ]
@@ -235,7 +197,7 @@ Settings = Annotated[
     _attack(
         "--set",
         help="ATTACK.FIELD=VALUE, e.g. decoder.epochs=5: the older spelling; repeatable.",
-        callback=_settings,
+        callback=option_checks.settings,
     ),
 ]
 Attacked = Annotated[
@@ -284,7 +246,7 @@ CacheFolder = Annotated[
     _run(
         "--cache",
         file_okay=False,
-        callback=_folder,
+        callback=option_checks.folder,
         help="Folder of networks, judges and images that runs share; default beside --out.",
     ),
 ]

@@ -28,7 +28,7 @@ from splitlab.models import build, permit_typed
 METHODS = """
 from typing import ClassVar
 from adversary.contract.attack import Attack
-from splitlab.contracts import Defense, Estimate, Scores
+from splitlab.contracts import Defense, Estimate, Gradients, Scores
 
 
 class Grey(Attack):
@@ -52,7 +52,7 @@ class Silent(Grey):
 
 class Scored(Grey):
     name = "scored"
-    sees = (Scores,)
+    sees = (Scores, Gradients)
 
 
 class Greedy(Grey):
@@ -249,7 +249,7 @@ def test_an_attack_on_what_is_not_shown_is_refused_before_anything_is_trained(
     done = CliRunner().invoke(app, ["sweep-split-points", f"--out={out}", "--attack=scored"])
     assert done.exit_code == 2
     told = " ".join(done.output.split())
-    assert "attack 'scored' sees Scores, and a sweep shows captured features alone" in told
+    assert "attack 'scored' estimates image and sees Scores, Gradients; shown is" in told
     assert not out.exists()
     done = CliRunner().invoke(app, ["sweep-split-points", f"--out={out}", "--attack=greedy"])
     assert done.exit_code == 2
