@@ -21,8 +21,7 @@ from splitlab.record.binomial import majority
 from splitlab.storage import read_json, read_tensors, write_json
 
 ASKED = "asked.json"
-SENT = ("victims", "repeats", "seed", "size")
-"""Settings that say which images are sent; what they are sent to is the deployment's."""
+"""Beside a capture: which images were sent for it."""
 
 
 @dataclass(frozen=True)
@@ -104,9 +103,9 @@ def run(
     """
     done = read_back(folder)
     if done is not None:
-        _require_asked(folder, config)
+        _require_asked(folder, config, partition)
         return done
-    keep_asked(folder, config)
+    keep_asked(folder, config, partition)
     shutil.rmtree(folder / "capture", ignore_errors=True)
     shutil.rmtree(folder / "evaluation", ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
@@ -144,19 +143,24 @@ def run(
     return found
 
 
-def keep_asked(place: Path, config: Networked) -> None:
+def keep_asked(place: Path, config: Networked, partition: str = "victims") -> None:
     """Write beside a capture which images are sent for it."""
-    write_json(place / ASKED, {name: getattr(config, name) for name in SENT}, private=True)
+    write_json(place / ASKED, _asked(config, partition), private=True)
 
 
-def _require_asked(place: Path, config: Networked) -> None:
+def _require_asked(place: Path, config: Networked, partition: str) -> None:
     if not (place / ASKED).exists():  # captured before there was such a note
         return
-    was = read_json(place / ASKED)
-    now = {name: getattr(config, name) for name in SENT}
-    told = ", ".join(f"{k} {was.get(k)} there, {now[k]} here" for k in SENT if was.get(k) != now[k])
+    was, now = read_json(place / ASKED), _asked(config, partition)
+    told = ", ".join(f"{k} {was.get(k)} there, {now[k]} here" for k in now if was.get(k) != now[k])
     if told:
         raise BadInput(f"{place / 'capture'} is of other images ({told}); choose another --out")
+
+
+def _asked(config: Networked, partition: str) -> dict[str, Any]:
+    """What says which images are sent; what they are sent to is the deployment's."""
+    names = ("victims", "repeats", "seed", "size")
+    return {"partition": partition, **{name: getattr(config, name) for name in names}}
 
 
 def read_back(place: Path) -> Captured | None:

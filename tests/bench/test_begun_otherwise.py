@@ -126,11 +126,14 @@ def test_a_capture_of_other_images_is_not_taken(tmp_path, monkeypatch):
     finished = object()
     monkeypatch.setattr(captures, "read_back", lambda _: finished)
     captures.keep_asked(tmp_path, point(victims=8))
-    given = ("photo-patches", None, None, captures.StartGate())
+    given = ("photo-patches", None, None, "victims", captures.StartGate())
     assert captures.run(tmp_path, tmp_path, point(victims=8), *given) is finished
     for change in ({"victims": 9}, {"repeats": 2}, {"seed": 1}, {"size": 16}):
         with pytest.raises(SplitLabError, match=f"{next(iter(change))}.*choose another --out"):
             captures.run(tmp_path, tmp_path, point(**{"victims": 8, **change}), *given)
+    other = ("photo-patches", None, None, "validation", captures.StartGate())
+    with pytest.raises(BadInput, match="partition victims there, validation here"):
+        captures.run(tmp_path, tmp_path, point(victims=8), *other)
 
 
 class Own(Defense):
