@@ -28,7 +28,12 @@ ATTACKS = Registry(
 
 OF_EXPERIMENTS = Registry(
     "attack",
-    {"generator-inverse": "adversary.inversion.dci.generator_attack:GeneratorInverse"},
+    {
+        "generator-inverse": "adversary.inversion.dci.generator_attack:GeneratorInverse",
+        "text-shadow": "adversary.inversion.text.shadow:TextShadow",
+        "cipher": "adversary.inversion.text.cipher:Cipher",
+        "word-decoder": "adversary.inversion.text.decoder:WordDecoder",
+    },
 )
 """Those that see what no sweep shows and no tap writes down, such as what a generator makes."""
 

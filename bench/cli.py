@@ -203,7 +203,8 @@ def splits(
     ],
     size: Annotated[int, typer.Option(min=1, max=2048, help="Side of the images.")] = 32,
     classes: Annotated[
-        int | None, typer.Option(help="Number of classes; default 10, or your network's own.")
+        int | None,
+        typer.Option(min=1, max=10**6, help="Number of classes; default 10, or your network's."),
     ] = None,
     operations: Annotated[bool, typer.Option(help="Every operation, not only blocks.")] = False,
     as_json: AsJson = False,

@@ -85,8 +85,8 @@ Model = Annotated[
 Mean = Annotated[
     str | None,
     _network(
-        help="Mean that is subtracted from the image: R,G,B or one number for all, in [0, 1]; "
-        "default ImageNet's, or 0 for a network of your own."
+        help="Mean that is subtracted from the image, whose pixels are in [0, 1]: R,G,B or one "
+        "number for all; default ImageNet's, or 0 for a network of your own."
     ),
 ]
 Std = Annotated[
@@ -240,7 +240,10 @@ Repeats = Annotated[
     int,
     _attack(min=1, max=64, help="Captures of each victim, linked and averaged by the adversary."),
 ]
-LpipsWeights = Annotated[Path | None, _attack(help="Folder with the weights of LPIPS' backbones.")]
+LpipsWeights = Annotated[
+    Path | None,
+    _attack(exists=True, file_okay=False, help="Folder with the weights of LPIPS' backbones."),
+]
 Wires = Annotated[
     list[str] | None,
     _wire(
@@ -269,7 +272,11 @@ SecretSeed = Annotated[
 ]
 CacheFolder = Annotated[
     Path | None,
-    _run("--cache", help="Networks, judges and images that runs share; default beside --out."),
+    _run(
+        "--cache",
+        file_okay=False,
+        help="Folder of networks, judges and images that runs share; default beside --out.",
+    ),
 ]
 Workers = Annotated[
     int,

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from splitlab.errors import BadInput
+from splitlab.storage import require_writable
 
 FILES = ("ca.pem", "server.pem", "server.key", "client.pem", "client.key")
 CLOCKS_APART = timedelta(minutes=5)
@@ -29,6 +30,7 @@ def write_certificates(folder: Path, names: Sequence[str], days: int) -> list[Pa
     Raises:
         BadInput: no name, one that is neither name nor address, or files that are there already.
     """
+    require_writable(folder)
     there = [name for name in FILES if (folder / name).exists()]
     if there:
         raise BadInput(f"{folder / there[0]} is there already; give another folder")

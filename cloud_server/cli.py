@@ -167,7 +167,7 @@ def serve(
         )
     except SplitLabError:
         if writer is not None:
-            writer.close()
+            writer.discard()
         raise
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)

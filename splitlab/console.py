@@ -154,11 +154,20 @@ def _checked(command: Any, words: list[str]) -> list[str]:
 
 def _tell_given(error: typer.BadParameter, words: list[str]) -> None:
     """Put what was given in front of what was wanted, where the latter stands alone."""
+    error.message = plain(error.message)
     for name in getattr(error.param, "opts", ()):
         given = [word.partition("=")[2] for word in words if word.startswith(f"{name}=")]
         given += [after for word, after in itertools.pairwise(words) if word == name]
         if len(given) == 1 and given[0] not in error.message:
             error.message = f"{given[0]}: {error.message}"
+
+
+def _tell_place(error: Exception, ctx: Any) -> None:
+    """Say where an option of the command above stands, such as --server behind `infer`."""
+    name = getattr(error, "option_name", None)
+    above = ctx.parent.command.params if ctx.parent is not None else ()
+    if name is not None and any(name in option.opts for option in above):
+        error.message = f"{name} stands before {ctx.info_name!r}"  # type: ignore[attr-defined]
 
 
 def _require_finite(ctx: Any) -> None:
@@ -185,6 +194,9 @@ class CheckedWords(TyperCommand):
         except typer.BadParameter as error:
             _tell_given(error, words)
             raise
+        except Exception as error:  # the parser of another version calls it something else
+            _tell_place(error, ctx)
+            raise
         _require_finite(ctx)
         return rest
 
@@ -196,7 +208,12 @@ class WholeSentences(TyperGroup):
     """Lists commands with the whole first paragraph of their help."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        rest = super().parse_args(ctx, args)
+        words = list(args)
+        try:
+            rest = super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            _tell_given(error, words)
+            raise
         if not ctx.resilient_parsing:
             _require_finite(ctx)
         return rest

@@ -16,6 +16,17 @@ _IN_TEXT = re.compile(f"[\x00-\x08\x0b-\x1f{_UNSEEN}]")
 _IN_WORDS = re.compile(f"[\x00-\x1f{_UNSEEN}]")
 
 
+_WANTED = {
+    r"^Input should be greater than or equal to ": "at least ",
+    r"^Input should be less than or equal to ": "at most ",
+    r"^Input should be greater than ": "more than ",
+    r"^Input should be a valid integer.*": "a whole number",
+    r"^Input should be a valid number.*": "a number",
+    r"^Input should be ": "",
+}
+"""What pydantic says -> how the lab says it; the first that fits."""
+
+
 class SplitLabError(Exception):
     """Base of all errors that are shown to a user without a traceback. Exit code 2."""
 
@@ -27,8 +38,13 @@ class BadInput(SplitLabError):
 
 
 def plain(message: str) -> str:
-    """pydantic's message as it was raised: our own come back from it as "Value error, ..."."""
-    return message.removeprefix("Value error, ")
+    """pydantic's message in words of the lab: "Input should be less than or equal to 1" is told as
+    "wanted at most 1". Our own messages come back from it as "Value error, ...".
+    """
+    message = message.removeprefix("Value error, ")
+    for theirs, ours in _WANTED.items():
+        message = re.sub(theirs, f"wanted {ours}", message)
+    return message
 
 
 def visible(text: str) -> str:
@@ -66,8 +82,8 @@ class UnknownName(SplitLabError):
         plain = {name.lower(): name for name in reversed(names)}  # RESNET18 is resnet18
         close = difflib.get_close_matches(given.lower(), list(plain), n=5, cutoff=0.4)
         near = [plain[name] for name in close] or names[:8]
-        shown = ", ".join(near) if near else "none are registered"
-        super().__init__(f"unknown {kind} {given!r}; nearest: {shown}")
+        shown = f"nearest: {', '.join(near)}" if near else "there is none at all"
+        super().__init__(f"unknown {kind} {given!r}; {shown}")
         self.kind, self.given, self.near = kind, given, near
 
 

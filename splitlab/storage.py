@@ -49,7 +49,9 @@ def write_bytes(path: Path, data: bytes, *, private: bool = False) -> None:
                 f"{path}: no space left for {len(data)} bytes; free some and start again, "
                 "finished work is kept"
             ) from error
-        raise BadInput(f"{path}: {error.strerror}; give a folder that can be written") from error
+        in_the_way = next((one for one in path.parents if one.is_file()), None)
+        told = f"{in_the_way}: is a file" if in_the_way else f"{path}: {error.strerror}"
+        raise BadInput(f"{told}; give a folder that can be written") from error
 
 
 def require_writable(folder: Path) -> None:

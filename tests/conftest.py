@@ -53,6 +53,16 @@ def _photo_patches_made_once():
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _commands_made_once():
+    """A role's commands and options take as long to be made as a short command takes to run."""
+    from typer import testing
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(testing, "_get_command", functools.cache(testing._get_command))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _light_nursery():
     """Tests have loaded torchvision and timm, which the networks that they serve hardly are of."""
     from bench.roles import nursery

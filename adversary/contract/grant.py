@@ -33,8 +33,10 @@ def write_grant(folder: Path, threat: ThreatModel) -> None:
     """Write `threat`; the manifest comes last, so a half-written grant is no grant.
 
     Raises:
-        BadInput: there is a grant in `folder` already.
+        BadInput: there is a grant in `folder` already, or sentences are granted.
     """
+    if threat.sentences is not None:
+        raise BadInput("sentences cannot be granted on disk; run_attack takes them from memory")
     if (folder / "grant.json").exists():
         raise BadInput(f"{folder}: a grant is there already; choose another --out")
     tensors: dict[str, Tensor] = {}

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from splitlab.contracts import ArchSpec, FeatureSpec, InputSpec
 from splitlab.data import ImageSet
+from splitlab.data.text.tokens import Sentences
+from splitlab.data.text.vocabulary import Vocabulary
 from splitlab.errors import BadInput, MissingKnowledge
 from splitlab.storage import hash_tensors, sha256
 
@@ -47,15 +49,31 @@ class AuxImages:
 
 
 @dataclass(frozen=True, eq=False)
+class AuxSentences:
+    """The adversary's own sentences, disjoint from the victims'.
+
+    Args:
+        sentences: what it trains on, or counts.
+        validation: what it judges itself by; None for nothing.
+        english, german: word lists of source and target; public as a tokenizer is.
+    """
+
+    sentences: Sentences
+    validation: Sentences | None
+    english: Vocabulary
+    german: Vocabulary
+
+
+@dataclass(frozen=True, eq=False)
 class Observed:
     """Chosen-input queries to the client: images, and their features as they left the wire.
 
     Args:
-        images: [n] images that the adversary chose.
+        images: [n] images that the adversary chose, an `ImageSet`, or `Sentences`.
         features: z^ [n, *feature_shape], protected and through the codec.
     """
 
-    images: ImageSet
+    images: Any
     features: Tensor
 
     def __post_init__(self) -> None:
@@ -86,6 +104,7 @@ class ThreatModel:
         P: how many outputs it uses.
         bn_stats: running statistics of the head's batch norms, by name.
         aux: the adversary's images.
+        sentences: the adversary's sentences.
         observe: answers to chosen-input queries.
         outputs, gradients: what else was seen.
         capture: z^ of the victims, readable in `fit`: the adversary has it already.
@@ -107,6 +126,7 @@ class ThreatModel:
     P: int | None = None
     bn_stats: dict[str, Tensor] | None = None
     aux: AuxImages | None = None
+    sentences: AuxSentences | None = None
     observe: Observed | None = None
     outputs: Tensor | None = None
     gradients: dict[str, Tensor] | None = None
@@ -147,9 +167,14 @@ class ThreatModel:
         for name in ("gradients", "bn_stats"):
             tensors |= {f"{name}.{k}": v for k, v in (getattr(self, name) or {}).items()}
         if self.observe is not None:
-            tensors |= {"observe": self.observe.features, "queried": self.observe.images.images}
+            chosen = self.observe.images
+            queried = chosen.tokens if isinstance(chosen, Sentences) else chosen.images
+            tensors |= {"observe": self.observe.features, "queried": queried}
         if self.aux is not None:
             tensors |= {"aux": self.aux.images.images, "held out": self.aux.validation.images}
+        if (own := self.sentences) is not None:
+            tensors |= {"sentences": own.sentences.tokens}
+            tensors |= {} if own.validation is None else {"held aside": own.validation.tokens}
         parts.append(hash_tensors(tensors))
         return sha256(*(part.encode() for part in parts))
 

@@ -48,7 +48,7 @@ def tap(
         else:
             relay = GrpcRelay(listen, upstream, tap=writer, insecure=insecure)
     except SplitLabError:
-        writer.close()
+        writer.discard()
         raise
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)

@@ -5,13 +5,11 @@ Logarithmic as in Carlini et al. 2022, Figure 2: what counts is the left end.
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
-from bench.report.colours import COLOURS
+from bench.report.drawing import COLOURS, drawing, inline
 from splitlab.metrics.membership import AUC, auc, roc
 from splitlab.storage import write_bytes
 
@@ -29,26 +27,16 @@ def roc_svg(member: Tensor, scores: Tensor) -> str:
     Raises:
         Unavailable: there are no members, or no others.
     """
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
     alarms, hits = roc(member, scores)
     told = f"{AUC.title} {AUC.number(auc(member, scores))}"
-    style: Any = {"svg.fonttype": "none", "svg.hashsalt": "splitlab", "font.size": 9}
-    with plt.rc_context(style):
+    with drawing() as plt:
         figure, axis = plt.subplots(figsize=(3.6, 3.4), layout="constrained")
         axis.plot([LEAST, 1], [LEAST, 1], linestyle=":", color="#666", label="chance")
         axis.plot(alarms.tolist(), hits.tolist(), color=COLOURS[0], label=told)
         axis.set(xscale="log", yscale="log", xlim=(LEAST, 1), ylim=(LEAST, 1.05))
         axis.set(xlabel="false positive rate", ylabel="true positive rate")
         axis.legend(frameon=False, loc="lower right")
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-        plt.close(figure)
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]
+        return inline(plt, figure)
 
 
 def save_roc(path: Path, truth: Tensor, values: Tensor) -> None:

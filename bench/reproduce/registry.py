@@ -20,7 +20,7 @@ EXPERIMENTS = {
     "dci-figure12": "bench.reproduce.dci.figure12:figure12",
     "dci-ablations": "bench.reproduce.dci.ablations:ablations",
     "dci-gan": "bench.reproduce.dci.figures6_7:figures",
-    "ensembler-text": "bench.reproduce.ensembler.text.experiment:reproduce",
+    "ensembler-text": "bench.reproduce.ensembler.text:text",
 }
 """name -> "module:function": takes an `ExperimentRequest`, returns what was `Shown`."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import io
 import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -11,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bench.latency.chart import latency_panel
-from bench.report.colours import COLOURS
+from bench.report.drawing import COLOURS, drawing, inline
 from bench.report.floors import floors
 from bench.report.quantities import headlines
 from splitlab.metrics.image.psnr import METRIC as PSNR
@@ -71,29 +70,13 @@ def _drawn(records: Sequence[Record]) -> dict[str, str]:
 
 def _panel(title: str, draw: Callable[[Axes], None], names: list[str]) -> str:
     """One `<svg>` with its alternative text."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    style: Any = {
-        "svg.fonttype": "none",
-        "svg.hashsalt": "splitlab",
-        "font.size": 9,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.grid": True,
-        "grid.alpha": 0.25,
-    }
-    with plt.rc_context(style):
+    bare = {"axes.spines.top": False, "axes.spines.right": False}
+    with drawing(**bare, **{"axes.grid": True, "grid.alpha": 0.25}) as plt:
         figure, axis = plt.subplots(figsize=PANEL, layout="constrained")
         draw(axis)
         axis.set_xticks(range(len(names)), names, rotation=25, ha="right")
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-        plt.close(figure)
-    text = buffer.getvalue()
-    drawn = re.sub(r'<g id="[^"]*"', "<g", text[text.index("<svg") :])  # ids of one page are unique
+        drawn = inline(plt, figure)
+    drawn = re.sub(r'<g id="[^"]*"', "<g", drawn)  # ids of one page are unique
     return drawn.replace("<svg", f'<svg role="img" aria-label="{html.escape(title)}"', 1)
 
 

@@ -6,6 +6,7 @@ serving goes on and nothing that was written before is damaged.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import itertools
 import queue
@@ -70,6 +71,7 @@ class CaptureWriter:
         self.folder, self.vantage = folder, vantage
         self._shard_bytes, self._flush_seconds = shard_bytes, flush_seconds
         self._max_bytes, self._report = max_bytes, report
+        self._made = [one for one in (folder, *folder.parents) if not one.exists()]
         self._lock_file = _claim(folder)
         try:
             self._sessions = self._begin()
@@ -135,16 +137,23 @@ class CaptureWriter:
 
         What cannot be written by then is reported, and the counts are told all the same.
         """
+        self._stop(self._end)
+        return self.stats
+
+    def discard(self) -> None:
+        """Close, and take this session back: whoever could not listen has recorded nothing."""
+        self._stop(self._undo)
+
+    def _stop(self, last: Callable[[], None]) -> None:
         with self._lock:
             already, self._closed = self._closed, True
         if not already:
             try:
                 self._queue.put(None)
                 self._thread.join()
-                self._end()
+                last()
             finally:
                 self._lock_file.close()
-        return self.stats
 
     def _begin(self) -> tuple[Session, ...]:
         """The sessions in `capture.json`, this one last."""
@@ -163,6 +172,17 @@ class CaptureWriter:
         except Exception as error:  # whatever it is, the server behind the tap stops in order
             why = str(error) or type(error).__name__
             self._tell("index", f"capture.json does not say that the tap was stopped: {why}")
+
+    def _undo(self) -> None:
+        """Leave what was there before this session; a folder that it made goes."""
+        if earlier := self._sessions[:-1]:
+            write_index(self.folder, Index(vantage=self.vantage, sessions=earlier))
+            return
+        for path in (index_path(self.folder), Path(self._lock_file.name)):
+            path.unlink(missing_ok=True)
+        for folder in self._made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
     def _run(self) -> None:
         going = True

@@ -20,7 +20,7 @@ from splitlab.contracts.registry import load_attribute
 TruthOf = Callable[[Any, Context], Tensor]
 CheckOf = Callable[[Tensor, int, InputSpec | None], str]
 FloorOf = Callable[[Any], Tensor]
-View = Callable[[Path, Tensor, Tensor], None]
+View = Callable[[Path, Any, Any], None]
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,9 @@ class Kind:
         floor: what the adversary has of its own -> the answer that needs nothing seen, of one item
             or of each.
         floor_is: that answer in words.
-        view: (path, truth, values) -> a picture of both is written there; "" for none, where only
-            an experiment's page can show what was estimated.
+        floor_brief: the same where there is little room; "" for the same words.
+        view: (path, truth, values) -> a picture of both, as the sight shows them, is written there;
+            "" for none, where only an experiment's page can show what was estimated.
         suffix: of that picture's file.
         sight: what shows it at a point, with its truth.
         needs: what the context of its truth has to say, such as who is a member.
@@ -53,6 +54,7 @@ class Kind:
     view: str = ""
     suffix: str = ".png"
     sight: str = "bench.point.sights.wire:OverTheWire"
+    floor_brief: str = ""
     needs: tuple[str, ...] = ()
 
     def load_metrics(self) -> tuple[Metric, ...]:
@@ -76,7 +78,7 @@ class Kind:
         floor: FloorOf = load_attribute(self.floor)
         return floor(own)
 
-    def picture(self, folder: Path, point: str, truth: Tensor, values: Tensor) -> str | None:
+    def picture(self, folder: Path, point: str, truth: Any, values: Any) -> str | None:
         """Write the picture of one point into `folder`: its file's name, None for no picture."""
         if not self.view:
             return None

@@ -51,6 +51,7 @@ IMAGE = Kind(
     ),
     floor="adversary.inversion.mean_image:mean_image",
     floor_is="the mean auxiliary image",
+    floor_brief="mean image",
     view="bench.report.grids:save_grid",
 )
 
@@ -119,8 +120,11 @@ TOKENS = Kind(
         "splitlab.metrics.words:RARER_WORDS_READ",
         "splitlab.metrics.words:SENTENCES_READ",
     ),
-    floor="adversary.inversion.text.shadow:likeliest",
+    floor="adversary.inversion.text.words:likeliest",
     floor_is="the most frequent token of each position",
+    view="bench.report.sentences:save_sentences",
+    suffix=".svg",
+    sight="bench.point.sights.translated:Translated",
 )
 
 

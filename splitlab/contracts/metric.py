@@ -17,6 +17,7 @@ Rows = tuple[Tensor, ...]
 PerItem = Callable[[Tensor, Tensor, Context], Tensor]
 Prepare = Callable[[Tensor, Tensor, Context], Rows]
 PerSet = Callable[[Rows], float]
+PerDraw = Callable[[Rows, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Metric(Quantity):
 
     Args:
         per_set: raises `Unavailable` where the metric is not defined on these rows.
+        per_draw: the same of many resamples at once, where that is faster: rows, and how often each
+            is in each resample, float64 [n, B] -> [n]; NaN where it is not defined.
         needs: names of what it takes out of the context; without any it is computed from an
             item's own truth and estimate.
         resamples: of the interval of a metric over sets.
@@ -41,6 +44,7 @@ class Metric(Quantity):
     per_item: PerItem | None = None
     prepare: Prepare | None = None
     per_set: PerSet | None = None
+    per_draw: PerDraw | None = None
     needs: tuple[str, ...] = ()
     resamples: int = 2_000
 

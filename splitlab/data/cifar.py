@@ -49,9 +49,12 @@ def _read(name: str, dataset: Any, options: LoadOptions, train: bool) -> ImageSe
             warnings.simplefilter("ignore")
             read = dataset(str(options.root), train=train, download=options.download)
     except (RuntimeError, OSError) as error:
-        asked = "the download failed" if options.download else "nothing is fetched unasked"
+        # what torchvision says without a download is advice on its own Python
+        asked = (
+            f"the download failed: {error}" if options.download else "nothing is fetched unasked"
+        )
         raise BadInput(
-            f"{name} is not whole under {options.root} ({asked}: {error}); fetch it with "
+            f"{name} is not whole under {options.root} ({asked}); fetch it with "
             "--download where there is a network, or put torchvision's files there"
         ) from error
     pixels = torch.from_numpy(read.data).permute(0, 3, 1, 2).contiguous()

@@ -97,6 +97,9 @@ class ClientManifest(_WithAnswers):
     digest: Hex256
 
 
+_FORMATS = ["splitlab/server/1", "splitlab/client/1"]
+
+
 def read_manifest(folder: Path, kind: type[M]) -> M:
     """The manifest in a half's folder.
 
@@ -104,14 +107,22 @@ def read_manifest(folder: Path, kind: type[M]) -> M:
         Corrupt: no manifest (a half-written deployment), another half's, or a damaged one.
     """
     path = folder / "deployment.json"
+    side = kind.model_fields["format"].default.split("/")[1]
     if not folder.is_dir():
         raise Corrupt(folder, "there is no such folder", REMEDY)
+    if not path.exists() and (folder / side / path.name).exists():
+        raise Corrupt(
+            folder, "is a whole deployment, and one half is wanted", f"give {folder / side}"
+        )
     content: dict[str, Any] = read_json(path, REMEDY)
     try:
         manifest = kind.model_validate(content)
     except ValidationError as error:
         given = content.get("format", "no format")
         wanted = kind.model_fields["format"].default
+        if given in _FORMATS and given != wanted:
+            told = f"is the {given.split('/')[1]} half, and the {side} half is wanted"
+            raise Corrupt(folder, told, f"give DEPLOYMENT/{side}") from error
         if given != wanted:
             raise Corrupt(path, f"is {given!r}, {wanted!r} was wanted", REMEDY) from error
         first = error.errors()[0]

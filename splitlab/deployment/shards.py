@@ -19,7 +19,7 @@ from splitlab.deployment.manifest import (
     read_manifest,
 )
 from splitlab.errors import BadInput, Corrupt
-from splitlab.storage import write_bytes
+from splitlab.storage import require_writable, write_bytes
 
 
 def read_server_manifest(folder: Path) -> ServerManifest:
@@ -92,6 +92,7 @@ def split_server(folder: Path, out: Path, bodies: Sequence[int]) -> ServerManife
                 f"--bodies: {shard.file} holds {named(sorted(others))} too; give all bodies of a "
                 "shard to one server"
             )
+    require_writable(out)
     out.mkdir(parents=True, exist_ok=True)
     for shard, _ in chosen:
         shutil.copyfile(folder / shard.file, out / shard.file)
@@ -109,7 +110,8 @@ def _checked(bodies: Sequence[int], total: int) -> set[int]:
         raise BadInput("--bodies: give at least one body")
     if unknown := [body for body in bodies if not 0 <= body < total]:
         raise BadInput(
-            f"--bodies: there is no {named(unknown)}, this deployment has 0 to {total - 1}"
+            f"--bodies: there is no {named(unknown)}, this deployment has "
+            + (f"0 to {total - 1}" if total > 1 else "body 0 alone")
         )
     if len(set(bodies)) != len(bodies):
         raise BadInput(f"--bodies {','.join(map(str, bodies))}: give each body once")

@@ -48,8 +48,15 @@ class Column:
         if self.values is not None:
             return mean_interval(self.values, groups, seed=seed)
         if self.rows is not None and self.metric.per_set is not None:
-            metric = self.metric
-            return set_interval(self.metric.per_set, self.rows, groups, metric.resamples, seed)
+            return set_interval(
+                self.metric.per_set,
+                self.rows,
+                groups,
+                self.metric.resamples,
+                seed,
+                per_draw=self.metric.per_draw,
+                bounds=self.metric.bounds,
+            )
         raise BadInput(f"{self.metric.name} could not be computed: {self.why}")
 
 

@@ -7,13 +7,12 @@ does on average. Scores are larger for members; their scale says nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from splitlab.contracts.metric import Context, Metric, Rows
+from splitlab.contracts.metric import Context, Metric, PerDraw, PerSet, Prepare, Rows
 from splitlab.contracts.quantity import Digits
 from splitlab.errors import Unavailable
 
@@ -37,14 +36,23 @@ def roc(member: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
         raise Unavailable(
             f"{yes} members and {no} others; a rate of either needs at least one of both"
         )
+    alarms, hits = _curves(member, scores, torch.ones(1, len(member), dtype=torch.float64))
+    return alarms[0], hits[0]
+
+
+def _curves(member: Tensor, scores: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """The curves of many weightings [n, B] of the records, float64 [n, K + 1] each; NaN without
+    members or without others.
+    """
     ordered, order = scores.double().sort(descending=True)
-    found = member[order].double().cumsum(0)
-    called = torch.arange(1, len(ordered) + 1, dtype=torch.float64, device=ordered.device)
     last = torch.ones_like(ordered, dtype=torch.bool)
     last[:-1] = ordered[1:] != ordered[:-1]
-    hits, alarms = found[last] / yes, (called - found)[last] / no
-    start = torch.zeros(1, dtype=torch.float64, device=ordered.device)
-    return torch.cat([start, alarms]), torch.cat([start, hits])
+    rates = []
+    for ones in (~member, member):
+        called = (weights[:, order] * ones[order]).cumsum(1)
+        called = torch.nn.functional.pad(called[:, last], (1, 0))
+        rates.append(called / called[:, -1:])
+    return rates[0], rates[1]
 
 
 def auc(member: Tensor, scores: Tensor) -> float:
@@ -74,8 +82,31 @@ def _rows(truth: Tensor, estimate: Tensor, context: Context) -> Rows:
     return truth.bool(), estimate
 
 
-def _at(fpr: float) -> Callable[[Rows], float]:
-    return lambda rows: tpr_at(rows[0], rows[1], fpr)
+def _rows_of_enough(fpr: float, others: int) -> Prepare:
+    def rows(truth: Tensor, estimate: Tensor, context: Context) -> Rows:
+        del context
+        member = truth.bool()
+        if (there := int((~member).sum())) < others:
+            raise Unavailable(
+                f"{there} records that are no members; {100 * fpr:g} % of them are too few false "
+                f"alarms to tell a rate by, which takes {others:,}: give more victims"
+            )
+        return member, estimate
+
+    return rows
+
+
+def _aucs(rows: Rows, weights: Tensor) -> Tensor:
+    alarms, hits = _curves(*rows, weights)
+    return torch.trapezoid(hits, alarms)
+
+
+def _at(fpr: float) -> tuple[PerSet, PerDraw]:
+    def each(rows: Rows, weights: Tensor) -> Tensor:
+        alarms, hits = _curves(*rows, weights)
+        return 100.0 * hits.where(alarms <= fpr, alarms * 0).amax(1)  # NaN stays NaN
+
+    return lambda rows: tpr_at(rows[0], rows[1], fpr), each
 
 
 AUC = Metric(
@@ -88,7 +119,9 @@ AUC = Metric(
     bounds=(0.0, 1.0),
     prepare=_rows,
     per_set=lambda rows: auc(rows[0], rows[1]),
+    per_draw=_aucs,
 )
+# One false alarm at least is allowed at 1 %, ten at 0.1 %, where each weighs ten times as much.
 TPR_AT_1, TPR_AT_TENTH = (
     Metric(
         f"membership_tpr_at_{name}",
@@ -97,8 +130,9 @@ TPR_AT_1, TPR_AT_TENTH = (
         title=f"TPR at {100 * fpr:g} % FPR",
         digits=Digits(table=1, brief=1, means=1),
         bounds=(0.0, 100.0),
-        prepare=_rows,
-        per_set=_at(fpr),
+        prepare=_rows_of_enough(fpr, others),
+        per_set=_at(fpr)[0],
+        per_draw=_at(fpr)[1],
     )
-    for name, fpr in (("1_percent", 0.01), ("0.1_percent", 0.001))
+    for name, fpr, others in (("1_percent", 0.01, 100), ("0.1_percent", 0.001, 10_000))
 )

@@ -31,7 +31,8 @@ class Normalised(nn.Module):
         """Images [B, C, H, W] in [0, 1] -> logits [B, classes].
 
         Some networks answer with a tuple in train mode (GoogLeNet and Inception with their
-        auxiliary classifiers); the first entry is the logits.
+        auxiliary classifiers); the first entry is the logits. In eval mode a tuple stays one: which
+        entry an adversary's or a client's answer would be is not for us to guess.
         """
         out = self.net((images - self.mean) / self.std)
-        return out[0] if isinstance(out, tuple) else out
+        return out[0] if self.net.training and isinstance(out, tuple) else out

@@ -3,17 +3,52 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from splitlab.data.text.vocabulary import BEGIN, PAD
+from splitlab.contracts.ranges import BatchSize, Count, Epochs, LearningRate
+from splitlab.data.text.vocabulary import BEGIN, END, PAD
+from splitlab.models.seq2seq import Seq2SeqSpec
 from splitlab.training.fit import History, fit
 from splitlab.training.progress import Progress
 from splitlab.training.source import Batch, TensorSource, batch_count
 from splitlab.training.state import State
+
+
+class TranslatorRecipe(BaseModel):
+    """Sizes of a translator, as in `Seq2SeqSpec`, and how it learns."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source_length: int = 18
+    target_length: int = 18
+    width: int = 64
+    heads: int = 4
+    layers: int = 2
+    feedforward: Count = 128
+    epochs: Epochs = 8
+    batch_size: BatchSize = 64
+    learning_rate: LearningRate = 2e-3
+
+    def spec(self, source_words: int, target_words: int) -> Seq2SeqSpec:
+        """The network for so many words.
+
+        Raises:
+            ValidationError: sizes that do not fit together.
+        """
+        words = {"source_words": source_words, "target_words": target_words}
+        return Seq2SeqSpec(**words, **self.model_dump(exclude=set(self.learning)))
+
+    @property
+    def learning(self) -> dict[str, Any]:
+        """What `train_translator` is told."""
+        return self.model_dump(include={"epochs", "batch_size", "learning_rate"})
 
 
 def fed(source: Tensor, target: Tensor) -> Tensor:
@@ -24,6 +59,24 @@ def fed(source: Tensor, target: Tensor) -> Tensor:
     """
     begin = torch.full_like(target[:, :1], BEGIN)
     return torch.cat([source, begin, target[:, :-1]], dim=1)
+
+
+def greedy(logits: Callable[[Tensor], Tensor], source: Tensor, length: int) -> Tensor:
+    """The likeliest next word, again and again; <pad> after <eos>: int64 [B, length].
+
+    Args:
+        logits: int64 [B, source_length + length] -> [B, length, words].
+        source: int64 [B, source_length].
+    """
+    target = torch.full((len(source), length), PAD)
+    open_rows = torch.ones(len(target), dtype=torch.bool)
+    for place in range(length):
+        word = logits(fed(source, target))[:, place].argmax(1)
+        target[:, place] = torch.where(open_rows, word, PAD)
+        open_rows &= word != END
+        if not open_rows.any():
+            break
+    return target
 
 
 def train_translator(

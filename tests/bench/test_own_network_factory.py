@@ -74,6 +74,7 @@ REFUSED = [
     ("shop.net:ends", "failed: SystemExit: 3"),
     ("shop.net:number", "returned a int; wanted is a torch.nn.Module"),
     ("shop.net:Pair", "with a dict; wanted are logits"),
+    ("shop.net:Both", "with a tuple; wanted are logits"),
     ("shop.net:Large", "on images of 32x32 pixels failed: RuntimeError"),
     (
         "shop.net:fixed",
@@ -111,3 +112,10 @@ def test_a_module_that_cannot_be_imported(tmp_path, monkeypatch, code, says):
     open_shop(tmp_path, monkeypatch, code)
     with pytest.raises(BadInput, match=says):
         typed("shop.net:Net")
+
+
+def test_a_tuple_while_it_learns_and_logits_at_rest_are_a_network(tmp_path, monkeypatch) -> None:
+    open_shop(tmp_path, monkeypatch)
+    net = typed("shop.net:Aux")
+    images = torch.rand(2, 3, 32, 32)
+    assert net.train()(images).shape == net.eval()(images).shape == (2, 10)

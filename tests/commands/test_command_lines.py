@@ -40,6 +40,11 @@ def told(app: typer.Typer, *words: Any) -> str:
     ("words", "message"),
     [
         (("--epochs", "-1"), "value for '--epochs': -1"),
+        (("--size", "7"), "wanted at least 8"),
+        (("--repeats", "65"), "wanted at most 64"),
+        (("--repeats", "1.5"), "1.5: wanted a whole number"),
+        (("--lpips-weights", "nowhere"), "value for '--lpips-weights'"),
+        (("--cache", __file__), "value for '--cache'"),
         (("--seed", "-1"), "value for '--seed': -1"),
         (("--secret-seed", "-1"), "value for '--secret-seed'"),
         (("--splits", ",,"), "--splits ',,' names none"),

@@ -1,5 +1,7 @@
 """What is seen and what is estimated: forms are checked, and every kind's names load."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -116,3 +118,13 @@ def test_what_is_seen_has_an_id_a_row():
         Scores(("a",), torch.zeros(1))
     with pytest.raises(Mismatch, match="0 gradients"):
         Gradients(("a",), {})
+
+
+def test_every_metric_is_computed_for_some_kind_and_the_steps_to_add_one_say_how():
+    named = {load_attribute(path).name for one in KINDS.values() for path in one.metrics}
+    assert named == {*METRICS}
+    steps = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    steps = steps.partition("## Add a metric")[2].partition("\n## ")[0]
+    ways = [name for name in Metric.__annotations__ if name.startswith(("per_", "prepare"))]
+    assert len(ways) >= 3
+    assert not [word for word in (*ways, "metrics/registry.py", "kinds.py") if word not in steps]

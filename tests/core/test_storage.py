@@ -31,8 +31,9 @@ def test_a_private_file_is_its_owner_s_alone(tmp_path):
 
 def test_a_file_where_a_folder_is_wanted_is_told(tmp_path):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(BadInput, match="give a folder that can be written"):
-        storage.require_writable(tmp_path / "file")
+    for below in ("", "runs/one"):
+        with pytest.raises(BadInput, match=r"file: is a file; give a folder that can be written"):
+            storage.require_writable(tmp_path / "file" / below)
     storage.require_writable(tmp_path / "new" / "folder")
     assert not (tmp_path / "new").exists()
     (tmp_path / "old").mkdir()

@@ -288,7 +288,7 @@ def test_it_learns():
     ("text", "message"),
     [
         ("ensembler:N=2,P=3", "P=3 of N=2 bodies; choose at most as many"),
-        ("ensembler:weight=-1", "weight='-1': .*greater than or equal to 0"),
+        ("ensembler:weight=-1", "weight='-1': wanted at least 0"),
         ("ensembler:N=0,P=0", "N='0'"),
         ("ensembler:P=0", "P='0'"),
         ("ensembler+dropout-ensemble", "both own the bodies"),

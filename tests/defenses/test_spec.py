@@ -31,10 +31,10 @@ def test_none_adds_nothing():
     ("text", "words"),
     [
         ("gaussian:sigma=1", "its fields are: draw, level"),
-        ("gaussian:level=-1", "greater than or equal to 0"),
+        ("gaussian:level=-1", "wanted at least 0"),
         ("gaussian:level=lots", "wanted a number"),
         ("gaussian:level=nan", "level"),
-        ("dropout:level=1.5", "less than or equal to 1"),
+        ("dropout:level=1.5", "wanted at most 1"),
         ("laplace:draw=often", "'fresh' or 'fixed'"),
         ("laplace:level", "field=value"),
         ("laplace:level=1,level=2", "twice"),

@@ -212,3 +212,15 @@ def test_what_the_sentences_say_without_a_figure() -> None:
         / sum(r for k, r in decoders[0].split.items() if k.endswith("_macs"))
         < 0.01
     )
+
+
+def test_the_words_read_are_those_of_the_summary_kept_from_before_there_was_one_frame() -> None:
+    rows = json.loads((RESULTS / "ensembler-text" / "summary.json").read_text())["rows"]
+    read = {(r["defense"], r["attack"]): f"{r['recovery']:.1f} %" for r in rows}
+    names = (
+        *("floor", "shadow, on shadow features", "shadow, on client features"),
+        *("cipher, source and target", "ceiling: decoder with queries"),
+    )
+    table = table_under((RESULTS / "README.md").read_text(), "## ensembler-text")
+    defenses = ("none", "gaussian:level=0.3")
+    assert [row[1:] for row in table] == [[read[d, name] for d in defenses] for name in names]

@@ -10,11 +10,14 @@ import torch
 from tables import distinct
 from torch import nn
 
-from adversary.contract.threat import MODULES, AuxImages, Observed, ThreatModel
+from adversary.contract.threat import MODULES, AuxImages, AuxSentences, Observed, ThreatModel
 from splitlab.contracts import ArchSpec, FeatureSpec, InputSpec
+from splitlab.data.text.tokens import Sentences
+from splitlab.data.text.vocabulary import SPECIAL, Vocabulary
 from splitlab.errors import BadInput, MissingKnowledge
 
 IMAGES, HELD_OUT = distinct(4, 1), distinct(3, 2)
+WORDS = Vocabulary((*SPECIAL, "word"))
 FIELDS = [f.name for f in dataclasses.fields(ThreatModel)]
 
 
@@ -32,6 +35,10 @@ class Fixed(nn.Module):
     def __init__(self, value: float) -> None:
         super().__init__()
         self.register_buffer("noise", torch.full((2,), value), persistent=False)
+
+
+def text(rows: int) -> Sentences:
+    return Sentences(torch.full((rows, 3), 4), torch.full((rows, 2), 4))
 
 
 def full(**changes: Any) -> ThreatModel:
@@ -52,6 +59,7 @@ def full(**changes: Any) -> ThreatModel:
         "P": 1,
         "bn_stats": {"mean": torch.ones(2)},
         "aux": AuxImages(IMAGES, HELD_OUT, "public"),
+        "sentences": AuxSentences(text(4), text(3), WORDS, WORDS),
         "observe": Observed(IMAGES, torch.zeros(4, 2, 4, 4)),
         "outputs": torch.zeros(4, 3),
         "gradients": {"weight": torch.ones(2)},
@@ -120,6 +128,8 @@ def change(tensor: torch.Tensor) -> None:
         lambda t: t.observe.images.images,
         lambda t: t.aux.images.images,
         lambda t: t.aux.validation.images,
+        lambda t: t.sentences.sentences.source,
+        lambda t: t.sentences.validation.target,
     ],
 )
 def test_a_change_of_anything_granted_changes_the_fingerprint(tensor_of: Any) -> None:

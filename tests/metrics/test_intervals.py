@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from splitlab.errors import BadInput
-from splitlab.metrics import mean_interval, set_interval
+from splitlab.metrics import evaluate, mean_interval, set_interval
+from splitlab.metrics.latent import NORMALITY
 
 
 def test_groups_make_the_interval_wider():
@@ -78,3 +79,18 @@ def test_a_number_of_a_set_that_is_none_is_refused():
     with pytest.raises(BadInput, match="not finite"):
         set_interval(lambda _: float("nan"), (torch.rand(3),), torch.arange(3))
     assert set_interval(lambda _: 2.0, (torch.rand(3),), torch.zeros(3)) == (2.0, None, None)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.125, 1.0])
+def test_an_interval_holds_its_own_value_where_resamples_lie_to_one_side(shift):
+    """A largest distance grows where rows are repeated; the interval is not to lie beside it."""
+    draw = torch.Generator().manual_seed(4)
+    latents = torch.randn(60, 4, generator=draw) + shift
+    column = evaluate([NORMALITY], latents, latents)[NORMALITY.name]
+    told = column.interval(torch.arange(60))
+    assert told.low < told.mean < told.high
+    assert told.low >= 0
+    # Of 240 coordinates the distance has a deviation of about 0.26 / sqrt(240) (Kolmogorov).
+    assert told.high - told.low < 8 * 0.26 / 240**0.5
+    highest = set_interval(lambda rows: -float(rows[0].max()), (latents[:, 0],), torch.arange(60))
+    assert highest.low <= highest.mean <= highest.high

@@ -8,7 +8,15 @@ import torch
 
 from splitlab.errors import Unavailable
 from splitlab.metrics import evaluate, set_interval
-from splitlab.metrics.membership import AUC, auc, one_score, roc, tpr_at
+from splitlab.metrics.membership import (
+    AUC,
+    TPR_AT_1,
+    TPR_AT_TENTH,
+    auc,
+    one_score,
+    roc,
+    tpr_at,
+)
 
 NORMAL = NormalDist()
 
@@ -75,3 +83,28 @@ def test_its_interval_is_over_groups_and_leaves_out_resamples_without_members():
     assert column.metric.per_set is not None
     told = set_interval(column.metric.per_set, (rare, torch.rand(4)), torch.arange(4))
     assert (told.low, told.high) == (None, None)
+
+
+def test_many_resamples_at_once_are_those_one_by_one():
+    draw = torch.Generator().manual_seed(2)
+    member = torch.arange(240) % 3 == 0
+    scores = (member.double() + torch.randn(240, generator=draw)).mul(4).round()  # with ties
+    groups = torch.arange(240) // 2
+    for metric in (AUC, TPR_AT_1):
+        rows = metric.prepare(member, scores, {})
+        one = set_interval(metric.per_set, rows, groups, 300)
+        told = set_interval(metric.per_set, rows, groups, 300, per_draw=metric.per_draw)
+        assert told == pytest.approx(one, abs=1e-12)
+    rare = torch.arange(4) == 0
+    told = set_interval(AUC.per_set, (rare, torch.rand(4)), torch.arange(4), per_draw=AUC.per_draw)
+    assert (told.low, told.high) == (None, None)
+
+
+@pytest.mark.parametrize(("metric", "others"), [(TPR_AT_1, 100), (TPR_AT_TENTH, 10_000)])
+def test_a_rate_of_false_alarms_wants_as_many_others_as_show_it(metric, others):
+    """Of 64 none may be a false alarm: TPR at 1 % would be TPR at none, under another name."""
+    for count, told in ((others - 1, False), (others, True)):
+        member = torch.arange(count + 5) < 5
+        column = evaluate([metric], member, torch.arange(count + 5.0))[metric.name]
+        assert (column.number is not None) == told
+        assert told or f"takes {others:,}" in column.why

@@ -65,7 +65,7 @@ def test_no_classifier_writes_an_objective_of_its_own() -> None:
     others = {
         "splitlab/training/objective.py",
         "splitlab/training/translator.py",
-        "adversary/inversion/text/shadow.py",
+        "adversary/inversion/text/words.py",
         "adversary/synthesis/synthesis.py",
         "defenses/shredder.py",
     }

@@ -7,16 +7,24 @@ other's translation, so that a word is known also by what it is translated to.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from adversary.contract.text_threat import Sentences, TextThreat
+from adversary.contract.attack import Attack, FittedOn
+from adversary.contract.threat import ThreatModel
+from adversary.contract.workplace import ALONE, Estimator, Workplace
 from adversary.inversion.text.substitution import Decipher, decipher
-from adversary.inversion.text.symbols import find_symbols
-from splitlab.errors import BadInput
-from splitlab.models.seq2seq import positions
+from adversary.inversion.text.symbols import Symbols, find_symbols
+from adversary.inversion.text.words import likeliest
+from splitlab.contracts import Estimate, Features, Kind
+from splitlab.contracts.kinds import TOKENS
+from splitlab.data.text.tokens import Sentences
+from splitlab.errors import BadInput, Unavailable
+from splitlab.models.seq2seq import Seq2SeqSpec, positions
+from splitlab.training import choose_device
 from splitlab.training.translator import fed
 
 LARGEST = 12_000
@@ -24,45 +32,76 @@ LARGEST = 12_000
 cube."""
 
 
-@dataclass(frozen=True, eq=False)
-class Deciphered:
-    """What was read.
+class Cipher(Attack, Decipher):
+    """Reads by the statistics of the adversary's own sentences alone; no body, no query.
+
+    Where noise hides which words are equal it answers with its floor, and says so.
 
     Args:
-        words: int64 [n, source_length].
-        symbols: how many different source vectors were told apart.
-        radius: distance up to which two source vectors were taken for one word.
+        both: read the target, too.
+        reach, smoothing, steps, hottest: see `Decipher`.
     """
 
-    words: Tensor
-    symbols: int
-    radius: float
+    name: ClassVar[str] = "cipher"
+    source: ClassVar[str] = "the lab's own; Ravi and Knight 2011, Deciphering Foreign Language"
+    estimates: ClassVar[Kind] = TOKENS
+    fitted_on: ClassVar[FittedOn] = "nothing"
+    asks: ClassVar[Mapping[str, frozenset[str]]] = {
+        "undefended": frozenset(),
+        "unaware": frozenset(),
+    }
+
+    both: bool = True
+
+    def fit(self, threat: ThreatModel, rng: torch.Generator, work: Workplace = ALONE) -> Estimator:
+        """
+        Raises:
+            Unavailable: there are more words than can be deciphered at once.
+        """
+        del rng
+        arch, granted = (threat.need(field, self.name) for field in ("arch", "sentences"))
+        spec, own = Seq2SeqSpec(**arch.arguments), granted.sentences
+        total = spec.source_words + (spec.target_words if self.both else 0)
+        if total > LARGEST:
+            raise Unavailable(
+                f"{total} words are too many, at most {LARGEST} are deciphered at once"
+            )
+        device = choose_device(work.device)
+
+        def estimate(seen: Features) -> Estimate:
+            try:
+                read = read_cipher(spec, own, seen.features, self, both=self.both, device=device)
+            except BadInput as hidden:
+                floor = likeliest(own).expand(len(seen.ids), -1).contiguous()
+                return Estimate(floor, doubts=[f"{hidden}; it answered the most frequent words"])
+            words, symbols = read
+            return Estimate(
+                words, extra={"symbols": len(symbols.centres), "radius": symbols.radius}
+            )
+
+        return estimate
 
 
 def read_cipher(
-    threat: TextThreat,
+    spec: Seq2SeqSpec,
+    own: Sentences,
     features: Tensor,
     settings: Decipher,
     *,
     both: bool = True,
-    device: str = "cpu",
-) -> Deciphered:
-    """Words of captured sentences, from the auxiliary sentences' statistics; no body, no query.
+    device: torch.device | str = "cpu",
+) -> tuple[Tensor, Symbols]:
+    """Words of captured sentences, int64 [n, source_length], and the vectors told apart for it.
 
     Args:
+        own: the adversary's sentences.
         features: z^ [n, source_length + target_length, width].
         both: read the target, too.
 
     Raises:
-        MissingKnowledge: sizes or auxiliary sentences were not granted.
-        BadInput: noise hides which vectors are equal, or there are too many words.
+        BadInput: noise hides which vectors are equal.
     """
-    spec = threat.need("spec", "the cipher")
-    own: Sentences = threat.need("auxiliary", "the cipher")
     length, places = spec.source_length, positions(spec)
-    total = spec.source_words + (spec.target_words if both else 0)
-    if total > LARGEST:
-        raise BadInput(f"{total} words are too many, at most {LARGEST} are deciphered at once")
     source = find_symbols(features[:, :length], places[:length], spec.source_words)
     symbols, kinds = source.ids, len(source.centres)
     text, words = own.source, spec.source_words
@@ -77,4 +116,4 @@ def read_cipher(
     read = key[source.ids]
     # a source symbol that fell to a target word stands for none
     read = torch.where(read < spec.source_words, read, torch.zeros_like(read))
-    return Deciphered(read, len(source.centres), source.radius)
+    return read, source

@@ -7,75 +7,106 @@ Nothing ties the shadow's embeddings to the client's, which is why it fails.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import copy
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
-from adversary.contract.text_threat import Sentences, TextThreat
+from adversary.contract.attack import Attack
+from adversary.contract.threat import AuxSentences, ThreatModel
+from adversary.contract.workplace import ALONE, Estimator, Workplace
+from adversary.inversion.text.words import WordDecoding, features_of, fit_decoder, read_words
+from splitlab.contracts import Estimate, Features, Kind
+from splitlab.contracts.kinds import TOKENS
+from splitlab.contracts.ranges import Epochs, LearningRate
+from splitlab.data.text.tokens import Sentences
+from splitlab.data.text.vocabulary import SPECIAL
+from splitlab.metrics.words import words_read
 from splitlab.models.seq2seq import Seq2Seq, Seq2SeqSpec
-from splitlab.pieces import in_pieces
-from splitlab.training import Batch, Progress, State, TensorSource, fit
-from splitlab.training.translator import fed, train_translator
+from splitlab.training import Progress
+from splitlab.training.translator import greedy, train_translator
 
-ROWS = 256
-"""Sentences of one forward pass where nothing is trained."""
-
-
-class TextShadow(BaseModel):
-    """Settings of the shadow and of the decoder.
-
-    Args:
-        hidden: width of the decoder's middle layer; 0 for a linear one.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    epochs: int = Field(default=10, ge=1)
-    batch_size: int = Field(default=64, ge=1)
-    learning_rate: float = Field(default=5e-3, gt=0)
-    decoder_epochs: int = Field(default=3, ge=1)
-    decoder_rate: float = Field(default=3e-3, gt=0)
-    hidden: int = Field(default=0, ge=0)
+SHOWN = 6
+"""Sentences of its own that its account tells."""
 
 
-@dataclass(frozen=True, eq=False)
-class FittedTextShadow:
-    """What the adversary ends with, in eval mode.
+class TextShadow(Attack, WordDecoding):
+    """Learns on a shadow of the translator; reads the client's features as if they were its own.
 
     Args:
-        net: its own embeddings and projection around the server's body.
-        decoder: per position, feature -> logits over the source's words.
-        losses: translation loss of each epoch.
+        epochs, learning_rate: of the shadow's embeddings and projection.
+        batch_size: of both trainings.
+        decoder_epochs, decoder_rate, hidden: see `WordDecoding`.
     """
 
-    net: Seq2Seq
-    decoder: nn.Module
-    losses: list[float]
+    name: ClassVar[str] = "text-shadow"
+    source: ClassVar[str] = "Liu and Xiong 2024, Ensembler, appendix A.1"
+    estimates: ClassVar[Kind] = TOKENS
+    asks: ClassVar[Mapping[str, frozenset[str]]] = {
+        "undefended": frozenset({"bodies"}),
+        "unaware": frozenset({"bodies"}),
+    }
+
+    epochs: Epochs = 10
+    learning_rate: LearningRate = 5e-3
+
+    def fit(self, threat: ThreatModel, rng: torch.Generator, work: Workplace = ALONE) -> Estimator:
+        arch, bodies, own = (threat.need(n, self.name) for n in ("arch", "bodies", "sentences"))
+        spec = Seq2SeqSpec(**arch.arguments)
+        # The seed of its own: with the victim's, its first weights would be the victim's.
+        seed = rng.initial_seed() + 1
+        net, losses = fit_shadow(
+            spec,
+            bodies[0],
+            own.sentences,
+            self,
+            seed=seed,
+            device=work.device,
+            checkpoint=work.checkpoint,
+            progress=work.progress,
+        )
+        decoder = fit_decoder(
+            features_of(net.head, own.sentences),
+            own.sentences.source,
+            spec.source_words,
+            self,
+            seed=seed,
+            device=work.device,
+            progress=work.progress,
+        )
+        told = {"losses": losses, **account(net, decoder, own)}
+
+        def estimate(seen: Features) -> Estimate:
+            return Estimate(read_words(decoder, seen.features[:, : spec.source_length]), extra=told)
+
+        return estimate
 
 
 def fit_shadow(
-    threat: TextThreat,
+    spec: Seq2SeqSpec,
+    body: nn.Module,
+    own: Sentences,
     settings: TextShadow,
     *,
     seed: int,
     device: str = "auto",
     checkpoint: Path | None = None,
     progress: Progress | None = None,
-) -> FittedTextShadow:
-    """Train the shadow through the body, then the decoder on the shadow.
+) -> tuple[Seq2Seq, list[float]]:
+    """Embeddings and a projection that translate through a body, which stays as it is.
 
-    Raises:
-        MissingKnowledge: sizes, body or auxiliary sentences were not granted.
+    Args:
+        body: the server's, frozen.
+        own: what they learn from.
+
+    Returns:
+        The shadow in eval mode on the CPU, and its translation loss of each epoch.
     """
-    who = "the text shadow"
-    spec, body = threat.need("spec", who), threat.need("body", who)
-    own: Sentences = threat.need("auxiliary", who)
     net = Seq2Seq(spec, seed)
-    net.body = body
+    net.add_module("body", copy.deepcopy(body))
     net.head.train()
     history = train_translator(
         net.head,
@@ -92,79 +123,26 @@ def fit_shadow(
         progress=progress,
         name="shadow embeddings",
     )
-    net.eval().requires_grad_(False)
-    decoder = fit_decoder(
-        features_of(net.head, own), own.source, spec, settings, seed=seed, device=device
-    )
-    return FittedTextShadow(net.cpu(), decoder, history.losses["words"])
-
-
-def fit_decoder(
-    features: Tensor,
-    source: Tensor,
-    spec: Seq2SeqSpec,
-    settings: TextShadow,
-    *,
-    seed: int,
-    device: str = "auto",
-    progress: Progress | None = None,
-) -> nn.Module:
-    """A classifier of words, the same at every position, by cross-entropy.
-
-    Args:
-        features: [N, source_length, width], the source's part of z^.
-        source: int64 [N, source_length].
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        decoder: nn.Module = nn.Linear(spec.width, spec.source_words)
-        if settings.hidden:
-            decoder = nn.Sequential(
-                nn.Linear(spec.width, settings.hidden),
-                nn.ReLU(),
-                nn.Linear(settings.hidden, spec.source_words),
-            )
-    optimizer = torch.optim.Adam(decoder.parameters(), lr=settings.decoder_rate)
-
-    def step(state: State, batch: Batch) -> dict[str, Tensor]:
-        seen, words = batch.tensors
-        logits = state.modules["decoder"](seen)
-        return {"decoder": F.cross_entropy(logits.flatten(0, 1), words.flatten())}
-
-    fit(
-        step,
-        State({"decoder": decoder}, {"decoder": optimizer}),
-        TensorSource((features, source)),
-        epochs=settings.decoder_epochs,
-        batch_size=settings.batch_size,
-        seed=seed,
-        device=device,
-        progress=progress,
-        name="decoder of words",
-    )
-    return decoder.eval().requires_grad_(False).cpu()
+    return net.cpu().eval().requires_grad_(False), history.losses.get("words", [])
 
 
 @torch.inference_mode()
-def features_of(head: nn.Module, sentences: Sentences) -> Tensor:
-    """A head's features of the source: float [N, source_length, width], on the CPU."""
-    length = sentences.source.shape[1]
-    place = next(head.parameters()).device
-    tokens = fed(sentences.source, sentences.target)
-    return in_pieces(lambda part: head(part)[:, :length], tokens, ROWS, place).clone()
-
-
-@torch.inference_mode()
-def read_words(decoder: nn.Module, features: Tensor) -> Tensor:
-    """[n, T, width] -> the likeliest word at each position, int64 [n, T]."""
-    return in_pieces(lambda part: decoder(part).argmax(2), features, ROWS)
-
-
-def likeliest(own: Sentences) -> Tensor:
-    """The floor of the adversary's own sentences, int64 [T]."""
-    return likely_words(own.source)
-
-
-def likely_words(source: Tensor) -> Tensor:
-    """The floor: the most frequent token of each position of int64 [N, T], int64 [T]."""
-    return source.mode(0).values
+def account(net: Seq2Seq, decoder: nn.Module, own: AuxSentences) -> dict[str, Any]:
+    """How the decoder does where it was made for: the shadow's features of sentences held out."""
+    if own.validation is None:
+        return {}
+    held_out = own.validation.worded
+    read = read_words(decoder, features_of(net.head, held_out))
+    shown = held_out.first(SHOWN)
+    said = greedy(net, shown.source, net.spec.target_length)
+    return {
+        "own_words_read": float(words_read(held_out.source, read, len(SPECIAL)).mean()),
+        "own_sentences": [
+            {
+                "sentence": own.english.decode(shown.source[row]),
+                "shadow translation": own.german.decode(said[row]),
+                "decoder on shadow": own.english.decode(read[row]),
+            }
+            for row in range(len(shown))
+        ],
+    }

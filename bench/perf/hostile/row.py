@@ -10,6 +10,7 @@ from typing import Any
 from bench.perf.hostile.raw_http2 import Sent
 from bench.perf.serving.scenes import CallTimes
 from bench.perf.soak.server import GROWTH_MIB
+from bench.perf.verdict import judged
 
 
 @dataclass
@@ -98,7 +99,7 @@ class Hostile:
         asked, times, whole = self.asked, self.times, max(1, int(self.seconds))
         sound = self.alive and not asked.wrong and self.memory_is_flat is not False
         ratio = asked.answered_seconds(whole) / whole if sound else 0.0
-        return {
+        found = {
             "seconds": self.seconds,
             "sent": asdict(self.sent),
             "refused": self.refused,
@@ -114,7 +115,5 @@ class Hostile:
             "memory_is_flat": self.memory_is_flat,
             "alive": self.alive,
             "server": self.server,
-            "ratio": ratio,
-            "limit": 1.0,
-            "ok": ratio >= 1.0,
         }
+        return judged(found, ratio, 1.0)

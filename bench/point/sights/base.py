@@ -20,6 +20,7 @@ from bench.point.lab import Lab
 from bench.point.setup import Setup
 from splitlab.contracts import Kind, Seen
 from splitlab.contracts.registry import load_attribute
+from splitlab.data import Splits, load_splits
 
 At = tuple[str, str | None]
 """Where a head ends, and where a tail starts."""
@@ -71,6 +72,15 @@ class Sight(Protocol):
     def __init__(self, config: PointConfig, lab: Lab) -> None: ...
 
     @staticmethod
+    def splits(setup: Setup, seed: int, *, root: Path | None, download: bool) -> Any:
+        """The data, in four partitions; `Splits` of images, or what has the same names of others.
+
+        Raises:
+            BadInput, Unavailable: they cannot be read, or are not there.
+        """
+        ...
+
+    @staticmethod
     def check(setup: Setup, wanted: Wanted) -> None:
         """Ask before anything is loaded or trained.
 
@@ -113,13 +123,33 @@ class Sight(Protocol):
         """After `seen`."""
         ...
 
-    def shown(self, folder: Path, point: str, truth: Tensor, values: Tensor) -> tuple[Tensor, ...]:
+    def shown(self, folder: Path, point: str, truth: Tensor, values: Tensor) -> tuple[Any, ...]:
         """Truth and estimates as the kind's view draws them.
 
         Args:
             folder: where further pictures may be written, as "<point>-<what it is>.png".
         """
         ...
+
+
+class OfImages:
+    """What sights of images have in common."""
+
+    @staticmethod
+    def splits(setup: Setup, seed: int, *, root: Path | None, download: bool) -> Splits:
+        """With no more to train on than the setup asks for.
+
+        Raises:
+            BadInput: the data cannot be read.
+        """
+        return load_splits(
+            setup.dataset,
+            size=setup.size,
+            seed=seed,
+            root=root,
+            download=download,
+            limits={"train": setup.train} if setup.train is not None else None,
+        )
 
 
 def sight_of(kind: Kind) -> type[Sight]:

@@ -16,7 +16,7 @@ from adversary.contract.threat import ThreatModel
 from bench.point.identity.config import PointConfig
 from bench.point.lab import Lab
 from bench.point.setup import Setup
-from bench.point.sights.base import Facts, Truth, Wanted
+from bench.point.sights.base import Facts, OfImages, Truth, Wanted
 from bench.report.grids import rows_png
 from splitlab.contracts import Features, FeatureSpec, InputSpec
 from splitlab.errors import BadInput, UnknownName
@@ -35,7 +35,7 @@ SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 """Of the first latent, in the picture between pairs of them."""
 
 
-class Generated:
+class Generated(OfImages):
     """One generator's latents, which are drawn, and what it makes of them."""
 
     LEAST_CLASSES = 1

@@ -16,7 +16,7 @@ from bench.point.grants import make_threat
 from bench.point.identity.config import PointConfig
 from bench.point.lab import Lab
 from bench.point.setup import Setup
-from bench.point.sights.base import Facts, Truth, Wanted
+from bench.point.sights.base import Facts, OfImages, Truth, Wanted
 from splitlab.capture import Capture
 from splitlab.contracts import Features
 from splitlab.models import build, load_checkpoint
@@ -25,7 +25,7 @@ from splitlab.split import SplitPoint
 from splitlab.storage import hash_tensors
 
 
-class OverTheWire:
+class OverTheWire(OfImages):
     """Starts the processes when it is made; they send once what crossed is asked for."""
 
     LEAST_CLASSES = 2

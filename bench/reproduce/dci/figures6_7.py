@@ -171,10 +171,11 @@ def declared(scale: Scale) -> Experiment:
 
 
 class OfGenerators(Framed):
-    """Refuses what generators have no use for; given ones need no images."""
+    """Given generators need no images."""
+
+    UNUSED = (*Framed.UNUSED, "lpips_weights", "secret_seed")
 
     def experiment(self, request: ExperimentRequest) -> Experiment:
-        request.refuse(NAME, "lpips_weights", "secret_seed")
         found = super().experiment(request)
         if request.weights is None or found.setup.dataset:
             return found

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from bench.report.colours import COLOURS
+from bench.report.drawing import COLOURS, drawing, inline
 from bench.reproduce.frame.columns import Named, Value, column_of, number_at, value_of
 from bench.reproduce.frame.experiment import Experiment, ExtraTable, Found, Line
 from splitlab.contracts.quantity import Quantity
@@ -219,25 +216,3 @@ def chosen(experiment: Experiment, keys: tuple[str, ...]) -> list[Line]:
 def axis_label(column: Quantity) -> str:
     """The short one, where there is one."""
     return column.brief or column.heading
-
-
-@contextmanager
-def drawing() -> Iterator[Any]:
-    """pyplot without a screen; the same text for the same figure."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    style: Any = {"svg.fonttype": "none", "svg.hashsalt": "splitlab", "font.size": 9}
-    with plt.rc_context(style):
-        yield plt
-
-
-def inline(plt: Any, figure: Any) -> str:
-    """The figure as `<svg>`, and closed."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    plt.close(figure)
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]

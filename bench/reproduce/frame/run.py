@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import defenses
 from adversary.contract.attack import Attack
@@ -22,8 +22,8 @@ from bench.reproduce.frame.seed_run import SeedRun
 from bench.reproduce.frame.sights import sight_of_all
 from bench.reproduce.frame.summary import summarise
 from bench.reproduce.frame.table import rich_parts, write_csv
-from splitlab.data import PARTITIONS, Splits, load_splits
-from splitlab.errors import BadInput
+from splitlab.data import PARTITIONS, Splits
+from splitlab.errors import BadInput, Unavailable
 from splitlab.machine import commit
 from splitlab.models import read_checkpoint
 from splitlab.record import Record, RecordStore
@@ -41,6 +41,9 @@ class Framed:
         moved: the same of another network or at other split points; None where it has its own.
     """
 
+    UNUSED: ClassVar[tuple[str, ...]] = ("text_root",)
+    """Options that it refuses, as they are of use to other experiments alone."""
+
     def __init__(
         self,
         build: Callable[[Scale], Experiment],
@@ -56,9 +59,11 @@ class Framed:
                 experiment does not take.
         """
         if self._moved is not None and request.target:
-            return self._moved(request.scale, request.target)
-        experiment = self.build(request.scale)
-        request.refuse(experiment.name, "target")
+            experiment = self._moved(request.scale, request.target)
+        else:
+            experiment = self.build(request.scale)
+            request.refuse(experiment.name, "target")
+        request.refuse(experiment.name, *self.UNUSED)
         return experiment
 
     def __call__(self, request: ExperimentRequest) -> Shown:
@@ -113,7 +118,6 @@ def begin(experiment: Experiment, request: ExperimentRequest) -> Begun:
         UnknownName, BadInput: names, settings, or a folder of another experiment.
     """
     commit()  # of the code that was loaded, not of what the checkout becomes meanwhile
-    request.refuse(experiment.name, "text_root")
     if request.dataset is not None:
         setup = experiment.setup.model_copy(update={"dataset": request.dataset})
         notes = (*experiment.notes, GIVEN_DATA)
@@ -204,21 +208,16 @@ def _splits(experiment: Experiment, request: ExperimentRequest, seed: int) -> Sp
     Raises:
         BadInput: a data set that the user named cannot be read, or has one class.
     """
-    setup = experiment.setup
+    setup, sight = experiment.setup, sight_of_all(experiment)
     try:
-        splits = load_splits(
-            setup.dataset,
-            size=setup.size,
-            seed=seed,
-            root=request.data_root,
-            download=request.download,
-            limits={"train": setup.train} if setup.train is not None else None,
+        splits: Splits = sight.splits(
+            setup, seed, root=request.data_root, download=request.download
         )
-    except BadInput as error:
+    except (BadInput, Unavailable) as error:
         if request.dataset is None and experiment.scale == "paper":
             return Skipped(str(error))
         raise
-    if len(splits.classes) < sight_of_all(experiment).LEAST_CLASSES:
+    if len(splits.classes) < sight.LEAST_CLASSES:
         raise BadInput(
             f"--dataset {setup.dataset.partition(':')[0]}: all images are of one class "
             f"({splits.classes[0]}), there is no task to learn; give a folder for each class"

@@ -6,18 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bench.report.quantities import floor_is
+from bench.report.quantities import FLOOR, kind_of
 from bench.reproduce.frame.claims import Judged, judge
 from bench.reproduce.frame.columns import FactColumn, Here, Value, leaks, value_of
 from bench.reproduce.frame.costs import cost_table
 from bench.reproduce.frame.experiment import Claim, Experiment, ExtraTable, Line
 from bench.reproduce.frame.found import Found, Outcomes, Skipped, records_in
-from splitlab.contracts.kinds import IMAGE
 from splitlab.contracts.quantity import Quantity
 from splitlab.record import Record, doubts
-
-MEAN_IMAGE = "mean image"
-"""The floor of images, where there is little room."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +53,7 @@ class RowSummary:
     records: dict[int, str] = field(default_factory=dict)
     doubts: tuple[str, ...] = ()
     why: str = ""
-    floor_is: str = MEAN_IMAGE
+    floor_is: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """JSON."""
@@ -210,14 +206,13 @@ def _row(experiment: Experiment, line: Line, found: Found) -> RowSummary:
         {s: one.hash for s, one in made.items()},
         tuple(told),
         "" if made else "; ".join(whys),
-        next(map(_floor_is, made.values()), MEAN_IMAGE),
+        next(map(_floor_is, made.values()), ""),
     )
 
 
 def _floor_is(record: Record) -> str:
-    if record.estimates == IMAGE.name:
-        return MEAN_IMAGE
-    return floor_is([record])
+    kind = kind_of(record)
+    return (kind.floor_brief or kind.floor_is) if kind is not None else FLOOR
 
 
 def _doubts(found: Found) -> list[str]:

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
@@ -19,66 +18,34 @@ from typing import NamedTuple
 import torch
 
 from splitlab.data.text import lexicon as lex
+from splitlab.data.text.sentence_splits import SHARES, Pair, SentenceSplits, Words
 from splitlab.data.text.vocabulary import Vocabulary
 from splitlab.errors import BadInput, Unavailable
 from splitlab.randomness import generator
-from splitlab.storage import canonical_json, sha256
 
 LONGEST = 17
 """Words of a sentence of the grammar, at most, in either language."""
 ELSEWHERE = 0.04
 """Weight of a word outside its scenes."""
-SHARES = {"train": 0.5, "auxiliary": 0.4, "validation": 0.04, "victims": 0.06}
-Words = tuple[str, ...]
 
 
-class Pair(NamedTuple):
-    """One sentence in both languages."""
+def load_sentences(
+    dataset: str, sizes: Mapping[str, int | None], *, seed: int = 0
+) -> SentenceSplits:
+    """ "grammar", of these sizes, or "corpus:PATH", which has its own.
 
-    english: Words
-    german: Words
-
-
-@dataclass(frozen=True)
-class SentenceSplits:
-    """Disjoint partitions of unique English sentences, and the vocabularies of the client.
-
-    Args:
-        train: what the victim learns from.
-        auxiliary: the adversary's own, of the same distribution.
-        validation: for choices of either side; never scored.
-        victims: what crosses the wire and is attacked.
-        english, german: word lists; public as a tokenizer is, unlike the embeddings.
+    Raises:
+        Unavailable: a corpus that is not there.
+        BadInput: neither, a corpus that does not fit together, or no size.
     """
-
-    name: str
-    train: tuple[Pair, ...]
-    auxiliary: tuple[Pair, ...]
-    validation: tuple[Pair, ...]
-    victims: tuple[Pair, ...]
-    english: Vocabulary
-    german: Vocabulary
-
-    @property
-    def hash(self) -> str:
-        """SHA-256 over every partition and both vocabularies."""
-        parts = {name: getattr(self, name) for name in SHARES}
-        words = [self.english.words, self.german.words]
-        return sha256(canonical_json(parts), canonical_json(words))
-
-    def check_disjoint(self) -> None:
-        """
-        Raises:
-            BadInput: an English sentence stands in two partitions.
-        """
-        seen: dict[Words, str] = {}
-        for name in SHARES:
-            for pair in getattr(self, name):
-                if seen.setdefault(pair.english, name) != name:
-                    raise BadInput(
-                        f"{' '.join(pair.english)!r} is in {seen[pair.english]} and in {name}; "
-                        "every sentence belongs to one partition"
-                    )
+    kind, _, root = dataset.partition(":")
+    if kind == "grammar":
+        return grammar_splits(**{name: size or 0 for name, size in sizes.items()}, seed=seed)
+    if kind != "corpus":
+        raise BadInput(f"{kind!r} is no text; wanted grammar, or a corpus by --text-root")
+    if not root:
+        raise Unavailable("--text-root was not given: a folder with train.en and train.de")
+    return corpus_splits(Path(root), seed=seed)
 
 
 def grammar_splits(

@@ -7,16 +7,18 @@ are found by their forward, where a tensor is added to what was made of it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from torch import nn
 
 from splitlab.errors import BadInput
-from splitlab.models.variants.additions import Factor, skip_names, with_factors
+from splitlab.models.variants.additions import Factor, skip_names, unread_additions, with_factors
 
 Change = Callable[[], None]
+JOINS = ("cat", "concat", "concatenate")
+SHOWN = 4
 
 
 def skips_scaled(net: nn.Module, skip: Any) -> nn.Module:
@@ -24,9 +26,10 @@ def skips_scaled(net: nn.Module, skip: Any) -> nn.Module:
 
     Args:
         skip: a list of one factor a stage, a stage being the module around neighbouring blocks
-            ("layer4"); or {path: factor}, where a path is that of a stage, a block ("layer4.0") or
-            one of a block's skips ("encoder.layers.encoder_layer_0.skip_1"); the longest that fits
-            decides, and what none fits stays.
+            ("layer4"), a block that is a child of the network itself, or a skip that the network's
+            own forward adds; or {path: factor}, where a path is that of a stage, a block
+            ("layer4.0") or one of a block's skips ("encoder.layers.encoder_layer_0.skip_1"); the
+            longest that fits decides, and what none fits stays.
 
     Raises:
         BadInput: another count, no finite number, or a path without a skip.
@@ -68,6 +71,14 @@ class _Block:
         self.own = ours and isinstance(getattr(module, "skip", None), int | float)
         self.names = ["skip"] if self.own else skip_names(module)
 
+    def at(self, name: str) -> str:
+        """Path of one of its skips."""
+        return f"{self.path}.{name}" if self.path else name
+
+    def stage(self, name: str) -> str:
+        """What is around the block; the block where that is the network; the network's own skip."""
+        return self.path.rpartition(".")[0] or self.path or name
+
     def open(self, factors: Mapping[str, float]) -> None:
         """Have a scalar for each of these skips; 1 where there is none.
 
@@ -105,7 +116,7 @@ def _wanted(net: nn.Module, skip: Any) -> dict[_Block, dict[str, float]]:
         if not blocks:
             raise BadInput(
                 f"variant skip={skip!r}: {kind} has no block that adds its input to its output; "
-                "choose a residual network"
+                f"choose a residual network{_beyond(net)}"
             )
         skip = dict(zip(_stages(blocks), _factors(skip, _stages(blocks), kind), strict=True))
     keys = {str(path): _finite(factor, skip) for path, factor in skip.items()}
@@ -113,7 +124,7 @@ def _wanted(net: nn.Module, skip: Any) -> dict[_Block, dict[str, float]]:
     found: dict[_Block, dict[str, float]] = {}
     for block in blocks:
         for name in block.names:
-            path = f"{block.path}.{name}"
+            path = block.at(name)
             fitting = [key for key in keys if path == key or path.startswith(f"{key}.")]
             if fitting:
                 best = max(fitting, key=len)
@@ -122,7 +133,7 @@ def _wanted(net: nn.Module, skip: Any) -> dict[_Block, dict[str, float]]:
     if lost := sorted(keys.keys() - used):
         raise BadInput(
             f"variant skip: {', '.join(lost)} of {kind} has no skip; its stages with skips are "
-            f"{', '.join(_stages(_blocks(net))) or 'none'}"
+            f"{', '.join(_stages(_blocks(net))) or 'none'}{_beyond(net, sorted(lost))}"
         )
     return found
 
@@ -132,9 +143,9 @@ def _blocks(net: nn.Module, paths: Sequence[str] = ("",)) -> list[_Block]:
     return [
         block
         for path, module in net.named_modules()
-        if path and not type(module).__module__.startswith("torch.nn.")
+        if not type(module).__module__.startswith("torch.nn.")
         if any(
-            f"{path}.".startswith(f"{one}.") or one.startswith(f"{path}.") or not one
+            f"{path}.".startswith(f"{one}.") or one.startswith(f"{path}.") or not (one and path)
             for one in paths
         )
         if (block := _Block(path, module)).names
@@ -142,7 +153,39 @@ def _blocks(net: nn.Module, paths: Sequence[str] = ("",)) -> list[_Block]:
 
 
 def _stages(blocks: Sequence[_Block]) -> list[str]:
-    return list(dict.fromkeys(block.path.rpartition(".")[0] for block in blocks))
+    return list(dict.fromkeys(block.stage(name) for block in blocks for name in block.names))
+
+
+def _beyond(net: nn.Module, paths: Sequence[str] = ("",)) -> str:
+    """What there is of skips on these paths that the variant does not reach, for an error."""
+    on_them = [
+        (path, module)
+        for path, module in net.named_modules()
+        if any(f"{path}.".startswith(f"{one}.") or not one for one in paths)
+        and not type(module).__module__.startswith("torch.nn.")
+    ]
+    joins = dict.fromkeys(type(module).__name__ for _, module in on_them if _calls(module, JOINS))
+    unread = [path or "its own forward" for path, module in on_them if unread_additions(module)]
+    told = ""
+    if joins:
+        told += (
+            f"; {_first([*joins])} join tensors (torch.cat), as DenseNet does, and that is not "
+            "reached: without one of them the layers behind need fewer channels, and this variant "
+            "changes no widths"
+        )
+    if unread:
+        told += f"; Python decides on values or shapes in the forward of {_first(unread)}"
+    return told
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (" and others" if len(names) > SHOWN else "")
+
+
+def _calls(module: nn.Module, names: Collection[str]) -> bool:
+    """Whether one of these names stands in the code of the module's own class."""
+    functions = [getattr(one, "__code__", None) for one in vars(type(module)).values()]
+    return any(name in code.co_names for code in functions if code for name in names)
 
 
 def _factors(skip: Any, stages: list[str], kind: str) -> list[Any]:

@@ -91,7 +91,9 @@ def test_what_was_captured_is_known_without_being_granted(world):
     words = ["attack", str(world / "seen"), "--knows", str(world / "bodies")]
     words += ["--attack", "aligned-shadow", "--out", str(world / "out"), "--device", "cpu"]
     quick = {"critic_epochs": 1, "tried": 5, "kept": 1, "refine_steps": 1, "compared": 20}
-    for field, value in {**quick, "head_epochs": 1, "decoder_epochs": 0}.items():
+    quick |= {"started": 2, "searches": 1, "aligned": 1, "align_steps": 1, "heads": 1}
+    quick |= {"head_epochs": 1, "picture_epochs": 1, "decoder_epochs": 0}
+    for field, value in quick.items():
         words += ["--set", f"{field}={value}"]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output

@@ -43,7 +43,9 @@ def test_a_decoder_that_knows_the_defence_beats_one_that_does_not(defense):
     assert queries > unaware + 1
 
 
-@pytest.mark.parametrize("defense", ["dropout:level=0.5", "laplace:level=1"])
+@pytest.mark.parametrize(
+    "defense", ["dropout:level=0.5", pytest.param("laplace:level=1", marks=pytest.mark.slow)]
+)
 def test_rmle_that_knows_the_defence_beats_one_that_does_not(defense):
     head = tiny_head("block1")
     seen = capture(head, defense)
@@ -55,7 +57,9 @@ def test_rmle_that_knows_the_defence_beats_one_that_does_not(defense):
     assert adaptive > unaware + 1
 
 
-@pytest.mark.parametrize("name", ["gaussian:level=2", "dropout:level=0.3"])
+@pytest.mark.parametrize(
+    "name", ["gaussian:level=2", pytest.param("dropout:level=0.3", marks=pytest.mark.slow)]
+)
 def test_granted_fixed_noise_is_undone(name):
     defense = f"{name},draw=fixed"
     head = tiny_head("block1")

@@ -38,7 +38,9 @@ def test_training_improves_on_the_linear_inverse_of_a_nonlinear_head():
     assert trained > linear + 0.2
 
 
-@pytest.mark.parametrize("layout", [*LAYOUTS, "vector"])
+@pytest.mark.parametrize(
+    "layout", ["map", "vector", *(pytest.param(one, marks=pytest.mark.slow) for one in LAYOUTS[1:])]
+)
 def test_rmle_finds_the_inverse_of_an_orthogonal_head(layout):
     head = Orthogonal(layout)
     done = outcome(RMLE(tv=0, learning_rate=1), threat(head, known="unaware"), capture(head))

@@ -143,14 +143,14 @@ def back(inverses, value):
 
 
 def test_a_chain_of_invertible_linear_blocks_is_inverted():
-    blocks, inverses, lessons = invertible(3)
+    blocks, inverses, lessons = invertible(2)
     told = divide_and_conquer(
         inverses,
         lessons,
         schooling(epochs=400, tune_epochs=150, batch_size=128),
         seed=1,
     )
-    assert [one["block"] for one in told] == [1, 2, 3]
+    assert [one["block"] for one in told] == [1, 2]
     assert "loss_B" not in told[0]
     fresh = torch.randn(64, 4, generator=generator(10))
     feature = fresh

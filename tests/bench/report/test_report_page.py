@@ -7,7 +7,7 @@ from records import interval, record
 from reproductions import Row, made, small
 
 from bench.point.kept import kept_told
-from bench.report.colours import COLOURS
+from bench.report.drawing import COLOURS
 from bench.report.floors import floors
 from bench.report.settings_table import setting_groups
 from bench.reproduce.frame.summary import summarise

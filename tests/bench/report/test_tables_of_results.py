@@ -11,7 +11,6 @@ import pytest
 from rich.table import Table
 from whole_words import parted, printed
 
-from bench.reproduce.ensembler.text.experiment import _printed
 from bench.reproduce.frame.summary import summarise
 from bench.reproduce.frame.table import rich_parts
 from bench.reproduce.frame.trials import Searched, Trial, Tried
@@ -74,11 +73,6 @@ def test_an_experiment(folder: Path) -> None:
     assert tables
     for table in tables:
         check(table)
-
-
-def test_an_experiment_of_its_own() -> None:
-    rows = json.loads((RESULTS / "ensembler-text" / "summary.json").read_text())["rows"]
-    check(_printed(rows)[0])
 
 
 @pytest.mark.parametrize("path", sorted((RESULTS / "dci-search").glob("*.json")))

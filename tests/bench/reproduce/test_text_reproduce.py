@@ -1,69 +1,101 @@
-"""Several seeds of the experiment on text as one table, and what it says where text is missing."""
+"""The declaration of `ensembler-text`: its verdicts, its table, and which options it takes."""
 
-import csv
-import json
+from __future__ import annotations
+
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.table import Table
+from whole_words import parted, printed
 
 from bench.reproduce.ensembler.table1 import table1
-from bench.reproduce.ensembler.text.experiment import over_seeds, reproduce, write_csv
-from bench.reproduce.ensembler.text.table import HEADINGS, cells, claims
+from bench.reproduce.ensembler.text import declared, text
 from bench.reproduce.frame.request import ExperimentRequest
-from bench.reproduce.registry import EXPERIMENTS
+from bench.reproduce.frame.summary import Summary, summarise
+from bench.reproduce.frame.table import rich_parts
 from splitlab.errors import BadInput
+from splitlab.record import Leakage, Record
 
 
-def row(seed, recovery, **more):
-    return {
-        "seed": seed,
-        "defense": "none",
-        "attack": "floor",
-        "recovery": recovery,
-        "low": 0.0,
-        "high": 100.0,
-        "rarer_words": None,
-        "whole_sentences": 1.0,
-        "accuracy_words": 90.0,
-        **more,
-    }
+def told(mean: float) -> Leakage:
+    return Leakage(unit="%", leakage="rises", mean=mean, low=mean, high=mean)
 
 
-def test_seeds_become_a_mean_with_lowest_and_highest():
-    (found,) = over_seeds([row(0, 10.0), row(1, 40.0, doubts=["weak"])])
-    assert (found["recovery"], found["low"], found["high"]) == (25.0, 10.0, 40.0)
-    assert found["doubts"] == ["seed 1: weak"]
-    assert len(cells(found)) == len(HEADINGS)
+def record(place: str, key: str, read: float, **facts: Any) -> Record:
+    return Record(
+        hash="0" * 64,
+        method_version=1,
+        config={
+            "measurement": f"{place}/{key}",
+            "place": place,
+            "defense": place,
+            "attack": "cipher",
+            "seed": 0,
+        },
+        data_hash="0" * 64,
+        created="",
+        split={"name": "embeddings", "index": 0},
+        threat={},
+        utility={"accuracy": 98.7},
+        rate={"payload_up": 147456.0, "payload_down": 73728.0},
+        leakage={
+            "words_read": told(read),
+            "rarer_words_read": told(read / 2),
+            "sentences_read": told(read / 4),
+        },
+        floor={"words_read": told(24.7)},
+        effort={},
+        attack_facts=facts,
+        estimates="tokens",
+        environment={},
+    )
 
 
-def test_a_seed_that_was_skipped_is_named_and_counts_for_nothing():
-    missing = {"seed": 1, "defense": "none", "attack": "floor", "skipped": "noise"}
-    (found,) = over_seeds([row(0, 10.0), missing])
-    assert found["recovery"] == pytest.approx(10.0)
-    assert found["doubts"] == ["seed 1: noise"]
-    assert over_seeds([row(0, 10.0)]) == [row(0, 10.0)]
-    assert len(cells(missing)) == len(HEADINGS)
+SENTENCE = {
+    "sentence": "the busy woman is holding a guitar on the street .",
+    "shadow translation": "die fleißige Frau hält auf der Straße eine Gitarre .",
+    "decoder on shadow": "the busy woman is holding a guitar on the street .",
+}
 
 
-def test_the_paper_scale_without_text_is_skipped(tmp_path):
-    assert EXPERIMENTS["ensembler-text"] == "bench.reproduce.ensembler.text.experiment:reproduce"
-    shown = reproduce(ExperimentRequest(out=tmp_path, scale="paper", seeds=(0, 1)))
-    assert isinstance(shown.parts[0], Table)
-    assert "skipped (--text-root was not given" in shown.page.read_text()
-    found = json.loads((tmp_path / "summary.json").read_text())
-    assert (found["experiment"], found["seeds"]) == ("ensembler-text", [0, 1])
-    assert [row["seed"] for row in found["by_seed"]] == [0, 1]
-    (line,) = csv.DictReader((tmp_path / "table.csv").read_text().splitlines())
-    assert line["skipped"].startswith("--text-root was not given")
+def summary_of(shadow: float, own: float, alone: float, both: float) -> Summary:
+    found = {}
+    for place in ("none", "gaussian"):
+        facts = {"own_words_read": own, "own_sentences": [SENTENCE]}
+        found |= {
+            f"{place}/shadow": record(place, "shadow", shadow, **facts),
+            f"{place}/alone": record(place, "alone", alone),
+            f"{place}/both": record(place, "both", both),
+            f"{place}/ceiling": record(place, "ceiling", 99.3),
+        }
+    return summarise(declared("quick"), {0: found, 1: found})
 
 
-def test_the_table_holds_the_rows_numbers(tmp_path):
-    rows = [row(0, 10.5, doubts=["weak", "few"]), row(0, 99.0, attack="ceiling", losses=[1.0])]
-    write_csv(tmp_path / "table.csv", rows)
-    floor, ceiling = csv.DictReader((tmp_path / "table.csv").read_text().splitlines())
-    assert (floor["recovery"], floor["doubts"], floor["rarer_words"]) == ("10.5", "weak; few", "")
-    assert (ceiling["attack"], ceiling["recovery"]) == ("ceiling", "99.0")
+def verdicts(*numbers: float) -> list[str]:
+    """Of the undefended network, which are those of the defended one."""
+    found = [one.verdict for one in summary_of(*numbers).judged]
+    assert found[:4] == found[4:]
+    return found[:4]
+
+
+def test_the_papers_claims_are_judged_by_the_rows() -> None:
+    yes, no = "holds", "does not hold"
+    assert verdicts(27.3, 99.7, 79.3, 88.8) == [yes, yes, no, no]
+    assert verdicts(60.0, 80.0, 30.0, 40.0) == [no, no, yes, no]
+
+
+def test_its_tables_fit_a_terminal_and_tell_the_floor() -> None:
+    tables = [
+        part for part in rich_parts(summary_of(27.3, 99.7, 79.3, 88.8)) if isinstance(part, Table)
+    ]
+    assert len(tables) == 3
+    for table in tables:
+        assert parted(table) == []
+        assert max(map(len, printed(table).splitlines())) <= 80
+    first = printed(tables[0])
+    for word in ("frequent", "position", "cipher,", "98.7", "24.7"):
+        assert word in first
 
 
 @pytest.mark.parametrize(
@@ -73,29 +105,16 @@ def test_the_table_holds_the_rows_numbers(tmp_path):
         ({"data_root": Path("data")}, "--data-root"),
         ({"download": True}, "--download"),
         ({"lpips_weights": Path("weights")}, "--lpips-weights"),
+        ({"weights": Path("weights")}, "--weights"),
+        ({"text_root": Path("text"), "scale": "quick"}, "--text-root"),
     ],
 )
-def test_options_for_images_are_refused(tmp_path, given, flag):
-    with pytest.raises(BadInput, match=f"{flag}: ensembler-text has no use for it"):
-        reproduce(ExperimentRequest(out=tmp_path / "run", scale="paper", **given))
+def test_options_for_images_are_refused(tmp_path: Path, given: dict[str, Any], flag: str) -> None:
+    with pytest.raises(BadInput, match=f"{flag}: ensembler-text.* has no use for it"):
+        text(ExperimentRequest(**{"out": tmp_path / "run", "scale": "paper", **given}))
     assert not (tmp_path / "run").exists()
 
 
-def test_an_option_for_text_is_refused_by_the_others(tmp_path):
+def test_an_option_for_text_is_refused_by_the_others(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="--text-root: ensembler-table1 has no use for it"):
         table1(ExperimentRequest(out=tmp_path / "run", text_root=tmp_path))
-
-
-def test_the_papers_claims_are_judged_by_the_rows():
-    rows = [
-        row(0, 20.0),
-        row(0, 99.0, attack="shadow, on shadow features"),
-        row(0, 25.0, attack="shadow, on client features"),
-        row(0, 80.0, attack="cipher, source alone"),
-    ]
-    literal, stronger = claims(rows)
-    assert "not the client's: holds (99.0 % and 25.0 %)" in literal
-    assert "without queries: does not hold (the cipher reads 80.0 %" in stronger
-    read = [*rows[:2], row(0, 70.0, attack="shadow, on client features")]
-    assert "does not hold" in claims(read)[0]
-    assert len(claims(read)) == 1

@@ -1,26 +1,35 @@
-"""The experiment on text in small: the wire gives what the process gives, rows and records."""
+"""Text on the wire gives what the process gives; `ensembler-text` in small, by the one path."""
 
-import json
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from text_runs import SIZES, TINY, request_of, shrink
 
-from adversary.contract.text_threat import last_features
-from adversary.inversion.text.shadow import TextShadow
-from adversary.inversion.text.substitution import Decipher
-from bench.reproduce.ensembler.text import run as text
-from bench.reproduce.ensembler.text.config import PAPER, TextConfig
-from bench.reproduce.ensembler.text.run import run
-from bench.reproduce.ensembler.text.score import common_words, recovery
-from bench.reproduce.ensembler.text.wire import TextHalves, greedy, translate
+from adversary.inversion.text.cipher import Cipher
+from bench.estimate import requests
+from bench.estimate.requests import reproduce_estimate
+from bench.point.sights import translated
+from bench.point.sights.translated import Translated, common_words
+from bench.point.sights.translating import TextHalves, answers, last_features, translate
+from bench.reproduce.ensembler.text import declared, text
+from bench.reproduce.frame.again import shown_again
+from bench.reproduce.frame.run import begin
 from defenses import parse
 from splitlab.capture import Capture
 from splitlab.data.text.sentences import grammar_splits
 from splitlab.data.text.vocabulary import PAD
 from splitlab.errors import BadInput
+from splitlab.metrics.words import words_read
 from splitlab.models.seq2seq import Seq2Seq, Seq2SeqSpec
 from splitlab.randomness import Secret
-from splitlab.training.translator import fed
+from splitlab.record import Record, RecordStore
+from splitlab.storage import read_json, read_tensors
+from splitlab.training.translator import fed, greedy
 
 SPEC = Seq2SeqSpec(
     source_words=12,
@@ -32,139 +41,216 @@ SPEC = Seq2SeqSpec(
     layers=1,
     feedforward=16,
 )
-
 REQUEST = "ab" * 16
 
 
-def halves(defense="none", **more):
+def halves(defense: str = "none") -> TextHalves:
     net = Seq2Seq(SPEC, 3).eval().requires_grad_(False)
     secret = Secret.new(0)
-    return TextHalves(net, parse(defense).protectors(SPEC.feature_shape, secret), secret, **more)
+    return TextHalves(net, parse(defense).protectors(SPEC.feature_shape, secret), secret)
 
 
-def source(rows=7):
+def source(rows: int = 7) -> torch.Tensor:
     return torch.randint(4, 12, (rows, 5), generator=torch.Generator().manual_seed(0))
 
 
-def test_the_wire_translates_as_the_process_does(tmp_path):
+def test_the_wire_translates_as_the_process_does(tmp_path: Path) -> None:
     served = halves()
     sent = translate(served, source(), tmp_path, REQUEST)
-    blank = torch.full((7, 6), PAD)
     with torch.no_grad():
-        assert sent.target.equal(greedy(served.net, source(), blank))
+        assert sent.target.equal(greedy(served.net, source(), 6))
     ids, features = last_features(Capture.open(tmp_path))
-    assert sorted(ids) == sorted(sent.ids)
-    row_of = {name: row for row, name in enumerate(ids)}
-    seen = features[[row_of[name] for name in sent.ids]]
-    torch.testing.assert_close(seen[:, :5], served.net.head(fed(source(), blank))[:, :5])
-    assert ids != sent.ids, "the victims are sent shuffled"
+    assert sorted(ids) == sorted(sent.join)
+    order = [sent.join[name] for name in ids]
+    blank = torch.full((7, 6), PAD)
+    torch.testing.assert_close(features[:, :5], served.net.head(fed(source(), blank))[order][:, :5])
+    assert order != sorted(order), "the victims are sent shuffled"
     assert sent.messages > 1
 
 
-def test_noise_is_the_same_in_every_message_of_a_translation(tmp_path):
+def test_noise_is_the_same_in_every_message_of_a_translation(tmp_path: Path) -> None:
     served = halves("gaussian:level=0.5")
     translate(served, source(1), tmp_path, REQUEST)
     exchanges = Capture.open(tmp_path).exchanges()
     assert len(exchanges) > 1
     first = exchanges[0].feature[:, :5]
     assert all(torch.equal(exchange.feature[:, :5], first) for exchange in exchanges)
-    clean = served.net.head(fed(source(1), torch.full((1, 6), PAD)))[:, :5]
+    tokens = fed(source(1), torch.full((1, 6), PAD))
+    clean = served.net.head(tokens)[:, :5]
     assert float((first - clean).std()) == pytest.approx(0.5, rel=0.3)
+    asked = answers(served, tokens.expand(300, -1))
+    noise = asked - served.net.head(tokens)
+    assert float(noise.std()) == pytest.approx(0.5, rel=0.1)
+    assert not torch.equal(noise[0], noise[299]), "each query has noise of its own"
 
 
-def test_recovery_counts_words_alone():
-    truth = torch.tensor([[4, 5, 2, 0], [6, 4, 4, 2]])
-    read = torch.tensor([[4, 9, 9, 9], [6, 4, 4, 0]])
-    found = recovery(read, truth, torch.tensor([4, 4, 4, 2]), torch.tensor([4]))
-    assert found["recovery"] == pytest.approx(75.0)
-    assert found["whole_sentences"] == pytest.approx(50.0)
-    assert found["rarer_words"] == pytest.approx(50.0)
+def never(what: str) -> Any:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError(what)
+
+    return refuse
+
+
+def records_of(folder: Path) -> dict[str, Record]:
+    return {r.config["measurement"]: r for r in RecordStore(folder).all()}
+
+
+def test_it_is_measured_shown_again_and_not_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed after three attacks it goes on with the translator and the sentences that it had."""
+    shrink(monkeypatch)
+    request, fit = request_of(tmp_path), Cipher.fit
+    calls: list[str] = []
+
+    def once(attack: Cipher, *words: Any) -> Any:
+        calls.append(attack.name)
+        if len(calls) == 3:
+            raise RuntimeError("killed")
+        return fit(attack, *words)
+
+    monkeypatch.setattr(Cipher, "fit", once)
+    with pytest.raises(RuntimeError, match="killed"):
+        text(request)
+    early = {p.name: p.read_bytes() for p in (request.out / "records").glob("*.json")}
+    assert len(early) == 5
+
+    monkeypatch.setattr(Cipher, "fit", fit)
+    for made in ("train_translator", "translate"):
+        monkeypatch.setattr(translated, made, never(made))
+    shown = text(request)
+    records = records_of(request.out)
+    assert len(records) == 8
+    assert (
+        early.items()
+        <= {p.name: p.read_bytes() for p in (request.out / "records").glob("*.json")}.items()
+    )
+    rows = read_json(request.out / "summary.json")["rows"]
+    monkeypatch.setattr(Translated, "__init__", never("measured again"))
+    text(request)
+    shown_again(request.out)
+    assert read_json(request.out / "summary.json")["rows"] == rows
+
+    one = records["none/both"]
+    assert (one.estimates, one.config["dataset"]) == ("tokens", "grammar")
+    assert one.threat == {"auxiliary": 120, "validation": 5, "box": "black"}
+    assert records["none/shadow"].threat["bodies"]
+    assert records["none/ceiling"].threat["observe"] == 120
+    assert one.rate["payload_up"] > 100
+    page = shown.page.read_text()
+    assert page.count("data:image/svg+xml") >= 8
+    assert "on sentences that the adversary held out" in page
+    picture = (request.out / "images" / str(one.images)).read_text()
+    assert picture.startswith("<svg")
+    data = grammar_splits(**SIZES, seed=0)
+    for row in data.encoded("victims", 18, 18).source[:6]:
+        assert escape(data.english.decode(row)) in picture
+
+
+def test_numbers_are_those_of_the_translators_own_features(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By hand: what the cipher reads of the head's features; joined a row off it is another."""
+    shrink(monkeypatch)
+    run = begin(declared("quick"), request_of(tmp_path)).run(0)
+    point = run.point(run.experiment.measurements[1])
+    sight = Translated(point, run.lab)
+    seen, truth, threat = sight.seen(), sight.truth(), sight.threat()
+    (kept,) = (tmp_path / "cache").glob("translators/*/translator.safetensors")
+    data = run.splits
+    net = Seq2Seq(TINY.spec(len(data.english), len(data.german)), 5)
+    net.load_state_dict(read_tensors(kept))
+    victims = data.encoded("victims", 18, 18)
+    assert truth.items.source.equal(victims.source)
+    order = [truth.join[name] for name in seen.ids]
+    with torch.no_grad():
+        wanted = net.eval().head(fed(victims.source, victims.target))[order]
+    torch.testing.assert_close(seen.features[:, :18], wanted[:, :18])
+    assert threat.granted() == (
+        *("name", "feature", "input", "wire", "arch", "head_end", "tail_start", "sentences"),
+    )
+    (outcome,) = [made for key, made in run.missing() if key == "none/alone"]
+    assert isinstance(outcome, Record)
+    kept_file = run.lab.images / str(outcome.kept.file)
+    tensors = read_tensors(kept_file)
+    assert tensors["truth"].equal(victims.source[order])
+    share = words_read(victims.source[order], tensors["estimate"], 4).mean()
+    assert outcome.leakage["words_read"].mean == pytest.approx(float(share))
+    common = common_words(truth.own.source)
+    assert len(common) == 10
     assert common_words(torch.tensor([[4, 4, 5, 0, 0, 0]])).tolist() == [4, 5]
 
 
-SMALL = TextConfig(
-    width=16,
-    heads=2,
-    layers=1,
-    feedforward=16,
-    epochs=1,
-    train=120,
-    auxiliary=120,
-    validation=5,
-    victims=12,
-    shadow=TextShadow(epochs=1, decoder_epochs=1),
-    decipher=Decipher(steps=2),
-    defenses=("none", "gaussian:level=3"),
-    wire="FP16",
-)
-
-
-def test_a_small_run_end_to_end(tmp_path):
-    rows = run("quick", 0, tmp_path, device="cpu", secret_seed=1, config=SMALL)
-    assert len(rows) == 12
-    attacks = {row["attack"] for row in rows}
-    assert {"floor", "shadow, on client features", "cipher, source and target"} <= attacks
-    hidden = [row for row in rows if row["defense"] != "none" and "skipped" in row]
-    assert [row["attack"] for row in hidden] == [
-        "cipher, source alone",
-        "cipher, source and target",
-    ]
-    records = [json.loads(path.read_text()) for path in (tmp_path / "records").glob("*.json")]
-    assert len(records) == 12
-    for record in records:
-        assert {"config", "data", "environment", "seed"} <= set(record)
-        assert record["environment"]["commit"]
-    table = (tmp_path / "text.md").read_text()
-    assert "standard translation" in table
-    assert "| gaussian:level=3 | cipher, source alone | skipped (" in table
-    again = run("quick", 0, tmp_path / "again", device="cpu", secret_seed=1, config=SMALL)
-    wanted = [row.get("recovery") for row in rows]
-    assert [row.get("recovery") for row in again] == wanted
-
-
-def test_a_finished_run_is_read_back_and_another_is_refused(tmp_path):
-    rows = run("quick", 0, tmp_path, device="cpu", config=SMALL)
-    (tmp_path / "checkpoints" / "victim-0.pt").unlink()
-    assert run("quick", 0, tmp_path, device="cpu", config=SMALL) == rows
-    assert not (tmp_path / "checkpoints" / "victim-0.pt").exists()
-    with pytest.raises(BadInput, match="other settings"):
-        run("quick", 1, tmp_path, device="cpu", config=SMALL)
-
-
-def test_a_killed_run_keeps_what_it_has_attacked(tmp_path, monkeypatch):
-    real, calls = text._attack, []
-
-    def once(*words):
-        calls.append(words[1])
-        if len(calls) > 1:
-            raise RuntimeError("killed")
-        return real(*words)
-
-    monkeypatch.setattr(text, "_attack", once)
-    with pytest.raises(RuntimeError, match="killed"):
-        run("quick", 0, tmp_path, device="cpu", config=SMALL)
-    early = {p.name: p.read_bytes() for p in (tmp_path / "records").glob("*.json")}
-    assert len(early) == 6
-    monkeypatch.setattr(text, "_attack", real)
-    rows = run("quick", 0, tmp_path, device="cpu", config=SMALL)
-    assert [row["defense"] for row in rows] == ["none"] * 6 + ["gaussian:level=3"] * 6
-    assert {name: (tmp_path / "records" / name).read_bytes() for name in early} == early
-
-
-def test_the_paper_scale_without_a_corpus_says_why(tmp_path):
-    (row,) = run("paper", 0, tmp_path)
-    assert "--text-root was not given" in row["skipped"]
-    (row,) = run("paper", 0, tmp_path, text_root=tmp_path / "nothing")
-    assert "train.en is not there" in row["skipped"]
-    assert (PAPER.width, PAPER.heads, PAPER.layers) == (512, 8, 3)
-
-
-def test_a_corpus_is_attacked_too(tmp_path):
+def test_a_corpus_is_attacked_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shrink(monkeypatch)
+    monkeypatch.setattr("bench.reproduce.ensembler.text.PLACES", declared("quick").places[:1])
     pairs = grammar_splits(train=300, auxiliary=1, validation=1, victims=1).train
     for place, name in enumerate(("en", "de")):
         lines = "\n".join(" ".join(pair[place]) for pair in pairs)
         (tmp_path / f"train.{name}").write_text(lines)
-    config = SMALL.model_copy(update={"defenses": ("none",)})
-    rows = run("paper", 0, tmp_path / "out", text_root=tmp_path, device="cpu", config=config)
-    assert len(rows) == 6
-    assert all(row["n"] == 18 for row in rows)
+    request = request_of(tmp_path, scale="paper", text_root=tmp_path)
+    text(request)
+    records = records_of(request.out)
+    assert {r.leakage["words_read"].items for r in records.values()} == {18}
+    assert {(r.config["dataset"], r.config["train_images"]) for r in records.values()} == {
+        ("corpus", 150)
+    }
+    assert str(tmp_path) not in (request.out / "experiment.json").read_text()
+
+
+def test_the_paper_scale_without_a_corpus_says_why(tmp_path: Path) -> None:
+    for given, why in (
+        ({}, "--text-root was not given"),
+        ({"text_root": tmp_path / "nothing"}, "train.en is not there"),
+        ({"device": "auto"}, "no GPU here"),
+    ):
+        if "device" in given and torch.cuda.is_available():
+            continue
+        request = request_of(tmp_path, scale="paper", **given)
+        text(request)
+        rows = read_json(request.out / "summary.json")["rows"]
+        assert len(rows) == 8
+        assert all(why in row["skipped"] for row in rows)
+
+
+def test_other_networks_and_cuts_are_refused() -> None:
+    setup = declared("quick").setup
+    at = (setup.head_end, setup.tail_start)
+    for change, cut, words in (
+        ({"model": "resnet20"}, at, "resnet20 translates no sentences"),
+        ({"arguments": {"heads": 3}}, at, "heads=3 must divide"),
+        ({}, ("encoder", "tail"), "cut at embeddings and projection, not at encoder"),
+    ):
+        with pytest.raises(BadInput, match=words):
+            Translated.check(setup.model_copy(update=change), {cut: []})
+    with pytest.raises(BadInput, match="'photo-patches' is no text"):
+        Translated.splits(
+            setup.model_copy(update={"dataset": "photo-patches"}), 0, root=None, download=False
+        )
+
+
+def test_a_dry_run_rehearses_one_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shrink(monkeypatch)
+    monkeypatch.setattr(requests, "FREE_SECONDS", float("inf"))
+    request = request_of(tmp_path, seeds=(0, 1), workers=4)
+    found = reproduce_estimate(text, request)
+    assert found.points == 2
+    assert {"translator", "shadow embeddings"} <= {stage.what for stage in found.stages}
+    assert not (request.out / "records").exists()
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.slow
+def test_side_by_side_gives_the_same_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shrink(monkeypatch)
+    alone = request_of(tmp_path / "alone")
+    beside = request_of(tmp_path / "beside", workers=2)
+    text(alone)
+    text(beside)
+    numbers = [
+        {key: record.leakage for key, record in records_of(one.out).items()}
+        for one in (alone, beside)
+    ]
+    assert numbers[0] == numbers[1]

@@ -38,6 +38,7 @@ def test_a_server_on_a_port_that_is_taken(deployment: Path, tmp_path: Path) -> N
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         words = (deployment / "server", "--listen", address, "--tap", tmp_path / "tap")
         assert f"error: --listen {address}: cannot bind" in refused(cloud, *words)
+        assert not (tmp_path / "tap").exists()
 
 
 @pytest.mark.parametrize(
@@ -57,13 +58,24 @@ def test_bad_options_of_the_server(deployment: Path, words: tuple[str, ...], mes
 
 def test_damaged_and_wrong_halves(deployment: Path, tmp_path: Path) -> None:
     assert "there is no such folder" in refused(cloud, tmp_path / "none")
-    assert "is 'splitlab/client/1'" in refused(cloud, deployment / "client")
-    to = ("--server", "127.0.0.1:1", "infer", "x.png")
-    assert "is 'splitlab/server/1'" in refused(edge, deployment / "server", *to)
+    for app, own, other in ((cloud, "server", "client"), (edge, "client", "server")):
+        ask = () if app is cloud else ("--server", "127.0.0.1:1", "infer", "x.png")
+        told = refused(app, deployment / other, *ask)
+        assert f"is the {other} half, and the {own} half is wanted; give DEPLOYMENT/{own}" in told
+        assert f"one half is wanted; give {deployment / own}" in refused(app, deployment, *ask)
     damaged = deploy(tmp_path / "damaged")
     shard = damaged / "server" / "shard-0.safetensors"
     shard.write_bytes(shard.read_bytes()[:-1])
     assert "shard-0.safetensors" in refused(cloud, damaged / "server")
+
+
+def test_options_of_the_connection_are_told_as_others_are() -> None:
+    assert "'--retries': -1: wanted at least 0" in refused(
+        edge, "half", "--retries", -1, "infer", "x"
+    )
+    late = refused(edge, "half", "infer", "--server", "127.0.0.1:1", "x.png")
+    assert "--server stands before 'infer'" in late
+    assert "No such option: --nothing" in refused(edge, "half", "infer", "--nothing", "x.png")
 
 
 def test_nobody_there_is_exit_code_3(deployment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +136,8 @@ def test_the_relay_on_a_port_that_is_taken(tmp_path: Path) -> None:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         words = ("--listen", address, "--upstream", "127.0.0.1:1", "--record", tmp_path)
         assert "cannot bind" in refused(app, *words)
-        assert "cannot bind" in refused(app, *words[:-1], tmp_path / "raw", "--raw")
+        assert "cannot bind" in refused(app, *words[:-1], tmp_path / "raw" / "below", "--raw")
+    assert list(tmp_path.iterdir()) == []
     words = ("--listen", "127.0.0.1:0", "--upstream", "10.0.0.1:1", "--record", tmp_path / "far")
     assert "--upstream 10.0.0.1: plaintext off loopback" in refused(app, *words)
 

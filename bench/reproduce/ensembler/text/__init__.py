@@ -1,1 +1,0 @@
-"""The experiment on text (Liu and Xiong 2024, appendix A.1)."""
