@@ -34,15 +34,6 @@ def _writable(out: Path | None) -> Path | None:
 
 
 @guarded
-def _folder(cache: Path | None) -> Path | None:
-    if cache is not None:
-        from splitlab.storage import require_writable
-
-        require_writable(cache)
-    return cache
-
-
-@guarded
 def _settings(items: list[str] | None) -> list[str] | None:
     for name in flag_words.chosen_attacks((), items or ())[1]:
         known_names.require_attack(name)
@@ -284,7 +275,7 @@ CacheFolder = Annotated[
     _run(
         "--cache",
         file_okay=False,
-        callback=_folder,
+        callback=flag_words.folder,
         help="Folder of networks, judges and images that runs share; default beside --out.",
     ),
 ]

@@ -9,7 +9,6 @@ import typer
 
 from bench.cli_options import AsJson, Imports
 from splitlab.answers import answer
-from splitlab.cli_options import Imports
 from splitlab.console import guarded
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 from adversary.cli_options import require_number
+from splitlab.console import guarded
 from splitlab.errors import BadInput
 from splitlab.named import named_fields
 
@@ -88,3 +90,16 @@ def _settings(items: Sequence[str]) -> list[tuple[str, str, str]]:
         require_number(f"--set {item}", value.strip())
         found.append((attack.strip(), field.strip(), value.strip()))
     return found
+
+
+@guarded
+def folder(path: Path | None) -> Path | None:
+    """
+    Raises:
+        BadInput, StorageFull: nothing can be written there.
+    """
+    if path is not None:
+        from splitlab.storage import require_writable
+
+        require_writable(path)
+    return path
