@@ -69,11 +69,10 @@ Std = Annotated[
 ]
 Weights = Annotated[
     Path | None,
-    _network(help="Trained weights (.pth, .safetensors) instead of training."),
+    _network(help="Trained weights (.pth, .safetensors) instead of training, or to begin it."),
 ]
 WeightsKey = Annotated[
-    str | None,
-    _network(help="Which weights to take of a file with several, e.g. model_ema."),
+    str | None, _network(help="Which weights to take of a file with several, e.g. model_ema.")
 ]
 Classes = Annotated[
     Path | None,

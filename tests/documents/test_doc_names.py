@@ -10,9 +10,13 @@ import typer
 from handbook import ROOT, blocks, prose, table_under
 
 from bench.perf.cli import perf
+from bench.point.sights.generated import Generated
+from bench.reproduce.frame.sights import sight_of_all
+from bench.reproduce.registry import EXPERIMENTS
 from bench.sweep import recommend
 from cloud_server.cli import app as cloud
 from cloud_server.engines.choose import NAMES
+from splitlab.contracts.registry import load_attribute
 
 PATH = re.compile(r"`([\w.-]+/[\w./-]*)`( \(new\))?")
 TREE_LINE = re.compile(r"( {2})?((?:\w+/ ?)+)")
@@ -141,3 +145,15 @@ def test_engines_stand_in_the_page_of_deploying() -> None:
     rows = table_under((ROOT / "docs/deploy.md").read_text(), "## Engines")
     named = {name for row in rows for name in re.findall(r"`(\w+)`", row[0].replace("--", ""))}
     assert named == set(NAMES)
+
+
+def test_the_page_of_experiments_names_those_that_cross_no_wire() -> None:
+    """An experiment may be a generator's, which is inverted in this very process."""
+    sentence = (ROOT / "docs/reproduce.md").read_text().partition("Every row of all but")[2]
+    excepted = re.findall("`([a-z0-9-]+)`", sentence.partition(" real wire")[0])
+    apart = []
+    for name, place in EXPERIMENTS.items():
+        experiment = load_attribute(place).build("quick")
+        if issubclass(sight_of_all(experiment), Generated):
+            apart.append(name)
+    assert excepted == apart
