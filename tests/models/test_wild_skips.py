@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from splitlab.errors import BadInput
-from splitlab.models.variants import varied
+from splitlab.models.variants import changes_in_place, varied
 from splitlab.models.variants.skips import skips_scaled
 
 X = torch.rand(2, 4, 6, 6, generator=torch.Generator().manual_seed(0))
@@ -128,6 +128,11 @@ def test_what_is_given_to_be_added_is_a_skip(factor: float) -> None:
     changed = skips_scaled(net, [factor])
     assert torch.allclose(changed(X), wanted, atol=1e-6)
     assert torch.equal(copy.deepcopy(changed)(X), changed(X))
+    later = copy.deepcopy(plain)
+    for now in (1, factor):  # opened, and then changed in place
+        for change in changes_in_place(later, {"skip": [now]}):
+            change()
+    assert torch.allclose(later(X), wanted, atol=1e-6)
 
 
 class Joins(nn.Module):

@@ -252,11 +252,18 @@ def _skips(block: nn.Module, graph: fx.Graph, given: Collection[str] = ()) -> Sk
         ways = [before[one] | {one} for one in terms]
         common = ways[0] & ways[1]
         met = any(n.op == "placeholder" for n in common)
-        if met or any(one.op == "placeholder" and one.target in given for one in terms):
+        if met or any(_input_of(block, one) in given for one in terms):
             weights = [_parameters(block, way - common) for way in ways]
             if weights[0] != weights[1]:
                 found.append((node, 0 if weights[0] < weights[1] else 1))
     return found
+
+
+def _input_of(block: nn.Module, node: fx.Node) -> str:
+    """The argument that a term is, scaled or not; "" of another."""
+    while node.op == "call_module" and isinstance(block.get_submodule(str(node.target)), Factor):
+        node = node.all_input_nodes[0]
+    return str(node.target) if node.op == "placeholder" else ""
 
 
 def _adds(node: fx.Node) -> bool:
