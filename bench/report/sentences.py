@@ -31,7 +31,7 @@ def sentences_svg(sent: Sequence[Sequence[str]], read: Sequence[str]) -> str:
         if line
     )
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{LETTER * longest + 8:.0f}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{LETTER * longest + 8:z.0f}" '
         f'height="{LINE * len(lines)}" font-family="monospace" font-size="12">{drawn}</svg>'
     )
 

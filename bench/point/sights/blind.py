@@ -43,7 +43,7 @@ def blind_doubts(records: ImageSet, member: Tensor) -> tuple[str, ...]:
     if value > 0.5 + SURE * error:
         found.append(
             "members and non-members differ without any network: a classifier of the images alone "
-            f"tells them apart with an AUC of {value:.3f} (chance 0.5, standard error {error:.3f})"
+            f"tells them apart with an AUC of {value:z.3f} (chance 0.5, error {error:z.3f})"
         )
     return tuple(found)
 

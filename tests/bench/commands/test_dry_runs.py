@@ -141,7 +141,7 @@ def test_an_experiment_and_a_search_in_it(tmp_path, monkeypatch):
     words += ["--out", tmp_path / "run", "--device", "cpu"]
     text = told(bench, *words, points=3, of="points", folder=tmp_path)
     assert "attack rmle" in text
-    assert "scoring" not in text
+    assert "scoring" in text
     assert "nosuch" in refused(bench, *words, "--try", "nosuch=1", folder=tmp_path)
     assert "--images" in refused(bench, *words, "--images", "9999", folder=tmp_path)
 

@@ -159,7 +159,7 @@ def test_figure_12_moves_to_a_place_and_one_a_third_of_the_way_there(tmp_path):
         }
     )
     perceived = experiment.extra({0: {key: record}})[0]
-    assert perceived.rows == (("512 synthetic", "0.300", "0.200", ""),)  # the paper's: another's
+    assert perceived.rows == (("512 synthetic", "0.300", "0.200"),)  # the paper's: another's
 
 
 @pytest.mark.parametrize("experiment", [ablations, figure12])
