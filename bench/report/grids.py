@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 from torch import Tensor
+from torchvision.utils import make_grid
 
 from splitlab.storage import write_bytes
 
@@ -23,11 +24,10 @@ def rows_png(rows: Sequence[Tensor]) -> bytes:
     Args:
         rows: [n, 3, S, S] in [0, 1] each, as many in all, n >= 1.
     """
-    lines: list[Tensor] = []
-    for row in rows:
-        line = torch.cat(list(row[:COLUMNS].clamp(0, 1)), dim=2)
-        lines += [torch.ones(3, GAP, line.shape[2]), line] if lines else [line]
-    pixels = torch.cat(lines, dim=1).mul(255).round().to(torch.uint8)
+    lines = torch.stack([make_grid(row[:COLUMNS].clamp(0, 1), COLUMNS, 0) for row in rows])
+    framed = make_grid(lines, 1, GAP, pad_value=1.0)  # of one line, that line
+    grid = framed[:, GAP:-GAP, GAP:-GAP] if len(lines) > 1 else framed
+    pixels = grid.mul(255).round().to(torch.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy()).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
