@@ -203,6 +203,8 @@ def fit_key(attack: Fittable, threat: ThreatModel, seed: int) -> str:
     }
     if packages := _packages(attack, threat.defense):
         told["packages"] = packages
+    if threat.oracle is not None:
+        told["oracle"] = threat.oracle.answers
     labels = {}
     if (own := threat.aux) is not None:
         labels = {"aux": own.images.labels, "held out": own.validation.labels}
