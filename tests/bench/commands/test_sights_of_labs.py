@@ -20,11 +20,11 @@ from bench.point.lab import Lab, Sources
 from bench.point.measure import plans, point_of
 from bench.point.recipe import validated
 from bench.point.run import ready, run
-from bench.point.sights import sight_of
+from bench.point.sights import sight_of, wire
 from bench.point.sights.wire import OverTheWire
 from splitlab.contracts import Estimate, Features, Gradients, Kind, Metric, Scores, Targets
 from splitlab.contracts.kinds import MEMBERSHIP
-from splitlab.errors import BadInput
+from splitlab.errors import BadInput, Unavailable
 
 FIELDS = {"model": "tiny_cnn", "train_images": 64, "queries": 16, "validation_images": 8}
 WRONG = Metric(
@@ -45,6 +45,7 @@ LABEL = Kind(
 )
 
 SHOWN, DRAWN = [], []
+TWO = torch.zeros(2, dtype=torch.int64)
 
 
 def first_class(own):
@@ -199,6 +200,35 @@ def test_of_several_images_the_order_is_doubtful_and_labels_are_told_to_who_asks
         record = run(config, here)
     assert any("of 4 images together and tells no order" in doubt for doubt in record.doubts)
     assert record.threat["labels"] is True
+
+
+@pytest.mark.usefixtures("registered")
+def test_gradients_tell_nobody_which_bodies_are_used_but_who_is_granted_the_selector(
+    home, monkeypatch
+):
+    """A body that the client does not use has none: its name would be missing."""
+
+    def attacked(*asked):
+        monkeypatch.setattr(SignOfTheBias, "asks", {"adaptive": frozenset(asked)})
+        monkeypatch.setattr(
+            SignOfTheBias, "fit", lambda *_: lambda seen: Estimate(SHOWN.append(seen) or TWO)
+        )
+        defended = {"defense": "ensembler:N=3,P=1", "tail_start": "pool"}
+        return point("sign-of-the-bias", attacked={"sign-of-the-bias": 2}, **defended)
+
+    SHOWN.clear()
+    with lab(home, "secretly") as here:
+        with pytest.raises(Unavailable, match="uses 1 of 3 bodies in secret"):
+            run(attacked(), here)
+        assert SHOWN == []
+        monkeypatch.setattr(wire, "repeated", lambda _: 2)
+        monkeypatch.setattr(wire, "shared", lambda *_: 1)
+        record = run(attacked("selector"), here)
+    used = {name.split(".")[1] for name in SHOWN[0].gradients if name.startswith("bodies.")}
+    assert len(used) == 1
+    told = " ".join(record.doubts)
+    assert "2 of 2 victims' images are the same as another victim's" in told
+    assert "1 of 2 victims' images are among the adversary's own" in told
 
 
 @pytest.mark.usefixtures("registered")
