@@ -34,6 +34,11 @@ class MembersAndOthers(OverTheWire):
     def __init__(self, config: PointConfig, lab: Lab) -> None:
         super().__init__(balanced(config, lab), lab)
 
+    @classmethod
+    def most(cls, victims: int, train: int) -> int | None:
+        """As many members among them as there are others."""
+        return 2 * min(victims, train)
+
     def truth(self) -> Truth:
         found, sent = super().truth(), self._sent()
         return replace(found, doubts=blind_doubts(sent, found.context["member"]))

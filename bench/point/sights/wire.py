@@ -67,6 +67,16 @@ class OverTheWire(OfImages):
         return hash_tensors(net.net.state_dict())
 
     @classmethod
+    def most(cls, victims: int, train: int) -> int | None:
+        """How many of what is shown `--attacked` may ask for, None for any number.
+
+        Args:
+            victims, train: images of these partitions.
+        """
+        del train
+        return victims
+
+    @classmethod
     def prepare(cls, config: PointConfig, lab: Lab) -> None:
         lab.deployed(config)
         cls._captured(config, lab).result()
