@@ -23,7 +23,7 @@ class OfClasses(OverTheWire):
     TELLS = frozenset({"private"})
 
     @classmethod
-    def most(cls, victims: int, train: int) -> int | None:
+    def most(cls, victims: int, train: int) -> None:
         """Targets are no images that cross the wire; their classes come again and again."""
         del victims, train
 
