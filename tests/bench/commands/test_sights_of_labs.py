@@ -264,9 +264,10 @@ def test_a_fit_is_made_once_for_both_rows_and_its_cost_is_said(home, order):
     assert DRAWN[0] == DRAWN[1], "the fit does not depend on who asked for it first"
     for name, record in alone.items():
         assert record.leakage["mse"] == found[name].leakage["mse"]
-    again = here.fits(point(order[1]))
+    again = here.fits(point(order[1]), OverTheWire.stream)
     assert len(again.kept) == 1 + (order[0] == "starts")
-    assert len(here.fits(point_of(validated(**FIELDS), "block2", plans(validated())[0])).kept) == 0
+    elsewhere = point_of(validated(**FIELDS), "block2", plans(validated())[0])
+    assert len(here.fits(elsewhere, OverTheWire.stream).kept) == 0
 
 
 @pytest.mark.usefixtures("registered")
