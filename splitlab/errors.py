@@ -87,13 +87,24 @@ class UnknownName(SplitLabError):
         self.kind, self.given, self.near = kind, given, near
 
 
+_GRANT_FLAGS = {
+    **{name: f"--{name}" for name in ("head", "bodies", "tail", "defense", "selector", "P")},
+    **{name: f"--{name}" for name in ("capture", "aux", "observe")},
+    "protectors": "--noise",
+}
+"""Field of a threat model -> flag of `bench grant`; the others have none."""
+
+
 class MissingKnowledge(SplitLabError):
     """An attack asked for a field of the threat model that was not granted."""
 
     def __init__(self, field: str, who: str = "the attack") -> None:
+        remedy = "a sweep grants what the attack's `asks` names, ThreatModel(...) whatever it holds"
+        if flag := _GRANT_FLAGS.get(field):
+            remedy = f"grant it (`bench grant ... {flag}`)"
         super().__init__(
-            f"{who} needs {field!r}, which the threat model does not grant; "
-            f"grant it (`bench grant ... --{field.replace('_', '-')}`) or choose another attack"
+            f"{who} needs {field!r}, which the threat model does not grant; {remedy}; or choose "
+            "another attack"
         )
         self.field = field
 

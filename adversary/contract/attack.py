@@ -197,7 +197,9 @@ def run_attack(
     before_images = count.images
     with ExitStack() as hooks:
         if threat.head is not None:
-            hooks.callback(threat.head.register_forward_pre_hook(count).remove)
+            watched = count.watch(threat.head)
+            if fits is None:  # nobody borrows the fit, which holds this head
+                hooks.callback(watched.remove)
         started = time.perf_counter()
         estimator = work.made(attack, rng)
         fitted = time.perf_counter()
@@ -215,16 +217,16 @@ def run_attack(
     queries = len(threat.observe.images) if threat.observe is not None else 0
     if threat.oracle is not None:
         queries += threat.oracle.queries - asked
-    borrowed = sum(fit.images for fit in work.borrowed.values())
+    lent = work.lent
     effort = {
-        "fit_seconds": round(fitted - started + work.borrowed_seconds, 3),
+        "fit_seconds": round(fitted - started + lent.seconds, 3),
         "reconstruct_seconds": round(ended - waited, 3),
         "images": float(len(ids)),
-        "head_images": float(count.images - before_images + borrowed),
-        "queries": float(queries),
+        "head_images": float(count.images - before_images + lent.images),
+        "queries": float(queries + lent.queries),
     }
-    if work.borrowed_seconds:
-        effort["borrowed_seconds"] = round(work.borrowed_seconds, 3)
+    if lent.seconds:
+        effort["borrowed_seconds"] = round(lent.seconds, 3)
     return Outcome(ids, estimate, effort)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -29,3 +30,7 @@ class Oracle:
         """Logits or probabilities float [n, classes], or labels int64 [n]."""
         self.queries += len(images)
         return answered(self._net(images.detach().cpu()), self.answers)
+
+    def answering(self, answers: Answers) -> Self:
+        """One of the same network that answers so, and has not been asked yet."""
+        return type(self)(self._net, answers)

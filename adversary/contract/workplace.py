@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from adversary.contract.threat import ThreatModel
 from defenses import DEFENSES
@@ -49,18 +50,33 @@ class Fittable(Protocol):
     def model_dump(self, *, mode: str) -> dict[str, Any]: ...
 
 
+class Took(NamedTuple):
+    """What a fit took; what the fits that it borrowed took is within.
+
+    Args:
+        images: that went through the head.
+        queries: to the oracle.
+    """
+
+    seconds: float = 0.0
+    images: int = 0
+    queries: int = 0
+
+    def since(self, then: Took) -> Took:
+        """What was taken after that."""
+        images, queries = self.images - then.images, self.queries - then.queries
+        return Took(self.seconds - then.seconds, images, queries)
+
+
 class Fit(NamedTuple):
     """What a fit has made, and what it took.
 
     Args:
-        seconds: those of the fits that it borrowed among them.
-        images: that went through the head.
         rng, state: what it drew from, and where that stood: answers continue from there.
     """
 
     estimator: Estimator
-    seconds: float
-    images: int
+    took: Took
     rng: torch.Generator
     state: Tensor
 
@@ -76,6 +92,12 @@ class Heads:
 
     def __call__(self, _module: nn.Module, inputs: tuple[Any, ...]) -> None:
         self.images += len(inputs[0])
+
+    def watch(self, head: nn.Module) -> RemovableHandle:
+        """Count once what goes through it, from now on: a fit that others borrow holds its head."""
+        for key in [k for k, hook in head._forward_pre_hooks.items() if hook is self]:
+            del head._forward_pre_hooks[key]
+        return head.register_forward_pre_hook(self)
 
 
 @dataclass
@@ -168,18 +190,29 @@ class Workplace:
             self.borrowed.setdefault(key, found)
             found.rng.set_state(found.state)
             return found.estimator
-        started, before, heads = time.perf_counter(), self.borrowed_seconds, self.fits.heads.images
+        before = self._taken()
         estimator = attack.fit(self.grant, rng, self)
-        seconds = time.perf_counter() - started + self.borrowed_seconds - before
-        images = self.fits.heads.images - heads
-        made = self.fits.kept[key] = Fit(estimator, seconds, images, rng, rng.get_state())
-        self.borrowed[key] = made._replace(seconds=0.0, images=0)  # within what this one takes
+        took = self._taken().since(before)
+        made = self.fits.kept[key] = Fit(estimator, took, rng, rng.get_state())
+        self.borrowed[key] = made._replace(took=Took())  # within what this one takes
         return estimator
 
     @property
-    def borrowed_seconds(self) -> float:
+    def lent(self) -> Took:
         """What the fits took that somebody had made before."""
-        return sum(fit.seconds for fit in self.borrowed.values())
+        fits = [fit.took for fit in self.borrowed.values()]
+        seconds = sum(one.seconds for one in fits)
+        return Took(seconds, sum(one.images for one in fits), sum(one.queries for one in fits))
+
+    def _taken(self) -> Took:
+        """So far, of clock, head and oracle, with what was borrowed."""
+        oracle = self.grant and self.grant.oracle
+        seconds, images, queries = self.lent
+        return Took(
+            time.perf_counter() + seconds,
+            self.fits.heads.images + images,
+            (oracle.queries if oracle else 0) + queries,
+        )
 
 
 ALONE = Workplace()
@@ -203,6 +236,8 @@ def fit_key(attack: Fittable, threat: ThreatModel, seed: int) -> str:
     }
     if packages := _packages(attack, threat.defense):
         told["packages"] = packages
+    if threat.oracle is not None:
+        told["oracle"] = threat.oracle.answers
     labels = {}
     if (own := threat.aux) is not None:
         labels = {"aux": own.images.labels, "held out": own.validation.labels}

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
+from adversary.registry import attack_of
 from bench.point.recipe import SweepConfig
+from bench.point.sights import sight_of
+from bench.point.sights.wire import OverTheWire
 from splitlab.data import Splits
 from splitlab.errors import BadInput
 
@@ -51,15 +55,23 @@ def fitted(config: SweepConfig, splits: Splits, unused: frozenset[str] = frozens
     if "attacked" not in config.model_fields_set:
         attacked = {name: min(count, victims) for name, count in attacked.items()}
     for name, count in attacked.items():
-        if count > victims:
+        most = victims if count <= victims else _most(name, config, changed)
+        if most is not None and count > most:
             raise BadInput(
-                f"--attacked {name}={count}: {victims} images cross the wire; ask for at most as "
-                "many"
+                f"--attacked {name}={count}: {most} images cross the wire; ask for at most as many"
             )
     if not changed and attacked == config.attacked:
         return Fitted(config, ())
     update = {**changed, "attacked": attacked}
     return Fitted(config.model_copy(update=update), tuple(notes))
+
+
+def _most(name: str, config: SweepConfig, changed: Mapping[str, int]) -> int | None:
+    """How many of what an attack is shown it may be asked for; as its sight says."""
+    sight, now = sight_of(attack_of(name)), {**vars(config), **changed}
+    if not issubclass(sight, OverTheWire):
+        return int(now["victims"])
+    return sight.most(now["victims"], now["train_images"])
 
 
 def ungiven(config: SweepConfig) -> frozenset[str]:

@@ -49,7 +49,7 @@ def run(config: PointConfig, lab: Lab, progress: Progress | None = None) -> Reco
         device=lab.sources.device,
         progress=progress,
         checkpoint=lab.checkpoint(config, attack),
-        fits=lab.fits(config),
+        fits=lab.fits(config, sight.stream),
     )
     truth, facts = sight.truth(), sight.facts()
     floor = kind.floor_of(truth.own)

@@ -6,12 +6,15 @@ from painted import paint
 from records import record
 from typer.testing import CliRunner
 
+from adversary.inversion.mean_image import MeanImage
+from adversary.registry import ATTACKS
 from bench.cli import app
 from bench.options import given
 from bench.point import data_notes, recipe
 from bench.point.counts import fitted, ungiven
 from bench.sweep.report import write_report
 from bench.sweep.sweep import Sweep
+from splitlab.contracts import Targets
 from splitlab.data import Splits
 from splitlab.data.partition import of_arrays
 from splitlab.errors import BadInput
@@ -39,6 +42,35 @@ def test_defaults_follow_small_data_and_say_so():
     assert config.attacked == {"rmle": 6}
     assert "3 validation images are all there are (default --validation 128)" in notes
     assert len(notes) == 4
+
+
+class OfClass(MeanImage):
+    """Answers to targets, which no image is."""
+
+    name = "of-class"
+    sees = (Targets,)
+
+
+@pytest.mark.parametrize(
+    ("attacked", "most"),
+    [
+        ({"loss": 12}, None),
+        ({"loss": 13}, 12),
+        ({"mean-image": 7}, 6),
+        ({"of-class": 99}, None),
+        ({"loss": 9}, 8),  # four images were learned from: four members, and as many others
+    ],
+)
+def test_how_many_may_be_attacked_is_what_the_attack_s_sight_shows(attacked, most, monkeypatch):
+    line = {"of-class": f"{__name__}:OfClass"}
+    monkeypatch.setattr(ATTACKS, "_entries", {**ATTACKS._entries, **line})
+    train = 4 if most == 8 else 12
+    asked = recipe.validated(dataset="imagefolder:x", attacked=attacked, attacks=tuple(attacked))
+    if most is None:
+        assert fitted(asked, data(train=train)).config.attacked == attacked
+        return
+    with pytest.raises(BadInput, match=f"{most} images cross the wire; ask for at most as many"):
+        fitted(asked, data(train=train))
 
 
 def test_large_data_leave_the_config_as_it_is():

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any
 
 import pytest
 import torch
+import typer
 from tables import distinct
 from torch import nn
 
 from adversary.contract.oracle import Oracle
 from adversary.contract.threat import MODULES, AuxImages, AuxSentences, Observed, ThreatModel
+from bench.cli import app
 from splitlab.contracts import ArchSpec, FeatureSpec, InputSpec
 from splitlab.data.text.tokens import Sentences
 from splitlab.data.text.vocabulary import SPECIAL, Vocabulary
@@ -20,6 +23,10 @@ from splitlab.errors import BadInput, MissingKnowledge
 IMAGES, HELD_OUT = distinct(4, 1), distinct(3, 2)
 WORDS = Vocabulary((*SPECIAL, "word"))
 FIELDS = [f.name for f in dataclasses.fields(ThreatModel)]
+GRANT = typer.main.get_command(app).commands["grant"]
+THERE = {flag for one in GRANT.params for flag in one.opts}
+FLAGS = {name: [f"--{name}"] for name in FIELDS if f"--{name}" in THERE}
+FLAGS |= {"protectors": ["--noise"]}
 ALWAYS = {"feature", "input", "wire", "arch", "head_end", "tail_start"}
 
 
@@ -83,7 +90,10 @@ def test_what_is_missing_is_named_and_what_is_there_is_given(field: str) -> None
     with pytest.raises(MissingKnowledge, match=f"the attack needs '{field}'") as raised:
         without.need(field)
     assert raised.value.field == field
-    assert f"--{field.replace('_', '-')}" in str(raised.value)
+    named = re.findall(r"`bench grant \.\.\. (--[\w-]+)`", str(raised.value))
+    assert named == FLAGS.get(field, [])
+    assert named or "what the attack's `asks` names" in str(raised.value)
+    assert set(named) <= THERE
     with pytest.raises(MissingKnowledge, match="rmle needs"):
         without.need(field, "rmle")
 

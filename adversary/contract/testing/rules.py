@@ -89,7 +89,13 @@ class _Tried:
         return next(iter(self.kind.asks))
 
     def threat(self, knowledge: str) -> ThreatModel:
-        return self.world.granted(self.kind.asks[knowledge], _acting(knowledge))
+        fields = self.kind.asks[knowledge]
+        return self.world.threat(self.attack, fields, _acting(knowledge))
+
+    def sights(self, knowledge: str, *, blind: bool = False) -> tuple[Seen, ...]:
+        """No more of them than it asks for."""
+        fields = self.kind.asks[knowledge]
+        return self.world.sights(self.attack, _acting(knowledge), fields, blind=blind)
 
     def run(self, knowledge: str) -> Outcome:
         """With exactly what it asks for."""
@@ -98,7 +104,7 @@ class _Tried:
         return self.kept[knowledge]
 
     def again(self, threat: ThreatModel, knowledge: str, *, blind: bool = False) -> Outcome:
-        seen = self.world.sights(self.attack, _acting(knowledge), blind=blind)
+        seen = self.sights(knowledge, blind=blind)
         if blind and threat.capture is not None:
             threat = replace(threat, capture=_features(seen))
         return run_attack(self.attack, threat, seen, generator(0, "attack", self.kind.name))
@@ -162,7 +168,7 @@ def runs_on_what_it_asks_for(tried: _Tried, knowledge: str) -> None:
     _require(values.isfinite().all(), "it answered values that are NaN or infinite")
     _require(values.device.type == "cpu", f"it answered on {values.device}; wanted the CPU")
     _require(not values.requires_grad, "its answer still holds the graph that made it")
-    ids = tried.world.sights(tried.attack, _acting(knowledge))[0].ids
+    ids = tried.sights(knowledge)[0].ids
     _require(done.ids == ids, "the ids of its answer are not those that it saw")
 
 

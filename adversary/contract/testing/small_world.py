@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from adversary.contract.attack import Attack
+from adversary.contract.oracle import Oracle
 from adversary.contract.testing.worlds import INPUT, SECRET, images
 from adversary.contract.threat import AuxImages, Observed, ThreatModel
 from defenses import parse, protect
-from splitlab.contracts import ArchSpec, Features, FeatureSpec, Scores, Seen
+from splitlab.contracts import ArchSpec, Features, FeatureSpec, Gradients, Scores, Seen
 from splitlab.data import ImageSet
 from splitlab.errors import BadInput
 from splitlab.models import build
@@ -40,7 +41,8 @@ class SmallWorld:
 
     Args:
         granted: (fields that are granted, defence that acts) -> threat model.
-        seen: (kind of sight, images, defence) -> what is seen of these images.
+        seen: (kind of sight, images, defence) -> what is seen of these images: of `Scores` the
+            logits, with true classes; an attack is shown what it asks for of them.
         items: the victims.
         others: as many images that are none of the victims'; a sight of them tells nothing of the
             victims.
@@ -53,10 +55,41 @@ class SmallWorld:
     others: ImageSet
     context: Mapping[str, Any] = field(default_factory=dict)
 
-    def sights(self, attack: Attack, defense: str, *, blind: bool = False) -> tuple[Seen, ...]:
-        """What the attack sees of the victims, in its order; blind, of other images."""
+    def threat(self, attack: Attack, fields: frozenset[str], defense: str) -> ThreatModel:
+        """What the attack is granted; an oracle answers as it says."""
+        found = self.granted(fields, defense)
+        if found.oracle is None:
+            return found
+        return replace(found, oracle=found.oracle.answering(attack.answers))
+
+    def sights(
+        self,
+        attack: Attack,
+        defense: str,
+        fields: frozenset[str] = frozenset(),
+        *,
+        blind: bool = False,
+    ) -> tuple[Seen, ...]:
+        """What the attack sees of the victims, in its order; blind, of other images.
+
+        Args:
+            fields: what it is granted; true classes where `labels` are.
+        """
         shown = self.others if blind else self.items
-        return tuple(self.seen(kind, shown, defense) for kind in attack.sees)
+        found = (self.seen(kind, shown, defense) for kind in attack.sees)
+        return tuple(_told(one, attack, "labels" in fields) for one in found)
+
+
+def _told(seen: Seen, attack: Attack, labelled: bool) -> Seen:
+    """A sight with no more in it than is granted, answered as the attack says."""
+    if isinstance(seen, Scores):
+        labels = seen.labels if labelled else None
+        if seen.answers != "logits":
+            return replace(seen, labels=labels)
+        return Scores.of(seen.ids, seen.scores, attack.answers, labels)
+    if isinstance(seen, Gradients) and not labelled:
+        return replace(seen, labels=None)
+    return seen
 
 
 def small_world() -> SmallWorld:
@@ -118,5 +151,10 @@ def _granted(fields: frozenset[str], defense: str) -> ThreatModel:
         selector=(0,) if "selector" in fields else None,
         P=1 if "P" in fields else None,
         capture=_sent(images(VICTIMS, 3).floats("cpu"), defense) if "capture" in fields else None,
+        oracle=(
+            Oracle(lambda asked: parts.tail(parts.body(_sent(asked, defense))))
+            if "oracle" in fields
+            else None
+        ),
         observe=(Observed(own, _sent(own.floats("cpu"), defense)) if "observe" in fields else None),
     )

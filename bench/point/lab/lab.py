@@ -6,7 +6,9 @@ files beside it. It keeps in memory what points after one another have in common
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,15 +21,16 @@ from adversary.synthesis.folder import MadeImages
 from bench.point.capture import CaptureRun
 from bench.point.deploy import undefended
 from bench.point.identity.config import PointConfig
-from bench.point.identity.known import stream_of_sweep
 from bench.point.judge import Judge, judge_of, prepare_judge
 from bench.point.lab.networks import Networks
 from bench.point.packages import of_deployment
 from bench.point.synthetic import synthetic_images
 from bench.point.victim import kept_id
 from bench.point.weights import basis
-from splitlab.randomness import generator
 from splitlab.storage import canonical_json, lock, sha256
+
+Stream = Callable[[PointConfig, str], torch.Generator]
+"""(point, name of an attack) -> what that attack draws from there."""
 
 
 @dataclass
@@ -69,20 +72,16 @@ class Lab(Networks):
             self._open = folder, CaptureRun(folder, place / "deployment", config, *own)
         return self._open[1]
 
-    def fits(self, config: PointConfig) -> Fits:
+    def fits(self, config: PointConfig, stream: Stream) -> Fits:
         """What attacks at this place have learned, for others that start from it.
 
-        A fit draws from the stream that it has as a row, so that it is the same fit, whichever of
-        two rows is measured first.
+        Args:
+            stream: what an attack draws from as a row (`Sight.stream`), so that it is the same
+                fit, whichever of two rows is measured first.
         """
         place = self.place(config)
         if self._fits is None or self._fits[0] != place:
-
-            def stream(attack: str) -> torch.Generator:
-                named = (attack,) if config.experiment else stream_of_sweep(attack, config.split)
-                return generator(config.seed, "attack", *named)
-
-            self._fits = place, Fits(stream)
+            self._fits = place, Fits(partial(stream, config))
         return self._fits[1]
 
     def undefended(self, config: PointConfig) -> Tensor:

@@ -123,6 +123,11 @@ class Sight(Protocol):
         """What the attack draws from."""
         ...
 
+    @staticmethod
+    def stream(config: PointConfig, attack: str) -> torch.Generator:
+        """What another attack draws from at this place, where it is a row of its own."""
+        ...
+
     def seen(self) -> tuple[Seen, ...]:
         """Waits for it; in the order of what the attack sees."""
         ...

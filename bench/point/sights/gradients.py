@@ -12,23 +12,35 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-import defenses
+from bench.point.identity.config import PointConfig
+from bench.point.lab import Lab
 from bench.point.sights.base import Truth
 from bench.point.sights.wire import OverTheWire, drawn
+from defenses import parse_file
 from splitlab.contracts import Gradients, Seen
 from splitlab.data import ImageSet
-from splitlab.deployment import ClientHalf, ServerHalf
+from splitlab.deployment import ClientHalf, Selector, ServerHalf
+from splitlab.errors import Unavailable
 from splitlab.randomness import FreeDraw, generator
 
 
 class OfABatch(OverTheWire):
-    """`attacked` victims make the batch; the deployed network has its defence acting."""
+    """`attacked` victims make the batch; the deployed network has its defence acting.
+
+    Which bodies have a gradient tells which of them the client uses. Where it uses some of them in
+    secret (Ensembler), gradients are shown to who is granted the `selector`, and to nobody else.
+    """
 
     SHOWS: tuple[type[Seen], ...] = (Gradients,)
 
+    def __init__(self, config: PointConfig, lab: Lab) -> None:
+        client = ClientHalf.load(lab.deployed(config) / "deployment" / "client", parse_file)
+        require_no_secret(client.selector, config.grant.selector, config.attack)
+        super().__init__(config, lab)
+
     def seen(self) -> tuple[Gradients]:
         batch, folder = self._sent(), self._place / "deployment"
-        client = ClientHalf.load(folder / "client", defenses.parse_file)
+        client = ClientHalf.load(folder / "client", parse_file)
         bodies = ServerHalf.load(folder / "server").bodies
         parts = {"head": client.head, "bodies": bodies, "tail": client.tail}
         for module in parts.values():
@@ -48,7 +60,7 @@ class OfABatch(OverTheWire):
         batch = self._sent()
         told = f"the gradient is of {len(batch)} images together and tells no order of them"
         doubts = (f"{told}: answers are compared in the order in which they came",)
-        found = Truth(batch, batch.groups, self._join, self._own(), self._context)
+        found = replace(super().truth(), join=self._join)
         return found if len(batch) == 1 else replace(found, doubts=doubts)
 
     def _sent(self) -> ImageSet:
@@ -58,6 +70,19 @@ class OfABatch(OverTheWire):
     @property
     def _join(self) -> Mapping[str, int]:
         return {f"batch/{row}": row for row in range(len(self._sent()))}
+
+
+def require_no_secret(selector: Selector, granted: bool, who: str) -> None:
+    """
+    Raises:
+        Unavailable: gradients would tell which bodies the client uses, which is not granted.
+    """
+    used = len(selector.chosen)
+    if used < selector.total and not granted:
+        raise Unavailable(
+            f"the client uses {used} of {selector.total} bodies in secret, and the gradient would "
+            f"tell {who} which; gradients are shown to an attack that asks for 'selector'"
+        )
 
 
 def batch_gradients(

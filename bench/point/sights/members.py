@@ -1,8 +1,8 @@
 """Who was in the training: as many records of it as held-out ones, sent mixed over the wire.
 
 Members are of the images that the network has learned from, non-members are victims' images, never
-validation or auxiliary ones. Both are drawn under the public seed; ids are random, and the client
-sends all of them in an order of its own.
+validation or auxiliary ones. Both are drawn under the public seed; ids are random, the client
+sends all of them in an order of its own, and they are shown in the order of their ids.
 """
 
 from __future__ import annotations
@@ -33,6 +33,11 @@ class MembersAndOthers(OverTheWire):
 
     def __init__(self, config: PointConfig, lab: Lab) -> None:
         super().__init__(balanced(config, lab), lab)
+
+    @classmethod
+    def most(cls, victims: int, train: int) -> int | None:
+        """As many members among them as there are others."""
+        return 2 * min(victims, train)
 
     def truth(self) -> Truth:
         found, sent = super().truth(), self._sent()
@@ -81,7 +86,8 @@ class MembersAndOthers(OverTheWire):
         return replace(captured, logits=logits, evaluation=own)
 
     def _features(self) -> Features:
-        return observe(self._capture.result(), self._config.attacked, self._config.seed, halves)
+        seed, limit = self._config.seed, self._config.attacked
+        return by_id(observe(self._capture.result(), limit, seed, halves))
 
 
 def balanced(config: PointConfig, lab: Lab) -> PointConfig:
@@ -92,8 +98,17 @@ def balanced(config: PointConfig, lab: Lab) -> PointConfig:
 
 
 def halves(count: int, limit: int | None, seed: int) -> Tensor:
-    """`limit` of `count` records, as many of the first half as of the second, mixed."""
+    """`limit` of `count` records, as many of the first half as of the second."""
     half = count // 2
     each = half if limit is None else max(1, min(half, limit // 2))
-    chosen = torch.cat([drawn(half, each, seed), half + drawn(half, each, seed + 1)])
-    return chosen[drawn(len(chosen), None, seed)]
+    return torch.cat([drawn(half, each, seed), half + drawn(half, each, seed + 1)])
+
+
+def by_id(seen: Features) -> Features:
+    """The same in the order of the ids, which are random: places tell nothing of the records.
+
+    An order under the public seed would tell who is a member to whoever draws it again.
+    """
+    order = sorted(range(len(seen.ids)), key=seen.ids.__getitem__)
+    outputs = tuple(replies[order] for replies in seen.outputs)
+    return Features(tuple(seen.ids[row] for row in order), seen.features[order], outputs)

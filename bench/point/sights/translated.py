@@ -133,7 +133,12 @@ class Translated:
         )
 
     def rng(self) -> torch.Generator:
-        return torch.Generator().manual_seed(self._config.seed)
+        return self.stream(self._config, self._config.attack)
+
+    @staticmethod
+    def stream(config: PointConfig, attack: str) -> torch.Generator:
+        del attack  # all of them draw from the seed itself
+        return torch.Generator().manual_seed(config.seed)
 
     def seen(self) -> tuple[Seen, ...]:
         return (self._seen,)

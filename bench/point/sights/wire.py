@@ -17,6 +17,7 @@ from bench.point.doubtful import repeated, shared
 from bench.point.feasible import check_attacks
 from bench.point.grants import make_threat
 from bench.point.identity.config import PointConfig
+from bench.point.identity.known import stream_of_sweep
 from bench.point.lab import Lab
 from bench.point.score import index_of
 from bench.point.setup import Setup
@@ -67,6 +68,16 @@ class OverTheWire(OfImages):
         return hash_tensors(net.net.state_dict())
 
     @classmethod
+    def most(cls, victims: int, train: int) -> int | None:
+        """How many of what is shown `--attacked` may ask for, None for any number.
+
+        Args:
+            victims, train: images of these partitions.
+        """
+        del train
+        return victims
+
+    @classmethod
     def prepare(cls, config: PointConfig, lab: Lab) -> None:
         lab.deployed(config)
         cls._captured(config, lab).result()
@@ -86,6 +97,11 @@ class OverTheWire(OfImages):
 
     def rng(self) -> torch.Generator:
         return generator(self._config.seed, "attack", *self._config.stream)
+
+    @staticmethod
+    def stream(config: PointConfig, attack: str) -> torch.Generator:
+        named = (attack,) if config.experiment else stream_of_sweep(attack, config.split)
+        return generator(config.seed, "attack", *named)
 
     def seen(self) -> tuple[Seen, ...]:
         features = self._features()

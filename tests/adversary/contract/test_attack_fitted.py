@@ -12,6 +12,7 @@ from worlds import AUX, Killed, Watch, capture, images
 
 from adversary.contract.fitted import Fitting, fit_key
 from adversary.contract.grant import read_grant, write_grant
+from adversary.contract.oracle import Oracle
 from adversary.registry import ATTACKS
 from splitlab.capture import CaptureWriter
 from splitlab.contracts import ArchSpec, InputSpec
@@ -274,6 +275,7 @@ def test_a_key_is_of_attack_settings_seed_and_grant(world):
         replace(threat, input=given),  # which no weight tells
         replace(threat, arch=ArchSpec(name="tiny_cnn", input=given)),
         replace(threat, capture=torch.zeros(2, 16, 8, 8)),
+        *(replace(threat, oracle=Oracle(torch.zeros_like, one)) for one in ("logits", "label")),
     ]
     keys = [fit_key(kind(), one, 0) for one in others]
     keys += [fit_key(kind(epochs=3), threat, 0), fit_key(kind(), threat, 1)]

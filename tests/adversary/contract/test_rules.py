@@ -157,3 +157,40 @@ class Sure(Attack):
 def test_an_attack_on_membership_is_held_to_them_too() -> None:
     for one in attack_rules(Sure):
         one.check()
+
+
+class AsksWhoIsSure(Sure):
+    """Has the network's own answers to its images beside those to the victims."""
+
+    name: ClassVar[str] = "asks-who-is-sure"
+    sees: ClassVar[tuple[type, ...]] = (Scores,)
+    answers: ClassVar[Any] = "probabilities"
+    asks: ClassVar[Mapping[str, frozenset[str]]] = {
+        "undefended": frozenset({"oracle"}),
+        "adaptive": frozenset({"oracle", "labels"}),
+    }
+
+    def fit(self, threat: ThreatModel, rng: torch.Generator, work: Workplace = ALONE) -> Estimator:
+        del rng, work
+        own = threat.need("oracle", self.name)(threat.need("aux").images.floats("cpu"))
+        assert torch.allclose(own.sum(1), torch.ones(len(own)))
+
+        def estimate(seen: Scores) -> Estimate:
+            assert seen.answers == "probabilities"
+            LABELS.append(seen.labels)
+            return Estimate(seen.scores.amax(1) - own.amax(1).mean())
+
+        return estimate
+
+
+LABELS: list[torch.Tensor | None] = []
+
+
+def test_an_oracle_answers_as_an_attack_says_and_who_asks_for_no_class_is_told_none() -> None:
+    LABELS.clear()
+    for one in attack_rules(AsksWhoIsSure):
+        one.check()
+        if one.name == "runs on what it asks for, undefended":
+            assert LABELS == [None]
+        if one.name == "runs on what it asks for, adaptive":
+            assert LABELS[-1] is not None

@@ -13,7 +13,7 @@ from adversary.contract.workplace import ALONE
 from adversary.registry import ATTACKS
 from bench.cli import app
 from bench.point import run as points
-from bench.point.sights.members import halves
+from bench.point.sights.members import by_id, halves
 from splitlab.capture import Capture
 from splitlab.contracts import Estimate, Features, Scores
 from splitlab.contracts.kinds import MEMBERSHIP
@@ -109,6 +109,7 @@ def test_an_attack_sees_answers_and_replies_of_the_records_it_names(made):
     join = read_json(place / "members" / "evaluation" / "join.json")["rows"]
     logits = read_tensors(place / "members" / "evaluation" / "logits.safetensors")["logits"]
     features, scores = SHOWN[-1]
+    assert list(features.ids) == sorted(features.ids), "their order is that of random ids alone"
     rows = torch.tensor([join[key] for key in features.ids])
     assert scores.ids == features.ids
     assert scores.labels is None, "it did not ask for them"
@@ -152,6 +153,20 @@ def test_truth_is_joined_by_id(made):
     assert torch.equal(kept["truth"].bool(), kept["victim"] < N)
     order = kept["truth"].bool().tolist()
     assert order not in (sorted(order), sorted(order, reverse=True))
+
+
+def test_places_tell_nothing_of_the_records():
+    """Whoever knows the public seed must not read from a row's place whether it is a member's."""
+    rows = halves(2 * N, None, 0).tolist()
+    for turn in (0, 1):
+        draw = torch.Generator().manual_seed(turn)
+        ids = [f"{number:032x}/0" for number in torch.randperm(1000, generator=draw)[: 2 * N]]
+        value = torch.tensor(rows, dtype=torch.float32)
+        seen = by_id(Features(tuple(ids), value, (value + 1,)))
+        wanted = [row for _, row in sorted(zip(ids, rows, strict=True))]
+        assert list(seen.ids) == sorted(ids)
+        assert seen.features.tolist() == wanted
+        assert seen.outputs[0].tolist() == [row + 1 for row in wanted]
 
 
 @pytest.mark.parametrize(("limit", "count"), [(None, 2 * N), (6, 6), (1, 2), (999, 2 * N)])

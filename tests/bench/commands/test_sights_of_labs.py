@@ -20,11 +20,11 @@ from bench.point.lab import Lab, Sources
 from bench.point.measure import plans, point_of
 from bench.point.recipe import validated
 from bench.point.run import ready, run
-from bench.point.sights import sight_of
+from bench.point.sights import sight_of, wire
 from bench.point.sights.wire import OverTheWire
 from splitlab.contracts import Estimate, Features, Gradients, Kind, Metric, Scores, Targets
 from splitlab.contracts.kinds import MEMBERSHIP
-from splitlab.errors import BadInput
+from splitlab.errors import BadInput, Unavailable
 
 FIELDS = {"model": "tiny_cnn", "train_images": 64, "queries": 16, "validation_images": 8}
 WRONG = Metric(
@@ -45,6 +45,7 @@ LABEL = Kind(
 )
 
 SHOWN, DRAWN = [], []
+TWO = torch.zeros(2, dtype=torch.int64)
 
 
 def first_class(own):
@@ -202,6 +203,35 @@ def test_of_several_images_the_order_is_doubtful_and_labels_are_told_to_who_asks
 
 
 @pytest.mark.usefixtures("registered")
+def test_gradients_tell_nobody_which_bodies_are_used_but_who_is_granted_the_selector(
+    home, monkeypatch
+):
+    """A body that the client does not use has none: its name would be missing."""
+
+    def attacked(*asked):
+        monkeypatch.setattr(SignOfTheBias, "asks", {"adaptive": frozenset(asked)})
+        monkeypatch.setattr(
+            SignOfTheBias, "fit", lambda *_: lambda seen: Estimate(SHOWN.append(seen) or TWO)
+        )
+        defended = {"defense": "ensembler:N=3,P=1", "tail_start": "pool"}
+        return point("sign-of-the-bias", attacked={"sign-of-the-bias": 2}, **defended)
+
+    SHOWN.clear()
+    with lab(home, "secretly") as here:
+        with pytest.raises(Unavailable, match="uses 1 of 3 bodies in secret"):
+            run(attacked(), here)
+        assert SHOWN == []
+        monkeypatch.setattr(wire, "repeated", lambda _: 2)
+        monkeypatch.setattr(wire, "shared", lambda *_: 1)
+        record = run(attacked("selector"), here)
+    used = {name.split(".")[1] for name in SHOWN[0].gradients if name.startswith("bodies.")}
+    assert len(used) == 1
+    told = " ".join(record.doubts)
+    assert "2 of 2 victims' images are the same as another victim's" in told
+    assert "1 of 2 victims' images are among the adversary's own" in told
+
+
+@pytest.mark.usefixtures("registered")
 def test_classes_are_targets_and_an_oracle_counts_what_it_is_asked(home):
     with lab(home, "targets") as here:
         every = run(point("asks-the-oracle"), here)
@@ -234,9 +264,10 @@ def test_a_fit_is_made_once_for_both_rows_and_its_cost_is_said(home, order):
     assert DRAWN[0] == DRAWN[1], "the fit does not depend on who asked for it first"
     for name, record in alone.items():
         assert record.leakage["mse"] == found[name].leakage["mse"]
-    again = here.fits(point(order[1]))
+    again = here.fits(point(order[1]), OverTheWire.stream)
     assert len(again.kept) == 1 + (order[0] == "starts")
-    assert len(here.fits(point_of(validated(**FIELDS), "block2", plans(validated())[0])).kept) == 0
+    elsewhere = point_of(validated(**FIELDS), "block2", plans(validated())[0])
+    assert len(here.fits(elsewhere, OverTheWire.stream).kept) == 0
 
 
 @pytest.mark.usefixtures("registered")

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from html import escape
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from text_runs import SIZES, TINY, request_of, shrink
 
+from adversary.contract.attack import FittedOn
+from adversary.contract.threat import ThreatModel
+from adversary.contract.workplace import ALONE, Estimator, Workplace
 from adversary.inversion.text.cipher import Cipher
+from adversary.inversion.text.shadow import TextShadow
+from adversary.registry import OF_EXPERIMENTS
 from bench.estimate import requests
 from bench.estimate.requests import reproduce_estimate
+from bench.point.run import run
 from bench.point.sights import translated
+from bench.point.sights.generated import Generated
 from bench.point.sights.translated import Translated, common_words
 from bench.point.sights.translating import TextHalves, answers, last_features, translate
 from bench.reproduce.ensembler.text import declared, text
@@ -179,6 +187,41 @@ def test_numbers_are_those_of_the_translators_own_features(
     common = common_words(truth.own.source)
     assert len(common) == 10
     assert common_words(torch.tensor([[4, 4, 5, 0, 0, 0]])).tolist() == [4, 5]
+
+
+class Borrows(TextShadow):
+    """Answers with the shadow's own fit."""
+
+    name: ClassVar[str] = "borrows"
+    fitted_on: ClassVar[FittedOn] = "capture"
+
+    def fit(self, threat: ThreatModel, rng: torch.Generator, work: Workplace = ALONE) -> Estimator:
+        del threat, rng
+        return work.fitted(TextShadow(**self.model_dump()))
+
+
+def test_a_fit_that_another_row_borrows_is_the_row_s_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shrink(monkeypatch)
+    line = {"borrows": f"{__name__}:Borrows"}
+    monkeypatch.setattr(OF_EXPERIMENTS, "_entries", {**OF_EXPERIMENTS._entries, **line})
+    made = begin(declared("quick"), request_of(tmp_path)).run(0)
+    (row,) = [made.point(one) for one in made.experiment.measurements if one.key == "none/shadow"]
+    own, borrowed = (
+        run(row.model_copy(update={"attack": attack, "stream": (attack,)}), made.lab)
+        for attack in ("text-shadow", "borrows")
+    )
+    assert borrowed.effort["borrowed_seconds"] > 0, "it was fitted again, from other draws"
+    assert borrowed.leakage == own.leakage
+
+
+def test_generators_and_text_have_one_stream_for_rows_and_for_who_borrows() -> None:
+    for kind in (Translated, Generated):
+        sight = object.__new__(kind)
+        sight._config = SimpleNamespace(seed=9, attack="one")  # type: ignore[assignment]
+        drawn = (sight.rng(), kind.stream(sight._config, "another"))
+        assert {one.initial_seed() for one in drawn} == {9}
 
 
 def test_a_corpus_is_attacked_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
