@@ -253,9 +253,8 @@ def translator_of(config: PointConfig, lab: Lab) -> Seq2Seq:
     net = Seq2Seq(recipe.spec(len(data.english), len(data.german)), config.seed)
     what = {"text": data.hash, "recipe": recipe.model_dump(mode="json"), "seed": config.seed}
     words = f"translator on {config.dataset_kind}, seed {config.seed}"
-    folder = lab.cache.begin("translators", what, words)
-    kept = folder / "translator.safetensors"
-    with lock(folder):
+    with lab.cache.making("translators", what, words) as folder:
+        kept = folder / "translator.safetensors"
         if kept.exists():
             net.load_state_dict(read_tensors(kept, f"remove {kept} to train again"))
         else:
