@@ -96,23 +96,28 @@ class Lab(Networks):
         found: Tensor = self._memo[key]
         return found
 
-    def judge(self, config: PointConfig) -> Judge:
-        """The independent network that tells images apart."""
-        splits, folder = self.data(config), self.judge_folder(config)
+    def judge(self, config: PointConfig, among: str = "train") -> Judge:
+        """The independent network that tells images apart, trained on this partition."""
+        splits, folder = self.data(config), self.judge_folder(config, among)
         if (key := str(folder)) not in self._memo:
             words = f"judge of {config.dataset_kind}, seed {config.seed}"
-            with self._making(folder, "judges", judge_of(config, splits), words):
+            with self._making(folder, "judges", judge_of(config, splits, among), words):
                 self._memo[key] = prepare_judge(
-                    folder, config, splits, device=self.sources.device, progress=self.progress
+                    folder,
+                    config,
+                    splits,
+                    among=among,
+                    device=self.sources.device,
+                    progress=self.progress,
                 )
         found: Judge = self._memo[key]
         return found
 
-    def judge_folder(self, config: PointConfig) -> Path:
+    def judge_folder(self, config: PointConfig, among: str = "train") -> Path:
         """In the cache, or where runs had it before there was one."""
-        if (own := self.home / "judge").exists():
+        if among == "train" and (own := self.home / "judge").exists():
             return own
-        return self.cache.place("judges", judge_of(config, self.data(config)))
+        return self.cache.place("judges", judge_of(config, self.data(config), among))
 
     def made(self, config: PointConfig) -> MadeImages | None:
         """The adversary's synthetic images; made once for all that want the same."""
