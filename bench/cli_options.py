@@ -246,7 +246,7 @@ CacheFolder = Annotated[
         "--cache",
         file_okay=False,
         callback=option_checks.folder,
-        help="Folder of networks, judges and images that runs share; default beside --out.",
+        help="Folder of what runs share: networks, judges, images; default beside --out.",
     ),
 ]
 Workers = Annotated[

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from bench.point.recipe import Networked
 from splitlab.contracts import ArchSpec, InputSpec
-from splitlab.data import Splits
+from splitlab.data import ImageSet, Splits
 from splitlab.errors import SplitLabError
 from splitlab.models import build
 from splitlab.record.binomial import majority, no_better, wilson
@@ -63,13 +63,15 @@ def at_chance(accuracy: float, images: int, chance: float) -> str:
     )
 
 
-def judge_of(config: Networked, splits: Splits) -> dict[str, Any]:
+def judge_of(config: Networked, splits: Splits, among: str = "train") -> dict[str, Any]:
     """JSON of all that a judge depends on."""
+    other = {} if among == "train" else {"among": among}
     return {
         "arch": _arch(config, splits).model_dump(mode="json"),
         "recipe": RECIPE.model_dump(mode="json"),
         "seed": config.seed,
         "data": splits.hash,
+        **other,
     }
 
 
@@ -83,14 +85,19 @@ def prepare_judge(
     config: Networked,
     splits: Splits,
     *,
+    among: str = "train",
     device: str = "auto",
     progress: Progress | None = None,
 ) -> Judge:
     """The judge; its features are those of its last split point, flattened.
 
     A small plain CNN (a small transformer where the victim is that CNN), of another architecture
-    and another seed than the victim's, trained on the training images; it
-    has seen neither the victims' images nor any reconstruction.
+    and another seed than the victim's. It has seen neither the victims' images nor any
+    reconstruction.
+
+    Args:
+        among: the partition that it is trained on, as many of it as there are training images;
+            another than these where they are what is to be recovered.
     """
     arch = _arch(config, splits)
     net = build(arch, seed=config.seed + 7919)
@@ -100,7 +107,7 @@ def prepare_judge(
     except (SplitLabError, RuntimeError):
         train_classifier(
             net,
-            splits,
+            _learned_from(splits, among, config.seed),
             RECIPE,
             seed=config.seed + 7919,
             device=device,
@@ -117,6 +124,11 @@ def prepare_judge(
             return head(images.cpu()).flatten(1)
 
     return Judge(embed, *_knows(folder / "judge.json", net, splits, device))
+
+
+def _learned_from(splits: Splits, among: str, seed: int) -> ImageSet:
+    images, most = splits.partitions[among], len(splits.train)
+    return images if len(images) <= most else images.take(most, seed)
 
 
 def _knows(kept: Path, net: nn.Module, splits: Splits, device: str) -> tuple[float, int, float]:

@@ -17,6 +17,7 @@ from bench.point.score import score
 from bench.point.sights import sight_of
 from splitlab.machine import environment
 from splitlab.record import METHOD_VERSION, Record
+from splitlab.record.evidence_doubts import LEARNS_NOTHING
 from splitlab.training import Progress
 
 
@@ -40,6 +41,7 @@ def run(config: PointConfig, lab: Lab, progress: Progress | None = None) -> Reco
     """
     attack = make_attack(config.attack, config.attack_options)
     kind, point = attack.estimates, lab.identity(config)
+    told = {} if attack.learns else {"learned_from": LEARNS_NOTHING}
     sight = sight_of(type(attack))(config, lab)
     outcome = run_attack(
         attack,
@@ -81,7 +83,7 @@ def run(config: PointConfig, lab: Lab, progress: Progress | None = None) -> Reco
         leakage=scores.leakage,
         floor=scores.floor,
         effort=outcome.effort,
-        attack_facts=outcome.estimate.extra,
+        attack_facts={**told, **outcome.estimate.extra},
         estimates=kind.name,
         doubts=own_doubts(
             scores.leakage,

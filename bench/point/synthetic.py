@@ -18,7 +18,6 @@ from splitlab.errors import BadInput
 from splitlab.models import build, load_exactly
 from splitlab.split import part_state
 from splitlab.split.parts import Part
-from splitlab.storage import lock
 from splitlab.training import Progress, choose_device
 
 
@@ -34,23 +33,22 @@ def synthetic_images(
     """As many as `wanted` says, and `Synthetic.HELD_OUT` more; what is in `place` is not repeated.
 
     Args:
-        place: for images of these layers, made with these settings.
+        place: for images of these layers, made with these settings; held by who calls.
 
     Raises:
         BadInput: the whole network is asked for and several bodies are served; or no batch norm.
     """
     count = wanted.images + wanted.HELD_OUT
     settings = SynthesisSettings.configured(wanted.settings)
-    with lock(place):
-        content = make_images(
-            place,
-            known(deployment, wanted.layers),
-            settings,
-            count=count,
-            seed=seed,
-            device=choose_device(device),
-            progress=progress,
-        )
+    content = make_images(
+        place,
+        known(deployment, wanted.layers),
+        settings,
+        count=count,
+        seed=seed,
+        device=choose_device(device),
+        progress=progress,
+    )
     size = ClientHalf.load(deployment / "client", defenses.parse_file).input.size
     return MadeImages(load_images(place, size, count), making(content, count))
 

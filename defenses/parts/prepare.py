@@ -255,7 +255,8 @@ def _train(
         "weights": hash_tensors(net.net.state_dict()),
     }
     phases = teaching.phases(task)
-    facts |= {"phases": [[phase.name, phase.epochs] for phase in phases]} if phases else {}
+    made = [[one.name, epochs] for one, epochs in zip(phases or (), history.phases, strict=False)]
+    facts |= {"phases": made} if made else {}
     facts |= {"trained with": history.facts} if history.facts else {}
     kept.write(tensors_of(every), facts)
     return *_as_deployed(order, net, phases), facts

@@ -26,6 +26,8 @@ LOST_POINTS = 1.0
 """Of accuracy: from there on leakage compares only at equal accuracy."""
 WIRE_ERROR = 1e-4
 """Of the logits, the most that an engine may deviate by in FP32."""
+LEARNS_NOTHING = "nothing"
+"""What an attack says that it learned from, to which images of its own are of no use."""
 JUDGE_AT_CHANCE = "judge at chance"
 """How the reason begins why a record has no re-identification by features."""
 
@@ -46,8 +48,10 @@ def evidence_doubts(records: Sequence[Record]) -> list[str]:
 
 
 def victims_of(record: Record) -> int:
-    """Victims whose images crossed the wire, which the accuracy is a share of."""
-    given = record.config.get("victims")
+    """Victims whose images crossed the wire, which the accuracy is a share of: what the record
+    says, where fewer were sent than were asked for.
+    """
+    given = record.utility.get("victims") or record.config.get("victims")
     return int(given or max((value.items for value in record.leakage.values()), default=0))
 
 
@@ -98,7 +102,9 @@ def judge_at_chance(records: Sequence[Record]) -> list[str]:
 def few_victims(records: Sequence[Record]) -> list[str]:
     """So few that the accuracy of one split point cannot be told from another's."""
     for record in records:
-        count, accuracy = victims_of(record), record.utility.get("accuracy", 0.0)
+        count, accuracy = victims_of(record), record.utility.get("accuracy")
+        if accuracy is None or "accuracy_whole" not in record.utility:
+            continue  # nothing answers, or the share is not of victims but of their words
         low, high = wilson(accuracy, count)
         if count and (high - low) / 2 > RESOLVED_POINTS:
             return [
@@ -128,18 +134,19 @@ def learned_from(record: Record) -> int | None:
     """Images that an attack learned from, as granted; None for one that learns from none."""
     told = record.attack_facts.get("learned_from")
     queries = record.threat.get("observe")
-    if told == "nothing" or (told is None and not queries):
+    if told == LEARNS_NOTHING or (told is None and not queries):
         return None
     given = queries or record.threat.get("auxiliary")
     return int(given) if given else None
 
 
 def few_validation(records: Sequence[Record]) -> list[str]:
-    """Settings chosen on a handful of images."""
+    """Settings chosen on a handful of images, by an attack to which images are of use."""
     found: dict[tuple[str, int], list[str]] = {}
     for record in records:
         count = record.threat.get("validation")
-        if count and int(count) < FEW_VALIDATION:
+        used = record.attack_facts.get("learned_from") != LEARNS_NOTHING
+        if used and count and int(count) < FEW_VALIDATION:
             own = found.setdefault((str(record.config.get("attack")), int(count)), [])
             own.append(str(record.split.get("name")))
     return [

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from splitlab.contracts import Lesson, Phase, Trace, Trainer
 from splitlab.data import ImageSet, Splits
+from splitlab.errors import BadInput
 from splitlab.randomness import FreeDraw, generator
 from splitlab.training.accuracy import accuracy
 from splitlab.training.device import choose_device
@@ -63,6 +64,7 @@ def train_classifier(
 
     Raises:
         NotCuttable: what is protected, watched or frozen is no module of the network.
+        BadInput: a share that ends the training, and several phases or other images to train on.
         BadInput, Mismatch, Corrupt: as `fit` and `Course`.
     """
     recipe = recipe or TrainRecipe()
@@ -84,6 +86,8 @@ def train_classifier(
         for module in beside.values():
             module.to(device).train()
         phases = lesson.defense.phases(lesson.task) if lesson else None
+        if recipe.until is not None:
+            _refuse_phases(recipe.until, phases or [])
         course = Course(net, beside, phases or [Phase("", recipe.epochs)], recipe, images)
         trainer = _trainer(net, course, lesson)
         memories = {"trainer": trainer.memory} if trainer and trainer.memory else {}
@@ -113,7 +117,7 @@ def train_classifier(
                 batch_size=recipe.batch_size,
                 seed=seed,
                 first=first,
-                until=_until(net, images, recipe, device) if phase.images is None else None,
+                until=_until(net, images, recipe, device),
                 device=device,
                 augment=recipe.augment,
                 sampler=phase.sampler or (trainer.sampler if trainer else None),
@@ -126,11 +130,27 @@ def train_classifier(
             first += phase.epochs
             losses = total.losses["net"] + done.losses.get("net", [])
             total = History(
-                {"net": losses}, total.images + done.images, total.seconds + done.seconds
+                {"net": losses},
+                total.images + done.images,
+                total.seconds + done.seconds,
+                phases=(*total.phases, done.epochs),
             )
     for module in (net, *beside.values()):
         module.requires_grad_(True).eval()
     return dataclasses.replace(total, facts=dict(trainer.facts()) if trainer else {})
+
+
+def _refuse_phases(until: float, phases: Sequence[Phase]) -> None:
+    """
+    Raises:
+        BadInput: a share that ends the training has no meaning for what a defence plans.
+    """
+    if len(phases) > 1 or any(phase.images is not None for phase in phases):
+        planned = ", ".join(repr(phase.name) for phase in phases)
+        raise BadInput(
+            f"recipe until={until:g}: a defence trains in phases of its own ({planned}), each for "
+            "a number of epochs; give until=none and epochs"
+        )
 
 
 def _until(

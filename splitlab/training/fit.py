@@ -40,12 +40,14 @@ class History:
         images: images trained on, counted once an epoch.
         seconds: time in the loop, checkpoints included.
         facts: what a defence tells of the training; JSON values.
+        phases: epochs of each phase, as many as were made.
     """
 
     losses: dict[str, list[float]] = field(default_factory=dict)
     images: int = 0
     seconds: float = 0.0
     facts: dict[str, Any] = field(default_factory=dict)
+    phases: tuple[int, ...] = ()
 
     @property
     def images_per_second(self) -> float:

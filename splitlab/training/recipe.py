@@ -59,6 +59,7 @@ class TrainRecipe(BaseModel):
             all parameters alike; else they are spared.
         until: training ends with the first epoch after which this share of the training images, as
             they are, is told rightly; `epochs` are the most there are, and what a schedule spans.
+            Refused where a defence trains in several phases, or on other images.
         milestones, decay: shares of the steps at which "multi-step" multiplies the rate by `decay`.
         crop: smallest share of the area that a crop keeps; 1 crops nothing.
         jitter: brightness, contrast, saturation (factors 1 +- it) and hue (turns, at most 0.5).

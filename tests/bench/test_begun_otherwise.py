@@ -17,7 +17,7 @@ from defenses.parts import prepare as preparing
 from defenses.parts.testing import small_order
 from splitlab.contracts import Defense
 from splitlab.errors import BadInput, Corrupt, SplitLabError, UnknownName
-from splitlab.storage import read_json, write_json
+from splitlab.storage import lock, read_json, write_json
 
 
 class Stopped:
@@ -185,7 +185,7 @@ def test_a_victim_is_trained_under_its_lock(made, tmp_path, monkeypatch):
 
     def prepare(folder, *_words, **_named):
         with pytest.raises(Timeout):
-            networks.lock(folder).acquire(timeout=0)
+            lock(folder).acquire(timeout=0)
         held.append((folder / "entry.json").exists())
         return "a victim"
 

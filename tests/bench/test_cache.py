@@ -22,8 +22,8 @@ def cache(tmp_path):
     """Two victims and a judge."""
     made = Cache(tmp_path / "cache")
     for kind, seed in (("victims", 0), ("victims", 1), ("judges", 0)):
-        place = made.begin(kind, {"seed": seed}, f"one of seed {seed}")
-        write_bytes(place / "weights.safetensors", b"x" * (1 + seed) * 2**20)
+        with made.making(kind, {"seed": seed}, f"one of seed {seed}") as place:
+            write_bytes(place / "weights.safetensors", b"x" * (1 + seed) * 2**20)
     return made
 
 
@@ -62,7 +62,7 @@ def test_an_entry_goes_by_its_key_or_how_that_begins(cache):
     assert [one["key"] for one in done["removed"]] == [key]
     assert key not in {one.key for one in cache.entries()}
     assert len(cache.entries()) == 2
-    assert not list(cache.folder.rglob("*.lock"))
+    assert not list(cache.folder.rglob(f"{key}.lock"))
 
 
 def test_a_kind_goes_and_everything_goes(cache):
@@ -110,6 +110,27 @@ def test_what_is_being_made_is_not_removed(cache):
     assert done.exit_code == 2
     assert "is being made at this moment" in " ".join(done.output.split())
     assert (place / "weights.safetensors").exists()
+
+
+def test_a_note_is_written_while_the_entry_is_held(cache, monkeypatch):
+    """Else a removal between note and lock leaves an entry without one, or a note without one."""
+    held, place = [], cache.place("generators", {"seed": 5})
+
+    def checked(path, content, real=store.write_json):
+        with pytest.raises(Timeout):
+            lock(place).acquire(timeout=0)
+        held.append(path.name)
+        real(path, content)
+
+    monkeypatch.setattr(store, "write_json", checked)
+    with cache.making("generators", {"seed": 5}, "one of five") as folder:
+        assert folder == place
+        with pytest.raises(BadInput, match="being made at this moment"):
+            cache.remove([one for one in cache.entries() if one.folder == place])
+    assert held == [store.ABOUT]
+    cache.remove([one for one in cache.entries() if one.folder == place])
+    with cache.making("generators", {"seed": 5}, "one of five"):
+        assert (place / store.ABOUT).exists(), "whoever waited makes it anew, with its note"
 
 
 def test_what_has_no_note_is_listed_and_can_be_removed(cache):

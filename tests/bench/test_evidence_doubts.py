@@ -113,6 +113,24 @@ def test_few_validation_images_to_choose_by(count, few):
     assert any("validation images" in doubt for doubt in found) is few
 
 
+def test_an_attack_that_uses_no_images_has_chosen_nothing_by_them():
+    one = changed(threat={"validation": 2}, attack_facts={"learned_from": "nothing"})
+    assert not any("validation images" in doubt for doubt in doubts([one]))
+
+
+@pytest.mark.parametrize("utility", [{}, {"accuracy": 20.0, "accuracy_sentences": 0.0}])
+def test_what_is_no_share_of_victims_has_no_interval_of_them(utility):
+    """Of latents, which nothing answers, and of a translation, whose accuracy is of words."""
+    one = changed(config={"victims": 16}).model_copy(update={"utility": utility})
+    assert not any("victims: an accuracy" in doubt for doubt in doubts([one]))
+
+
+def test_fewer_victims_were_sent_than_were_asked_for():
+    """Of 128 that were asked for, as many as there were members."""
+    one = changed(config={"victims": 128}, utility={"victims": 16.0})
+    assert any("16 victims: an accuracy" in doubt for doubt in doubts([one]))
+
+
 @pytest.mark.parametrize(("count", "few"), [(16, True), (128, False)])
 def test_few_victims(count, few):
     found = doubts([changed(config={"victims": count})])

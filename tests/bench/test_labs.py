@@ -153,6 +153,8 @@ def test_a_secret_s_trainings_are_each_run_s_own_and_tell_nothing_of_it(first, t
     assert folders[0] != folders[1], "the same secret, and nothing says so"
     assert one.training(config) == folders[0], "the run itself finds it again"
     assert one.training(point("block3", defense="single:level=0.1")) != folders[0]
+    with one.making_training(config):
+        pass
     about = json.dumps(read_json(folders[0] / "entry.json"))
     assert one.secret.key.hex() not in about
     assert str(tmp_path) not in about

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from defenses import parse
+from defenses import Stack, parse
 from defenses.parts.prepare import Order, prepare
-from splitlab.contracts import ArchSpec
+from splitlab.contracts import ArchSpec, Defense, Phase
 from splitlab.data import load_splits
 from splitlab.errors import BadInput, Mismatch
 from splitlab.randomness import Secret
@@ -79,15 +79,49 @@ def test_a_killed_one_ends_where_it_would_have(images, tmp_path, monkeypatch) ->
         trained(images, path, epochs=30, until=0.9)
 
 
-def test_who_trains_several_bodies_says_that_it_cannot(images) -> None:
-    order = Order(
+def order_of(images, **fields) -> Order:
+    return Order(
         arch=ArchSpec(name="tiny_cnn", classes=10),
         head_end="block1",
         tail_start=None,
         images=images,
-        recipe=TrainRecipe(epochs=1, until=0.9),
+        recipe=TrainRecipe(**RECIPE, **fields),
         seed=0,
         secret=Secret.new(0),
     )
+
+
+class Phased(Defense):
+    name = "phased"
+    plan: tuple[int, ...]
+    own: bool = False
+
+    def phases(self, _task):
+        images = task_images() if self.own else None
+        return [Phase(f"phase {n}", epochs, images=images) for n, epochs in enumerate(self.plan)]
+
+
+def task_images():
+    return load_splits("photo-patches", limits={"train": 20}).train
+
+
+@pytest.mark.parametrize("defense", [Phased(plan=(1, 1)), Phased(plan=(2,), own=True)])
+def test_a_share_ends_no_training_of_several_phases_or_on_other_images(images, defense) -> None:
+    """Each would end by itself, and the second where the first had reached it already."""
+    with pytest.raises(BadInput, match=r"until=0\.5: .*phases of its own \('phase 0'.*until=none"):
+        prepare(Stack([defense]), order_of(images, epochs=2, until=0.5))
+    plain = prepare(Stack([defense]), order_of(images, epochs=2))
+    made = [[f"phase {n}", epochs] for n, epochs in enumerate(defense.plan)]
+    assert plain.facts["phases"] == made
+
+
+def test_facts_tell_the_epochs_that_were_made(images) -> None:
+    facts = prepare(Stack([Phased(plan=(30,))]), order_of(images, epochs=30, until=0.2)).facts
+    ((name, epochs),) = facts["phases"]
+    assert (name, epochs) == ("phase 0", facts["epochs"])
+    assert 1 <= epochs < 30
+
+
+def test_who_trains_several_bodies_says_that_it_cannot(images) -> None:
     with pytest.raises(BadInput, match=r"until=0\.9: 'ensembler' trains its bodies"):
-        prepare(parse("ensembler:N=2,P=1"), order)
+        prepare(parse("ensembler:N=2,P=1"), order_of(images, epochs=1, until=0.9))

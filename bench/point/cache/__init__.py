@@ -1,1 +1,1 @@
-"""What many runs use and one of them made: networks, judges, synthetic images."""
+"""What many runs use and one of them made: networks of all kinds, judges, synthetic images."""

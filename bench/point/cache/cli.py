@@ -32,7 +32,7 @@ def cache(
     remove_all: Annotated[bool, typer.Option("--remove-all", help="Remove everything.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List the networks, judges and synthetic images that runs share, or remove some.
+    """List what runs share, or remove some: networks of all kinds, judges, synthetic images.
 
     What is removed is made again when a run wants it. Records and deployments are in the runs.
     """

@@ -68,10 +68,12 @@ class Cache:
         key = sha256(canonical_json({"kind": kind, "what": what, **made_by}))
         return self.folder / kind / key[:LETTERS]
 
-    def begin(self, kind: str, what: Mapping[str, Any], words: str) -> Path:
-        """The same, with a note of what it is, for whoever lists it.
+    @contextlib.contextmanager
+    def making(self, kind: str, what: Mapping[str, Any], words: str) -> Iterator[Path]:
+        """The same, locked, with a note of what it is, for whoever lists it.
 
-        Who makes the entry does this while it holds its lock, so that nobody removes the note.
+        The note is written while the lock is held: none of an entry that was removed meanwhile,
+        and no entry without its note.
 
         Args:
             words: a line that says what it is, without paths and secrets.
@@ -80,9 +82,10 @@ class Cache:
             BadInput, StorageFull: it cannot be written there.
         """
         place = self.place(kind, what)
-        if not (place / ABOUT).exists():
-            write_json(place / ABOUT, {"kind": kind, "what": words, "begun": time.time()})
-        return place
+        with lock(place):
+            if not (place / ABOUT).exists():
+                write_json(place / ABOUT, {"kind": kind, "what": words, "begun": time.time()})
+            yield place
 
     def entries(self) -> list[CacheEntry]:
         """All of them, kind after kind, the newest first."""
@@ -123,6 +126,13 @@ class Cache:
                 raise BadInput(f"{len(own)} entries begin with {key}; give more of the key")
             found += own
         return found
+
+
+@contextlib.contextmanager
+def making_again(folder: Path) -> Iterator[Path]:
+    """A folder of a run that was begun before there was a cache: locked, and without a note."""
+    with lock(folder):
+        yield folder
 
 
 def beside(run: Path) -> Cache:

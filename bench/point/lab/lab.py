@@ -18,6 +18,7 @@ from torch import Tensor
 from adversary.contract.attack import Attack
 from adversary.contract.workplace import Fits
 from adversary.synthesis.folder import MadeImages
+from bench.point.cache.store import making_again
 from bench.point.capture import CaptureRun
 from bench.point.deploy import undefended
 from bench.point.identity.config import PointConfig
@@ -27,7 +28,7 @@ from bench.point.packages import of_deployment
 from bench.point.synthetic import synthetic_images
 from bench.point.victim import kept_id
 from bench.point.weights import basis
-from splitlab.storage import canonical_json, lock, sha256
+from splitlab.storage import canonical_json, sha256
 
 Stream = Callable[[PointConfig, str], torch.Generator]
 """(point, name of an attack) -> what that attack draws from there."""
@@ -94,25 +95,28 @@ class Lab(Networks):
         found: Tensor = self._memo[key]
         return found
 
-    def judge(self, config: PointConfig) -> Judge:
-        """The independent network that tells images apart."""
-        splits, folder = self.data(config), self.judge_folder(config)
+    def judge(self, config: PointConfig, among: str = "train") -> Judge:
+        """The independent network that tells images apart, trained on this partition."""
+        splits, folder = self.data(config), self.judge_folder(config, among)
         if (key := str(folder)) not in self._memo:
-            with lock(folder):
-                if folder.is_relative_to(self.cache.folder):
-                    words = f"judge of {config.dataset_kind}, seed {config.seed}"
-                    self.cache.begin("judges", judge_of(config, splits), words)
+            words = f"judge of {config.dataset_kind}, seed {config.seed}"
+            with self._making(folder, "judges", judge_of(config, splits, among), words):
                 self._memo[key] = prepare_judge(
-                    folder, config, splits, device=self.sources.device, progress=self.progress
+                    folder,
+                    config,
+                    splits,
+                    among=among,
+                    device=self.sources.device,
+                    progress=self.progress,
                 )
         found: Judge = self._memo[key]
         return found
 
-    def judge_folder(self, config: PointConfig) -> Path:
+    def judge_folder(self, config: PointConfig, among: str = "train") -> Path:
         """In the cache, or where runs had it before there was one."""
-        if (own := self.home / "judge").exists():
+        if among == "train" and (own := self.home / "judge").exists():
             return own
-        return self.cache.place("judges", judge_of(config, self.data(config)))
+        return self.cache.place("judges", judge_of(config, self.data(config), among))
 
     def made(self, config: PointConfig) -> MadeImages | None:
         """The adversary's synthetic images; made once for all that want the same."""
@@ -123,19 +127,22 @@ class Lab(Networks):
         part = self.split(config).name if wanted.layers == "head" else "network"
         settings = dict(wanted.settings)
         own = self.home / "synthetic" / part / sha256(canonical_json(settings))[:8]
-        if not own.exists():  # not begun before there was a cache
+        if own.exists():  # begun before there was a cache
+            making = making_again(own)
+        else:
             words = f"images of {config.model}'s {part}, seed {config.seed}"
             read = self.read_by(config)
             what = {**read, "part": part, "settings": settings, "seed": config.seed}
-            own = self.cache.begin("synthetic", what, words)
-        return synthetic_images(
-            own,
-            deployment,
-            wanted,
-            seed=config.seed,
-            device=self.sources.device,
-            progress=self.progress,
-        )
+            making = self.cache.making("synthetic", what, words)
+        with making as place:
+            return synthetic_images(
+                place,
+                deployment,
+                wanted,
+                seed=config.seed,
+                device=self.sources.device,
+                progress=self.progress,
+            )
 
     def read_by(self, config: PointConfig) -> dict[str, Any]:
         """Whose batch norms they are: the undefended network's, where the deployed one still is it;

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
 import defenses
+from bench.point.cache.store import making_again
 from bench.point.deploy import deploy, made_of, require_same, whole
 from bench.point.identity.config import PointConfig
 from bench.point.lab.base import Workbench
@@ -23,7 +24,6 @@ from bench.point.victim import (
 )
 from bench.point.weights import basis
 from defenses.parts.prepare import Assembles, Finishes
-from splitlab.storage import lock
 
 
 class Networks(Workbench):
@@ -43,10 +43,9 @@ class Networks(Workbench):
         elif (folder / BEFORE).exists():
             self._memo[key] = victim_before(folder, config.arch(len(splits.classes)))
         else:
-            with lock(folder):
-                if folder.is_relative_to(self.cache.folder):
-                    words = f"{config.model} on {config.dataset_kind}, seed {config.seed}"
-                    self.cache.begin("victims", self._victim_key(config), words)
+            words = f"{config.model} on {config.dataset_kind}, seed {config.seed}"
+            making = self._making(folder, "victims", self._victim_key(config), words)
+            with making:
                 self._memo[key] = prepare_victim(
                     folder,
                     config,
@@ -57,6 +56,14 @@ class Networks(Workbench):
                 )
         found: Victim = self._memo[key]
         return found
+
+    def _making(
+        self, folder: Path, kind: str, what: dict[str, Any], words: str
+    ) -> AbstractContextManager[Path]:
+        """Of an entry of the cache, or of where runs had it before there was one."""
+        if folder == self.cache.place(kind, what):
+            return self.cache.making(kind, what, words)
+        return making_again(folder)
 
     def has_victim(self, config: PointConfig) -> bool:
         """Whether the undefended network has been trained."""
@@ -96,10 +103,11 @@ class Networks(Workbench):
     def _deploy(self, config: PointConfig, stack: defenses.Stack, place: Path) -> None:
         splits, victim, secret = self.data(config), self.victim(config), self.secret
         trained = self.training(config) if self.changes(config) else None
-        alone = any(isinstance(defense, Assembles) for defense in stack.defenses)
-        with nullcontext() if trained is None or alone else lock(trained):
+        with ExitStack() as held:
             if trained is not None:
-                self.training(config)  # its note, where somebody removed it meanwhile
+                held.enter_context(self.making_training(config))
+                if any(isinstance(defense, Assembles) for defense in stack.defenses):
+                    held.close()  # it trains under locks of its own
             deploy(
                 place / "deployment",
                 config,
@@ -129,16 +137,21 @@ class Networks(Workbench):
         ):
             if own.exists():  # begun before there was a cache
                 return own
+        return self.cache.place("trainings", self._training_key(config))
+
+    def making_training(self, config: PointConfig) -> AbstractContextManager[Path]:
+        """The same, held, with its note."""
+        words = f"{config.model} with {config.defense}, cut at {config.split}, seed {config.seed}"
+        key = self._training_key(config)
+        return self._making(self.training(config), "trainings", key, words)
+
+    def _training_key(self, config: PointConfig) -> dict[str, Any]:
         packages = of_deployment(config.packages)
-        return self.cache.begin(
-            "trainings",
-            {
-                "basis": basis(config, self.data(config)),
-                "cut": [config.split, config.tail_start],
-                "stack": shared_training(config.defense),
-                "learned with": config.train_with_defense,
-                "secret": kept_id(self.home / "cache-id.json"),
-                **({"packages": packages} if packages else {}),
-            },
-            f"{config.model} with {config.defense}, cut at {config.split}, seed {config.seed}",
-        )
+        return {
+            "basis": basis(config, self.data(config)),
+            "cut": [config.split, config.tail_start],
+            "stack": shared_training(config.defense),
+            "learned with": config.train_with_defense,
+            "secret": kept_id(self.home / "cache-id.json"),
+            **({"packages": packages} if packages else {}),
+        }

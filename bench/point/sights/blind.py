@@ -51,12 +51,17 @@ def blind_doubts(records: ImageSet, member: Tensor) -> tuple[str, ...]:
 def blind_auc(records: ImageSet, member: Tensor) -> float:
     """AUC of a kernel ridge regression on images of 8 pixels; each record is judged by a fit to
     the other folds.
+
+    A fold has its share of members and of others: a fit to fewer members doubts each record that
+    it judges, more members among them, and folds drawn from all would lie below chance.
     """
     pixels = F.adaptive_avg_pool2d(records.floats(), min(SIDE, records.size)).flatten(1).double()
     far = torch.cdist(pixels, pixels).square()
     alike = torch.exp(-far / far[far > 0].quantile(NEAR)) if bool((far > 0).any()) else far
     target = member.double() * 2 - 1
-    fold = torch.randperm(len(member), generator=generator(0, "blind")) % FOLDS
+    fold, draw = torch.zeros(len(member), dtype=torch.int64), generator(0, "blind")
+    for side in (member, ~member):
+        fold[side] = torch.randperm(int(side.sum()), generator=draw) % FOLDS
     scores = torch.zeros_like(target)
     for one in range(FOLDS):
         held, rest = fold == one, fold != one

@@ -25,7 +25,7 @@ from splitlab.models import load_exactly, read_checkpoint
 from splitlab.models.sngan import SNGAN_LATENTS, SNGANGenerator
 from splitlab.pieces import in_pieces
 from splitlab.randomness import generator
-from splitlab.storage import hash_tensors, lock, read_tensors, sha256, write_bytes, write_tensors
+from splitlab.storage import hash_tensors, read_tensors, sha256, write_bytes, write_tensors
 from splitlab.training import choose_device
 from splitlab.training.gan import GanRecipe, train_sngan
 
@@ -162,9 +162,9 @@ def generator_of(config: PointConfig, lab: Lab) -> SNGANGenerator:
     images = lab.data(config).train
     what = {"images": images.hash, "recipe": recipe.model_dump(mode="json"), "seed": config.seed}
     words = f"{config.model} on {config.dataset_kind}, seed {config.seed}"
-    folder = lab.cache.begin("generators", what, words)
-    kept, place = folder / "generator.safetensors", choose_device(lab.sources.device)
-    with lock(folder):
+    place = choose_device(lab.sources.device)
+    with lab.cache.making("generators", what, words) as folder:
+        kept = folder / "generator.safetensors"
         if kept.exists():
             net.load_state_dict(read_tensors(kept, f"remove {kept} to train again"))
         else:

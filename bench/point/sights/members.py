@@ -44,11 +44,14 @@ class MembersAndOthers(OverTheWire):
         return replace(found, doubts=blind_doubts(sent, found.context["member"]))
 
     def facts(self) -> Facts:
-        """Accuracy is of the non-members, as on any other row; that of the members beside it."""
+        """Accuracy is of the non-members, as on any other row; beside it how many these are, and
+        that of the members.
+        """
         found, sent, count = super().facts(), self._sent(), self._config.victims
         right = self._capture.result().logits.argmax(1) == sent.labels
         members = 100.0 * float(right[:count].double().mean())
-        return replace(found, utility={**found.utility, "accuracy_members": members})
+        own = {"accuracy_members": members, "victims": float(count)}
+        return replace(found, utility={**found.utility, **own})
 
     @staticmethod
     def _captured(config: PointConfig, lab: Lab) -> CaptureRun:

@@ -15,12 +15,14 @@ class OfClasses(OverTheWire):
     """`attacked` targets, class after class again and again; one of each class where None.
 
     Items are the targets' classes; the context holds `private`, the images that the network has
-    learned from, which no attack is granted, and the judge. Utility and rate are of the victims'
-    images, over the wire.
+    learned from, which no attack is granted, and the judge, which learned from the adversary's
+    distribution and has seen none of these. Utility and rate are of the victims' images, over the
+    wire.
     """
 
     SHOWS: tuple[type[Seen], ...] = (Targets,)
     TELLS = frozenset({"private"})
+    JUDGE = "auxiliary"
 
     @classmethod
     def most(cls, victims: int, train: int) -> None:

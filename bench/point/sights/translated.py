@@ -70,7 +70,8 @@ class Translated:
 
     def __init__(self, config: PointConfig, lab: Lab) -> None:
         self._config, self._lab = config, lab
-        self._data, self._recipe = sentences_of(config, lab), recipe_of(config.arguments)
+        self._data = sentences_of(config, lab.shown(config))
+        self._recipe = recipe_of(config.arguments)
         self._victims = self._encoded("victims").worded
         stack = defenses.parse(config.defense)
         if learns(config, stack):
@@ -210,7 +211,7 @@ class Translated:
         config = self._config
         what = [self._halves.digest, self._data.hash, config.defense, config.wire, config.victims]
         key = sha256(canonical_json(what))[:12]
-        return self._lab.place(config) / f"sent-{key}" / "capture"
+        return self._lab.crossed(config) / f"sent-{key}" / "capture"
 
     @cached_property
     def _auxiliary(self) -> Sentences:
@@ -227,13 +228,12 @@ def common_words(text: Tensor) -> Tensor:
     return words[counts.argsort(descending=True)[:COMMON]]
 
 
-def sentences_of(config: PointConfig, lab: Lab) -> SentenceSplits:
+def sentences_of(config: PointConfig, found: Any) -> SentenceSplits:
     """The data of a point.
 
     Raises:
         BadInput: they are no sentences.
     """
-    found: Any = lab.data(config)
     if not isinstance(found, SentenceSplits):
         raise BadInput(f"{config.dataset_kind} holds no sentences; wanted grammar or a corpus")
     return found
@@ -254,13 +254,12 @@ def recipe_of(arguments: dict[str, Any]) -> TranslatorRecipe:
 
 def translator_of(config: PointConfig, lab: Lab) -> Seq2Seq:
     """One trained on the point's sentences, once for all that want the same; in eval mode."""
-    data, recipe = sentences_of(config, lab), recipe_of(config.arguments)
+    data, recipe = sentences_of(config, lab.data(config)), recipe_of(config.arguments)
     net = Seq2Seq(recipe.spec(len(data.english), len(data.german)), config.seed)
     what = {"text": data.hash, "recipe": recipe.model_dump(mode="json"), "seed": config.seed}
     words = f"translator on {config.dataset_kind}, seed {config.seed}"
-    folder = lab.cache.begin("translators", what, words)
-    kept = folder / "translator.safetensors"
-    with lock(folder):
+    with lab.cache.making("translators", what, words) as folder:
+        kept = folder / "translator.safetensors"
         if kept.exists():
             net.load_state_dict(read_tensors(kept, f"remove {kept} to train again"))
         else:

@@ -43,6 +43,8 @@ class OverTheWire(OfImages):
     TELLS = frozenset[str]()
     SENT = 1
     CUTS = True
+    JUDGE = "train"
+    """The partition that the judge learns from; it has seen nothing of what is to be recovered."""
 
     def __init__(self, config: PointConfig, lab: Lab) -> None:
         self._config, self._lab = config, lab
@@ -144,7 +146,7 @@ class OverTheWire(OfImages):
 
     def _told(self) -> dict[str, Any]:
         """For truth and metrics."""
-        context = self._lab.judge(self._config).context
+        context = self._lab.judge(self._config, self.JUDGE).context
         return {**context, "lpips_weights": self._lab.sources.lpips_weights}
 
     def _victims(self) -> ImageSet:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar, NamedTuple
+
+import torch
 
 from splitlab.data.text.tokens import Sentences
 from splitlab.data.text.vocabulary import Vocabulary
 from splitlab.errors import BadInput
+from splitlab.randomness import generator
 from splitlab.storage import canonical_json, sha256
 
 SHARES = {"train": 0.5, "auxiliary": 0.4, "validation": 0.04, "victims": 0.06}
@@ -67,6 +70,22 @@ class SentenceSplits:
             self.english.encode([pair.english for pair in pairs], source_length),
             self.german.encode([pair.german for pair in pairs], target_length),
         )
+
+    def held_out(self, count: int, seed: int) -> SentenceSplits:
+        """`count` validation sentences, drawn under `seed`, as the victims; the others stay.
+
+        Raises:
+            BadInput: fewer than one would be left to be granted.
+        """
+        there = len(self.validation)
+        if not 0 < count < there:
+            raise BadInput(
+                f"--images {count}: there are {there} validation sentences, of which the attack is "
+                f"granted at least one; give 1 to {there - 1}"
+            )
+        order = torch.randperm(there, generator=generator(seed, "held out")).tolist()
+        own = [self.validation[row] for row in order]
+        return replace(self, victims=tuple(own[:count]), validation=tuple(own[count:]))
 
     def check_disjoint(self) -> None:
         """

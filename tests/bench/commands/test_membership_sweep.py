@@ -129,6 +129,9 @@ def test_the_record_tells_members_from_others_and_what_is_doubtful_of_that(made)
         assert any("other parts of the same photographs" in doubt for doubt in record.doubts)
         assert record.utility["accuracy"] == record.utility["accuracy_whole"]
         assert (run / "images" / record.images).read_text().startswith("<svg")
+        assert record.utility["victims"] == N, "as many as members, whatever was asked for"
+    assert records["loss"].attack_facts["learned_from"] == "nothing"
+    assert "learned_from" not in records["server-side"].attack_facts
     assert records["loss"].threat == {
         "auxiliary": 16,
         "validation": 16,

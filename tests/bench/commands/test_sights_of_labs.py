@@ -15,6 +15,7 @@ from adversary.contract.workplace import ALONE
 from adversary.inversion.mean_image import MeanImage
 from adversary.registry import ATTACKS
 from bench.executors import _together
+from bench.point import judge as judges
 from bench.point.cache.store import Cache
 from bench.point.lab import Lab, Sources
 from bench.point.measure import plans, point_of
@@ -244,6 +245,29 @@ def test_classes_are_targets_and_an_oracle_counts_what_it_is_asked(home):
         **{"auxiliary": 16, "validation": 8, "oracle": "probabilities", "box": "black"}
     }
     assert len(set(every.attack_facts["surest"])) > 1
+
+
+@pytest.mark.usefixtures("registered")
+def test_the_judge_of_classes_has_seen_none_of_the_private_images(home, monkeypatch):
+    """They are what is to be recovered: to have learned them by heart is no independent word."""
+    learned, train = [], judges.train_classifier
+
+    def spy(net, images, *rest, **named):
+        learned.append(images)
+        return train(net, images, *rest, **named)
+
+    monkeypatch.setattr(judges, "train_classifier", spy)
+    config = point("asks-the-oracle")
+    with replace(lab(home, "judged"), cache=Cache(home / "other")) as here:
+        truth = sight_of(AsksTheOracle)(config, here).truth()
+        here.judge(config)
+    private, (classes, images) = truth.context["private"], learned
+    assert len(classes) == len(private) == 64
+    assert not {x.tobytes() for x in classes.images.numpy()} & {
+        x.tobytes() for x in private.images.numpy()
+    }
+    assert images.hash == private.hash, "that of reconstructed victims is as before"
+    assert here.judge_folder(config) != here.judge_folder(config, "auxiliary")
 
 
 @pytest.mark.usefixtures("registered")

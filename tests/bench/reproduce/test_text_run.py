@@ -18,7 +18,7 @@ from adversary.inversion.text.cipher import Cipher
 from adversary.inversion.text.shadow import TextShadow
 from adversary.registry import OF_EXPERIMENTS
 from bench.estimate import requests
-from bench.estimate.requests import reproduce_estimate
+from bench.estimate.requests import reproduce_estimate, search_estimate
 from bench.point.run import run
 from bench.point.sights import translated
 from bench.point.sights.generated import Generated
@@ -27,6 +27,7 @@ from bench.point.sights.translating import TextHalves, answers, last_features, t
 from bench.reproduce.ensembler.text import declared, text
 from bench.reproduce.frame.again import shown_again
 from bench.reproduce.frame.run import begin
+from bench.reproduce.frame.search import search
 from defenses import parse
 from splitlab.capture import Capture
 from splitlab.data.text.sentences import grammar_splits
@@ -281,6 +282,49 @@ def test_a_dry_run_rehearses_one_seed(tmp_path: Path, monkeypatch: pytest.Monkey
     assert {"translator", "shadow embeddings"} <= {stage.what for stage in found.stages}
     assert not (request.out / "records").exists()
     assert not (tmp_path / "cache").exists()
+
+
+def test_a_search_sends_validation_sentences_and_no_victim(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three of the five are sent, the other two may be granted; the translator is that of rows."""
+    shrink(monkeypatch)
+    sent: list[torch.Tensor] = []
+    translated_by = translated.translate
+
+    def spy(served: TextHalves, source: torch.Tensor, *rest: Any) -> Any:
+        sent.append(source)
+        return translated_by(served, source, *rest)
+
+    monkeypatch.setattr(translated, "translate", spy)
+    request = request_of(tmp_path)
+    data = grammar_splits(**SIZES, seed=0)
+    shown = data.held_out(3, 0)
+    found = search(declared("quick"), "none/alone", {"steps": [1, 2]}, request, 3)
+    assert [one.trials[0].failed for one in found.tried] == ["", ""]
+    (own,) = sent  # once for both settings
+    assert own.equal(shown.encoded("victims", 18, 18).source)
+    assert set(shown.victims) | set(shown.validation) == set(data.validation)
+    assert (len(shown.victims), len(shown.validation)) == (3, 2)
+    records = RecordStore(request.out / "search").all()
+    assert {r.leakage["words_read"].items for r in records} == {3}
+    assert {r.threat.get("validation") for r in records} <= {None, 2}
+    row = begin(declared("quick"), request).run(0)
+    assert len(Translated(row.point(row.experiment.measurements[1]), row.lab).sent.join) == 12
+    assert len(sent[1]) == SIZES["victims"]
+    assert len(list((tmp_path / "cache").glob("translators/*/translator.safetensors"))) == 1
+    with pytest.raises(BadInput, match=r"5 validation sentences.*give 1 to 4"):
+        data.held_out(5, 0)
+
+
+def test_a_dry_run_of_a_search_rehearses_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shrink(monkeypatch)
+    monkeypatch.setattr(requests, "FREE_SECONDS", float("inf"))
+    request = request_of(tmp_path)
+    found = search_estimate(declared("quick"), "none/alone", {"steps": [1]}, request, 3)
+    assert "translator" in {stage.what for stage in found.stages}
 
 
 @pytest.mark.slow
