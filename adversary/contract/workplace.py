@@ -50,7 +50,7 @@ class Fittable(Protocol):
     def model_dump(self, *, mode: str) -> dict[str, Any]: ...
 
 
-class Took(NamedTuple):
+class Spent(NamedTuple):
     """What a fit took; what the fits that it borrowed took is within.
 
     Args:
@@ -62,10 +62,10 @@ class Took(NamedTuple):
     images: int = 0
     queries: int = 0
 
-    def since(self, then: Took) -> Took:
+    def since(self, then: Spent) -> Spent:
         """What was taken after that."""
         images, queries = self.images - then.images, self.queries - then.queries
-        return Took(self.seconds - then.seconds, images, queries)
+        return Spent(self.seconds - then.seconds, images, queries)
 
 
 class Fit(NamedTuple):
@@ -76,7 +76,7 @@ class Fit(NamedTuple):
     """
 
     estimator: Estimator
-    took: Took
+    took: Spent
     rng: torch.Generator
     state: Tensor
 
@@ -194,21 +194,21 @@ class Workplace:
         estimator = attack.fit(self.grant, rng, self)
         took = self._taken().since(before)
         made = self.fits.kept[key] = Fit(estimator, took, rng, rng.get_state())
-        self.borrowed[key] = made._replace(took=Took())  # within what this one takes
+        self.borrowed[key] = made._replace(took=Spent())  # within what this one takes
         return estimator
 
     @property
-    def lent(self) -> Took:
+    def lent(self) -> Spent:
         """What the fits took that somebody had made before."""
         fits = [fit.took for fit in self.borrowed.values()]
         seconds = sum(one.seconds for one in fits)
-        return Took(seconds, sum(one.images for one in fits), sum(one.queries for one in fits))
+        return Spent(seconds, sum(one.images for one in fits), sum(one.queries for one in fits))
 
-    def _taken(self) -> Took:
+    def _taken(self) -> Spent:
         """So far, of clock, head and oracle, with what was borrowed."""
         oracle = self.grant and self.grant.oracle
         seconds, images, queries = self.lent
-        return Took(
+        return Spent(
             time.perf_counter() + seconds,
             self.fits.heads.images + images,
             (oracle.queries if oracle else 0) + queries,

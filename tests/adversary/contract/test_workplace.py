@@ -8,7 +8,7 @@ from worlds import Orthogonal, capture, threat
 
 from adversary.contract.attack import Attack, run_attack
 from adversary.contract.oracle import Oracle
-from adversary.contract.workplace import ALONE, Fits, Took, Workplace
+from adversary.contract.workplace import ALONE, Fits, Spent, Workplace
 from adversary.inversion.mean_image import MeanImage
 from splitlab.contracts import Estimate, Features, Scores
 from splitlab.errors import Mismatch, SplitLabError
@@ -70,7 +70,7 @@ def test_a_fit_is_made_once_for_all_and_its_cost_is_counted(granted):
     assert torch.equal(done.estimate.values, alone.estimate.values)
     (key,) = fits.kept
     fits.kept[key] = fits.kept[key]._replace(
-        took=Took(seconds=100.0)
+        took=Spent(seconds=100.0)
     )  # as if it had taken that long
     again = run_attack(Twice(), model, seen, generator(0), fits=fits)
     assert len(DRAWN) == 1
