@@ -68,6 +68,7 @@ def test_help_does_not_pay_for_torch(role):
         "splitlab.metrics:METRICS",
         "defenses:DEFENSES",
         "adversary.registry:ATTACKS",
+        "adversary.registry:OF_EXPERIMENTS",
     ],
 )
 def test_every_registered_name_loads(registry):

@@ -14,6 +14,7 @@ import torch
 from handbook import ROOT
 
 import bench.lab as lab
+from adversary.registry import OF_EXPERIMENTS
 from splitlab.errors import BadInput
 
 NOTEBOOK = ROOT / "examples" / "notebook.py"
@@ -71,13 +72,14 @@ def test_public_names_are_there_and_each_is_on_the_page() -> None:
         if module:  # a method's function in its own room
             assert callable(getattr(importlib.import_module(module), attribute)), name
         else:
-            assert name in (*lab.ATTACKS, "decoder", "floats"), name
+            assert name in (*lab.ATTACKS, *OF_EXPERIMENTS, "decoder", "floats"), name
 
 
 def test_every_method_of_the_registry_has_a_function_on_the_page() -> None:
     methods = PAGE.read_text().split("## Methods as functions")[1]
     first = "\n".join(line.split("|")[1] for line in methods.splitlines() if line.startswith("| "))
-    assert [name for name in lab.ATTACKS.ours if f"`{name}`" not in first] == ["mean-image"]
+    every = (*lab.ATTACKS.ours, *OF_EXPERIMENTS)
+    assert [name for name in every if f"`{name}`" not in first] == ["mean-image"]
 
 
 def test_methods_take_tensors_and_modules_and_need_no_threat_model() -> None:
