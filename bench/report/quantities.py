@@ -46,6 +46,21 @@ def floor_is(records: Sequence[Record]) -> str:
     return " or ".join(words)
 
 
+def floor_briefly(records: Sequence[Record]) -> str:
+    """The same where there is little room."""
+    kinds = [kind_of(record) for record in records]
+    words = dict.fromkeys((k.floor_brief or k.floor_is) if k is not None else FLOOR for k in kinds)
+    return " or ".join(words)
+
+
+def views(records: Sequence[Record]) -> str:
+    """What the pictures of these records show, in the words of the kinds."""
+    kinds = [kind_of(record) for record in records if record.images]
+    beside = "An estimate beside its truth."
+    words = dict.fromkeys((k.view_is or beside) if k is not None else beside for k in kinds)
+    return " ".join(words)
+
+
 def quantities(records: Sequence[Record]) -> dict[str, Quantity]:
     """All that stand in a record's leakage, the lab's first and in its order."""
     found: dict[str, Quantity] = {}

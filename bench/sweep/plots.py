@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bench.latency.chart import latency_panel
 from bench.report.drawing import COLOURS, drawing, inline
 from bench.report.floors import floors
-from bench.report.quantities import headlines
+from bench.report.quantities import floor_briefly, headlines
 from splitlab.metrics.image.psnr import METRIC as PSNR
 from splitlab.metrics.image.ssim import METRIC as SSIM
 from splitlab.record import Record
@@ -102,12 +102,13 @@ def _leakage(
         if all(v.low is not None and v.high is not None for _, v in points):
             low, high = [v.low for _, v in points], [v.high for _, v in points]
             axis.fill_between(where, low, high, color=colour, alpha=0.15, lw=0)
+    own_kind = [record for record in records if metric in record.leakage]
     shared = floors(records, metric)
     for number, floor in enumerate(shared):
         where = [place for place, name in enumerate(names) if name in floor.values]
         heights = [floor.values[names[place]] for place in where]
         dashes = DASHES[number % len(DASHES)]
-        name = f"floor of {floor.told}" if len(shared) > 1 else "floor: mean image"
+        name = f"floor of {floor.told}" if len(shared) > 1 else f"floor: {floor_briefly(own_kind)}"
         own = colours[floor.attacks[0]] if len(shared) > 1 and len(floor.attacks) == 1 else []
         colour = own[0] if len(own) == 1 else "#666"
         axis.plot(where, heights, linestyle=dashes, color=colour, label=name)

@@ -11,7 +11,7 @@ from bench.point import data_notes
 from bench.point.kept import kept_told
 from bench.report.grids import data_uri
 from bench.report.page import filled, missing_columns
-from bench.report.quantities import headline, headlines, value_in
+from bench.report.quantities import headline, headlines, value_in, views
 from bench.report.settings_table import setting_groups
 from bench.sweep.depth import depth_correlations
 from bench.sweep.page_table import page_tables
@@ -95,6 +95,7 @@ def render(run: Path, records: Sequence[Record]) -> str:
         threats=_threats(records),
         grids=_grids(run, records),
         kept=kept_told(records),
+        views=views(records),
         doubts=all_doubts(records),
         missing=missing_columns(records),
         settings=setting_groups(settings),
@@ -137,6 +138,12 @@ def _grids(run: Path, records: Sequence[Record]) -> list[dict[str, str]]:
         shown = "" if value is None else headline(record).told(value)
         attack = f"{record.config['attack']}, {record.config['knowledge']}"
         found.append(
-            {"split": record.split["name"], "attack": attack, "figure": shown, "data": data}
+            {
+                "split": record.split["name"],
+                "attack": attack,
+                "figure": shown,
+                "data": data,
+                "kind": record.estimates,
+            }
         )
     return found

@@ -40,6 +40,7 @@ class Kind:
         floor_brief: the same where there is little room; "" for the same words.
         view: (path, truth, values) -> a picture of both, as the sight shows them, is written there;
             "" for none, where only an experiment's page can show what was estimated.
+        view_is: what it shows, in sentences; "" for an estimate beside its truth.
         suffix: of that picture's file.
         sight: what shows it at a point, with its truth; "" for that of what an attack sees.
         needs: what the context of its truth has to say, such as who is a member.
@@ -52,6 +53,7 @@ class Kind:
     floor: str
     floor_is: str
     view: str = ""
+    view_is: str = ""
     suffix: str = ".png"
     sight: str = ""
     floor_brief: str = ""

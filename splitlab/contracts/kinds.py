@@ -53,6 +53,8 @@ IMAGE = Kind(
     floor_is="the mean auxiliary image",
     floor_brief="mean image",
     view="bench.report.grids:save_grid",
+    view_is="Upper row: the victims' images. "
+    "Lower row: what the adversary recovered from the wire.",
 )
 
 
@@ -91,6 +93,8 @@ MEMBERSHIP = Kind(
     floor="splitlab.metrics.membership:one_score",
     floor_is="one score for all",
     view="bench.report.roc:save_roc",
+    view_is="Share of the members found, against the share of the others taken for members, at "
+    "every threshold. The diagonal is chance.",
     suffix=".svg",
     sight="bench.point.sights.members:MembersAndOthers",
     needs=("member",),
@@ -124,6 +128,7 @@ TOKENS = Kind(
     floor="adversary.inversion.text.words:likeliest",
     floor_is="the most frequent token of each position",
     view="bench.report.sentences:save_sentences",
+    view_is="Sentences, and below each what was read of it; wrong words are red.",
     suffix=".svg",
     sight="bench.point.sights.translated:Translated",
 )

@@ -142,7 +142,9 @@ def test_the_record_tells_members_from_others_and_what_is_doubtful_of_that(made)
     assert "false positive rate" in page or "svg+xml" in page
     assert "membership_auc" in table
     assert "one score for all" in page
-    assert "mean image" not in output
+    assert "mean image" not in output + page
+    assert "Upper row" not in page
+    assert "share of the others taken for members" in page
     doubts = json.loads((run / "report.json").read_text())["doubts"]
     assert any("other parts of the same photographs" in doubt for doubt in doubts)
 
