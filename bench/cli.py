@@ -92,6 +92,7 @@ def sweep_split_points(
     from bench.options import attack_options, counts, given, run_folder
     from bench.point import recipe
     from bench.point.cache.store import Cache, beside
+    from bench.point.counts import require_shown
     from bench.point.data_notes import show
     from bench.sweep.document import run_document, told_of
     from bench.sweep.report import write_report
@@ -113,8 +114,9 @@ def sweep_split_points(
     if attack:
         fields["attacks"] = chosen_attacks(attack)[0]
     if attacked:
-        fields["attacked"] = counts(attacked, victims or recipe.VICTIMS)
+        fields["attacked"] = counts(attacked)
     config = recipe.validated(**fields)
+    require_shown(config)
     with showing(console) as progress, run_folder(out, network.dry_run) as place:
         sweep = Sweep(
             place,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from adversary.registry import attack_of
@@ -54,24 +53,33 @@ def fitted(config: SweepConfig, splits: Splits, unused: frozenset[str] = frozens
     attacked = config.attacked
     if "attacked" not in config.model_fields_set:
         attacked = {name: min(count, victims) for name, count in attacked.items()}
-    for name, count in attacked.items():
-        most = victims if count <= victims else _most(name, config, changed)
-        if most is not None and count > most:
-            raise BadInput(
-                f"--attacked {name}={count}: {most} images cross the wire; ask for at most as many"
-            )
+    require_shown(config.model_copy(update={**changed, "attacked": attacked}))
     if not changed and attacked == config.attacked:
         return Fitted(config, ())
     update = {**changed, "attacked": attacked}
     return Fitted(config.model_copy(update=update), tuple(notes))
 
 
-def _most(name: str, config: SweepConfig, changed: Mapping[str, int]) -> int | None:
-    """How many of what an attack is shown it may be asked for; as its sight says."""
-    sight, now = sight_of(attack_of(name)), {**vars(config), **changed}
-    if not issubclass(sight, OverTheWire):
-        return int(now["victims"])
-    return sight.most(now["victims"], now["train_images"])
+def require_shown(config: SweepConfig) -> None:
+    """That no attack is asked for more than its sight shows it.
+
+    Raises:
+        BadInput: one is.
+    """
+    for name, count in config.attacked.items():
+        if count <= config.victims or "attacked" not in config.model_fields_set:
+            continue
+        sight, most = sight_of(attack_of(name)), config.victims
+        if issubclass(sight, OverTheWire):
+            shown = sight.most(config.victims, config.train_images)
+            if shown is None:
+                continue
+            most = shown
+        if count > most:
+            raise BadInput(
+                f"--attacked '{name}={count}': {most} images cross the wire; ask for at most as "
+                "many, or give more with --victims"
+            )
 
 
 def ungiven(config: SweepConfig) -> frozenset[str]:

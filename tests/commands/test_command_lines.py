@@ -51,6 +51,7 @@ def told(app: typer.Typer, *words: Any) -> str:
         (("--splits", "²"), "--splits ²"),
         (("--splits", "9" * 5000), "--splits 999"),
         (("--attacked", "decoder=9999"), "--attacked 'decoder=9999': 4 images cross the wire"),
+        (("--attack", "loss", "--attacked", "loss=9"), "'loss=9': 8 images cross the wire"),
         (("--attacked", "rmle=²"), "--attacked 'rmle=²'"),
         (("--attacked", "psim=2"), "unknown attack of this sweep 'psim'"),
         (("--attacked", "rmle=2", "--attacked", "rmle=3"), "--attacked rmle is given twice"),
