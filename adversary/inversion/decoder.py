@@ -4,6 +4,7 @@ Inference", section 4.2, black box): learn features -> images from chosen inputs
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
@@ -17,16 +18,18 @@ from adversary.contract.attack import Attack, Preset, seed_of
 from adversary.contract.threat import ThreatModel
 from adversary.contract.workplace import ALONE, Estimator, Workplace
 from adversary.parts.budget import (
+    ANSWERED_TOGETHER,
     FULL_SIZE,
     LEARNED_PIXELS,
     Passes,
     answered_together,
     learned_passes,
 )
+from adversary.parts.cycles import learn_in_cycles
 from adversary.parts.inverse_network import InverseNetwork
-from adversary.parts.pairs import Pairs, gather, given_pairs, squared_error
+from adversary.parts.pairs import Pairs, gather, given_pairs, pixel_error
 from splitlab.contracts import Estimate, Features
-from splitlab.contracts.ranges import BatchSize, Epochs, LearningRate
+from splitlab.contracts.ranges import BatchSize, Epochs, LearningRate, Weight
 from splitlab.pieces import in_pieces
 from splitlab.training import State, batch_count
 
@@ -37,23 +40,35 @@ HE2019 = {
     "optimizer": "adam amsgrad eps 1e-3",
     "schedule": "halved every 20 epochs",
     "linear_start": False,
+    "ssim": 0.0,
 }
+
+EPOCHS, STEPS = 3, 150
+"""A cycle has at least so many of both; two cycles are the least, where images can be held out."""
+CYCLES = 4
+"""Cycles at most."""
+LARGE_EPOCHS = 3
+"""On images above `FULL_SIZE`, if the budget allows them."""
+HELD_OUT, SHARE = 128, 10
+"""Pairs that are held out to see when to stop: so many, or one in `SHARE`."""
 
 
 class Decoder(Attack):
-    """Minimises the mean squared pixel error of `InverseNetwork` on the adversary's own pairs.
+    """Minimises the pixel error of `InverseNetwork` on the adversary's own pairs.
 
-    The defaults are the lab's: a short schedule from a closed-form linear start. The preset
-    "he2019" has the optimiser and schedule of the paper's code, on the same network.
+    The defaults are the lab's: from a closed-form linear start, in cycles until pairs that are held
+    out gain nothing more. The preset "he2019" has the optimiser and schedule of the paper's code,
+    on the same network.
 
     Args:
-        epochs: passes over the pairs; with 0 the linear inverse alone answers. Where not given, on
-            large images no more than `adversary.parts.budget` allows.
+        epochs: passes over the pairs; with 0 the linear inverse alone answers. None for as many as
+            its images need, on large images for what `adversary.parts.budget` allows.
         batch_size: pairs a step.
         learning_rate: at its highest; the linear path, once it has started, learns at a twentieth.
         optimizer: Adam as torch has it, or with the paper's settings.
         schedule: of the learning rate.
         linear_start: whether the linear path starts as the closed-form inverse.
+        ssim: weight of 1 - SSIM beside the mean squared error.
         width, depth: of the inverse network.
     """
 
@@ -70,12 +85,13 @@ class Decoder(Attack):
         )
     }
 
-    epochs: Epochs = 3
+    epochs: Epochs | None = None
     batch_size: BatchSize = 32
     learning_rate: LearningRate = 3e-3
     optimizer: Literal["adam", "adam amsgrad eps 1e-3"] = "adam"
     schedule: Literal["one cycle", "halved every 20 epochs"] = "one cycle"
     linear_start: bool = True
+    ssim: Weight = 0.02
     width: Annotated[int, Field(ge=4, le=1024, description="channels on an 8x8 map")] = 64
     depth: Annotated[int, Field(ge=0, le=32, description="residual blocks")] = 2
 
@@ -91,14 +107,28 @@ class Decoder(Attack):
         return reconstruct
 
     def passes(self, pairs: int, size: int) -> Passes:
-        """Over how many of the pairs it learns, and how often: what was given is done in full."""
-        if "epochs" in self.model_fields_set:
+        """Over how many of the pairs it learns, and how often: what was given is done in full.
+
+        Of a decoder that learns until it is still, one cycle.
+        """
+        if self.epochs is not None:
             return Passes(self.epochs, pairs)
-        return learned_passes(self.epochs, pairs, size)
+        if size > FULL_SIZE:
+            return learned_passes(LARGE_EPOCHS, pairs, size)
+        return Passes(max(EPOCHS, math.ceil(STEPS / batch_count(pairs, self.batch_size))), pairs)
+
+    def cycles(self, size: int) -> int:
+        """How often, at most, it passes over the pairs so many times."""
+        return CYCLES if self.epochs is None and size <= FULL_SIZE else 1
 
     def learned_images(self, pairs: int, size: int) -> int | None:
-        epochs, rows = self.passes(pairs, size)
-        return epochs * rows
+        epochs, rows = self.passes(pairs - held_out(pairs, self.cycles(size)), size)
+        return epochs * rows * self.cycles(size)
+
+
+def held_out(pairs: int, cycles: int) -> int:
+    """How many of the pairs a decoder does not learn from, to see when to stop."""
+    return min(HELD_OUT, pairs // SHARE) if cycles > 1 else 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +167,7 @@ def learn_inverse(
     work: Workplace = ALONE,
     name: str = Decoder.name,
 ) -> LearnedInverse:
-    """Minimise mean((net(z) - x)^2) over the pairs, from the closed-form linear inverse.
+    """Minimise mean((net(z) - x)^2) + ssim (1 - SSIM) over the pairs, from the linear inverse.
 
     Args:
         pairs: on `work.device`.
@@ -156,23 +186,46 @@ def learn_inverse(
     else:
         net.standardise(seen)
     del pixels, seen
-    (epochs, rows), doubts = settings.passes(len(pairs.images), size), list[str]()
-    if (epochs, rows) != (settings.epochs, len(pairs.images)):
-        doubts = [_cut(epochs, rows, settings.epochs, len(pairs.images), size)]
+    cycles, doubts = settings.cycles(size), list[str]()
+    kept = held_out(len(pairs.images), cycles)
+    if kept:
+        aside, pairs = pairs.first(kept), pairs.after(kept)
+        facts["held_out"] = kept
+    epochs, rows = settings.passes(len(pairs.images), size)
+    if rows < len(pairs.images) or (settings.epochs is None and epochs < LARGE_EPOCHS):
+        doubts = [_cut(epochs, rows, LARGE_EPOCHS, len(pairs.images), size)]
         facts["budget"] = {"epochs": epochs, "pairs": rows, "pixels": LEARNED_PIXELS}
         pairs = pairs.first(rows)
-    history = work.fit(
-        squared_error(pairs, draw),
-        _state(settings, net, rows, epochs, draw),
-        pairs.source,
-        epochs=epochs,
-        batch_size=settings.batch_size,
-        seed=seed,
-        name=name.strip(),
-    )
+    losses: list[float] = []
+
+    def cycle(number: int) -> None:
+        history = (work.beside(f"{number + 1}") if number else work).fit(
+            pixel_error(pairs, draw, settings.ssim),
+            _state(settings, net, rows, epochs, draw),
+            pairs.source,
+            epochs=epochs,
+            batch_size=settings.batch_size,
+            seed=seed + number,
+            name=name.strip() + (f", cycle {number + 1}" if cycles > 1 else ""),
+        )
+        losses.extend(history.losses.get("net", []))
+
+    error = (lambda: _error(net, aside, draw)) if kept else None
+    errors = learn_in_cycles(net, cycle, error, cycles if kept else min(cycles, 2))
+    if errors:
+        facts["held_out_mse"] = errors
     net.requires_grad_(False).eval()
-    facts |= pairs.told(net, history.losses.get("net", []))
+    facts |= pairs.told(net, losses)
     return LearnedInverse(net, facts, doubts)
+
+
+@torch.no_grad()
+def _error(net: InverseNetwork, pairs: Pairs, draw: torch.Generator) -> float:
+    """Mean squared error of the answers to held-out pairs; what they draw is forgotten."""
+    own = draw.clone_state()
+    pixels, seen = pairs.some(own)
+    answers = in_pieces(lambda part: net(part).clamp(0, 1), seen, ANSWERED_TOGETHER)
+    return float((answers.float() - pixels).square().mean())
 
 
 def _state(

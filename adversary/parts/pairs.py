@@ -15,6 +15,7 @@ from adversary.contract.believed import Spoil, believed
 from adversary.contract.threat import AuxImages, Observed, ThreatModel
 from splitlab.contracts import FeatureSpec
 from splitlab.errors import BadInput
+from splitlab.metrics import ssim
 from splitlab.pieces import in_pieces
 from splitlab.training import Batch, Loss, State, Step, TensorSource
 
@@ -60,6 +61,11 @@ class Pairs:
         """The first `count` of them; they come in random order."""
         kept = self.features if self.features is None else self.features[:count]
         return replace(self, images=self.images[:count], features=kept)
+
+    def after(self, count: int) -> Pairs:
+        """All but the first `count` of them."""
+        kept = self.features if self.features is None else self.features[count:]
+        return replace(self, images=self.images[count:], features=kept)
 
     def seen(self, images: Tensor, features: Tensor | None, rng: torch.Generator) -> Tensor:
         """z^ for some of the images, float [B, 3, S, S], as the wire would show it."""
@@ -134,13 +140,21 @@ def given_pairs(images: Tensor, features: Tensor) -> Pairs:
     return Pairs(pixels, spec, features, None, lambda feature, _rng: feature, "given pairs", {})
 
 
-def squared_error(pairs: Pairs, draw: torch.Generator) -> Step:
-    """The step of an inverse network "net": mean squared pixel error of spoilt features."""
+def pixel_error(pairs: Pairs, draw: torch.Generator, like: float = 0.0) -> Step:
+    """The step of an inverse network "net" on spoilt features.
+
+    Args:
+        like: weight of 1 - SSIM beside the mean squared error.
+    """
 
     def step(state: State, batch: Batch) -> dict[str, Loss]:
         kept = batch.tensors[1] if len(batch.tensors) > 1 else None
         seen = pairs.seen(batch.images, kept, draw)
-        return {"net": F.mse_loss(state.modules["net"](seen).float(), batch.images)}
+        answer = state.modules["net"](seen).float()
+        loss = F.mse_loss(answer, batch.images)
+        if like:
+            loss = loss + like * (1 - ssim(batch.images, answer).mean())
+        return {"net": loss}
 
     return step
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
-from typing import Annotated, ClassVar, NamedTuple
+from dataclasses import asdict, replace
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import torch
 from pydantic import Field
@@ -17,9 +17,10 @@ from adversary.contract.attack import Attack, FittedOn, Preset, seed_of
 from adversary.contract.believed import believed, certain, loses_elements
 from adversary.contract.threat import ThreatModel
 from adversary.contract.workplace import ALONE, Estimator, Workplace
-from adversary.inversion.rmle.choice import LEARNING_RATES, TV_WEIGHTS, Bench, choose
+from adversary.inversion.rmle.choice import FINALISTS, Bench, choose, options_of
 from adversary.inversion.rmle.matching import Match, MatchingSettings, match_features
 from adversary.inversion.rmle.presets import PRESETS
+from adversary.inversion.rmle.start import Start, start_of, starting
 from adversary.parts.budget import FULL_SIZE, LEAST_STEPS, LEAST_TRIAL_STEPS, descent_steps
 from splitlab.contracts import Estimate, Features, InputSpec
 from splitlab.contracts.ranges import LearningRate, Steps, Weight
@@ -27,9 +28,9 @@ from splitlab.split.folding import fold_batch_norm
 from splitlab.training import Progress
 
 ROWS = 64
-"""Images that are optimised together."""
-UNCHOSEN = (1.0, 0.03)
-"""Learning rate and TV weight where there is nothing to choose them by."""
+"""Images of up to `FULL_SIZE` that are optimised together; fewer of larger ones."""
+UNCHOSEN, UNCHOSEN_STARTED = (0.03, 0.0), (0.01, 0.03)
+"""Weights of TV and of the distance to the start, where nothing can choose them."""
 STILL_FALLING, CONVERGED = 0.01, 1e-5
 """A descent is cut short if its loss fell by more than this share over its last tenth, unless the
 loss is below this share of the features' variance."""
@@ -46,46 +47,54 @@ class Descent(NamedTuple):
 class RMLE(Attack):
     """Gradient descent on the pixels (`adversary.inversion.rmle.matching`).
 
-    Learning rate and TV weight are chosen on the adversary's own validation images by how near
-    the reconstructions' features come to the true ones (`adversary.inversion.rmle.choice`); where
-    given, they are taken as they are.
+    It begins at the mean colour as in the paper, or at what another attack makes of the feature:
+    the start decides which minimum is found. Start, TV weight and the weight of the distance to the
+    start are chosen together, by the pixels of the adversary's own validation images
+    (`adversary.inversion.rmle.choice`); what is given is taken as it is.
 
     Knowing the defence (adaptive), noise that is fixed and granted becomes part of the model; with
     dropout last, elements that came as exact zeros are left out of the loss; and the settings are
     chosen under the defence. Unaware, none of this.
 
     Args:
-        steps: of Adam. Papers take 500 to 20,000: what still falls at the end is a doubt.
-        learning_rate: step in normalised pixels; None to choose.
+        start: attack whose image it may begin at, "mean" for the mean colour alone; None for
+            "decoder" where queries or images are granted. The other attack is fitted under the
+            same grant and its time counts.
+        steps: evaluations of the loss and its slope. Papers take 500 to 20,000 of Adam: what still
+            falls at the end is a doubt.
+        learning_rate: of Adam, in normalised pixels a step; None for L-BFGS, which goes further in
+            the same time.
         tv: weight of the total variation of normalised pixels; None to choose.
+        near: weight of the mean squared distance to the start; None to choose.
         l2: weight of the mean squared normalised pixel.
         box: keep pixels in [0, 1] throughout.
         relative: feature loss in units of the captured features' variance, so that a weight means
             the same at every split point; the papers' presets are absolute.
         choose_images: validation images to choose on; 0 takes `UNCHOSEN`.
         choose_steps: steps of each trial; on large images these three, where not given, are cut
-            (`adversary.parts.budget`). Short ones favour small rates and strong TV, which a long
-            descent then pays for.
+            (`adversary.parts.budget`). The best are tried again in full.
     """
 
     name: ClassVar[str] = "rmle"
     source: ClassVar[str] = "He, Zhang, Lee 2019, ACSAC, section 4.1, equation 5"
     fitted_on: ClassVar[FittedOn] = "nothing"
     asks: ClassVar[Mapping[str, frozenset[str]]] = {
-        "undefended": frozenset({"head"}),
-        "adaptive": frozenset({"head", "defense"}),
+        "undefended": frozenset({"head", "observe"}),
+        "adaptive": frozenset({"head", "defense", "observe"}),
         "unaware": frozenset({"head"}),
     }
     presets: ClassVar[Mapping[str, Preset]] = PRESETS
 
+    start: Start | None = None
     steps: Steps = 300
     learning_rate: LearningRate | None = None
     tv: Weight | None = None
+    near: Weight | None = None
     l2: Weight = 0.0
     box: bool = True
     relative: bool = True
-    choose_images: Annotated[int, Field(ge=0, le=64, description="validation images")] = 2
-    choose_steps: Steps = 100
+    choose_images: Annotated[int, Field(ge=0, le=64, description="validation images")] = 4
+    choose_steps: Steps = 40
 
     def fit(self, threat: ThreatModel, rng: torch.Generator, work: Workplace = ALONE) -> Estimator:
         # seconds of work start again after a kill: there is nothing to keep
@@ -105,19 +114,25 @@ class RMLE(Attack):
 
         given = threat.input or InputSpec()
         watch = work.progress
-        settings = self._settings(threat, head, model, counts, draw, watch)
+        begin = starting(start_of(self.start, threat), threat, work)
+        settings, told = self._settings(threat, head, model, counts, begin, draw, watch)
 
         def reconstruct(observed: Features) -> Estimate:
             unit = self._unit(observed.features)
-            task = watch.task(self.name, settings.steps * len(observed.ids))
-            matches = [
-                match_features(
-                    model, z, [settings] * len(z), given, draw, counts(z), unit, task.advance
+            task = watch.task(self.name, max(settings.steps, 1) * len(observed.ids))
+            matches = []
+            for z in observed.features.split(rows_at_once(given.size)):
+                first = begin(z).to(place) if begin is not None else None
+                z = z.to(place)
+                rows = [settings] * len(z)
+                matches.append(
+                    match_features(
+                        model, z, rows, given, draw, counts(z), unit, task.advance, first
+                    )
                 )
-                for z in observed.features.to(place).split(ROWS)
-            ]
             task.close()
             found = _estimate(settings, matches, unit / _variance(observed.features))
+            found.extra.update(told)
             effort = self.effort(given.size)
             if effort != (self.steps, self.choose_images, self.choose_steps):
                 found.doubts.append(_cut(effort, self, given.size))
@@ -142,39 +157,55 @@ class RMLE(Attack):
         head: nn.Module,
         model: Callable[[Tensor], Tensor],
         counts: Callable[[Tensor], Tensor | None],
+        begin: Callable[[Tensor], Tensor] | None,
         draw: torch.Generator,
         watch: Progress,
-    ) -> MatchingSettings:
-        rate, tv = self.learning_rate, self.tv
+    ) -> tuple[MatchingSettings, dict[str, Any]]:
+        """The settings of the descent, and what a record tells of their choice."""
         effort = self.effort((threat.input or InputSpec()).size)
+        told: dict[str, Any] = {"start": start_of(self.start, threat)}
+        unchosen = UNCHOSEN if begin is None else UNCHOSEN_STARTED
+        tv, near = (
+            other if own is None else own
+            for own, other in zip((self.tv, self.near), unchosen, strict=True)
+        )
+        base = MatchingSettings(
+            effort.steps, self.learning_rate, tv, self.l2, self.box, near, begin is not None
+        )
         held_out = threat.aux.validation if threat.aux is not None else None
-        if effort.choose_images and held_out is not None and len(held_out) and None in (rate, tv):
-            place = next(head.parameters(), torch.empty(0)).device
-            images = held_out.take(effort.choose_images).floats(place)
-            with torch.no_grad():
-                clean = head(images)
-                seen, truth = believed(threat, tuple(clean.shape[1:]))(clean, draw), model(images)
-            trials = (rate is None) * len(LEARNING_RATES) + (tv is None) * len(TV_WEIGHTS)
-            work = watch.task(f"{self.name}: settings", trials * effort.choose_steps * len(images))
-            bench = Bench(
-                model,
-                seen,
-                truth,
-                counts(seen),
-                threat.input or InputSpec(),
-                self._unit(seen),
-                draw,
-                work.advance,
-            )
-            base = MatchingSettings(effort.choose_steps, 1.0, 0.0, self.l2, self.box)
-            found = choose(bench, base, rate, tv)
-            work.close()
-            rate, tv = found.learning_rate, found.tv
-        rate, tv = UNCHOSEN[0] if rate is None else rate, UNCHOSEN[1] if tv is None else tv
-        return MatchingSettings(effort.steps, rate, tv, self.l2, self.box)
+        brief = replace(base, steps=effort.choose_steps)
+        options = options_of(brief, self.tv, self.near, started=begin is not None)
+        if not effort.choose_images or held_out is None or not len(held_out) or len(options) == 1:
+            return base, told
+        place = next(head.parameters(), torch.empty(0)).device
+        images = held_out.take(effort.choose_images).floats(place)
+        with torch.no_grad():
+            clean = head(images)
+            seen = believed(threat, tuple(clean.shape[1:]))(clean, draw)
+        total = len(options) * effort.choose_steps + 2 * FINALISTS * effort.steps
+        work = watch.task(f"{self.name}: settings", total * len(images))
+        bench = Bench(
+            model,
+            seen,
+            images,
+            begin(seen).to(place) if begin is not None else None,
+            counts(seen),
+            threat.input or InputSpec(),
+            self._unit(seen),
+            draw,
+            work.advance,
+        )
+        found = choose(bench, options, effort.steps)
+        work.close()
+        return found.settings, {**told, "chosen_by_psnr": found.decibels}
 
     def _unit(self, feature: Tensor) -> float:
         return _variance(feature) if self.relative else 1.0
+
+
+def rows_at_once(size: int) -> int:
+    """Images of `size` pixels a side whose descents are remembered together."""
+    return max(1, min(ROWS, ROWS * FULL_SIZE**2 // size**2))
 
 
 def _variance(feature: Tensor) -> float:

@@ -1,23 +1,36 @@
-"""Choose learning rate and TV weight for `rmle` on the adversary's own validation images."""
+"""Choose where `rmle` starts and how it goes on, on the adversary's own validation images.
+
+Settings are judged together, by the error of the pixels, which the adversary knows of its own
+images. A feature loss would not do: of images that explain a feature equally well it cannot tell
+the likelier, and weak regularisation always wins by it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from adversary.inversion.rmle.matching import MatchingSettings, match_features
 from splitlab.contracts import InputSpec
+from splitlab.metrics import psnr
 
-LEARNING_RATES = (0.1, 0.3, 1.0, 3.0)
-"""With AMSGrad's eps of 1e-3, far above most gradients here, the first step is a few hundredths of
-the rate: the papers' 0.01 needs thousands of steps, ResSFL takes 0.8."""
-TV_WEIGHTS = (0.0, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
-TOLERANCE = 1.5
-"""The strongest TV is taken that costs less than this factor in feature loss. By features alone the
-weakest would win, although of images that explain them equally well the smoother is likelier."""
+
+class Grid(NamedTuple):
+    """Weights of TV and of the distance to the start that are tried."""
+
+    tvs: tuple[float, ...]
+    nears: tuple[float, ...]
+
+
+BLANK = Grid((0.0, 0.003, 0.01, 0.03, 0.1, 0.3), (0.0,))
+STARTED = Grid((0.0, 0.003, 0.03, 0.1), (0.0, 0.03, 0.3))
+FINALISTS = 2
+"""Of each of the two grids that are tried in full."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +40,8 @@ class Bench:
     Args:
         model: images [B, 3, S, S] in [0, 1] -> features, as the adversary models the client.
         seen: z^ [n, *feature_shape] of n validation images, spoilt as on the wire.
-        truth: their features before that, which only their owner knows.
+        truth: these images [n, 3, S, S] in [0, 1], which only their owner knows.
+        start: what another attack makes of `seen`, [n, 3, S, S] in [0, 1]; None for nothing.
         counts: weight of each element of the feature loss, or None.
         given: the images' size, mean and deviation.
         unit: what the feature loss is divided by.
@@ -38,15 +52,16 @@ class Bench:
     model: Callable[[Tensor], Tensor]
     seen: Tensor
     truth: Tensor
+    start: Tensor | None
     counts: Tensor | None
     given: InputSpec
     unit: float
     rng: torch.Generator
     advance: Callable[[int], None]
 
-    def losses(self, options: Sequence[MatchingSettings]) -> list[float]:
-        """Mean squared distance to the true features that each option ends with."""
-        times = (len(options), *[1] * (self.seen.ndim - 1))
+    def decibels(self, options: Sequence[MatchingSettings]) -> Tensor:
+        """PSNR of each validation image after each option, [options, n]."""
+        count, times = len(options), (len(options), *[1] * (self.seen.ndim - 1))
         match = match_features(
             self.model,
             self.seen.repeat(times),
@@ -56,28 +71,71 @@ class Bench:
             None if self.counts is None else self.counts.repeat(times),
             self.unit,
             self.advance,
+            None if self.start is None else self.start.repeat(count, 1, 1, 1),
         )
-        with torch.no_grad():
-            error = (self.model(match.images) - self.truth.repeat(times)).square()
-        return error.flatten(1).mean(1).view(len(options), -1).mean(1).tolist()
+        return psnr(self.truth.repeat(count, 1, 1, 1), match.images).view(count, -1)
 
 
-def choose(
-    bench: Bench, base: MatchingSettings, rate: float | None, tv: float | None
-) -> MatchingSettings:
-    """`base` with the rate of the least loss, then the strongest TV of nearly the least.
+class Chosen(NamedTuple):
+    """
+    Args:
+        settings: with no steps where the start is left as it is.
+        decibels: mean PSNR on the validation images, of the start too where there is one.
+    """
+
+    settings: MatchingSettings
+    decibels: dict[str, float]
+
+
+def choose(bench: Bench, options: Sequence[MatchingSettings], steps: int) -> Chosen:
+    """The option that comes nearest to the validation images, tried briefly, then in full.
+
+    The best of each start get their whole descent. A start is left as it is unless the best descent
+    gains more than one standard error of its gain over the images.
+
+    Args:
+        options: each with the steps of a trial.
+        steps: of a whole descent.
+    """
+    tried = bench.decibels(options).mean(1)
+    order = tried.argsort(descending=True, stable=True).tolist()
+    best: list[MatchingSettings] = []
+    for started in (False, True):
+        own = [options[row] for row in order if options[row].started == started]
+        best += own[:FINALISTS]
+    full = [replace(option, steps=steps) for option in best]
+    reached = bench.decibels(full)
+    won = int(reached.mean(1).argmax())
+    told = {"descent": round(float(reached[won].mean()), 3)}
+    if bench.start is None:
+        return Chosen(full[won], told)
+    unchanged = psnr(bench.truth, bench.start)
+    told["start"] = round(float(unchanged.mean()), 3)
+    gain = reached[won] - unchanged
+    doubt = float(gain.std()) / len(gain) ** 0.5 if len(gain) > 1 else 0.0
+    if float(gain.mean()) > doubt:
+        return Chosen(full[won], told)
+    return Chosen(replace(full[won], steps=0, started=True), told)
+
+
+def options_of(
+    base: MatchingSettings, tv: float | None, near: float | None, *, started: bool
+) -> list[MatchingSettings]:
+    """All settings to be tried: what is given is not varied.
 
     Args:
         base: of one trial; its steps are those of a trial.
-        rate, tv: already decided where not None.
+        tv, near: decided already where not None.
+        started: whether there is a start, so that both grids are tried.
     """
-    if rate is None:
-        options = [replace(base, learning_rate=r, tv=tv or 0.0) for r in LEARNING_RATES]
-        losses = bench.losses(options)
-        rate = LEARNING_RATES[losses.index(min(losses))]
-    if tv is None:
-        options = [replace(base, learning_rate=rate, tv=weight) for weight in TV_WEIGHTS]
-        losses = bench.losses(options)
-        near = [loss <= TOLERANCE * min(losses) for loss in losses]
-        tv = max(weight for weight, good in zip(TV_WEIGHTS, near, strict=True) if good)
-    return replace(base, learning_rate=rate, tv=tv)
+
+    def varied(grid: Grid, begun: bool) -> list[MatchingSettings]:
+        return [
+            replace(base, tv=t, near=n, started=begun)
+            for t, n in product(
+                grid.tvs if tv is None else (tv,),
+                grid.nears if near is None or not begun else (near,),
+            )
+        ]
+
+    return varied(BLANK, False) + (varied(STARTED, True) if started else [])

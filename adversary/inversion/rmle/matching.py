@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from adversary.inversion.rmle.adam import descend
+from adversary.parts.lbfgs import Found, minimise
 from splitlab.contracts import InputSpec
 from splitlab.training import goes_on
 
@@ -25,18 +27,23 @@ class MatchingSettings:
     """Of one descent.
 
     Args:
-        steps: of Adam (AMSGrad, eps 1e-3), from the mean colour and a trace of noise.
-        learning_rate: in units of normalised pixels a step.
+        steps: evaluations of the loss and its slope.
+        learning_rate: of Adam (AMSGrad, eps 1e-3), in normalised pixels a step; None for L-BFGS
+            (`adversary.parts.lbfgs`), which finds its steps itself.
         tv: weight of the total variation (`total_variation`), of normalised pixels.
         l2: weight of the mean squared normalised pixel.
-        box: whether pixels are kept in [0, 1] after every step.
+        box: whether Adam keeps pixels in [0, 1] after every step; the answer is in any case.
+        near: weight of the mean squared distance to the given start, of normalised pixels.
+        started: whether it begins at the given start, or at the mean colour and a trace of noise.
     """
 
     steps: int
-    learning_rate: float
+    learning_rate: float | None
     tv: float
     l2: float
     box: bool
+    near: float = 0.0
+    started: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,64 +83,77 @@ def match_features(
     counts: Tensor | None = None,
     unit: float = 1.0,
     advance: Callable[[int], None] | None = None,
+    start: Tensor | None = None,
 ) -> Match:
-    """Minimise mean((head(x) - z^)^2) + tv TV(x) + l2 mean(x^2) over x, one descent a row.
+    """Minimise mean((head(x) - z^)^2) + tv TV(x) + l2 mean(x^2) + near mean((x - start)^2).
+
+    One descent over x a row.
 
     Args:
         head: images [B, 3, S, S] in [0, 1] -> features, differentiable in the images.
         target: z^ [B, *feature_shape].
-        settings: one for each row; their number of steps must be the same.
+        settings: one for each row; their number of steps must be the same, and all have a learning
+            rate or none has.
         given: size of the images, and the mean and deviation they are normalised by.
-        rng: CPU generator of the first image; all rows begin with the same.
+        rng: CPU generator of the first image; all rows that are not started begin with the same.
         counts: float [B, *feature_shape], weight of each element of the feature loss (0 for
             elements that carry no information); None for 1 everywhere.
         unit: what the feature loss is divided by, e.g. the variance of features, so that weights
             mean the same at every split point.
         advance: told the number of images after every step.
+        start: images [B, 3, S, S] in [0, 1] at which rows begin that are `started`.
+
+    Raises:
+        ValueError: a row wants a start and there is none.
     """
     device = target.device
     mean, std = (torch.tensor(v, device=device).view(-1, 1, 1) for v in (given.mean, given.std))
-    low, high = (0 - mean) / std, (1 - mean) / std
-    start = START * torch.randn(given.shape, generator=rng).to(device)
-    # One tensor for each learning rate: Adam works element by element, and once a step on each.
-    rates = sorted({s.learning_rate for s in settings})
-    of = [[n for n, s in enumerate(settings) if s.learning_rate == rate] for rate in rates]
-    place = torch.tensor([n for rows in of for n in rows], device=device).argsort()
-    leaves = [start.repeat(len(rows), 1, 1, 1).requires_grad_() for rows in of]
-    optimizer = torch.optim.Adam(
-        [{"params": [leaf], "lr": rate} for leaf, rate in zip(leaves, rates, strict=True)],
-        eps=1e-3,
-        amsgrad=True,
+    blank = (START * torch.randn(given.shape, generator=rng).to(device)).repeat(
+        len(settings), 1, 1, 1
     )
-    boxes = [
-        torch.tensor([settings[n].box for n in rows], device=device)[:, None, None, None]
-        for rows in of
-    ]
-    tv, l2 = (torch.tensor([getattr(s, k) for s in settings], device=device) for k in ("tv", "l2"))
+    near, tv, l2 = (
+        torch.tensor([float(getattr(s, name)) for s in settings], device=device)
+        for name in ("near", "tv", "l2")
+    )
+    begun = torch.tensor([s.started for s in settings], device=device)[:, None, None, None]
+    if start is None and (bool(begun.any()) or bool(near.any())):
+        raise ValueError("a descent is to begin at a start, or to stay near it, and none is given")
+    goal = blank if start is None else (start.to(blank) - mean) / std
+    first = torch.where(begun, goal, blank)
     weight = torch.ones_like(target) if counts is None else counts
     per_image = unit * weight.flatten(1).sum(1).clamp_min(1)
-    steps = settings[0].steps
-    earlier = losses = torch.zeros(len(settings), device=device)
-    blind = torch.zeros(len(settings), dtype=torch.bool, device=device)
-    for step in range(steps):
-        pixels = torch.cat(leaves)[place] if len(leaves) > 1 else leaves[0]
+
+    def losses(pixels: Tensor) -> tuple[Tensor, Tensor]:
         error = (head(pixels * std + mean) - target).square() * weight
-        losses = error.flatten(1).sum(1) / per_image
-        if step == 0:
-            (slope,) = torch.autograd.grad(losses.sum(), pixels, retain_graph=True)
-            blind = slope.flatten(1).abs().amax(1) == 0
-        if step == steps - 1 - steps // 10:
-            earlier = losses.detach()
-        total = losses + tv * total_variation(pixels) + l2 * pixels.square().flatten(1).mean(1)
-        optimizer.zero_grad(set_to_none=True)
-        total.sum().backward()
-        optimizer.step()
+        watched = error.flatten(1).sum(1) / per_image
+        total = watched + tv * total_variation(pixels) + l2 * pixels.square().flatten(1).mean(1)
+        if start is not None:
+            total = total + near * (pixels - goal).square().flatten(1).mean(1)
+        return watched, total
+
+    def told() -> bool:
+        return advance is None or goes_on(advance, len(settings))
+
+    steps, rates = settings[0].steps, [s.learning_rate for s in settings]
+    if not steps:
+        found = unmoved(first)
+    elif None in rates:
+        found = minimise(lambda pixels: losses(pixels)[1], first, steps, told)
+    else:
+        low, high = (0 - mean) / std, (1 - mean) / std
+        boxes, fixed = [s.box for s in settings], [float(rate or 0) for rate in rates]
+        found = descend(losses, first, fixed, low, high, boxes, steps, told)
+    images = (found.values * std + mean).clamp(0, 1)
+    before, after = float(found.earlier.mean()), float(found.losses.mean())
+    fall = 1 - after / before if before > 0 and steps >= 10 else 0.0
+    left = found.losses
+    if None in rates or not steps:  # what was minimised is more than the features' part
         with torch.no_grad():
-            for leaf, box in zip(leaves, boxes, strict=True):
-                leaf.copy_(torch.where(box, leaf.clamp(low, high), leaf))
-        if advance is not None and not goes_on(advance, len(settings)):
-            break
-    before = float(earlier.mean())
-    fall = 1 - float(losses.detach().mean()) / before if before > 0 and steps >= 10 else 0.0
-    images = (torch.cat(leaves)[place].detach() * std + mean).clamp(0, 1)
-    return Match(images, losses.detach(), fall, blind)
+            left, _ = losses((images - mean) / std)
+    return Match(images, left, fall, found.blind)
+
+
+def unmoved(values: Tensor) -> Found:
+    """A descent of no steps."""
+    nothing = torch.zeros(len(values), device=values.device)
+    return Found(values, nothing, nothing, nothing.bool())

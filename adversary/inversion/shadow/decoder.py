@@ -15,7 +15,7 @@ from adversary.contract.attack import Attack, seed_of
 from adversary.contract.threat import ThreatModel
 from adversary.contract.workplace import ALONE, Estimator, Workplace
 from adversary.parts.feature_map import FeatureMap
-from adversary.parts.pairs import PIECE, gather, squared_error
+from adversary.parts.pairs import PIECE, gather, pixel_error
 from splitlab.contracts import Estimate, Features, FeatureSpec
 from splitlab.contracts.ranges import BatchSize, Epochs, LearningRate
 from splitlab.pieces import in_pieces
@@ -82,7 +82,7 @@ class UpDecoder(Attack):
         optimizer = torch.optim.Adam(net.parameters(), lr=self.learning_rate)
         net.train()
         history = work.fit(
-            squared_error(pairs, draw),
+            pixel_error(pairs, draw),
             State({"net": net}, {"net": optimizer}, {}, {}, {"draw": draw}),
             pairs.source,
             epochs=self.epochs,
