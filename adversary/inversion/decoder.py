@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -47,6 +47,8 @@ EPOCHS, STEPS = 3, 150
 """A cycle has at least so many of both; two cycles are the least, where images can be held out."""
 CYCLES = 4
 """Cycles at most."""
+BRIEF: Mapping[str, Any] = {"epochs": 3, "ssim": 0.0}
+"""What shadows learn by, whose features are not the client's: more would learn the difference."""
 LARGE_EPOCHS = 3
 """On images above `FULL_SIZE`, if the budget allows them."""
 HELD_OUT, SHARE = 128, 10

@@ -7,7 +7,6 @@ whose step does not lower its loss enough tries a shorter one while the others g
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -40,44 +39,62 @@ class Found(NamedTuple):
 
 
 class _Memory:
-    """Curvature of every row; a pair that does not count for a row is zero there.
+    """Curvature of every row, each with the last pairs of its own: what a row remembers does not
+    depend on which rows it shares the batch with.
 
     Args:
         scale: [B], of the first steepest step.
+        like: [B, N], as the problems are.
     """
 
-    def __init__(self, scale: Tensor) -> None:
+    def __init__(self, scale: Tensor, like: Tensor) -> None:
         self._scale = scale
-        self._pairs: deque[tuple[Tensor, Tensor, Tensor]] = deque(maxlen=HISTORY)
+        self._rows = torch.arange(len(like), device=like.device)
+        self._newest = torch.full_like(self._rows, -1)
+        self._kept = 0
+        self._steps, self._changes = (like.new_zeros(HISTORY, *like.shape) for _ in range(2))
+        self._per = like.new_zeros(HISTORY, len(like))
+        self._together = True
 
     def add(self, step: Tensor, change: Tensor, taken: Tensor) -> None:
         along, square = (step * change).sum(1), change.square().sum(1)
         counts = taken & (along > CURVED * square)
-        if not bool(counts.any()):
+        rows = counts.nonzero()[:, 0]
+        if not len(rows):
             return
-        keep = counts[:, None]
-        self._pairs.append(
-            (
-                step.where(keep, torch.zeros_like(step)),
-                change.where(keep, torch.zeros_like(change)),
-                (1 / along).where(counts, torch.zeros_like(along)),
-            )
-        )
-        self._scale = (along / square).where(counts, self._scale)
+        self._newest[rows] = (self._newest[rows] + 1) % HISTORY
+        at = (self._newest[rows], rows)
+        self._steps[at], self._changes[at] = step[rows], change[rows]
+        self._per[at] = 1 / along[rows]
+        self._scale[rows] = along[rows] / square[rows]
+        self._kept = min(self._kept + 1, HISTORY)
+        self._together = self._together and len(rows) == len(step)
 
     def direction(self, slope: Tensor) -> Tensor:
         """The two loops; steepest descent for a row without pairs."""
         found, shares = slope.clone(), []
-        for step, change, per in reversed(self._pairs):
+        for ago in range(self._kept):
+            step, change, per = self._pair(ago)
             shares.append(per * (step * found).sum(1))
             found -= shares[-1][:, None] * change
         found *= self._scale[:, None]
-        for (step, change, per), share in zip(self._pairs, reversed(shares), strict=True):
-            found += (share - per * (change * found).sum(1))[:, None] * step
+        for ago in reversed(range(self._kept)):
+            step, change, per = self._pair(ago)
+            found += (shares[ago] - per * (change * found).sum(1))[:, None] * step
         return -found
 
     def steepest(self, slope: Tensor) -> Tensor:
         return -slope * self._scale[:, None]
+
+    def _pair(self, ago: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Step, change and 1 / their product of every row, so many before its newest: zeros where
+        a row has not so many.
+        """
+        if self._together:  # the same place in all rows, which need not be copied
+            at = int(self._newest[0] - ago) % HISTORY
+            return self._steps[at], self._changes[at], self._per[at]
+        places = ((self._newest - ago) % HISTORY, self._rows)
+        return self._steps[places], self._changes[places], self._per[places]
 
 
 def minimise(
@@ -93,6 +110,9 @@ def minimise(
         start: [B, *item].
         evaluations: of loss and slope, at least 1; each is of all rows.
         goes_on: told of each; stops where it says no.
+
+    Returns:
+        of every row what was best, which is where it ends: no step is taken that raises its loss.
     """
 
     def evaluate(flat: Tensor) -> tuple[Tensor, Tensor]:
@@ -104,11 +124,11 @@ def minimise(
     at = start.detach().flatten(1).clone()
     best, slope = evaluate(at)
     blind = slope.abs().amax(1) == 0
-    memory = _Memory(1 / slope.norm(dim=1).clamp_min(1e-12))
+    memory = _Memory(1 / slope.norm(dim=1).clamp_min(1e-12), at)
     direction, length = memory.steepest(slope), torch.ones_like(best)
     earlier, mark = best, evaluations - 1 - evaluations // 10
-    for turn in range(1, evaluations):
-        if goes_on is not None and not goes_on():
+    for turn in range(1, evaluations + 1):
+        if (goes_on is not None and not goes_on()) or turn == evaluations:
             break
         if turn == mark:
             earlier = best

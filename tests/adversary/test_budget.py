@@ -5,8 +5,15 @@ import torch
 
 from adversary.contract.threat import AuxImages, ThreatModel
 from adversary.inversion.decoder import Decoder
-from adversary.inversion.rmle.attack import RMLE
-from adversary.parts.budget import LEARNED_PIXELS, answered_together, descent_steps, learned_passes
+from adversary.inversion.rmle.attack import CHOOSE_IMAGES, CHOOSE_STEPS, RMLE, STEPS
+from adversary.parts.budget import (
+    LEARNED_PIXELS,
+    LEAST_STEPS,
+    LEAST_TRIAL_STEPS,
+    answered_together,
+    descent_steps,
+    learned_passes,
+)
 from splitlab.contracts import Features, InputSpec
 from splitlab.data import ImageSet
 
@@ -15,14 +22,34 @@ from splitlab.data import ImageSet
 def test_small_images_are_attacked_in_full(size):
     assert descent_steps(300, 40, size) == 300
     assert learned_passes(3, 2000, size) == (3, 2000)
-    assert RMLE().effort(size) == (300, 2, 100)
+    assert RMLE().effort(size) == (STEPS, CHOOSE_IMAGES, CHOOSE_STEPS)
+    every = Decoder().passes(2000, size)
+    assert every.rows == 2000
+    assert Decoder().cycles(size) > 1
 
 
 @pytest.mark.parametrize(("size", "steps", "trial"), [(96, 133, 44), (128, 80, 25), (224, 80, 15)])
 def test_large_ones_by_their_pixels(size, steps, trial):
-    assert RMLE().effort(size) == (steps, 1, trial)
+    assert descent_steps(300, LEAST_STEPS, size) == steps
+    assert descent_steps(100, LEAST_TRIAL_STEPS, size) == trial
+    found = RMLE().effort(size)
+    assert found.steps == descent_steps(STEPS, LEAST_STEPS, size) < STEPS
+    assert found.choose_steps == descent_steps(CHOOSE_STEPS, LEAST_TRIAL_STEPS, size)
+    assert found.choose_images == 1
     given = RMLE(steps=500, choose_steps=60, choose_images=4)
     assert given.effort(size) == (500, 4, 60)
+    assert RMLE(steps=STEPS).effort(size).steps == STEPS, "what is given is done, default or not"
+    assert Decoder().cycles(size) == 1
+
+
+def test_what_a_point_says_of_itself_is_cut_as_its_attack_is():
+    """A point says every setting, and what nobody gave stays open to the budget."""
+    for attack in (RMLE(), Decoder()):
+        said = type(attack).configured(attack.model_dump(mode="json"))
+        if isinstance(said, RMLE):
+            assert said.effort(128) == attack.effort(128)
+        else:
+            assert said.passes(1000, 128) == attack.passes(1000, 128)
 
 
 @pytest.mark.parametrize(("rows", "wanted"), [(60, (3, 60)), (90, (2, 90)), (2000, (1, 199))])
@@ -71,7 +98,8 @@ def test_what_was_cut_is_told(size, cut, monkeypatch):
         aux=AuxImages(own, own.take(2), "same distribution"),
     )
     seen = Features(("a", "b"), head(own.floats("cpu")[:2]))
-    quick = {"tv": 0.0, "learning_rate": 1.0}
+    monkeypatch.setattr("adversary.inversion.decoder.STEPS", 4)
+    quick = {"start": "mean", "tv": 0.0, "learning_rate": 1.0}
     for attack in (RMLE(**quick), Decoder(width=4, depth=0)):
         estimate = attack.fit(threat, torch.Generator())(seen)
         told = [doubt for doubt in estimate.doubts if "cut to a budget" in doubt]

@@ -1,10 +1,9 @@
-"""The descent of `rmle`, its total variation and how its settings are chosen."""
+"""The descent of `rmle` and its total variation."""
 
 import pytest
 import torch
 from worlds import INPUT, VICTIMS, Orthogonal, tiny_head
 
-from adversary.inversion.rmle.choice import Bench, choose
 from adversary.inversion.rmle.matching import MatchingSettings, match_features, total_variation
 from splitlab.randomness import generator
 
@@ -50,29 +49,6 @@ def test_pixels_come_out_in_the_range(box):
     match = match_features(head, target, settings, INPUT, generator(0))
     assert match.images.min() >= 0
     assert match.images.max() <= 1
-
-
-def make_bench(noise: float) -> Bench:
-    head = tiny_head("block1")
-    with torch.no_grad():
-        truth = head(VICTIMS[:2])
-    noisy = truth + noise * torch.randn(truth.shape, generator=torch.Generator().manual_seed(1))
-    unit = float(noisy.var())
-    return Bench(head, noisy, truth, None, INPUT, unit, generator(0), lambda _count: None)
-
-
-def test_more_noise_chooses_more_smoothing():
-    base = MatchingSettings(60, 1.0, 0.0, 0.0, True)
-    clean = choose(make_bench(0.0), base, 1.0, None)
-    noisy = choose(make_bench(1.0), base, 1.0, None)
-    assert clean.tv <= 0.1
-    assert noisy.tv > clean.tv
-
-
-def test_what_is_given_is_not_chosen():
-    base = MatchingSettings(6, 1.0, 0.0, 0.0, True)
-    assert choose(make_bench(0.0), base, 0.3, 0.01) == MatchingSettings(6, 0.3, 0.01, 0.0, True)
-    assert choose(make_bench(0.0), base, None, 0.01).tv == 0.01
 
 
 def test_a_network_without_biases_is_no_dead_end():

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from adversary.inversion.rmle.attack import RMLE
 from bench.point.grants import GrantRequest
 from bench.point.identity.config import LABELS, PointConfig
 from bench.point.identity.config import identity as name_of
@@ -138,11 +139,13 @@ def test_split_attack_and_knowledge_are_part_of_a_point() -> None:
 def test_every_setting_is_filled_in_so_that_a_new_default_is_another_point() -> None:
     bare, said = (
         point("conv1", "rmle", "undefended", attack_options={"rmle": options})
-        for options in ({}, {"steps": 300})
+        for options in ({}, {"box": True, "steps": None})
     )
     assert bare == said
-    assert bare.attack_options["steps"] == 300
-    assert bare.attack_options["choose_steps"] == 100
+    assert bare.attack_options["box"] is True
+    # What the budget on large images may cut stays open, and is no part of the defaults' numbers.
+    assert {bare.attack_options[name] for name in ("start", "steps", "choose_steps")} == {None}
+    assert bare.packages == {"attack rmle": f"version {RMLE.version}"}
     assert point("conv1", "rmle", "unaware", defense="gaussian").defense.startswith(
         "gaussian:draw="
     )

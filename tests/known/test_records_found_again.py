@@ -7,6 +7,7 @@ import pytest
 
 from adversary.inversion import decoder
 from adversary.inversion.psim import PSiM
+from adversary.parts.budget import FULL_SIZE
 from bench.point.identity import defaults
 from bench.point.identity.config import PointConfig, identity
 from bench.point.identity.known import KnownRecords, of_record
@@ -59,18 +60,47 @@ def test_every_committed_record_is_read_and_its_name_is_that_of_what_it_says(run
     assert len({identity(read(r), r.data_hash) for r in some}) == len(some)
 
 
-def test_the_default_sweep_finds_the_records_of_an_earlier_version(tmp_path: Path) -> None:
-    old = records(OLD_SWEEP)
-    known, config = KnownRecords(store_of(tmp_path, *old)), validated(victim={"epochs": 2})
-    found = set()
+def found_by(
+    config: SweepConfig, old: list[Record], folder: Path
+) -> dict[tuple[str, str], Record | None]:
+    """(split point, attack) -> the record of it that a sweep takes."""
+    known, found = KnownRecords(store_of(folder, *old)), dict[tuple[str, str], Record | None]()
     for record in old:
         for plan in plans(config):
             point = point_of(config, str(record.config["split"]), plan)
-            one = known.of(point, record.data_hash)
-            assert one is not None
-            assert (one.config["attack"], one.split["name"]) == (plan.attack, point.split)
-            found.add(one.hash)
-    assert found == {record.hash for record in old}
+            found[point.split, plan.attack] = known.of(point, record.data_hash)
+    return found
+
+
+OLD_DECODER = {"epochs": 3, "ssim": 0.0}
+
+
+def test_a_sweep_with_the_settings_of_an_earlier_version_finds_its_records(tmp_path: Path) -> None:
+    """Of the decoder, which does the same with the same settings."""
+    old = [record for record in records(OLD_SWEEP) if record.config["attack"] == "decoder"]
+    config = validated(
+        victim={"epochs": 2}, attacks=("decoder",), attack_options={"decoder": OLD_DECODER}
+    )
+    found = found_by(config, old, tmp_path)
+    for (split, attack), record in found.items():
+        assert record is not None
+        assert (record.config["attack"], record.split["name"]) == (attack, split)
+    assert {record.hash for record in found.values() if record} == {record.hash for record in old}
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"rmle": {"start": "mean"}}, {"rmle": {"start": "mean", "choose_images": 2}}]
+)
+def test_no_record_of_before_is_taken_for_a_measurement_with_today_s_defaults(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    """Nor for one of today's `rmle`, whatever its settings: it chose them in another way."""
+    old = records(OLD_SWEEP)
+    attacks = {record.config["attack"] for record in old}
+    assert attacks == {"decoder", "rmle"}
+    found = found_by(validated(victim={"epochs": 2}, attack_options=options), old, tmp_path)
+    assert {attack for _, attack in found} == attacks
+    assert set(found.values()) == {None}
 
 
 def test_what_an_old_record_does_not_say_was_at_the_default_of_that_time() -> None:
@@ -79,16 +109,28 @@ def test_what_an_old_record_does_not_say_was_at_the_default_of_that_time() -> No
     decoder = read(by_attack["decoder"])
     assert decoder.attack_options == {
         **{"epochs": 3, "batch_size": 32, "learning_rate": 3e-3, "optimizer": "adam"},
-        **{"schedule": "one cycle", "linear_start": True, "width": 64, "depth": 2},
+        **{"schedule": "one cycle", "linear_start": True, "ssim": 0.0, "width": 64, "depth": 2},
     }
     rmle = read(by_attack["rmle"])
-    assert {k: rmle.attack_options[k] for k in ("steps", "choose_steps", "tv")} == {
-        **{"steps": 300, "choose_steps": 100, "tv": None}
+    assert {k: rmle.attack_options[k] for k in ("start", "steps", "choose_steps", "tv")} == {
+        **{"start": "mean", "steps": 300, "choose_steps": 100, "tv": None}
     }
+    assert rmle.packages == {}, "today's rmle says its version"
     assert decoder.stream == ("decoder", decoder.split)
     assert read(records(OLD_EXPERIMENT, 1)[0]).stream == (
         records(OLD_EXPERIMENT, 1)[0].config["attack"],
     )
+
+
+def test_what_was_cut_to_a_budget_is_not_read_as_done_in_full() -> None:
+    """On large images nothing was given, and what the budget allowed was done."""
+    old = {r.config["attack"]: r for r in records(ROOT / "imagenet-samples-mobilenet_v2")}
+    for name, fields in (("decoder", ("epochs",)), ("rmle", ("steps", "choose_images"))):
+        assert old[name].config["size"] > FULL_SIZE
+        assert old[name].config["attack_options"] == {}
+        assert [read(old[name]).attack_options[field] for field in fields] == [None] * len(fields)
+    assert read(old["decoder"]).attack_options["ssim"] == 0.0
+    assert read(old["rmle"]).attack_options["start"] == "mean"
 
 
 def test_a_default_that_changed_relabels_no_record(
@@ -103,18 +145,19 @@ def test_a_default_that_changed_relabels_no_record(
     before = read(old).attack_options
 
     class Changed(decoder.Decoder):
-        epochs: int = 9
+        epochs: int | None = 9
         smoothed: bool = True
 
     monkeypatch.setattr(decoder, "Decoder", Changed)
+    monkeypatch.setattr(defaults, "BEFORE", {})
     assert read(old).attack_options["epochs"] == 9, "what has to be entered in the table"
-    was = {"attack decoder": {"epochs": 3, "smoothed": False}}
+    was = {"attack decoder": {"epochs": 3, "ssim": 0.0, "smoothed": False}}
     monkeypatch.setattr(defaults, "BEFORE", {METHOD_VERSION: was})
     assert read(old).attack_options == {**before, "smoothed": False}
     known = KnownRecords(store_of(tmp_path, old))
     small = {"victim": {"epochs": 2}}
     assert known.of(_decoder(validated(**small)), old.data_hash) is None
-    same = {"attack_options": {"decoder": {"epochs": 3, "smoothed": False}}}
+    same = {"attack_options": {"decoder": {**OLD_DECODER, "smoothed": False}}}
     assert known.of(_decoder(validated(**small, **same)), old.data_hash) == old
     said = old.model_copy(update={"config": {**old.config, "attack_options": {"epochs": 5}}})
     assert read(said).attack_options["epochs"] == 5, "what a record says is so"
@@ -152,7 +195,7 @@ def test_a_table_of_defaults_reaches_all_that_a_record_may_leave_out(
 
 CHANGES: dict[str, Any] = {
     "queries": {"queries": 1999},
-    "options": {"attack_options": {"decoder": {"epochs": 4}}},
+    "options": {"attack_options": {"decoder": {"epochs": 4, "ssim": 0.0}}},
     "recipe": {"victim": {"epochs": 3}},
     "wire": {"wire": "FP16"},
 }
@@ -168,10 +211,11 @@ def test_a_record_of_other_settings_other_data_or_methods_is_not_taken(
         if (r.config["attack"], r.split["name"]) == ("decoder", "conv1")
     ]
     known = KnownRecords(store_of(tmp_path, old))
-    mine = _decoder(validated(victim={"epochs": 2}))
+    own = {"victim": {"epochs": 2}, "attack_options": {"decoder": OLD_DECODER}}
+    mine = _decoder(validated(**own))
     assert known.of(mine, old.data_hash) == old
     assert known.of(mine, "e" * 64) is None
-    other = _decoder(validated(**{"victim": {"epochs": 2}, **CHANGES[change]}))
+    other = _decoder(validated(**{**own, **CHANGES[change]}))
     assert known.of(other, old.data_hash) is None
     stale = old.model_copy(update={"method_version": METHOD_VERSION + 1})
     assert KnownRecords(store_of(tmp_path / "stale", stale)).of(mine, old.data_hash) is None

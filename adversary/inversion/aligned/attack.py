@@ -35,7 +35,7 @@ from adversary.inversion.aligned.colour_choice import JudgedMap, Jury, choose
 from adversary.inversion.aligned.colour_map import distinct
 from adversary.inversion.aligned.head import ShadowHead
 from adversary.inversion.aligned.proposals import ProposalEffort, proposals, require_map
-from adversary.inversion.decoder import Decoder
+from adversary.inversion.decoder import BRIEF, Decoder
 from splitlab.contracts import Estimate, Features, FeatureSpec
 from splitlab.contracts.ranges import Epochs
 from splitlab.errors import BadInput
@@ -150,7 +150,8 @@ class AlignedShadow(Attack):
         believing = _believing(threat, shadow, noise.share)
         # On another machine another shadow may have been found.
         beside = work.beside(believing.fingerprint()[:8])
-        decode = Decoder(epochs=self.decoder_epochs).fit(believing, rng, beside)
+        decoder = Decoder.configured({**BRIEF, "epochs": self.decoder_epochs})
+        decode = decoder.fit(believing, rng, beside)
         facts = {
             "noise_read": noise.share,
             "noise_tensors": len(noise.tensors),

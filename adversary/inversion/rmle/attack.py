@@ -10,25 +10,30 @@ from dataclasses import asdict, replace
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 import torch
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
 from adversary.contract.attack import Attack, FittedOn, Preset, seed_of
 from adversary.contract.believed import believed, certain, loses_elements
 from adversary.contract.threat import ThreatModel
 from adversary.contract.workplace import ALONE, Estimator, Workplace
-from adversary.inversion.rmle.choice import FINALISTS, Bench, choose, options_of
-from adversary.inversion.rmle.matching import Match, MatchingSettings, match_features
+from adversary.inversion.rmle.choice import Bench, choose, finalists, options_of
+from adversary.inversion.rmle.matching import (
+    Match,
+    MatchingSettings,
+    match_features,
+    rows_at_once,
+)
 from adversary.inversion.rmle.presets import PRESETS
-from adversary.inversion.rmle.start import Start, start_of, starting
+from adversary.inversion.rmle.start import STARTS, Start, start_of, starting
 from adversary.parts.budget import FULL_SIZE, LEAST_STEPS, LEAST_TRIAL_STEPS, descent_steps
 from splitlab.contracts import Estimate, Features, InputSpec
 from splitlab.contracts.ranges import LearningRate, Steps, Weight
 from splitlab.split.folding import fold_batch_norm
 from splitlab.training import Progress
 
-ROWS = 64
-"""Images of up to `FULL_SIZE` that are optimised together; fewer of larger ones."""
+STEPS, CHOOSE_IMAGES, CHOOSE_STEPS = 300, 4, 40
+"""Where they are not given, on images of up to `FULL_SIZE`."""
 UNCHOSEN, UNCHOSEN_STARTED = (0.03, 0.0), (0.01, 0.03)
 """Weights of TV and of the distance to the start, where nothing can choose them."""
 STILL_FALLING, CONVERGED = 0.01, 1e-5
@@ -60,8 +65,8 @@ class RMLE(Attack):
         start: attack whose image it may begin at, "mean" for the mean colour alone; None for
             "decoder" where queries or images are granted. The other attack is fitted under the
             same grant and its time counts.
-        steps: evaluations of the loss and its slope. Papers take 500 to 20,000 of Adam: what still
-            falls at the end is a doubt.
+        steps: evaluations of the loss and its slope; None for `STEPS`. Papers take 500 to 20,000 of
+            Adam: what still falls at the end is a doubt.
         learning_rate: of Adam, in normalised pixels a step; None for L-BFGS, which goes further in
             the same time.
         tv: weight of the total variation of normalised pixels; None to choose.
@@ -70,13 +75,15 @@ class RMLE(Attack):
         box: keep pixels in [0, 1] throughout.
         relative: feature loss in units of the captured features' variance, so that a weight means
             the same at every split point; the papers' presets are absolute.
-        choose_images: validation images to choose on; 0 takes `UNCHOSEN`.
-        choose_steps: steps of each trial; on large images these three, where not given, are cut
-            (`adversary.parts.budget`). The best are tried again in full.
+        choose_images: validation images to choose on, None for `CHOOSE_IMAGES`; 0 takes
+            `UNCHOSEN`.
+        choose_steps: steps of each trial, None for `CHOOSE_STEPS`. The best are tried again in
+            full. On large images these three, where not given, are cut (`adversary.parts.budget`).
     """
 
     name: ClassVar[str] = "rmle"
     source: ClassVar[str] = "He, Zhang, Lee 2019, ACSAC, section 4.1, equation 5"
+    version: ClassVar[int] = 2  # it had no start, chose by features, and a rate of Adam
     fitted_on: ClassVar[FittedOn] = "nothing"
     asks: ClassVar[Mapping[str, frozenset[str]]] = {
         "undefended": frozenset({"head", "observe"}),
@@ -86,15 +93,31 @@ class RMLE(Attack):
     presets: ClassVar[Mapping[str, Preset]] = PRESETS
 
     start: Start | None = None
-    steps: Steps = 300
+    steps: Steps | None = None
     learning_rate: LearningRate | None = None
     tv: Weight | None = None
     near: Weight | None = None
     l2: Weight = 0.0
     box: bool = True
     relative: bool = True
-    choose_images: Annotated[int, Field(ge=0, le=64, description="validation images")] = 4
-    choose_steps: Steps = 40
+    choose_images: Annotated[int, Field(ge=0, le=64, description="validation images")] | None = None
+    choose_steps: Steps | None = None
+
+    @field_validator("near")
+    @classmethod
+    def _near_a_start(cls, near: float | None, others: ValidationInfo) -> float | None:
+        if near and others.data.get("start") == "mean":
+            raise ValueError("with start=mean there is no start to stay near; leave near out")
+        return near
+
+    @property
+    def starts_from(self) -> tuple[str, ...]:
+        start = self.start or "decoder"
+        return () if start == "mean" else (start,)
+
+    def check(self, threat: ThreatModel) -> None:
+        if self.start in STARTS:
+            STARTS[self.start]().check(threat)
 
     def fit(self, threat: ThreatModel, rng: torch.Generator, work: Workplace = ALONE) -> Estimator:
         # seconds of work start again after a kill: there is nothing to keep
@@ -133,9 +156,9 @@ class RMLE(Attack):
             task.close()
             found = _estimate(settings, matches, unit / _variance(observed.features))
             found.extra.update(told)
-            effort = self.effort(given.size)
-            if effort != (self.steps, self.choose_images, self.choose_steps):
-                found.doubts.append(_cut(effort, self, given.size))
+            effort, full = self.effort(given.size), self.effort(FULL_SIZE)
+            if effort != full:
+                found.doubts.append(_cut(effort, full, given.size))
                 found.extra["budget"] = effort._asdict()
             return found
 
@@ -143,13 +166,14 @@ class RMLE(Attack):
 
     def effort(self, size: int) -> Descent:
         """What it does on images of `size` pixels a side; what was given is done in full."""
-        given = self.model_fields_set
-        cut = {
-            "steps": descent_steps(self.steps, LEAST_STEPS, size),
-            "choose_images": min(self.choose_images, 1) if size > FULL_SIZE else self.choose_images,
-            "choose_steps": descent_steps(self.choose_steps, LEAST_TRIAL_STEPS, size),
-        }
-        return Descent(**{n: getattr(self, n) if n in given else cut[n] for n in Descent._fields})
+        full = Descent(STEPS, CHOOSE_IMAGES, CHOOSE_STEPS)
+        cut = Descent(
+            descent_steps(full.steps, LEAST_STEPS, size),
+            min(full.choose_images, 1) if size > FULL_SIZE else full.choose_images,
+            descent_steps(full.choose_steps, LEAST_TRIAL_STEPS, size),
+        )
+        given = (self.steps, self.choose_images, self.choose_steps)
+        return Descent(*(own if one is None else one for one, own in zip(given, cut, strict=True)))
 
     def _settings(
         self,
@@ -169,6 +193,7 @@ class RMLE(Attack):
             other if own is None else own
             for own, other in zip((self.tv, self.near), unchosen, strict=True)
         )
+        near = 0.0 if begin is None else near
         base = MatchingSettings(
             effort.steps, self.learning_rate, tv, self.l2, self.box, near, begin is not None
         )
@@ -182,7 +207,7 @@ class RMLE(Attack):
         with torch.no_grad():
             clean = head(images)
             seen = believed(threat, tuple(clean.shape[1:]))(clean, draw)
-        total = len(options) * effort.choose_steps + 2 * FINALISTS * effort.steps
+        total = len(options) * effort.choose_steps + len(finalists(options)) * effort.steps
         work = watch.task(f"{self.name}: settings", total * len(images))
         bench = Bench(
             model,
@@ -203,11 +228,6 @@ class RMLE(Attack):
         return _variance(feature) if self.relative else 1.0
 
 
-def rows_at_once(size: int) -> int:
-    """Images of `size` pixels a side whose descents are remembered together."""
-    return max(1, min(ROWS, ROWS * FULL_SIZE**2 // size**2))
-
-
 def _variance(feature: Tensor) -> float:
     return max(float(feature.var()), 1e-12)
 
@@ -220,7 +240,7 @@ def _estimate(settings: MatchingSettings, matches: list[Match], share: float) ->
     doubts = []
     if fall > STILL_FALLING and float(losses.mean()) * share > CONVERGED:
         doubts.append(
-            f"truncated: the feature loss still fell by {100 * fall:z.0f} % over the last tenth of "
+            f"truncated: the loss still fell by {100 * fall:z.0f} % over the last tenth of "
             f"{settings.steps} steps"
         )
     if blind:
@@ -231,7 +251,7 @@ def _estimate(settings: MatchingSettings, matches: list[Match], share: float) ->
     return Estimate(torch.cat([m.images for m in matches]).cpu(), doubts, extra)
 
 
-def _cut(effort: Descent, full: RMLE, size: int) -> str:
+def _cut(effort: Descent, full: Descent, size: int) -> str:
     """The doubt of a descent that was shorter than its default."""
     return (
         f"cut to a budget: images of {size} px, above {FULL_SIZE}; {effort.steps} steps in place "

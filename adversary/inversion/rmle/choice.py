@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from adversary.inversion.rmle.matching import MatchingSettings, match_features
+from adversary.inversion.rmle.matching import MatchingSettings, match_features, rows_at_once
 from splitlab.contracts import InputSpec
 from splitlab.metrics import psnr
 
@@ -61,19 +61,25 @@ class Bench:
 
     def decibels(self, options: Sequence[MatchingSettings]) -> Tensor:
         """PSNR of each validation image after each option, [options, n]."""
+        together = max(1, rows_at_once(self.given.size) // len(self.seen))
+        parts = [options[n : n + together] for n in range(0, len(options), together)]
+        return torch.cat([self._decibels(part) for part in parts])
+
+    def _decibels(self, options: Sequence[MatchingSettings]) -> Tensor:
         count, times = len(options), (len(options), *[1] * (self.seen.ndim - 1))
         match = match_features(
             self.model,
             self.seen.repeat(times),
             [option for option in options for _ in self.seen],
             self.given,
-            self.rng,
+            self.rng.clone_state(),  # whose first image is the same for all that are compared
             None if self.counts is None else self.counts.repeat(times),
             self.unit,
             self.advance,
             None if self.start is None else self.start.repeat(count, 1, 1, 1),
         )
-        return psnr(self.truth.repeat(count, 1, 1, 1), match.images).view(count, -1)
+        found = psnr(self.truth.repeat(count, 1, 1, 1), match.images)
+        return found.nan_to_num(0.0).view(count, -1)  # a descent that diverged is the worst
 
 
 class Chosen(NamedTuple):
@@ -99,11 +105,7 @@ def choose(bench: Bench, options: Sequence[MatchingSettings], steps: int) -> Cho
     """
     tried = bench.decibels(options).mean(1)
     order = tried.argsort(descending=True, stable=True).tolist()
-    best: list[MatchingSettings] = []
-    for started in (False, True):
-        own = [options[row] for row in order if options[row].started == started]
-        best += own[:FINALISTS]
-    full = [replace(option, steps=steps) for option in best]
+    full = [replace(one, steps=steps) for one in finalists([options[row] for row in order])]
     reached = bench.decibels(full)
     won = int(reached.mean(1).argmax())
     told = {"descent": round(float(reached[won].mean()), 3)}
@@ -116,6 +118,15 @@ def choose(bench: Bench, options: Sequence[MatchingSettings], steps: int) -> Cho
     if float(gain.mean()) > doubt:
         return Chosen(full[won], told)
     return Chosen(replace(full[won], steps=0, started=True), told)
+
+
+def finalists(options: Sequence[MatchingSettings]) -> list[MatchingSettings]:
+    """The first of each start."""
+    return [
+        one
+        for started in (False, True)
+        for one in [option for option in options if option.started == started][:FINALISTS]
+    ]
 
 
 def options_of(

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from adversary.inversion.rmle.adam import descend
+from adversary.parts.budget import FULL_SIZE
 from adversary.parts.lbfgs import Found, minimise
 from splitlab.contracts import InputSpec
 from splitlab.training import goes_on
@@ -20,6 +21,9 @@ from splitlab.training import goes_on
 START = 0.01
 """Deviation of the first image's normalised pixels from the mean colour. The papers begin with
 zeros; a network without biases answers those with zeros, where ReLU has no slope, for ever."""
+
+ROWS = 64
+"""Images of up to `FULL_SIZE` that are optimised together; fewer of larger ones."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,15 @@ def match_features(
             total = total + near * (pixels - goal).square().flatten(1).mean(1)
         return watched, total
 
+    blind: list[Tensor] = []
+
+    def minimised(pixels: Tensor) -> Tensor:
+        watched, total = losses(pixels)
+        if not blind:  # by the features alone: what else is minimised has a slope of its own
+            (slope,) = torch.autograd.grad(watched.sum(), pixels, retain_graph=True)
+            blind.append(slope.flatten(1).abs().amax(1) == 0)
+        return total
+
     def told() -> bool:
         return advance is None or goes_on(advance, len(settings))
 
@@ -138,7 +151,7 @@ def match_features(
     if not steps:
         found = unmoved(first)
     elif None in rates:
-        found = minimise(lambda pixels: losses(pixels)[1], first, steps, told)
+        found = minimise(minimised, first, steps, told)
     else:
         low, high = (0 - mean) / std, (1 - mean) / std
         boxes, fixed = [s.box for s in settings], [float(rate or 0) for rate in rates]
@@ -150,7 +163,12 @@ def match_features(
     if None in rates or not steps:  # what was minimised is more than the features' part
         with torch.no_grad():
             left, _ = losses((images - mean) / std)
-    return Match(images, left, fall, found.blind)
+    return Match(images, left, fall, blind[0] if blind else found.blind)
+
+
+def rows_at_once(size: int) -> int:
+    """Images of `size` pixels a side whose descents are remembered together."""
+    return max(1, min(ROWS, ROWS * FULL_SIZE**2 // size**2))
 
 
 def unmoved(values: Tensor) -> Found:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from adversary.contract.attack import Attack
 from adversary.contract.threat import ThreatModel
-from adversary.contract.workplace import Workplace
+from adversary.contract.workplace import Fits, Workplace
 from adversary.inversion.dci.attack import DCI
 from adversary.inversion.decoder import Decoder
 from adversary.inversion.psim import PSiM
@@ -21,12 +21,17 @@ Start = Literal["decoder", "psim", "dci", "mean"]
 STARTS: dict[Start, type[Attack]] = {"decoder": Decoder, "psim": PSiM, "dci": DCI}
 
 
+LEAST = 2
+"""Images that an inverse network can be learned from."""
+
+
 def start_of(wanted: Start | None, threat: ThreatModel) -> Start:
     """What is wanted, else "decoder" where it can learn from something, else "mean"."""
     if wanted is not None:
         return wanted
-    learns = threat.observe is not None or threat.aux is not None
-    return "decoder" if learns else "mean"
+    asked = threat.observe.images if threat.observe is not None else ()
+    own = threat.aux.images if threat.aux is not None else ()
+    return "decoder" if len(asked or own) >= LEAST else "mean"
 
 
 def starting(
@@ -41,8 +46,14 @@ def starting(
     """
     if start == "mean":
         return None
-    here = work if work.grant is not None else replace(work, grant=threat)
-    estimator = here.fitted(STARTS[start]())
+    kind = STARTS[start]
+    known = work.grant or threat
+    if known.observe is None and "head" not in kind.asks.get(known.name, {"head"}):
+        # Its own row has queries and no head. Who has the head answers its queries itself.
+        known = replace(known, name="")
+    if work.grant is None:  # fitted without `run_attack`: there is nobody to share with
+        work = replace(work, fits=Fits(), borrowed={})
+    estimator = replace(work, grant=known).fitted(kind())
 
     def begin(features: Tensor) -> Tensor:
         ids = tuple(str(row) for row in range(len(features)))

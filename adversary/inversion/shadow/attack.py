@@ -21,7 +21,7 @@ from adversary.contract.attack import Attack, FittedOn, Preset, seed_of
 from adversary.contract.believed import believed
 from adversary.contract.threat import AuxImages, ThreatModel
 from adversary.contract.workplace import ALONE, Estimator, Workplace
-from adversary.inversion.decoder import Decoder
+from adversary.inversion.decoder import BRIEF, Decoder
 from adversary.inversion.shadow.bodies import BodyGate, LearnedGate, ShadowNetwork, TopGate
 from adversary.inversion.shadow.choice import doubts_of, facts_of, partition, price_of, subsets
 from adversary.inversion.shadow.decoder import UpDecoder
@@ -222,9 +222,8 @@ class Shadow(Attack):
         epochs = {} if self.decoder_epochs is None else {"epochs": self.decoder_epochs}
         if self.decoder == "paper":
             return UpDecoder.configured(epochs)
-        return Decoder.configured(
-            {**({"preset": "he2019"} if self.decoder == "he" else {}), **epochs}
-        )
+        own = {"preset": "he2019"} if self.decoder == "he" else BRIEF
+        return Decoder.configured({**own, **epochs})
 
     def _as_if_client(self, threat: ThreatModel, shadow: nn.Module) -> ThreatModel:
         """What the decoder is granted: the shadow in the head's place, and no answer to a query.

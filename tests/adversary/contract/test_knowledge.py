@@ -49,7 +49,7 @@ def test_a_decoder_that_knows_the_defence_beats_one_that_does_not(defense):
 def test_rmle_that_knows_the_defence_beats_one_that_does_not(defense):
     head = tiny_head("block1")
     seen = capture(head, defense)
-    attack = RMLE(steps=100, choose_steps=100)
+    attack = RMLE(start="mean", steps=100)
     unaware, adaptive = (
         quality(outcome(attack, threat(head, defense, known=k), seen))
         for k in ("unaware", "adaptive")
@@ -64,7 +64,7 @@ def test_granted_fixed_noise_is_undone(name):
     defense = f"{name},draw=fixed"
     head = tiny_head("block1")
     seen = capture(head, defense)
-    attack = RMLE(steps=100, choose_steps=40)
+    attack = RMLE(start="mean", steps=100)
     adaptive, noise = (
         quality(outcome(attack, threat(head, defense, known=k), seen))
         for k in ("adaptive", "noise")
@@ -111,8 +111,10 @@ def test_answers_and_observations_are_checked():
 def test_effort_counts_what_was_asked_of_the_head():
     head = Orthogonal("map")
     model = threat(head, known="unaware")
-    done = outcome(RMLE(steps=7, choose_images=0), model, capture(head))
-    assert done.effort["head_images"] == 7 * len(VICTIMS)
+    for rate, looked in ((1.0, 7), (None, 7 + 1)):  # L-BFGS looks at what it ends with once more
+        attack = RMLE(start="mean", steps=7, choose_images=0, learning_rate=rate)
+        done = outcome(attack, model, capture(head))
+        assert done.effort["head_images"] == looked * len(VICTIMS)
     assert not model.head._forward_pre_hooks
     queried = outcome(Decoder(epochs=0), threat(head, known="queries"), capture(head))
     assert queried.effort["queries"] == 240

@@ -38,12 +38,15 @@ def test_training_improves_on_the_linear_inverse_of_a_nonlinear_head():
     assert trained > linear + 0.2
 
 
+@pytest.mark.parametrize("rate", [None, 1])
 @pytest.mark.parametrize(
     "layout", ["map", "vector", *(pytest.param(one, marks=pytest.mark.slow) for one in LAYOUTS[1:])]
 )
-def test_rmle_finds_the_inverse_of_an_orthogonal_head(layout):
+def test_rmle_finds_the_inverse_of_an_orthogonal_head(layout, rate):
+    """By L-BFGS and by Adam."""
     head = Orthogonal(layout)
-    done = outcome(RMLE(tv=0, learning_rate=1), threat(head, known="unaware"), capture(head))
+    attack = RMLE(start="mean", tv=0, learning_rate=rate)
+    done = outcome(attack, threat(head, known="unaware"), capture(head))
     assert quality(done) > 50
     assert not done.estimate.doubts
 
@@ -51,7 +54,7 @@ def test_rmle_finds_the_inverse_of_an_orthogonal_head(layout):
 def test_identity_head():
     head = nn.Identity()
     model = threat(head, known="unaware")
-    assert quality(outcome(RMLE(steps=120), model, capture(head))) > 45
+    assert quality(outcome(RMLE(start="mean", steps=120), model, capture(head))) > 45
     assert quality(outcome(Decoder(epochs=0), model, capture(head))) > 45
 
 
@@ -75,7 +78,9 @@ class Constant(nn.Module):
 
 def test_a_head_that_sees_nothing_raises_a_doubt():
     done = outcome(
-        RMLE(steps=5, choose_images=0), threat(Constant(), known="unaware"), capture(Constant())
+        RMLE(start="mean", steps=5, choose_images=0),
+        threat(Constant(), known="unaware"),
+        capture(Constant()),
     )
     assert any("zero gradient: 8 of 8" in doubt for doubt in done.estimate.doubts)
 
@@ -83,7 +88,7 @@ def test_a_head_that_sees_nothing_raises_a_doubt():
 def test_a_descent_that_is_cut_short_raises_a_doubt():
     head = tiny_head("block3")
     model = threat(head, known="unaware")
-    short = outcome(RMLE(steps=20, learning_rate=0.1, tv=0), model, capture(head))
+    short = outcome(RMLE(start="mean", steps=20, learning_rate=0.1, tv=0), model, capture(head))
     assert any(doubt.startswith("truncated") for doubt in short.estimate.doubts)
 
 
