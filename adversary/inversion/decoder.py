@@ -124,13 +124,20 @@ class Decoder(Attack):
         return CYCLES if self.epochs is None and size <= FULL_SIZE else 1
 
     def learned_images(self, pairs: int, size: int) -> int | None:
-        epochs, rows = self.passes(pairs - held_out(pairs, self.cycles(size)), size)
-        return epochs * rows * self.cycles(size)
+        """At most so many: all cycles. Exact where `epochs` are given, or nothing is held out."""
+        kept = held_out(pairs, self.cycles(size))
+        epochs, rows = self.passes(pairs - kept, size)
+        return epochs * rows * cycles_of(kept, self.cycles(size))
 
 
 def held_out(pairs: int, cycles: int) -> int:
     """How many of the pairs a decoder does not learn from, to see when to stop."""
     return min(HELD_OUT, pairs // SHARE) if cycles > 1 else 0
+
+
+def cycles_of(held_out: int, most: int) -> int:
+    """Cycles at most: two where no pair tells when to stop."""
+    return most if held_out else min(most, 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,15 +190,17 @@ def learn_inverse(
         net = InverseNetwork(pairs.feature, size, settings.width, settings.depth)
     net = net.to(work.place)
     facts: dict[str, object] = {}
+    most = settings.cycles(size)
+    kept = min(held_out(len(pairs.images), most), len(pixels) // 2)
+    held = (pixels[:kept], seen[:kept])
+    pixels, seen, pairs = pixels[kept:], seen[kept:], pairs.after(kept)
     if settings.linear_start:
         facts["linear_mse"] = net.start_linear(seen, pixels, draw)
     else:
         net.standardise(seen)
     del pixels, seen
-    cycles, doubts = settings.cycles(size), list[str]()
-    kept = held_out(len(pairs.images), cycles)
+    cycles, doubts = cycles_of(kept, most), list[str]()
     if kept:
-        aside, pairs = pairs.first(kept), pairs.after(kept)
         facts["held_out"] = kept
     epochs, rows = settings.passes(len(pairs.images), size)
     if rows < len(pairs.images) or (settings.epochs is None and epochs < LARGE_EPOCHS):
@@ -212,8 +221,8 @@ def learn_inverse(
         )
         losses.extend(history.losses.get("net", []))
 
-    error = (lambda: _error(net, aside, draw)) if kept else None
-    errors = learn_in_cycles(net, cycle, error, cycles if kept else min(cycles, 2))
+    error = (lambda: _error(net, *held)) if kept else None
+    errors = learn_in_cycles(net, cycle, error, cycles)
     if errors:
         facts["held_out_mse"] = errors
     net.requires_grad_(False).eval()
@@ -222,10 +231,8 @@ def learn_inverse(
 
 
 @torch.no_grad()
-def _error(net: InverseNetwork, pairs: Pairs, draw: torch.Generator) -> float:
-    """Mean squared error of the answers to held-out pairs; what they draw is forgotten."""
-    own = draw.clone_state()
-    pixels, seen = pairs.some(own)
+def _error(net: InverseNetwork, pixels: Tensor, seen: Tensor) -> float:
+    """Mean squared error of the answers to held-out pairs."""
     answers = in_pieces(lambda part: net(part).clamp(0, 1), seen, ANSWERED_TOGETHER)
     return float((answers.float() - pixels).square().mean())
 

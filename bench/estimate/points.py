@@ -42,12 +42,17 @@ def image_seconds(net: nn.Module, images: ImageSet, meter: Meter) -> float:
 
 @dataclass(frozen=True)
 class WantedPoint:
-    """One attack on a split point, with its grant, on how many victims, rehearsed for how long."""
+    """One attack on a split point, with its grant, on how many victims, rehearsed for how long.
+
+    Args:
+        lent: whether other rows of the run make the fits that it starts from.
+    """
 
     attack: Attack
     grant: GrantRequest
     victims: int
     limit: float = LIMIT
+    lent: bool = False
 
 
 @dataclass(frozen=True)
@@ -174,6 +179,7 @@ def _attack(
         meter=meter,
         device=device,
         limit=one.limit,
+        lent=one.lent,
     )
 
 

@@ -144,6 +144,27 @@ def _attacked(work: SweepWork, plan: int) -> int:
     return work.config.attacked.get(work.plans[plan].attack, work.config.victims)
 
 
+def lent_at(work: SweepWork, place: int) -> bool:
+    """Whether what a plan's attack starts from is measured beside it wherever it is, as it is."""
+    plan, options = work.plans[place], work.config.attack_options
+    wanted = set(make_attack(plan.attack, options.get(plan.attack, {})).starts_from)
+    lenders = {
+        other.attack: n
+        for n, other in enumerate(work.plans)
+        if other.attack in wanted
+        and other.knowledge == plan.knowledge
+        # Lent is the fit of its defaults alone.
+        and make_attack(other.attack, options.get(other.attack, {}))
+        == make_attack(other.attack, {})
+    }
+    beside = [set(plans) for plans in work.pending.values() if place in plans]
+    return (
+        bool(wanted)
+        and set(lenders) == wanted
+        and all(set(lenders.values()) <= own for own in beside)
+    )
+
+
 def _measured(
     work: SweepWork, net: Normalised, several: int, meter: Meter, device: str
 ) -> dict[int, Costs]:
@@ -154,6 +175,7 @@ def _measured(
             make_attack(plan.attack, work.config.attack_options.get(plan.attack, {})),
             plan.grant,
             _attacked(work, n),
+            lent=lent_at(work, n),
         )
         for n, plan in enumerate(work.plans)
     ]

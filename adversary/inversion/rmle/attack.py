@@ -30,7 +30,7 @@ from adversary.parts.budget import FULL_SIZE, LEAST_STEPS, LEAST_TRIAL_STEPS, de
 from splitlab.contracts import Estimate, Features, InputSpec
 from splitlab.contracts.ranges import LearningRate, Steps, Weight
 from splitlab.split.folding import fold_batch_norm
-from splitlab.training import Progress
+from splitlab.training import Enough, Progress
 
 STEPS, CHOOSE_IMAGES, CHOOSE_STEPS = 300, 4, 40
 """Where they are not given, on images of up to `FULL_SIZE`."""
@@ -209,6 +209,16 @@ class RMLE(Attack):
             seen = believed(threat, tuple(clean.shape[1:]))(clean, draw)
         total = len(options) * effort.choose_steps + len(finalists(options)) * effort.steps
         work = watch.task(f"{self.name}: settings", total * len(images))
+        ended = False
+
+        def advance(count: int) -> None:
+            nonlocal ended
+            try:
+                work.advance(count)
+            except Enough:
+                ended = True
+                raise
+
         bench = Bench(
             model,
             seen,
@@ -218,10 +228,12 @@ class RMLE(Attack):
             threat.input or InputSpec(),
             self._unit(seen),
             draw,
-            work.advance,
+            advance,
         )
         found = choose(bench, options, effort.steps)
         work.close()
+        if ended:  # in a rehearsal, whose trials are too short to tell that the start is best
+            return base, told
         return found.settings, {**told, "chosen_by_psnr": found.decibels}
 
     def _unit(self, feature: Tensor) -> float:

@@ -1,9 +1,15 @@
 """An estimate before a sweep: counted rightly from its measurements, every stage once."""
 
+import math
+from types import SimpleNamespace
+
 import pytest
 from meters import ONCE, REST, UNIT, Table
 
 import defenses.parts.prepare
+from adversary.inversion.decoder import CYCLES, SHARE, STEPS, Decoder
+from adversary.inversion.rmle.attack import RMLE
+from adversary.inversion.rmle.choice import BLANK, FINALISTS, STARTED
 from bench.estimate import SweepWork, sweep_estimate
 from bench.estimate.cells import (
     PlannedCell,
@@ -24,6 +30,7 @@ from bench.estimate.deploying import (
 from bench.estimate.latency import place_seconds, starts
 from bench.estimate.points import Costs
 from bench.estimate.scoring import Scoring, each, growth_of
+from bench.estimate.sweep import lent_at
 from bench.point.deploy import undefended
 from bench.point.grants import GrantRequest, make_threat
 from bench.point.measure import plans
@@ -41,6 +48,17 @@ from splitlab.randomness import Secret
 from splitlab.split import split_points
 
 SMALL = {"model": "tiny_cnn", "train_images": 64, "queries": 48, "victims": 16, "device": "cpu"}
+
+
+PAIRS = SMALL["queries"] - SMALL["queries"] // SHARE
+LEARNED = CYCLES * PAIRS * math.ceil(STEPS / math.ceil(PAIRS / Decoder().batch_size))
+"""Images that a decoder sees in all its cycles, a share of the pairs being held out."""
+GRIDS = len(BLANK.tvs) + len(STARTED.tvs) * len(STARTED.nears)
+EFFORT = RMLE().effort(32)
+SETTINGS = EFFORT.choose_images * UNIT
+SETTINGS *= GRIDS * EFFORT.choose_steps + 2 * FINALISTS * EFFORT.steps
+DESCENTS = EFFORT.steps * 8 * UNIT
+"""Of `rmle`: all settings briefly and the best of both grids in full; then 8 victims."""
 
 
 @pytest.fixture(scope="module")
@@ -86,17 +104,44 @@ def test_every_stage_is_counted_once(splits, points):
     assert seconds["deployments"] == pytest.approx(2 * deployed)
     assert seconds["processes"] == pytest.approx(2 * (2 * (3.0 + REST) + 2.0) / 2)
     assert seconds["capture"] == pytest.approx(2 * 16 * (image + image))
-    # a fit is rehearsed with 8 and 32 images, answering in proportion; three passes over 48 pairs
-    decoder = REST + 3 * 48 * UNIT + REST * 16 / 8
+    # a fit is rehearsed with 8 and 32 images, answering in proportion; all cycles over 48 pairs
+    decoder = REST + LEARNED * UNIT + REST * 16 / 8
     assert seconds["attack decoder"] == pytest.approx(2 * decoder)
-    settings, descents = 12 * 100 * 2 * UNIT, 300 * 8 * UNIT
-    assert seconds["attack rmle"] == pytest.approx(2 * (REST + settings + REST + descents))
+    assert seconds["attack rmle"] == pytest.approx(2 * (REST + SETTINGS + REST + DESCENTS))
     assert seconds["attack mean-image"] == pytest.approx(2 * (REST + REST * 16 / 8))
     assert seconds["the judge"] == pytest.approx(REST)
     asked = 5 * 5 * 8 * 3 * image
     begun = 2 * (3.0 + REST) / 2 + 3.0 + 2 * REST
     assert seconds["latency"] == pytest.approx(2 * asked + begun)
     assert "the victim's training" not in seconds
+
+
+def test_what_rmle_starts_from_is_counted_once(splits, points):
+    """With the decoder's row where that makes the same fit, as above; else with its own."""
+    alone, start = REST + SETTINGS + REST + DESCENTS, LEARNED * UNIT
+    _, lone = told(splits, points, ("rmle",), pending={(0, "FP32"): (0,)})
+    assert lone["attack rmle"] == pytest.approx(alone + start)
+
+
+BOTH, FP32 = ("decoder", "rmle"), (0, "FP32")
+
+
+@pytest.mark.parametrize(
+    ("attacks", "options", "pending", "lent"),
+    [
+        (BOTH, {}, {FP32: (0, 1)}, True),
+        (("rmle",), {}, {FP32: (0,)}, False),
+        (BOTH, {"decoder": {"epochs": 1}}, {FP32: (0, 1)}, False),  # another fit
+        (BOTH, {"rmle": {"start": "mean"}}, {FP32: (0, 1)}, False),
+        (BOTH, {"rmle": {"start": "psim"}}, {FP32: (0, 1)}, False),
+        (BOTH, {}, {FP32: (0, 1), (1, "FP32"): (1,)}, False),  # a record is there, and no fit
+        (BOTH, {}, {FP32: (0, 1), (1, "FP32"): (0,)}, True),
+    ],
+)
+def test_a_start_is_lent_by_the_row_that_makes_the_same_fit(attacks, options, pending, lent):
+    config = SweepConfig(**SMALL, attacks=attacks, attack_options=options)
+    work = SimpleNamespace(config=config, plans=plans(config), pending=pending)
+    assert lent_at(work, attacks.index("rmle")) == lent
 
 
 def test_training_of_victim_and_judge_is_counted_where_it_is_due(splits, points):
