@@ -1,0 +1,194 @@
+"""How `rmle` chooses its settings: by pixels, start unchanged and blank start among the choices."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from worlds import INPUT, VICTIMS, tiny_head
+
+from adversary.inversion.rmle.choice import (
+    BLANK,
+    FINALISTS,
+    STARTED,
+    Bench,
+    choose,
+    finalists,
+    options_of,
+)
+from adversary.inversion.rmle.matching import MatchingSettings, match_features, rows_at_once
+from splitlab.contracts import InputSpec
+from splitlab.metrics import psnr
+from splitlab.randomness import generator
+
+BASE = MatchingSettings(6, None, 0.0, 0.0, True)
+TRUTH = VICTIMS[:3]
+
+
+class Told:
+    """In place of a `Bench`: what each option reaches is written down beforehand.
+
+    Args:
+        brief, full: (TV, near, started) -> PSNR of each image, in a trial and in full.
+    """
+
+    def __init__(self, brief, full, start=None):
+        self.brief, self.full, self.start, self.truth = brief, full, start, TRUTH
+        self.tried = []
+
+    def decibels(self, options):
+        self.tried.append(list(options))
+        table = self.full if options[0].steps == 50 else self.brief
+        return torch.tensor([table[one.tv, one.near, one.started] for one in options])
+
+
+def option(tv, near=0.0, *, started=False):
+    return replace(BASE, tv=tv, near=near, started=started)
+
+
+OPTIONS = [option(0.0), option(0.1), option(0.3), option(0.0, 0.1, started=True)]
+START = (TRUTH + 0.1).clamp(0, 1)
+
+
+def unchanged():
+    return psnr(TRUTH, START)
+
+
+def chosen(brief, full, start=None):
+    bench = Told(brief, full, start)
+    return choose(bench, OPTIONS if start is not None else OPTIONS[:3], 50), bench
+
+
+def key(one):
+    return one.tv, one.near, one.started
+
+
+def table(*numbers):
+    rows = (number if isinstance(number, list) else [number] * 3 for number in numbers)
+    return dict(zip(map(key, OPTIONS), rows, strict=False))
+
+
+def test_the_best_in_full_wins_of_those_that_were_best_in_brief():
+    found, bench = chosen(table(9.0, 11.0, 10.0), table(99.0, 20.0, 21.0))
+    assert found.settings == replace(OPTIONS[2], steps=50)
+    assert [key(one) for one in bench.tried[1]] == [key(OPTIONS[1]), key(OPTIONS[2])]
+    assert found.decibels == {"descent": 21.0}
+
+
+def test_the_best_of_each_start_are_tried_in_full():
+    every = OPTIONS + [option(t, 0.3, started=True) for t in (0.0, 0.1, 0.2)]
+    assert finalists(every) == [*OPTIONS[:FINALISTS], *OPTIONS[3:], *every[4 : 3 + FINALISTS]]
+    assert finalists(OPTIONS[:1]) == OPTIONS[:1]
+
+
+def test_a_start_that_no_descent_improves_is_left_as_it_is():
+    least = float(unchanged().min())
+    found, _ = chosen(table(5.0, 5.0, 5.0, 5.0), table(*[least - 1] * 4), START)
+    assert (found.settings.steps, found.settings.started) == (0, True)
+    assert found.decibels["start"] == pytest.approx(float(unchanged().mean()), abs=1e-3)
+
+
+def test_a_start_is_left_only_for_more_than_chance():
+    """The gain must be larger than a standard error of its mean."""
+    own = unchanged()
+    lucky = (own + torch.tensor([6.0, -3.0, -2.0])).tolist()
+    found, _ = chosen(table(5.0, 5.0, 5.0, 5.0), table(0.0, 0.0, 0.0, lucky), START)
+    assert found.settings.steps == 0
+    sure = (own + torch.tensor([0.6, 0.5, 0.4])).tolist()
+    found, _ = chosen(table(5.0, 5.0, 5.0, 5.0), table(0.0, 0.0, 0.0, sure), START)
+    assert found.settings == replace(OPTIONS[3], steps=50)
+
+
+def test_a_blank_start_wins_where_it_comes_nearer():
+    most = float(unchanged().max())
+    full = table(0.0, most + 9, most + 8, most + 3)
+    found, _ = chosen(table(5.0, 7.0, 6.0, 9.0), full, START)
+    assert found.settings == replace(OPTIONS[1], steps=50)
+    assert not found.settings.started
+
+
+def test_a_descent_that_became_no_number_is_not_the_best():
+    found = bench(model=lambda x: HEAD(x) * torch.nan).decibels([BASE])
+    assert found.tolist() == [[0.0] * len(TRUTH)]
+
+
+HEAD = tiny_head("block1")
+
+
+def bench(model=HEAD, noise=0.0, start=None, given=INPUT, truth=TRUTH):
+    with torch.no_grad():
+        clean = HEAD(truth)
+    draw = torch.Generator().manual_seed(1)
+    seen = clean + noise * torch.randn(clean.shape, generator=draw)
+    unit = float(seen.var())
+    return Bench(model, seen, truth, start, None, given, unit, generator(0), lambda _: None)
+
+
+def test_settings_are_judged_by_the_pixels_and_not_by_the_features():
+    """Two options, one nearer to the features and the other to the images: noise was explained."""
+    noisy = bench(noise=1.0)
+    options = [replace(BASE, steps=60, tv=tv) for tv in (0.0, 0.3)]
+    settings = [one for one in options for _ in TRUTH]
+    times = (2, 1, 1, 1)
+    match = match_features(
+        HEAD, noisy.seen.repeat(times), settings, INPUT, generator(0), unit=noisy.unit
+    )
+    weak, strong = match.losses.view(2, -1).mean(1)
+    by_pixels = noisy.decibels(options).mean(1)
+    assert weak < strong
+    assert by_pixels[1] > by_pixels[0]
+    found = choose(noisy, options, 60)
+    assert found.settings == options[1]
+
+
+def test_more_noise_chooses_more_smoothing():
+    options = [replace(BASE, steps=30, tv=tv) for tv in (0.0, 0.003, 0.03, 0.3)]
+    clean, noisy = (choose(bench(noise=noise), options, 60).settings for noise in (0.0, 1.0))
+    assert clean.tv < 0.03 < noisy.tv
+
+
+def test_every_option_begins_at_the_same_image_and_large_ones_are_tried_in_parts(monkeypatch):
+    one, options = bench(), [replace(BASE, steps=4, tv=tv) for tv in (0.0, 0.0, 0.1)]
+    together = one.decibels(options)
+    assert torch.equal(together[0], together[1])
+    sizes = []
+
+    def watched(*words):
+        sizes.append(len(words[2]))
+        return match_features(*words)
+
+    monkeypatch.setattr("adversary.inversion.rmle.choice.match_features", watched)
+    monkeypatch.setattr("adversary.inversion.rmle.choice.rows_at_once", lambda _: 2 * len(TRUTH))
+    torch.testing.assert_close(one.decibels(options), together, rtol=1e-3, atol=1e-3)
+    assert sizes == [6, 3]
+    assert rows_at_once(32) > rows_at_once(224) >= 1
+
+
+@pytest.mark.parametrize("started", [False, True])
+def test_all_of_both_grids_are_tried(started):
+    found = options_of(BASE, None, None, started=started)
+    blank = [one for one in found if not one.started]
+    begun = [one for one in found if one.started]
+    assert {one.tv for one in blank} == set(BLANK.tvs)
+    assert {one.near for one in blank} == {0.0}
+    wanted = {(tv, near) for tv in STARTED.tvs for near in STARTED.nears} if started else set()
+    assert {(one.tv, one.near) for one in begun} == wanted
+    assert len(found) == len(set(found))
+
+
+@pytest.mark.parametrize(("tv", "near"), [(0.07, None), (None, 0.07), (0.07, 0.08)])
+def test_what_is_given_is_not_varied(tv, near):
+    found = options_of(BASE, tv, near, started=True)
+    begun = [one for one in found if one.started]
+    assert {one.tv for one in found} == ({tv} if tv else {*BLANK.tvs, *STARTED.tvs})
+    assert {one.near for one in begun} == ({near} if near else set(STARTED.nears))
+    assert {one.near for one in found if not one.started} == {0.0}
+    assert {(one.steps, one.learning_rate, one.l2) for one in found} == {(6, None, 0.0)}
+
+
+def test_a_bench_of_another_size_asks_how_many_rows_its_images_allow(monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "adversary.inversion.rmle.choice.rows_at_once", lambda size: asked.append(size) or 64
+    )
+    bench(given=InputSpec(size=16)).decibels([replace(BASE, steps=1)])
+    assert asked == [16]
