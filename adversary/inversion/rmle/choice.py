@@ -78,8 +78,9 @@ class Bench:
             self.advance,
             None if self.start is None else self.start.repeat(count, 1, 1, 1),
         )
-        found = psnr(self.truth.repeat(count, 1, 1, 1), match.images)
-        return found.nan_to_num(0.0).view(count, -1)  # a descent that diverged is the worst
+        lost = ~match.images.flatten(1).isfinite().all(1)
+        found = psnr(self.truth.repeat(count, 1, 1, 1), match.images.nan_to_num(0.0))
+        return found.masked_fill(lost, 0.0).view(count, -1)  # who diverged is the worst
 
 
 class Chosen(NamedTuple):

@@ -53,7 +53,10 @@ ATTACKS = ("decoder", "rmle")
 """Of a black and of a white box."""
 
 VICTIMS = 4
-SETTINGS = {"decoder": {"epochs": "1"}, "rmle": {"steps": "1", "learning_rate": "0.1", "tv": "0"}}
+SETTINGS = {
+    "decoder": {"epochs": "1"},
+    "rmle": {"start": "mean", "steps": "1", "learning_rate": "0.1", "tv": "0"},
+}
 
 
 def fits(row: Row) -> bool:

@@ -27,11 +27,12 @@ from splitlab.split import cut
 from splitlab.wire import Request, encode
 from splitlab.wire.messages import INFER
 
+MEAN = {"start": "mean", "steps": 2}
 SMALL = Framed(
     lambda _scale: small(
         measurements=(
             Measurement("none/decoder", NONE, "decoder", {"epochs": 1}, frozenset({"observe"})),
-            Measurement("none/rmle", NONE, "rmle", {"steps": 2}, frozenset({"head"}), limit=2),
+            Measurement("none/rmle", NONE, "rmle", MEAN, frozenset({"head"}), limit=2),
         ),
         rows=(Row("none", "NONE", "decoder", ("none/decoder",)),),
         claims=(Claim("accuracy", "accuracy_change", "none", "at least", margin=-100.0),),

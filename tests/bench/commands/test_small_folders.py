@@ -14,6 +14,7 @@ from splitlab.record import RecordStore
 CLASSES = ("apples", "boats", "cranes")
 DEFAULTS = {"train": 4000, "auxiliary": 2000, "validation": 128, "victims": 128}
 QUICK = ["--splits=1", "--set=decoder.epochs=1", "--set=rmle.steps=2", "--set=rmle.tv=0"]
+QUICK += ["--set=rmle.start=mean"]
 
 
 def folder(place, count):

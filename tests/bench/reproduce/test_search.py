@@ -26,7 +26,7 @@ from splitlab.estimating import Forecast
 
 IMAGES = 5
 MADE = Synthetic("head", 8, {"steps": 1, "batch_size": 8})
-UNCHOSEN = {"choose_images": 0}
+UNCHOSEN = {"start": "mean", "choose_images": 0}
 """Else an attack looks for the rest of its settings itself, a hundred times as long."""
 MEASURED = (
     Measurement("none/blind", NONE, "mean-image"),

@@ -34,7 +34,14 @@ SMALL = [
     "--epochs=1",
     "--set=decoder.epochs=1",
     "--device=cpu",
-    *(RMLE := ("--set=rmle.steps=5", "--set=rmle.choose_images=0", "--attacked=rmle=2")),
+    *(
+        RMLE := (
+            "--set=rmle.start=mean",
+            "--set=rmle.steps=5",
+            "--set=rmle.choose_images=0",
+            "--attacked=rmle=2",
+        )
+    ),
 ]
 ENVIRONMENT = {**os.environ, **thread_share(1), "COLUMNS": "120"}
 
