@@ -58,7 +58,7 @@ def test_a_row_alone_is_the_row_in_a_batch(evaluations):
 
 @pytest.mark.parametrize("hole", [float("nan"), float("inf")])
 def test_a_step_to_where_the_loss_is_no_number_is_refused(hole):
-    """Right behind the least lies nothing; the row ends there, and its neighbour notices nothing."""
+    """Right behind the least lies nothing; the row ends there; its neighbour notices nothing."""
 
     def loss(values):
         found = values[:, 0].square() * torch.tensor([1.0, 4.0])
