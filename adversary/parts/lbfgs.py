@@ -23,7 +23,7 @@ CURVED = 1e-10
 """A pair counts if the slope changed along the step by this share of its squared change."""
 
 
-class Found(NamedTuple):
+class Descended(NamedTuple):
     """
     Args:
         values: [B, *item], of the least loss that was met.
@@ -102,7 +102,7 @@ def minimise(
     start: Tensor,
     evaluations: int,
     goes_on: Callable[[], bool] | None = None,
-) -> Found:
+) -> Descended:
     """Minimise each row's loss by itself.
 
     Args:
@@ -149,4 +149,4 @@ def minimise(
         best = reached.where(taken, best)
         direction = memory.direction(slope).where(move, direction)
         length = torch.ones_like(length).where(taken, shorter)
-    return Found(at.view(start.shape), best, earlier, blind)
+    return Descended(at.view(start.shape), best, earlier, blind)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from adversary.parts.lbfgs import Found
+from adversary.parts.lbfgs import Descended
 
 Losses = Callable[[Tensor], tuple[Tensor, Tensor]]
 
@@ -21,7 +21,7 @@ def descend(
     boxes: Sequence[bool],
     steps: int,
     goes_on: Callable[[], bool] | None = None,
-) -> Found:
+) -> Descended:
     """Steps of Adam (AMSGrad, eps 1e-3); what a row ends with is its last image, not its best.
 
     Args:
@@ -63,4 +63,4 @@ def descend(
                 leaf.copy_(torch.where(inside, leaf.clamp(low, high), leaf))
         if goes_on is not None and not goes_on():
             break
-    return Found(torch.cat(leaves)[place].detach(), watched.detach(), earlier, blind)
+    return Descended(torch.cat(leaves)[place].detach(), watched.detach(), earlier, blind)

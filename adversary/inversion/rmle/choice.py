@@ -83,7 +83,7 @@ class Bench:
         return found.masked_fill(lost, 0.0).view(count, -1)  # who diverged is the worst
 
 
-class Chosen(NamedTuple):
+class ChosenSettings(NamedTuple):
     """
     Args:
         settings: with no steps where the start is left as it is.
@@ -94,7 +94,7 @@ class Chosen(NamedTuple):
     decibels: dict[str, float]
 
 
-def choose(bench: Bench, options: Sequence[MatchingSettings], steps: int) -> Chosen:
+def choose(bench: Bench, options: Sequence[MatchingSettings], steps: int) -> ChosenSettings:
     """The option that comes nearest to the validation images, tried briefly, then in full.
 
     The best of each start get their whole descent. A start is left as it is unless the best descent
@@ -111,14 +111,14 @@ def choose(bench: Bench, options: Sequence[MatchingSettings], steps: int) -> Cho
     won = int(reached.mean(1).argmax())
     told = {"descent": round(float(reached[won].mean()), 3)}
     if bench.start is None:
-        return Chosen(full[won], told)
+        return ChosenSettings(full[won], told)
     unchanged = psnr(bench.truth, bench.start)
     told["start"] = round(float(unchanged.mean()), 3)
     gain = reached[won] - unchanged
     doubt = float(gain.std()) / len(gain) ** 0.5 if len(gain) > 1 else 0.0
     if float(gain.mean()) > doubt:
-        return Chosen(full[won], told)
-    return Chosen(replace(full[won], steps=0, started=True), told)
+        return ChosenSettings(full[won], told)
+    return ChosenSettings(replace(full[won], steps=0, started=True), told)
 
 
 def finalists(options: Sequence[MatchingSettings]) -> list[MatchingSettings]:

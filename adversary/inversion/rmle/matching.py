@@ -14,7 +14,7 @@ from torch import Tensor
 
 from adversary.inversion.rmle.adam import descend
 from adversary.parts.budget import FULL_SIZE
-from adversary.parts.lbfgs import Found, minimise
+from adversary.parts.lbfgs import Descended, minimise
 from splitlab.contracts import InputSpec
 from splitlab.training import goes_on
 
@@ -171,7 +171,7 @@ def rows_at_once(size: int) -> int:
     return max(1, min(ROWS, ROWS * FULL_SIZE**2 // size**2))
 
 
-def unmoved(values: Tensor) -> Found:
+def unmoved(values: Tensor) -> Descended:
     """A descent of no steps."""
     nothing = torch.zeros(len(values), device=values.device)
-    return Found(values, nothing, nothing, nothing.bool())
+    return Descended(values, nothing, nothing, nothing.bool())

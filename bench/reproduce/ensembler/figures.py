@@ -31,7 +31,7 @@ VGG11 = (2, 6, 10, 13, 17, 20, 24, 27)
 
 
 @dataclass(frozen=True)
-class Grid:
+class CutGrid:
     """The cuts of a figure.
 
     Args:
@@ -55,22 +55,24 @@ class Grid:
         ]
 
 
-def vgg_grid(relus: Sequence[int], heads: Sequence[int], tails: Sequence[int]) -> Grid:
+def vgg_grid(relus: Sequence[int], heads: Sequence[int], tails: Sequence[int]) -> CutGrid:
     """Heads of the first h convolutions, tails of the last t layers, the linear one among them."""
     names = [f"features.{index}" for index in relus]
     ends = {1: "avgpool"} | {t: names[-t] for t in tails if t > 1}
-    return Grid({h: names[h - 1] for h in heads}, {t: ends[t] for t in tails}, [*names, "avgpool"])
+    return CutGrid(
+        {h: names[h - 1] for h in heads}, {t: ends[t] for t in tails}, [*names, "avgpool"]
+    )
 
 
-def resnet_grid(stem: str, stages: int, heads: Sequence[int], tails: Sequence[int]) -> Grid:
+def resnet_grid(stem: str, stages: int, heads: Sequence[int], tails: Sequence[int]) -> CutGrid:
     """h = 1 is the stem, each further one a stage; t = 1 is the linear layer, then a stage each."""
     names = [stem, *(f"layer{number}" for number in range(1, stages + 1)), "avgpool"]
     ends = {1: "avgpool"} | {t: f"layer{stages + 1 - t}" for t in tails if t > 1}
-    return Grid({h: names[h - 1] for h in heads}, {t: ends[t] for t in tails}, names)
+    return CutGrid({h: names[h - 1] for h in heads}, {t: ends[t] for t in tails}, names)
 
 
 def _figure(
-    study: EnsemblerStudy, number: int, grid: Grid, changed: Mapping[str, Any] | None = None
+    study: EnsemblerStudy, number: int, grid: CutGrid, changed: Mapping[str, Any] | None = None
 ) -> Experiment:
     cells = grid.cells()
     return study.experiment(
@@ -85,7 +87,7 @@ def _figure(
     )
 
 
-def _lines(study: EnsemblerStudy, grid: Grid) -> Iterator[Line]:
+def _lines(study: EnsemblerStudy, grid: CutGrid) -> Iterator[Line]:
     def place(h: int, t: int) -> Place:
         return Place(f"h{h}-t{t}", "none", grid.heads[h], grid.tails[t])
 
