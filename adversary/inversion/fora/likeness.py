@@ -10,6 +10,8 @@ from splitlab.contracts import FeatureSpec
 
 BANDWIDTHS = tuple(2.0**k for k in range(-3, 2))
 """Of the Gaussian kernels, in units of the mean squared distance."""
+SMALL = 4
+"""Side of the map that a critic judges as a whole."""
 
 
 def kernel_distance(ours: Tensor, theirs: Tensor) -> Tensor:
@@ -35,25 +37,37 @@ def kernel_distance(ours: Tensor, theirs: Tensor) -> Tensor:
 class FeatureCritic(nn.Module):
     """z [B, *feature_shape] -> scores [B], no row depending on another.
 
+    It sees each channel in units of the captured ones, so that a slope of 1 means the same
+    whatever the features' scale.
+
     Args:
-        feature: shape of one feature.
+        captured: z^ [m, *feature_shape].
         width: channels of its convolutions.
     """
 
-    def __init__(self, feature: FeatureSpec, width: int = 64) -> None:
+    mean: Tensor
+    unit: Tensor
+
+    def __init__(self, captured: Tensor, width: int = 64) -> None:
         super().__init__()
-        self.read = FeatureMap(feature)
-        channels, height, breadth = self.read.shape
-        layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1), nn.LeakyReLU(0.2)]
-        side = min(height, breadth)
-        while side > 4:
-            layers += [nn.Conv2d(width, width, 3, stride=2, padding=1), nn.LeakyReLU(0.2)]
-            side = (side + 1) // 2
-        layers += [nn.AdaptiveAvgPool2d(min(4, side)), nn.Flatten()]
-        self.layers = nn.Sequential(*layers, nn.Linear(width * min(4, side) ** 2, 1))
+        self.read = FeatureMap(FeatureSpec(shape=tuple(captured.shape[1:])))
+        maps = self.read(captured.float())
+        unit = maps.std((0, 2, 3), keepdim=True)
+        self.register_buffer("mean", maps.mean((0, 2, 3), keepdim=True))
+        # A channel that hardly ever changes would otherwise be all that it looks at.
+        self.register_buffer("unit", unit.clamp_min(max(float(unit.max()) / 100, 1e-6)))
+        channels, side = maps.shape[1], min(maps.shape[2:])
+        layers: list[nn.Module] = []
+        while side > SMALL:
+            layers += [nn.Conv2d(channels, width, 3, stride=2, padding=1), nn.LeakyReLU(0.2)]
+            channels, side = width, (side + 1) // 2
+        layers += [nn.Conv2d(channels, width, 3, padding=1), nn.LeakyReLU(0.2)]
+        layers += [nn.AdaptiveAvgPool2d(side), nn.Flatten()]
+        self.layers = nn.Sequential(*layers, nn.Linear(width * side**2, 1))
 
     def forward(self, feature: Tensor) -> Tensor:
-        scores: Tensor = self.layers(self.read(feature))[:, 0]
+        maps = (self.read(feature) - self.mean) / self.unit
+        scores: Tensor = self.layers(maps)[:, 0]
         return scores
 
 
