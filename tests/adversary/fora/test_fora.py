@@ -86,7 +86,9 @@ def answer(attack: FORA, threat: ThreatModel, feature=None, seed=0):
 def test_it_beats_the_floor_without_head_bodies_or_query():
     pixels = VICTIMS.floats()
     floor = answer(MeanImage(), granted())
-    done = answer(FORA(steps=120, batch_size=16, width=8, learning_rate=1e-2, decoder_epochs=1), granted())
+    done = answer(
+        FORA(steps=120, batch_size=16, width=8, learning_rate=1e-2, decoder_epochs=1), granted()
+    )
     assert done.effort["head_images"] == done.effort["queries"] == 0
     assert quality(done, pixels) > quality(floor, pixels) + 2
     like = [float(ssim(pixels, one.estimate.values).mean()) for one in (done, floor)]
@@ -168,7 +170,10 @@ def test_a_known_defence_acts_on_the_substitute_too():
     noisy = sent() + 2 * torch.randn(sent().shape, generator=generator(1))
     unaware = granted(capture=noisy)
     adaptive = replace(unaware, defense="gaussian:level=2.0,draw=fresh")
-    found = [answer(quick(steps=16, learning_rate=1e-2), one, noisy).estimate.extra for one in (unaware, adaptive)]
+    found = [
+        answer(quick(steps=16, learning_rate=1e-2), one, noisy).estimate.extra
+        for one in (unaware, adaptive)
+    ]
     assert found[1]["distances"][1] < 0.5 * found[0]["distances"][1]
 
 
