@@ -37,8 +37,9 @@ def kernel_distance(ours: Tensor, theirs: Tensor) -> Tensor:
 class FeatureCritic(nn.Module):
     """z [B, *feature_shape] -> scores [B], no row depending on another.
 
-    It sees each channel in units of the captured ones, so that a slope of 1 means the same
-    whatever the features' scale.
+    It sees features in units of the captured ones' deviation, so that a slope of 1 means the same
+    whatever their scale. All channels have one unit: a client's dead ones, in a unit of their own,
+    would be all that it looks at.
 
     Args:
         captured: z^ [m, *feature_shape].
@@ -52,10 +53,8 @@ class FeatureCritic(nn.Module):
         super().__init__()
         self.read = FeatureMap(FeatureSpec(shape=tuple(captured.shape[1:])))
         maps = self.read(captured.float())
-        unit = maps.std((0, 2, 3), keepdim=True)
         self.register_buffer("mean", maps.mean((0, 2, 3), keepdim=True))
-        # A channel that hardly ever changes would otherwise be all that it looks at.
-        self.register_buffer("unit", unit.clamp_min(max(float(unit.max()) / 100, 1e-6)))
+        self.register_buffer("unit", (maps - self.mean).std().clamp_min(1e-6))
         channels, side = maps.shape[1], min(maps.shape[2:])
         layers: list[nn.Module] = []
         while side > SMALL:
