@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adversary.parts.feature_map import FeatureMap
@@ -32,6 +33,29 @@ def kernel_distance(ours: Tensor, theirs: Tensor) -> Tensor:
     within = (own.sum() - own.trace()) / (n * (n - 1))
     beyond = (other.sum() - other.trace()) / (m * (m - 1))
     return within + beyond - 2 * kernel[:n, n:].mean()
+
+
+class MapDistance:
+    """`kernel_distance` of features as they are, plus that of their maps seen coarsely.
+
+    Between features of many numbers all distances are nearly alike; averages over squares of
+    places tell light from dark and one colour from another.
+
+    Args:
+        feature: shape of one feature.
+        pooled: places a side of such a square; 1, or a map that is smaller, for none.
+    """
+
+    def __init__(self, feature: FeatureSpec, pooled: int) -> None:
+        self.read, self.pooled = FeatureMap(feature), pooled
+        self.coarse = 1 < pooled <= min(self.read.shape[1:])
+
+    def __call__(self, ours: Tensor, theirs: Tensor) -> Tensor:
+        found = kernel_distance(ours, theirs)
+        if not self.coarse:
+            return found
+        maps = (F.avg_pool2d(self.read(one), self.pooled) for one in (ours, theirs))
+        return found + kernel_distance(*maps)
 
 
 class FeatureCritic(nn.Module):

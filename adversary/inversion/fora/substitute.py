@@ -10,7 +10,8 @@ from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
 from adversary.contract.believed import Spoil
 from adversary.contract.workplace import ALONE, Workplace
-from adversary.inversion.fora.likeness import FeatureCritic, kernel_distance, steepness
+from adversary.inversion.fora.likeness import FeatureCritic, MapDistance, steepness
+from splitlab.contracts import FeatureSpec
 from splitlab.training import Batch, Loss, State, Step, TensorSource, batch_count
 
 
@@ -24,11 +25,12 @@ class Imitation:
     critic_rate: float
     schedule: str
     kernels: float
+    pooled: int
     penalty: float
     width: int
 
     def rows(self, images: int) -> int:
-        """Of so many images it sees the first so many."""
+        """Of so many images it sees so many, spread evenly: they may lie class by class."""
         return min(images, self.steps * self.batch_size)
 
     def epochs(self, images: int) -> int:
@@ -58,7 +60,8 @@ def imitate(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         critic = FeatureCritic(captured, settings.width)
-    images = images[: settings.rows(len(images))]
+    spread = torch.linspace(0, len(images) - 1, settings.rows(len(images))).long()
+    images = images[spread.to(images.device)]
     epochs = settings.epochs(len(images))
     steps = epochs * batch_count(len(images), settings.batch_size)
     modules = {"net": substitute.train().requires_grad_(), "critic": critic.to(work.place)}
@@ -90,6 +93,8 @@ def imitate(
 def _step(captured: Tensor, spoil: Spoil, settings: Imitation, draw: torch.Generator) -> Step:
     """The critic tells captured features from the substitute's, then the substitute its turn."""
 
+    distance = MapDistance(FeatureSpec(shape=tuple(captured.shape[1:])), settings.pooled)
+
     def step(state: State, batch: Batch) -> dict[str, Loss]:
         net, critic = state.modules["net"], state.modules["critic"]
         ours = spoil(net(batch.images), draw)
@@ -106,7 +111,7 @@ def _step(captured: Tensor, spoil: Spoil, settings: Imitation, draw: torch.Gener
             losses["critic"] = apart + settings.penalty * slope
 
         def substitute() -> Tensor:
-            near = settings.kernels * kernel_distance(ours, theirs) if settings.kernels else 0.0
+            near = settings.kernels * distance(ours, theirs) if settings.kernels else 0.0
             if settings.kernels == 1:
                 return torch.as_tensor(near)
             critic.requires_grad_(False)

@@ -54,7 +54,7 @@ WHOLE = ("all bodies, the paper's pipeline in full", {**PRESETS["liu2024"].field
 
 @ours
 def attackers(study: EnsemblerStudy) -> Experiment:
-    """Every variant on one Ensembler, beside FORA, the aligned shadow, the floor and the ceiling."""
+    """Every variant on one Ensembler, beside FORA, the aligned shadow, the floor, the ceiling."""
     # "every subset" trains 2^N - 1 shadows, so N stays small at both scales.
     many = Place("ensembler", ensembler(4, 2))
     variants = (*VARIANTS, WHOLE) if study.scale == "quick" else VARIANTS

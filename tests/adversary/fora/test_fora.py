@@ -9,7 +9,7 @@ from worlds import INPUT, Killed, Watch, outcome, quality
 
 from adversary.contract.attack import run_attack
 from adversary.contract.threat import AuxImages, Observed, ThreatModel
-from adversary.inversion.fora.attack import FORA, doubts_of
+from adversary.inversion.fora.attack import FORA, apart, doubts_of
 from adversary.inversion.fora.substitute import imitate
 from adversary.inversion.mean_image import MeanImage
 from adversary.inversion.shadow.networks import architecture_head
@@ -75,7 +75,7 @@ def granted(point: str = "block1", **more) -> ThreatModel:
 
 def quick(**options) -> FORA:
     return FORA.configured(
-        {"steps": 4, "batch_size": 16, "width": 4, "decoder_epochs": 0, **options}
+        {"substitutes": 1, "steps": 4, "width": 4, "decoder_epochs": 0, **options}
     )
 
 
@@ -86,9 +86,7 @@ def answer(attack: FORA, threat: ThreatModel, feature=None, seed=0):
 def test_it_beats_the_floor_without_head_bodies_or_query():
     pixels = VICTIMS.floats()
     floor = answer(MeanImage(), granted())
-    done = answer(
-        FORA(steps=120, batch_size=16, width=8, learning_rate=1e-2, decoder_epochs=1), granted()
-    )
+    done = answer(FORA(steps=80, decoder_epochs=0), granted())
     assert done.effort["head_images"] == done.effort["queries"] == 0
     assert quality(done, pixels) > quality(floor, pixels) + 2
     like = [float(ssim(pixels, one.estimate.values).mean()) for one in (done, floor)]
@@ -96,6 +94,22 @@ def test_it_beats_the_floor_without_head_bodies_or_query():
     before, after = done.estimate.extra["distances"]
     assert after < 0.2 * before
     assert not done.estimate.doubts
+
+
+def test_the_nearest_of_several_substitutes_is_kept():
+    found = answer(quick(substitutes=3), granted()).estimate.extra
+    assert len(set(found["tried"])) == 3
+    assert found["distances"][1] == min(found["tried"])
+
+
+def test_images_that_lie_class_by_class_are_compared_evenly():
+    """The first of them alone would be far from the captured ones under the client's own head."""
+    dark = scenes(300, 1).images // 4
+    sorted_by_class = torch.cat([dark, scenes(300, 2).images])
+    captured = client()(sorted_by_class[::5].float() / 255)
+    assert abs(apart(client(), sorted_by_class, captured, lambda z, _: z, 0)) < 0.02
+    first = sorted_by_class[:256]
+    assert apart(client(), first, captured, lambda z, _: z, 0) > 0.1
 
 
 def test_more_knowledge_changes_nothing():
@@ -206,7 +220,7 @@ def test_the_paper_has_a_preset():
     assert (paper.learning_rate, paper.critic_rate, paper.penalty) == (1e-4, 3e-4, 1000)
     assert (paper.steps, paper.batch_size, paper.kernels) == (40_000, 64, 0.8)
     assert (paper.schedule, paper.decoder, paper.decoder_epochs) == ("constant", "he", None)
-    assert paper.head == "architecture"
+    assert (paper.head, paper.substitutes, paper.pooled) == ("architecture", 1, 1)
 
 
 @pytest.mark.parametrize("pairs", [3, 100])

@@ -6,7 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from adversary.inversion.fora.likeness import FeatureCritic, kernel_distance, steepness
+from adversary.inversion.fora.likeness import (
+    FeatureCritic,
+    MapDistance,
+    kernel_distance,
+    steepness,
+)
+from splitlab.contracts import FeatureSpec
 from splitlab.randomness import generator
 
 
@@ -52,6 +58,24 @@ def test_its_slope_leads_from_one_to_the_other():
     same = torch.ones(4, 3, requires_grad=True)  # a root of a zero distance has no slope
     kernel_distance(same, torch.ones(4, 3)).backward()
     assert same.grad.isfinite().all()
+
+
+def test_maps_are_compared_coarsely_too():
+    """A shift of the mean under much noise: averages of 16 places tell it four times as well."""
+    ours, theirs = (torch.randn(16, 2, 8, 8, generator=generator(i)) for i in (1, 2))
+    theirs = theirs + 0.3
+    shape = FeatureSpec(shape=(2, 8, 8))
+    plain, both, small = (MapDistance(shape, side)(ours, theirs) for side in (1, 4, 16))
+    assert torch.equal(plain, kernel_distance(ours, theirs))
+    assert torch.equal(small, plain)  # no square of 16 fits into the map
+    coarse = torch.nn.functional.avg_pool2d(ours, 4), torch.nn.functional.avg_pool2d(theirs, 4)
+    torch.testing.assert_close(both, plain + kernel_distance(*coarse))
+    assert both > 3 * plain
+    vector = MapDistance(FeatureSpec(shape=(6,)), 4)
+    assert torch.equal(
+        vector(ours[:, 0, 0, :6], theirs[:, 0, 0, :6]),
+        vector(ours[:, 0, 0, :6], theirs[:, 0, 0, :6]),
+    )
 
 
 class Plane(nn.Module):
