@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adversary.parts.feature_map import FeatureMap
@@ -10,6 +11,8 @@ from splitlab.contracts import FeatureSpec
 
 BANDWIDTHS = tuple(2.0**k for k in range(-3, 2))
 """Of the Gaussian kernels, in units of the mean squared distance."""
+SMALL = 4
+"""Side of the map that a critic judges as a whole."""
 
 
 def kernel_distance(ours: Tensor, theirs: Tensor) -> Tensor:
@@ -32,28 +35,62 @@ def kernel_distance(ours: Tensor, theirs: Tensor) -> Tensor:
     return within + beyond - 2 * kernel[:n, n:].mean()
 
 
-class FeatureCritic(nn.Module):
-    """z [B, *feature_shape] -> scores [B], no row depending on another.
+class MapDistance:
+    """`kernel_distance` of features as they are, plus that of their maps seen coarsely.
+
+    Between features of many numbers all distances are nearly alike; averages over squares of
+    places tell light from dark and one colour from another.
 
     Args:
         feature: shape of one feature.
+        pooled: places a side of such a square; 1, or a map that is smaller, for none.
+    """
+
+    def __init__(self, feature: FeatureSpec, pooled: int) -> None:
+        self.read, self.pooled = FeatureMap(feature), pooled
+        self.coarse = 1 < pooled <= min(self.read.shape[1:])
+
+    def __call__(self, ours: Tensor, theirs: Tensor) -> Tensor:
+        found = kernel_distance(ours, theirs)
+        if not self.coarse:
+            return found
+        maps = (F.avg_pool2d(self.read(one), self.pooled) for one in (ours, theirs))
+        return found + kernel_distance(*maps)
+
+
+class FeatureCritic(nn.Module):
+    """z [B, *feature_shape] -> scores [B], no row depending on another.
+
+    It sees features in units of the captured ones' deviation, so that a slope of 1 means the same
+    whatever their scale. All channels have one unit: a client's dead ones, in a unit of their own,
+    would be all that it looks at.
+
+    Args:
+        captured: z^ [m, *feature_shape].
         width: channels of its convolutions.
     """
 
-    def __init__(self, feature: FeatureSpec, width: int = 64) -> None:
+    mean: Tensor
+    unit: Tensor
+
+    def __init__(self, captured: Tensor, width: int = 64) -> None:
         super().__init__()
-        self.read = FeatureMap(feature)
-        channels, height, breadth = self.read.shape
-        layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1), nn.LeakyReLU(0.2)]
-        side = min(height, breadth)
-        while side > 4:
-            layers += [nn.Conv2d(width, width, 3, stride=2, padding=1), nn.LeakyReLU(0.2)]
-            side = (side + 1) // 2
-        layers += [nn.AdaptiveAvgPool2d(min(4, side)), nn.Flatten()]
-        self.layers = nn.Sequential(*layers, nn.Linear(width * min(4, side) ** 2, 1))
+        self.read = FeatureMap(FeatureSpec(shape=tuple(captured.shape[1:])))
+        maps = self.read(captured.float())
+        self.register_buffer("mean", maps.mean((0, 2, 3), keepdim=True))
+        self.register_buffer("unit", (maps - self.mean).std().clamp_min(1e-6))
+        channels, side = maps.shape[1], min(maps.shape[2:])
+        layers: list[nn.Module] = []
+        while side > SMALL:
+            layers += [nn.Conv2d(channels, width, 3, stride=2, padding=1), nn.LeakyReLU(0.2)]
+            channels, side = width, (side + 1) // 2
+        layers += [nn.Conv2d(channels, width, 3, padding=1), nn.LeakyReLU(0.2)]
+        layers += [nn.AdaptiveAvgPool2d(side), nn.Flatten()]
+        self.layers = nn.Sequential(*layers, nn.Linear(width * side**2, 1))
 
     def forward(self, feature: Tensor) -> Tensor:
-        scores: Tensor = self.layers(self.read(feature))[:, 0]
+        maps = (self.read(feature) - self.mean) / self.unit
+        scores: Tensor = self.layers(maps)[:, 0]
         return scores
 
 

@@ -44,13 +44,17 @@ VARIANTS: tuple[Variant, ...] = (
     ("best of three shadows", {"bodies": ALL_BODIES, "match": "moments", "shadows": 3}, WATCHING),
     ("selector granted", {"bodies": ORACLE}, BODIES | {"selector"}),
 )
+FORA_OPTIONS: Mapping[Scale, Mapping[str, Any]] = {
+    "quick": {"decoder_epochs": 1},
+    "paper": {"preset": "xu2024"},
+}
 WHOLE = ("all bodies, the paper's pipeline in full", {**PRESETS["liu2024"].fields}, BODIES)
 """At the quick scale, where the other rows are shortened: is that why they find so little?"""
 
 
 @ours
 def attackers(study: EnsemblerStudy) -> Experiment:
-    """Every variant on one Ensembler, beside the aligned shadow, the floor and the ceiling."""
+    """Every variant on one Ensembler, beside FORA, the aligned shadow, the floor, the ceiling."""
     # "every subset" trains 2^N - 1 shadows, so N stays small at both scales.
     many = Place("ensembler", ensembler(4, 2))
     variants = (*VARIANTS, WHOLE) if study.scale == "quick" else VARIANTS
@@ -80,5 +84,13 @@ def _lines(study: EnsemblerStudy, many: Place, variants: Sequence[Variant]) -> I
     for label, options, knows in variants:
         key, given = f"{many.name}/{label}", {**SETTINGS[study.scale], **options}
         yield Line(label, "shadow", (Measurement(key, many, "shadow", given, knows),))
+    imitated = Measurement(
+        f"{many.name}/fora",
+        many,
+        "fora",
+        FORA_OPTIONS[study.scale],
+        frozenset({"capture", "defense"}),
+    )
+    yield Line("a substitute for the client, no bodies", "fora", (imitated,))
     yield from study.attacked(many, "aligned shadow", ALL_BODIES, kinds=("strengthened",))
     yield study.bounded(many, "Ensembler")

@@ -250,7 +250,7 @@ def test_only_what_learns_from_a_capture_is_shown_it(world, tmp_path):
         if kind.fitted_on != "nothing":
             fitting = Fitting.of(tmp_path, tmp_path / "fitted", kind(), threat, 0)
             shown |= {name} if fitting.threat.capture is not None else set()
-    assert shown == {"shadow", "aligned-shadow"}
+    assert shown == {"shadow", "fora", "aligned-shadow"}
     assert Fitting.of(tmp_path, None, ATTACKS.load("dci")(), threat, 0).threat.capture is not None
 
 

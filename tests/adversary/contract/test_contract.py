@@ -27,6 +27,7 @@ ONE_WAY = {
     "di": ("unaware",),
     "ddream": ("unaware",),
     "shadow": ("unaware", "adaptive"),
+    "fora": ("unaware", "adaptive"),
     "aligned-shadow": ("unaware", "adaptive"),
     "mean-image": ("unaware",),
 }
@@ -73,6 +74,7 @@ QUICK = {
     "di": {"steps": 2},
     "ddream": {"steps": 2},
     "shadow": {"epochs": 1, "channels": 8, "decoder_epochs": 1},
+    "fora": {"steps": 2, "batch_size": 8, "width": 4, "decoder_epochs": 0},
     "aligned-shadow": {
         "critic_epochs": 1,
         "tried": 10,
@@ -92,6 +94,7 @@ QUICK = {
 REFUSED = {
     ("aligned-shadow", "pool"): (BadInput, "take 'shadow' instead"),
     ("aligned-shadow", "grid"): (MissingKnowledge, "needs 'arch'"),
+    ("fora", "grid"): (MissingKnowledge, "needs 'arch'"),
     ("dci", "grid"): (MissingKnowledge, "needs 'arch'"),
     ("dci", "vit"): (BadInput, "no batch norm"),
     ("di", "vit"): (BadInput, "no batch norm"),
