@@ -34,12 +34,14 @@ class RaceJob:
         contender: by name.
         budgets: CPU seconds, ascending.
         folder: that the record is written into.
+        clock: seconds of this process's work.
     """
 
     scene: Scene
     contender: str
     budgets: tuple[float, ...]
     folder: Path
+    clock: Seconds = time.process_time
 
     @property
     def key(self) -> RowKey:
@@ -81,12 +83,12 @@ def finished(folder: Path, key: RowKey) -> AttackRow | None:
 def race(job: RaceJob, progress: Progress) -> Iterator[RowKey]:
     """Measure a row and write it; in a process of its own or in this one."""
     if finished(job.folder, job.key) is None:
-        write_row(job.folder, measured(job, time.process_time, progress))
+        write_row(job.folder, measured(job, progress))
     yield job.key
 
 
-def measured(job: RaceJob, clock: Seconds, progress: Progress) -> AttackRow:
-    """The row, by this clock.
+def measured(job: RaceJob, progress: Progress) -> AttackRow:
+    """The row, by the job's clock.
 
     Raises:
         SplitLabError: the contender cannot be run there.
@@ -104,7 +106,7 @@ def measured(job: RaceJob, clock: Seconds, progress: Progress) -> AttackRow:
         }
         scene.features, scene.answers  # noqa: B018  # as much a grant as the head is
         if ours is not None:
-            found = run_ours(ours, scene, clock)
+            found = run_ours(ours, scene, job.clock)
             count = len(scene.draw.victims)
             judged = psnr(scene.truth[count:], found.reading.images[count:])
             return AttackRow(
@@ -116,7 +118,7 @@ def measured(job: RaceJob, clock: Seconds, progress: Progress) -> AttackRow:
             )
         peer, shown = PEERS[job.contender], scene.exposed(job.contender)
         work = progress.task(told, int(job.budgets[-1]))
-        readings = read_at(partial(peer.make, shown), job.budgets, clock, work.advance)
+        readings = read_at(partial(peer.make, shown), job.budgets, job.clock, work.advance)
         work.close()
         truth = scene.truth[: len(scene.draw.victims)]
         return AttackRow(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bench.perf.attacks.measure import RaceJob, our_attack, settings_now
 from bench.perf.attacks.peers.sizes import doublings
+from bench.perf.attacks.race import Seconds
 from bench.perf.attacks.scene import Scene, draws
 from bench.perf.attacks.settings import ComparisonSettings
 from bench.point.cache.store import Cache
@@ -104,6 +105,7 @@ class Ground:
         contenders: Sequence[str],
         budgets: tuple[float, ...],
         folder: Path,
+        clock: Seconds,
     ) -> list[RaceJob]:
         """Every contender at every split point under every seed, in this order."""
         drawn = draws(self.splits, self.seeds, **vars(self.counts))
@@ -114,7 +116,9 @@ class Ground:
             scenes += [
                 Scene(point.name, self.arch, head, tuple(point.shape), draw) for draw in drawn
             ]
-        return [RaceJob(scene, name, budgets, folder) for scene in scenes for name in contenders]
+        return [
+            RaceJob(scene, name, budgets, folder, clock) for scene in scenes for name in contenders
+        ]
 
 
 def require_contenders(names: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from bench.perf.attacks.measure import RaceJob, contenders, finished, our_attack, race
 from bench.perf.attacks.prepare import Ground, require_contenders
+from bench.perf.attacks.race import Seconds
 from bench.perf.attacks.records import AttackRow, RowKey, read_row
 from bench.perf.attacks.settings import (
     ComparisonSettings,
@@ -32,6 +34,7 @@ class AttackComparison:
     Args:
         only: contenders; all of them where it is empty.
         workers: processes of one thread each, side by side; 0 for one a core.
+        clock: by which a process counts its work.
     """
 
     folder: Path
@@ -40,6 +43,7 @@ class AttackComparison:
     only: tuple[str, ...] = ()
     workers: int = 1
     cache: Cache | None = None
+    clock: Seconds = time.process_time
 
     @classmethod
     def of(
@@ -52,6 +56,7 @@ class AttackComparison:
         only: Sequence[str] = (),
         workers: int = 1,
         cache: Cache | None = None,
+        clock: Seconds = time.process_time,
     ) -> AttackComparison:
         """
         Raises:
@@ -63,7 +68,7 @@ class AttackComparison:
         if (was := kept_settings(folder)) is not None:
             require_same(was, settings, folder)
         require_contenders(only or contenders())
-        made = cls(folder, ground, settings, tuple(only), workers, cache)
+        made = cls(folder, ground, settings, tuple(only), workers, cache, clock)
         made.missing()  # a row of other settings is refused before anything is trained
         return made
 
@@ -111,7 +116,7 @@ class AttackComparison:
                 return
             net = self.ground.network(self.cache or beside(self.folder), progress)
             names = self.only or contenders()
-            every = self.ground.jobs(net, names, self.settings.budgets, self.folder)
+            every = self.ground.jobs(net, names, self.settings.budgets, self.folder, self.clock)
             jobs = [job for job in every if job.key in keys]
             work = progress.task("runs", len(every), len(every) - len(jobs))
             for _ in _each(jobs, self.count, progress):
