@@ -100,7 +100,7 @@ def perf_attacks(
     """
     from bench.flag_words import normalisation
     from bench.options import given
-    from bench.perf.attacks.prepare import Counts, Ground, require_contenders
+    from bench.perf.attacks.prepare import Ground, ImageCounts, require_contenders
     from bench.perf.attacks.run import AttackComparison
     from bench.perf.attacks.settings import budgets_of, seeds_of
     from bench.point import recipe
@@ -138,7 +138,9 @@ def perf_attacks(
         **given(train_images=asked["train_images"]),
         **weights_fields(weights, LabelFiles(), key=weights_key, epochs=asked["epochs"]),
     )
-    counts = Counts(*(asked[name] for name in ("victims", "auxiliary", "validation", "judged")))
+    counts = ImageCounts(
+        *(asked[name] for name in ("victims", "auxiliary", "validation", "judged"))
+    )
     sources = Sources(
         dataset, data_root=data_root, download=download, weights=weights, device="cpu"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from statistics import fmean
 from typing import Literal, NamedTuple
 
 import torch
@@ -38,8 +39,9 @@ class Comparison(NamedTuple):
     Args:
         ours: our attack at this depth and budget; None where none was finished.
         seconds: that it took, of its slowest seed.
+        peer_means: PSNR and SSIM of the peer over all victims of all seeds.
         pairs: victims that were compared.
-        psnr, ssim: None where there is nothing to compare.
+        psnr, ssim: None where none of ours was finished.
     """
 
     split: str
@@ -47,6 +49,7 @@ class Comparison(NamedTuple):
     peer: str
     ours: str | None
     seconds: float | None
+    peer_means: tuple[float, float]
     pairs: int
     psnr: Difference | None
     ssim: Difference | None
@@ -103,10 +106,13 @@ def compared(
 ) -> list[Comparison]:
     """Every peer at every split point and budget, in the order in which they are given.
 
+    Where no attack of ours was measured at all, there is nothing to compare.
+
     Args:
         ours, peers: all rows, of whichever splits and seeds.
     """
-    splits = list(dict.fromkeys(row.split for row in peers))
+    measured = {row.split for row in ours}
+    splits = [split for split in dict.fromkeys(r.split for r in peers) if split in measured]
     found = []
     for split in splits:
         own = [row for row in ours if row.split == split]
@@ -129,15 +135,17 @@ def _compared(
     rivals: Sequence[AttackRow],
 ) -> Comparison:
     by_seed = {row.seed: row for row in rivals}
+    means = (_mean(rivals, budget, "psnr"), _mean(rivals, budget, "ssim"))
     pairs = [(row, by_seed[row.seed]) for row in ours if row.seed in by_seed]
     if name is None or not pairs:
-        return Comparison(split, budget, peer, name, None, 0, None, None)
+        return Comparison(split, budget, peer, name, None, means, 0, None, None)
     return Comparison(
         split,
         budget,
         peer,
         name,
         max(row.readings[0].seconds for row, _ in pairs),
+        means,
         sum(len(row.groups) for row, _ in pairs),
         difference(pairs, budget, "psnr"),
         difference(pairs, budget, "ssim"),
@@ -170,6 +178,10 @@ def difference(
     first, second = (torch.tensor(one, dtype=torch.float64) for one in (mine, other))
     interval = mean_interval(first - second, torch.tensor(groups))
     return Difference(float(first.mean()), float(second.mean()), interval, word_for(interval))
+
+
+def _mean(rows: Sequence[AttackRow], budget: float, metric: ScoreName) -> float:
+    return fmean(value for row in rows for value in _values(row.at(budget), row, metric))
 
 
 def _values(one: Measured | None, row: AttackRow, metric: ScoreName) -> tuple[float, ...]:

@@ -84,6 +84,7 @@ def race(job: RaceJob, progress: Progress) -> Iterator[RowKey]:
     """Measure a row and write it; in a process of its own or in this one."""
     if finished(job.folder, job.key) is None:
         write_row(job.folder, measured(job, progress))
+        job.scene.forget()
     yield job.key
 
 

@@ -26,8 +26,8 @@ from splitlab.training import Progress
 
 
 @dataclass(frozen=True)
-class Counts:
-    """Images of one seed, as of `Draw`."""
+class ImageCounts:
+    """Images of one seed, as of `DrawnImages`."""
 
     victims: int
     auxiliary: int
@@ -50,12 +50,12 @@ class Ground:
     arch: ArchSpec
     first: Normalised
     points: Sequence[SplitPoint]
-    counts: Counts
+    counts: ImageCounts
     seeds: tuple[int, ...]
 
     @classmethod
     def of(
-        cls, config: SweepConfig, sources: Sources, counts: Counts, seeds: tuple[int, ...]
+        cls, config: SweepConfig, sources: Sources, counts: ImageCounts, seeds: tuple[int, ...]
     ) -> Ground:
         """Load the data, try the weights, find the split points, see that there are images enough.
 
@@ -71,7 +71,9 @@ class Ground:
         draws(splits, seeds, **vars(counts))
         return cls(config, sources, splits, arch, first, points, counts, seeds)
 
-    def settings(self, budgets: tuple[float, ...], *, quick: bool) -> ComparisonSettings:
+    def settings(
+        self, budgets: tuple[float, ...], contenders: Sequence[str], *, quick: bool
+    ) -> ComparisonSettings:
         """What it all comes to, for the folder."""
         return ComparisonSettings(
             model=self.config.model,
@@ -83,6 +85,7 @@ class Ground:
             budgets=budgets,
             splits=tuple(point.name for point in self.points),
             seeds=self.seeds,
+            contenders=tuple(contenders),
             quick=quick,
             **vars(self.counts),
         )
@@ -102,8 +105,7 @@ class Ground:
     def jobs(
         self,
         net: Normalised,
-        contenders: Sequence[str],
-        budgets: tuple[float, ...],
+        settings: ComparisonSettings,
         folder: Path,
         clock: Seconds,
     ) -> list[RaceJob]:
@@ -117,7 +119,9 @@ class Ground:
                 Scene(point.name, self.arch, head, tuple(point.shape), draw) for draw in drawn
             ]
         return [
-            RaceJob(scene, name, budgets, folder, clock) for scene in scenes for name in contenders
+            RaceJob(scene, name, settings.budgets, folder, clock)
+            for scene in scenes
+            for name in settings.contenders
         ]
 
 

@@ -32,7 +32,6 @@ class AttackComparison:
     """A folder, and what is to be in it.
 
     Args:
-        only: contenders; all of them where it is empty.
         workers: processes of one thread each, side by side; 0 for one a core.
         clock: by which a process counts its work.
     """
@@ -40,7 +39,6 @@ class AttackComparison:
     folder: Path
     ground: Ground
     settings: ComparisonSettings
-    only: tuple[str, ...] = ()
     workers: int = 1
     cache: Cache | None = None
     clock: Seconds = time.process_time
@@ -59,24 +57,25 @@ class AttackComparison:
         clock: Seconds = time.process_time,
     ) -> AttackComparison:
         """
+        Args:
+            only: contenders; all of them where it is empty.
+
         Raises:
             BadInput: the folder was begun with other settings, or a contender has others now.
             UnknownName: `only` names none.
         """
         commit()  # of the code that was loaded
-        settings = ground.settings(budgets, quick=quick)
+        settings = ground.settings(budgets, only or contenders(), quick=quick)
         if (was := kept_settings(folder)) is not None:
             require_same(was, settings, folder)
-        require_contenders(only or contenders())
-        made = cls(folder, ground, settings, tuple(only), workers, cache, clock)
+        require_contenders(settings.contenders)
+        made = cls(folder, ground, settings, workers, cache, clock)
         made.missing()  # a row of other settings is refused before anything is trained
         return made
 
     def missing(self) -> list[RowKey]:
         """Rows that are not measured yet."""
-        names = self.only or contenders()
-        keys = row_keys(self.settings.splits, self.settings.seeds, names)
-        return [key for key in keys if finished(self.folder, key) is None]
+        return [key for key in row_keys(self.settings) if finished(self.folder, key) is None]
 
     @property
     def count(self) -> int:
@@ -88,10 +87,8 @@ class AttackComparison:
         keys, last = self.missing(), self.settings.budgets[-1]
         ours = sum(our_attack(key.contender) is not None for key in keys)
         count = max(1, min(self.count, len(keys)))
-        all_rows = len(self.settings.splits) * len(self.settings.seeds)
-        all_rows *= len(self.only or contenders())
         if not keys:
-            return Forecast(0, (), memory_now(), of="runs", finished=all_rows)
+            return Forecast(0, (), memory_now(), of="runs", finished=len(row_keys(self.settings)))
         return Forecast.of_stages(
             len(keys),
             {
@@ -115,8 +112,7 @@ class AttackComparison:
             if not keys:
                 return
             net = self.ground.network(self.cache or beside(self.folder), progress)
-            names = self.only or contenders()
-            every = self.ground.jobs(net, names, self.settings.budgets, self.folder, self.clock)
+            every = self.ground.jobs(net, self.settings, self.folder, self.clock)
             jobs = [job for job in every if job.key in keys]
             work = progress.task("runs", len(every), len(every) - len(jobs))
             for _ in _each(jobs, self.count, progress):
@@ -132,18 +128,19 @@ def _each(jobs: Sequence[RaceJob], count: int, progress: Progress) -> Iterable[R
         yield from race(job, progress)
 
 
-def row_keys(splits: Sequence[str], seeds: Sequence[int], names: Sequence[str]) -> list[RowKey]:
+def row_keys(settings: ComparisonSettings) -> list[RowKey]:
     """Split point after split point, seed after seed."""
-    return [RowKey(*one) for one in product(splits, seeds, names)]
+    named = product(settings.splits, settings.seeds, settings.contenders)
+    return [RowKey(*one) for one in named]
 
 
 def rows_of(folder: Path, settings: ComparisonSettings) -> tuple[list[AttackRow], int]:
-    """(all rows that are there, by today's contenders; how many are missing).
+    """(the rows that are there; how many of those that were asked for are missing).
 
     Raises:
         Corrupt: one is damaged.
     """
-    keys = row_keys(settings.splits, settings.seeds, contenders())
+    keys = row_keys(settings)
     found = [read_row(folder, key) for key in keys]
     there = [row for row in found if row is not None]
     return there, len(keys) - len(there)

@@ -21,7 +21,7 @@ ROWS = 250
 
 
 @dataclass(frozen=True, eq=False)
-class Draw:
+class DrawnImages:
     """The images of one seed.
 
     Args:
@@ -48,7 +48,7 @@ class Draw:
         auxiliary: int,
         validation: int,
         judged: int,
-    ) -> Draw:
+    ) -> DrawnImages:
         """So many of each, other images under another seed.
 
         Raises:
@@ -89,7 +89,7 @@ class Scene:
     arch: ArchSpec
     head: nn.Module
     shape: tuple[int, ...]
-    draw: Draw
+    draw: DrawnImages
 
     @property
     def input(self) -> InputSpec:
@@ -116,6 +116,11 @@ class Scene:
         """The independent unit of each victim: its photograph, or the image itself."""
         found: list[int] = self.draw.victims.groups.tolist()
         return found
+
+    def forget(self) -> None:
+        """Let features go: many scenes would fill the memory. They are made again if wanted."""
+        for name in ("truth", "features", "answers"):
+            vars(self).pop(name, None)
 
     def threat(self) -> ThreatModel:
         """All that an attack may be granted here; each is then left what it asks for."""
@@ -152,10 +157,10 @@ class Scene:
         return in_pieces(self.head, images, ROWS)
 
 
-def draws(splits: Splits, seeds: Sequence[int], **counts: int) -> list[Draw]:
+def draws(splits: Splits, seeds: Sequence[int], **counts: int) -> list[DrawnImages]:
     """One draw a seed.
 
     Raises:
         BadInput: there are not as many images.
     """
-    return [Draw.of(splits, seed, **counts) for seed in seeds]
+    return [DrawnImages.of(splits, seed, **counts) for seed in seeds]

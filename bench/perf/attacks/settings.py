@@ -16,7 +16,7 @@ from splitlab.storage import read_json, write_json
 
 NAME = "settings.json"
 FORMAT = "splitlab/perf-attacks/1"
-MAY_GROW = ("splits", "seeds")
+MAY_GROW = ("splits", "seeds", "contenders")
 """Fields in which two sittings may differ: each row is a measurement of its own."""
 
 Budget = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
@@ -33,6 +33,7 @@ class ComparisonSettings(BaseModel):
         validation: images granted to choose settings by.
         judged: further ones, by which our attacks are chosen among.
         budgets: CPU seconds at which a contender is read, ascending.
+        contenders: names of those that were asked for.
         quick: too short for a verdict.
     """
 
@@ -51,6 +52,7 @@ class ComparisonSettings(BaseModel):
     budgets: tuple[Budget, ...]
     splits: tuple[str, ...]
     seeds: tuple[Seed, ...]
+    contenders: tuple[str, ...]
     quick: bool = False
 
     @model_validator(mode="after")

@@ -83,10 +83,10 @@ def rich_lines(lines: Sequence[Comparison], settings: ComparisonSettings) -> Tab
         drawn.add_row(
             line.split if first else "",
             f"{line.budget:g}" if first else "",
-            (line.ours or NONE_FINISHED) if first else "",
-            _pair(line, "ours") if first else "",
+            _ours(line) if first else "",
+            _pair(line.psnr.ours, line.ssim.ours) if first and line.psnr and line.ssim else "",
             line.peer,
-            _pair(line, "peer"),
+            _pair(*line.peer_means),
             _difference(line.psnr, 1),
             _difference(line.ssim, 3),
             style="bold red" if line.weaker else None,
@@ -98,6 +98,8 @@ def verdict_told(summary: dict[str, Any]) -> str:
     """One line of what came of it."""
     count, weaker = len(summary["comparisons"]), summary["weaker"]
     left = f"; {summary['missing']} runs are missing" if summary["missing"] else ""
+    commits = {one.get("commit") for one in summary["environments"]}
+    left += f"; rows are of {len(commits)} commits" if len(commits) > 1 else ""
     if summary["settings"]["quick"]:
         return f"{count} comparisons, too short for a verdict (--quick){left}."
     if not count:
@@ -107,10 +109,12 @@ def verdict_told(summary: dict[str, Any]) -> str:
     return f"Ours is weaker in none of {count} comparisons{left}."
 
 
-def _pair(line: Comparison, whose: str) -> str:
-    if line.psnr is None or line.ssim is None:
-        return ""
-    return f"{getattr(line.psnr, whose):z.1f} / {getattr(line.ssim, whose):z.3f}"
+def _ours(line: Comparison) -> str:
+    return f"{line.ours} @{line.seconds:.0f}" if line.ours else NONE_FINISHED
+
+
+def _pair(psnr: float, ssim: float) -> str:
+    return f"{psnr:z.1f} / {ssim:z.3f}"
 
 
 def _difference(one: Difference | None, digits: int) -> str:
@@ -131,9 +135,10 @@ def _line(line: Comparison) -> dict[str, Any]:
         "pairs": line.pairs,
         "weaker": line.weaker,
     }
-    for name, one in (("psnr", line.psnr), ("ssim", line.ssim)):
+    both = zip(("psnr", "ssim"), (line.psnr, line.ssim), line.peer_means, strict=True)
+    for name, one, peer in both:
         ends = one.interval if one else (None, None, None)
-        values = (one and one.ours, one and one.peer, *ends, one.word if one else "weaker")
+        values = (one and one.ours, peer, *ends, one.word if one else "weaker")
         keys = ("ours", "peer", "difference", "low", "high", "verdict")
         found |= {f"{name}_{key}": value for key, value in zip(keys, values, strict=True)}
     return found

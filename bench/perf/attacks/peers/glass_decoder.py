@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import nn
 
-from bench.perf.attacks.peers.learned import LearnedInverse
+from bench.perf.attacks.peers.learned import PeerInverse
 from bench.perf.attacks.peers.peer import Exposed, Peer, seeded
 from bench.perf.attacks.peers.sizes import doublings
 
@@ -26,7 +26,7 @@ def inverse_network(shown: Exposed) -> Peer:
     """z -> images, from pairs."""
     shape = tuple(shown.features.shape[1:])
     doubled = doublings(shape, shown.input.size)
-    return LearnedInverse(
+    return PeerInverse(
         shown,
         seeded(shown.rng, lambda: generator_of(shape[0], doubled)),
         F.mse_loss,

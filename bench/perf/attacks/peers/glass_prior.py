@@ -29,7 +29,7 @@ SETTINGS = {"learning_rate": RATE, "tv": TV, "l2": L2, "start": "noise"}
 
 def deep_prior(shown: Exposed) -> Peer:
     """A network a victim, in turns."""
-    return Turns(shown)
+    return PriorTurns(shown)
 
 
 def widths_for(size: int) -> tuple[int, ...]:
@@ -67,7 +67,7 @@ class OneVictim:
         return image.clamp(0, 1)
 
 
-class Turns:
+class PriorTurns:
     """All victims, each a step after the others."""
 
     def __init__(self, shown: Exposed) -> None:

@@ -13,7 +13,7 @@ Error = Callable[[Tensor, Tensor], Tensor]
 """(answer, truth), both [B, 3, S, S] as the network gives them -> a number."""
 
 
-class LearnedInverse:
+class PeerInverse:
     """A network z -> images that learns from pairs, epoch after epoch; its last weights answer.
 
     Args:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.perf.attacks.peers.learned import LearnedInverse
+from bench.perf.attacks.peers.learned import PeerInverse
 from bench.perf.attacks.peers.peer import Exposed, Peer, seeded
 from bench.perf.attacks.peers.sizes import doublings
 from splitlab.metrics import ssim
@@ -24,12 +24,12 @@ SSIM_SETTINGS = {**MSE_SETTINGS, "loss": "1 - ssim"}
 
 def with_mse(shown: Exposed) -> Peer:
     """Minimises the mean squared error."""
-    return LearnedInverse(shown, _net(shown), F.mse_loss, rate=RATE, batch=BATCH)
+    return PeerInverse(shown, _net(shown), F.mse_loss, rate=RATE, batch=BATCH)
 
 
 def with_ssim(shown: Exposed) -> Peer:
     """Minimises 1 - SSIM."""
-    return LearnedInverse(shown, _net(shown), dissimilarity, rate=RATE, batch=BATCH)
+    return PeerInverse(shown, _net(shown), dissimilarity, rate=RATE, batch=BATCH)
 
 
 def dissimilarity(answer: Tensor, truth: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ from adversary.inversion.decoder import Decoder
 from adversary.inversion.rmle.start import STARTS
 from bench.cli import app
 from bench.perf.attacks import measure, prepare
-from bench.perf.attacks.measure import RaceJob, contenders, measured
+from bench.perf.attacks.measure import RaceJob, contenders, measured, race
 from bench.perf.attacks.ours import OURS, OurAttack, run_ours, settings_of
-from bench.perf.attacks.prepare import Counts, Ground
+from bench.perf.attacks.prepare import Ground, ImageCounts
 from bench.perf.attacks.records import FOLDER, RowKey, read_row
 from bench.perf.attacks.run import AttackComparison, rows_of
 from bench.perf.attacks.settings import budgets_of, kept_settings, seeds_of
@@ -29,7 +30,7 @@ from splitlab.metrics import psnr
 from splitlab.training import Silent
 
 SIZE = 16
-COUNTS = Counts(victims=3, auxiliary=24, validation=4, judged=2)
+COUNTS = ImageCounts(victims=3, auxiliary=24, validation=4, judged=2)
 PEER, OTHER = "ResSFL MF", "ResSFL decoder"
 MEAN, LEARNED = OurAttack("mean-image"), OurAttack("decoder", {"epochs": 1, "width": 8})
 NAMES = (PEER, OTHER, MEAN.name, LEARNED.name)
@@ -69,7 +70,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Splits:
 
 
 def ground(splits: str = "block2.0", seeds: tuple[int, ...] = (0,), **changes: int) -> Ground:
-    counts = Counts(**{**vars(COUNTS), **changes})
+    counts = ImageCounts(**{**vars(COUNTS), **changes})
     config = validated(model="tiny_cnn", size=SIZE, splits=splits, victim={"epochs": 0})
     return Ground.of(config, Sources("photo-patches", device="cpu"), counts, seeds)
 
@@ -79,6 +80,12 @@ def comparison(
 ) -> AttackComparison:
     more = {"clock": Ticking(), **more}
     return AttackComparison.of(folder, on or ground(), budgets, **more)
+
+
+def job_of(on: Ground, name: str, folder: Path = Path()) -> RaceJob:
+    settings = on.settings((3.0,), [name], quick=False)
+    [job] = on.jobs(on.first.eval(), settings, folder, Ticking())
+    return job
 
 
 def records(folder: Path) -> dict[str, bytes]:
@@ -116,7 +123,7 @@ def test_every_contender_is_measured_and_kept(tmp_path: Path) -> None:
 def test_ours_is_run_as_a_sweep_runs_it(tmp_path: Path) -> None:
     """The floor's answer is the mean of just the auxiliary images, on victims and judged alike."""
     on = ground()
-    [job] = on.jobs(on.first.eval(), [MEAN.name], (3.0,), tmp_path, Ticking())
+    job = job_of(on, MEAN.name, tmp_path)
     row = measured(job, Silent())
     scene = job.scene
     mean = scene.draw.auxiliary.images.double().mean(0).div(255).float()
@@ -124,7 +131,9 @@ def test_ours_is_run_as_a_sweep_runs_it(tmp_path: Path) -> None:
     assert row.readings[0].psnr == pytest.approx(psnr(truth, mean.expand_as(truth)).tolist())
     own = scene.draw.judged.floats()
     assert row.judged == pytest.approx(psnr(own, mean.expand_as(own)).tolist(), abs=1e-4)
-    assert (scene.threat().granted()) >= ("arch", "aux")
+    assert set(vars(scene)) >= {"features", "answers"}
+    list(race(job, Silent()))
+    assert not {"truth", "features", "answers"} & set(vars(scene))  # many would fill the memory
     other = {image.tobytes() for image in scene.draw.validation.images.numpy()}
     assert not other & {image.tobytes() for image in scene.draw.judged.images.numpy()}
 
@@ -143,7 +152,7 @@ def test_a_start_is_within_what_it_takes(monkeypatch: pytest.MonkeyPatch) -> Non
     """Nothing is borrowed: rmle fits its decoder itself, and that counts."""
     monkeypatch.setitem(STARTS, "decoder", lambda: Decoder(epochs=1, width=8))
     on = ground(auxiliary=16)
-    [job] = on.jobs(on.first.eval(), [PEER], (3.0,), Path(), Ticking())
+    job = job_of(on, PEER)
     short = {"steps": 2, "choose_images": 0, "start": "decoder"}
     found = run_ours(OurAttack("rmle", short), job.scene, Ticking())
     assert found.facts["extra"]["start"] == "decoder"
@@ -277,6 +286,7 @@ def test_the_command_measures_and_shows_again(
         raise AssertionError("it was to be shown alone")
 
     monkeypatch.setattr(prepare, "loaded", never)
+    monkeypatch.setattr(measure, "OURS", (MEAN, LEARNED, OurAttack("rmle")))  # one more since then
     again = told("perf", "attacks", "--out", out, "--json")
     assert again.exit_code == 0, again.output
     assert json.loads(again.stdout) == json.loads((out / "summary.json").read_text())
@@ -307,7 +317,8 @@ def test_the_command_refuses_before_anything_is_written(
 @pytest.mark.slow
 def test_rows_side_by_side_in_processes(tmp_path: Path) -> None:
     on = ground(seeds=(0, 1))
-    jobs = on.jobs(on.first.eval(), [PEER], (0.2, 0.4), tmp_path, measure.time.process_time)
+    settings = on.settings((0.2, 0.4), [PEER], quick=False)
+    jobs = on.jobs(on.first.eval(), settings, tmp_path, time.process_time)
     assert all(isinstance(job, RaceJob) for job in jobs)
     from bench.perf.attacks.run import _each
 

@@ -66,6 +66,7 @@ def settings(**changes: Any) -> ComparisonSettings:
         "budgets": (10.0, 60.0),
         "splits": ("deep",),
         "seeds": (0,),
+        "contenders": ("a", "loop"),
     }
     return ComparisonSettings(**{**given, **changes})
 
@@ -148,6 +149,8 @@ def test_a_peer_is_read_at_the_budget() -> None:
     rival = peer((10.0, low), (60.0, high))
     early, late = compared(rows, [rival], [10.0, 60.0])
     assert (early.ours, early.psnr, early.weaker) == (None, None, True)
+    assert early.peer_means == pytest.approx((23.0, 0.23))
+    assert compared([], [rival], [10.0]) == []
     assert late.psnr is not None
     assert late.psnr.interval.mean == pytest.approx(-2.0)
     assert late.weaker
@@ -193,4 +196,8 @@ def test_a_row_that_is_weaker_says_so() -> None:
     assert "too short" in verdict_told({**summary, "settings": {"quick": True}})
     with console.capture() as shown:
         console.print(rich_lines(lines_of(slow, settings()), settings()))
-    assert NONE_FINISHED in " ".join(shown.get().split())
+    words = " ".join(shown.get().split())
+    assert NONE_FINISHED in words
+    assert "25.0 / 0.250" in words
+    [first, *_] = summary["comparisons"]
+    assert (first["psnr_ours"], first["psnr_peer"], first["psnr_verdict"]) == (None, 25.0, "weaker")

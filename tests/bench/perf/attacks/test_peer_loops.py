@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.perf.attacks.peers.glass_decoder import generator_of
-from bench.perf.attacks.peers.glass_prior import Turns, widths_for
+from bench.perf.attacks.peers.glass_prior import PriorTurns, widths_for
 from bench.perf.attacks.peers.listed import PEERS
 from bench.perf.attacks.peers.peer import Exposed, Peer, normalisers
 from bench.perf.attacks.peers.pixels import variation
@@ -109,7 +109,7 @@ def test_victims_that_descend_side_by_side_do_not_touch_each_other() -> None:
 
 
 def test_victims_take_turns() -> None:
-    turns = Turns(shown_by(head_of(1), 3))
+    turns = PriorTurns(shown_by(head_of(1), 3))
     counts = [0, 0, 0]
     for number, victim in enumerate(turns.victims):
         step = victim.step
