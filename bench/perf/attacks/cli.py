@@ -34,7 +34,7 @@ from splitlab.help_sections import ATTACK, DATA, RUN
 _data = partial(typer.Option, rich_help_panel=DATA)
 _run = partial(typer.Option, rich_help_panel=RUN)
 
-SHOWING = frozenset({"out", "as_json", "only", "workers", "dry_run", "cache"})
+SHOWING = frozenset({"out", "as_json", "only", "workers", "cache"})
 """Options beside which a finished folder is only shown."""
 QUICK: dict[str, Any] = {
     "splits": "layer2.0",

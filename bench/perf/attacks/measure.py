@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -82,9 +82,12 @@ def finished(folder: Path, key: RowKey) -> AttackRow | None:
 
 def race(job: RaceJob, progress: Progress) -> Iterator[RowKey]:
     """Measure a row and write it; in a process of its own or in this one."""
-    if finished(job.folder, job.key) is None:
-        write_row(job.folder, measured(job, progress))
-        job.scene.forget()
+    wall, own = time.perf_counter(), time.process_time()
+    row = measured(job, progress)
+    spent = max(time.process_time() - own, 1e-9)
+    waited = (time.perf_counter() - wall) / spent
+    write_row(job.folder, replace(row, wall_per_cpu=round(waited, 3)))
+    job.scene.forget()
     yield job.key
 
 

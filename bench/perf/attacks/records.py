@@ -51,6 +51,7 @@ class AttackRow:
         judged: PSNR in dB of ours on the adversary's own images.
         facts: more of ours: seconds of fit and reconstruction, what won, doubts.
         environment: machine, versions, threads, commit.
+        wall_per_cpu: seconds that passed in one CPU second; above 1 where others had the core.
     """
 
     split: str
@@ -64,6 +65,7 @@ class AttackRow:
     judged: tuple[float, ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
+    wall_per_cpu: float = 1.0
 
     def at(self, budget: float) -> Measured | None:
         """What it had by then; None of one of ours that was not finished."""

@@ -24,6 +24,9 @@ COLUMNS = (
     *("ssim_ours", "ssim_peer", "ssim_difference", "ssim_low", "ssim_high", "ssim_verdict"),
 )
 NONE_FINISHED = "none finished"
+DISTURBED = 1.2
+"""Seconds that pass in a CPU second, above which others were at work on the same cores: a CPU
+second is then worth less, to a contender of many small steps least."""
 
 
 def summary_of(
@@ -40,6 +43,7 @@ def summary_of(
         "comparisons": [_line(line) for line in lines],
         "weaker": len(weaker),
         "ok": bool(lines) and not weaker and not missing,
+        "disturbed": sum(row.wall_per_cpu > DISTURBED for row in rows),
         "environments": _environments(rows),
     }
 
@@ -99,6 +103,8 @@ def verdict_told(summary: dict[str, Any]) -> str:
     count, weaker = len(summary["comparisons"]), summary["weaker"]
     left = f"; {summary['missing']} runs are missing" if summary["missing"] else ""
     commits = {one.get("commit") for one in summary["environments"]}
+    if summary["disturbed"]:
+        left += f"; runs that waited for their core: {summary['disturbed']}, measure them again"
     left += f"; rows are of {len(commits)} commits" if len(commits) > 1 else ""
     if summary["settings"]["quick"]:
         return f"{count} comparisons, too short for a verdict (--quick){left}."

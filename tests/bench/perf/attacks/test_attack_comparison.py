@@ -103,6 +103,7 @@ def test_every_contender_is_measured_and_kept(tmp_path: Path) -> None:
     for row in rows:
         assert {len(one.psnr) for one in row.readings} == {3} == {len(row.groups)}
         assert row.environment["threads"] == 1
+        assert row.wall_per_cpu > 0
         if row.kind == "peer":
             assert [one.budget for one in row.readings] == [3.0, 6.0]
             assert [one.steps for one in row.readings] == [2, 3]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +193,9 @@ def test_a_row_that_is_weaker_says_so() -> None:
     summary = summary_of(slow, settings(), missing=3)
     assert (summary["ok"], summary["weaker"]) == (False, 2)
     assert verdict_told(summary) == "Ours is weaker in 2 of 2 comparisons; 3 runs are missing."
-    assert "no verdict" not in verdict_told(summary)
+    assert "waited" not in verdict_told(summary)
+    busy = [replace(slow[0], wall_per_cpu=1.5), slow[1]]
+    assert "; runs that waited for their core: 1," in verdict_told(summary_of(busy, settings(), 0))
     assert "too short" in verdict_told({**summary, "settings": {"quick": True}})
     with console.capture() as shown:
         console.print(rich_lines(lines_of(slow, settings()), settings()))

@@ -163,16 +163,17 @@ def test_doublings_of_a_side() -> None:
 
 
 class Steps:
-    """A loop that answers with its number of steps; one of its images is broken."""
+    """A loop that answers with its number of steps, and takes long to; an image is broken."""
 
-    def __init__(self) -> None:
-        self.count = 0
+    def __init__(self, clock: Counting) -> None:
+        self.count, self.clock = 0, clock
 
     def step(self) -> float:
         self.count += 1
         return 1 / self.count
 
     def answer(self) -> Tensor:
+        self.clock.now += 100
         images = torch.full((2, 3, 2, 2), self.count / 100)
         images[1, 0, 0, 0] = float("nan")
         return images
@@ -180,10 +181,10 @@ class Steps:
 
 def test_a_run_is_read_within_itself() -> None:
     clock, told = Counting(), list[int]()
-    first, second = read_at(Steps, (3.0, 7.0), clock, told.append)
+    first, second = read_at(lambda: Steps(clock), (3.0, 7.0), clock, told.append)
     # Looked at once a step, and the step after which 3 seconds are over is the last one.
     assert (first.steps, first.seconds) == (2, 4.0)
-    # The first reading took a second, which is nobody's.
+    # The first reading took 101 seconds, which are nobody's.
     assert (second.budget, second.steps, second.seconds) == (7.0, 4, 8.0)
     assert float(first.images[0, 0, 0, 0]) == pytest.approx(0.02)
     assert (first.broken, float(first.images[1, 0, 0, 0])) == (1, 0.5)
