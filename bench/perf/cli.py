@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from bench.cli_options import AsJson, Device, Measured
+from bench.perf.attacks.cli import perf_attacks
 from splitlab.console import CommandLine, guarded
 from splitlab.errors import BadInput
 from splitlab.help_sections import NETWORK, RUN, TRAINING
@@ -17,6 +18,7 @@ _network = partial(typer.Option, rich_help_panel=NETWORK)
 _run = partial(typer.Option, rich_help_panel=RUN)
 
 perf = CommandLine(help="Speed, each time against a rival and a limit.")
+perf.command("attacks")(perf_attacks)
 
 
 @perf.command("train")

@@ -1,0 +1,191 @@
+"""Who reads more in the same time: differences paired over victims, and what they allow to say."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from statistics import fmean
+from typing import Literal, NamedTuple
+
+import torch
+
+from bench.perf.attacks.records import AttackRow, Measured
+from splitlab.errors import BadInput
+from splitlab.metrics import Interval, mean_interval
+
+Word = Literal["stronger", "at least as strong", "not told apart", "weaker"]
+ScoreName = Literal["psnr", "ssim"]
+WEAKER: Word = "weaker"
+
+
+class Difference(NamedTuple):
+    """Ours minus a peer's, in one metric.
+
+    Args:
+        ours, peer: means over all victims of all seeds.
+        interval: of the difference, with its 95 % interval.
+        word: what it allows to say of ours.
+    """
+
+    ours: float
+    peer: float
+    interval: Interval
+    word: Word
+
+
+class Comparison(NamedTuple):
+    """One line of the table.
+
+    Args:
+        ours: our attack at this depth and budget; None where none was finished.
+        seconds: that it took, of its slowest seed.
+        peer_means: PSNR and SSIM of the peer over all victims of all seeds.
+        pairs: victims that were compared.
+        psnr, ssim: None where none of ours was finished.
+    """
+
+    split: str
+    budget: float
+    peer: str
+    ours: str | None
+    seconds: float | None
+    peer_means: tuple[float, float]
+    pairs: int
+    psnr: Difference | None
+    ssim: Difference | None
+
+    @property
+    def weaker(self) -> bool:
+        """Whether ours is behind in one of the two, or was not finished."""
+        return any(one is None or one.word == WEAKER for one in (self.psnr, self.ssim))
+
+
+def word_for(interval: Interval) -> Word:
+    """What a difference allows to say: told apart is what its interval leaves off zero.
+
+    Of a single group there is no interval, and the mean alone speaks.
+    """
+    mean, low, high = interval
+    if low is None or high is None:
+        return "at least as strong" if mean >= 0 else WEAKER
+    if low > 0:
+        return "stronger"
+    if high < 0:
+        return WEAKER
+    return "at least as strong" if mean >= 0 else "not told apart"
+
+
+def chosen(ours: Iterable[AttackRow], budget: float) -> str | None:
+    """Which of our attacks is taken at one split point: the best on the adversary's own images.
+
+    Only those that were finished within the budget under every seed count, and no victim is
+    looked at. Equal ones: the first.
+
+    Args:
+        ours: rows of our attacks there, under all seeds.
+    """
+    by_name: dict[str, list[AttackRow]] = {}
+    for row in ours:
+        by_name.setdefault(row.contender, []).append(row)
+    seeds = {row.seed for rows in by_name.values() for row in rows}
+    fit = {
+        name: rows
+        for name, rows in by_name.items()
+        if {row.seed for row in rows} == seeds and all(row.at(budget) for row in rows)
+    }
+    return max(fit, key=lambda name: _judged(fit[name]), default=None)
+
+
+def _judged(rows: Sequence[AttackRow]) -> float:
+    values = [value for row in rows for value in row.judged]
+    return math.fsum(values) / len(values) if values else -math.inf
+
+
+def compared(
+    ours: Sequence[AttackRow], peers: Sequence[AttackRow], budgets: Sequence[float]
+) -> list[Comparison]:
+    """Every peer at every split point and budget, in the order in which they are given.
+
+    Where no attack of ours was measured at all, there is nothing to compare.
+
+    Args:
+        ours, peers: all rows, of whichever splits and seeds.
+    """
+    measured = {row.split for row in ours}
+    splits = [split for split in dict.fromkeys(r.split for r in peers) if split in measured]
+    found = []
+    for split in splits:
+        own = [row for row in ours if row.split == split]
+        names = dict.fromkeys(row.contender for row in peers if row.split == split)
+        for budget in budgets:
+            name = chosen(own, budget)
+            taken = [row for row in own if row.contender == name]
+            for peer in names:
+                rivals = [r for r in peers if (r.split, r.contender) == (split, peer)]
+                found.append(_compared(split, budget, peer, name, taken, rivals))
+    return found
+
+
+def _compared(
+    split: str,
+    budget: float,
+    peer: str,
+    name: str | None,
+    ours: Sequence[AttackRow],
+    rivals: Sequence[AttackRow],
+) -> Comparison:
+    by_seed = {row.seed: row for row in rivals}
+    means = (_mean(rivals, budget, "psnr"), _mean(rivals, budget, "ssim"))
+    pairs = [(row, by_seed[row.seed]) for row in ours if row.seed in by_seed]
+    if name is None or not pairs:
+        return Comparison(split, budget, peer, name, None, means, 0, None, None)
+    return Comparison(
+        split,
+        budget,
+        peer,
+        name,
+        max(row.readings[0].seconds for row, _ in pairs),
+        means,
+        sum(len(row.groups) for row, _ in pairs),
+        difference(pairs, budget, "psnr"),
+        difference(pairs, budget, "ssim"),
+    )
+
+
+def difference(
+    pairs: Sequence[tuple[AttackRow, AttackRow]], budget: float, metric: ScoreName
+) -> Difference:
+    """Ours minus a peer's over all victims of all seeds, paired; resampled are whole groups.
+
+    Args:
+        pairs: (ours, the peer's) of the same victims.
+
+    Raises:
+        BadInput: rows of other victims, or a peer that was not read at this budget.
+    """
+    mine: list[float] = []
+    other: list[float] = []
+    groups: list[int] = []
+    for own, rival in pairs:
+        if own.groups != rival.groups:
+            raise BadInput(
+                f"{own.contender} and {rival.contender} at {own.split}, seed {own.seed}, were "
+                "measured on other victims; measure both again in another --out"
+            )
+        mine += _values(own.at(budget), own, metric)
+        other += _values(rival.at(budget), rival, metric)
+        groups += own.groups
+    first, second = (torch.tensor(one, dtype=torch.float64) for one in (mine, other))
+    interval = mean_interval(first - second, torch.tensor(groups))
+    return Difference(float(first.mean()), float(second.mean()), interval, word_for(interval))
+
+
+def _mean(rows: Sequence[AttackRow], budget: float, metric: ScoreName) -> float:
+    return fmean(value for row in rows for value in _values(row.at(budget), row, metric))
+
+
+def _values(one: Measured | None, row: AttackRow, metric: ScoreName) -> tuple[float, ...]:
+    if one is None:
+        raise BadInput(f"{row.contender} at {row.split}, seed {row.seed}, has no reading there")
+    values: tuple[float, ...] = getattr(one, metric)
+    return values

@@ -1,0 +1,149 @@
+"""One row: a contender at a split point under a seed, run, read and scored."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from bench.perf.attacks.ours import OURS, OurAttack, run_ours, settings_of
+from bench.perf.attacks.peers.listed import PEERS
+from bench.perf.attacks.race import Reading, Seconds, one_thread, read_at
+from bench.perf.attacks.records import AttackRow, Measured, RowKey, read_row, write_row
+from bench.perf.attacks.scene import Scene
+from splitlab.errors import UnknownName
+from splitlab.machine import environment
+from splitlab.metrics import psnr, ssim
+from splitlab.training import Progress
+
+DIGITS = 5
+"""Behind the point, of what a record keeps."""
+
+
+@dataclass(frozen=True, eq=False)
+class RaceJob:
+    """A row to be measured.
+
+    Args:
+        scene: what all contenders there are given.
+        contender: by name.
+        budgets: CPU seconds, ascending.
+        folder: that the record is written into.
+        clock: seconds of this process's work.
+    """
+
+    scene: Scene
+    contender: str
+    budgets: tuple[float, ...]
+    folder: Path
+    clock: Seconds = time.process_time
+
+    @property
+    def key(self) -> RowKey:
+        return RowKey(self.scene.split, self.scene.draw.seed, self.contender)
+
+
+def contenders() -> tuple[str, ...]:
+    """Names of all: the peers, then ours."""
+    return (*PEERS, *(one.name for one in OURS))
+
+
+def our_attack(name: str) -> OurAttack | None:
+    """That of ours which has this name; None of a peer's.
+
+    Raises:
+        UnknownName: neither.
+    """
+    found = next((one for one in OURS if one.name == name), None)
+    if found is None and name not in PEERS:
+        raise UnknownName("contender", name, contenders())
+    return found
+
+
+def settings_now(name: str) -> dict[str, Any]:
+    """Of the contender, as JSON has them."""
+    ours = our_attack(name)
+    return settings_of(ours) if ours is not None else dict(PEERS[name].settings)
+
+
+def finished(folder: Path, key: RowKey) -> AttackRow | None:
+    """The row, where it is measured.
+
+    Raises:
+        BadInput, Corrupt: as `read_row`.
+    """
+    return read_row(folder, key, settings_now(key.contender))
+
+
+def race(job: RaceJob, progress: Progress) -> Iterator[RowKey]:
+    """Measure a row and write it; in a process of its own or in this one."""
+    wall, own = time.perf_counter(), time.process_time()
+    row = measured(job, progress)
+    spent = max(time.process_time() - own, 1e-9)
+    waited = (time.perf_counter() - wall) / spent
+    write_row(job.folder, replace(row, wall_per_cpu=round(waited, 3)))
+    job.scene.forget()
+    yield job.key
+
+
+def measured(job: RaceJob, progress: Progress) -> AttackRow:
+    """The row, by the job's clock.
+
+    Raises:
+        SplitLabError: the contender cannot be run there.
+    """
+    scene, ours = job.scene, our_attack(job.contender)
+    told = f"{scene.split}, seed {scene.draw.seed}: {job.contender}"
+    with one_thread():
+        about: dict[str, Any] = {
+            "split": scene.split,
+            "seed": scene.draw.seed,
+            "contender": job.contender,
+            "settings": settings_now(job.contender),
+            "groups": tuple(scene.groups),
+            "environment": environment(),
+        }
+        scene.features, scene.answers  # noqa: B018  # as much a grant as the head is
+        if ours is not None:
+            found = run_ours(ours, scene, job.clock)
+            count = len(scene.draw.victims)
+            judged = psnr(scene.truth[count:], found.reading.images[count:])
+            return AttackRow(
+                kind="ours",
+                readings=(_scored(found.reading, scene.truth[:count], ours=True),),
+                judged=_numbers(judged),
+                facts=found.facts,
+                **about,
+            )
+        peer, shown = PEERS[job.contender], scene.exposed(job.contender)
+        work = progress.task(told, int(job.budgets[-1]))
+        readings = read_at(partial(peer.make, shown), job.budgets, job.clock, work.advance)
+        work.close()
+        truth = scene.truth[: len(scene.draw.victims)]
+        return AttackRow(
+            kind="peer",
+            readings=tuple(_scored(one, truth) for one in readings),
+            source=peer.source,
+            **about,
+        )
+
+
+def _scored(reading: Reading, truth: Tensor, *, ours: bool = False) -> Measured:
+    images = reading.images[: len(truth)]
+    return Measured(
+        budget=None if ours else reading.budget,
+        seconds=round(reading.seconds, 3),
+        steps=None if ours else reading.steps,
+        psnr=_numbers(psnr(truth, images)),
+        ssim=_numbers(ssim(truth, images)),
+        broken=reading.broken,
+    )
+
+
+def _numbers(values: Tensor) -> tuple[float, ...]:
+    return tuple(round(value, DIGITS) for value in values.tolist())

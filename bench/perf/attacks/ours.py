@@ -1,0 +1,95 @@
+"""Our attacks as contenders: run as a sweep runs them, by the same contract, and timed whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from adversary.contract.attack import require_features, run_attack
+from bench.perf.attacks.race import Reading, Seconds, sound
+from bench.perf.attacks.scene import Scene
+from bench.point.measure import make_attack
+from splitlab.answers import plain_data
+from splitlab.contracts import Features
+from splitlab.errors import BadInput
+from splitlab.named import written
+
+KNOWLEDGE = "undefended"
+
+
+class OurAttack(NamedTuple):
+    """An attack with its options; those that are left out are its defaults."""
+
+    attack: str
+    options: Mapping[str, Any] = {}
+
+    @property
+    def name(self) -> str:
+        """ "rmle:start=mean"."""
+        return written(self.attack, self.options)
+
+
+OURS: tuple[OurAttack, ...] = (
+    OurAttack("decoder"),
+    OurAttack("rmle"),
+    OurAttack("rmle", {"start": "mean"}),
+)
+"""A line each; "ours" at a depth is the one of them that validation images choose."""
+
+
+def settings_of(ours: OurAttack) -> dict[str, Any]:
+    """Every hyper-parameter, and the method's version: what makes two runs of it comparable.
+
+    Raises:
+        UnknownName, BadInput: no such attack or option, or one that asks for what no sweep's
+            undefended row is granted.
+    """
+    attack = make_attack(ours.attack, ours.options)
+    require_features(type(attack), "bench perf attacks")
+    if KNOWLEDGE not in attack.asks:
+        raise BadInput(f"attack {ours.attack!r} runs under a defence alone; leave it out")
+    return {**attack.model_dump(mode="json"), "version": attack.version}
+
+
+class OurReading(NamedTuple):
+    """What one of our attacks gave, with what a record says of it.
+
+    Args:
+        reading: of all rows, the victims' first; its budget is the time that it took.
+        facts: fit and reconstruction in CPU seconds, what won among its settings, its doubts.
+    """
+
+    reading: Reading
+    facts: dict[str, Any]
+
+
+def run_ours(ours: OurAttack, scene: Scene, clock: Seconds) -> OurReading:
+    """Fit and reconstruct, once; the victims and the judged images are one capture to it.
+
+    The images that it is judged by cost it time too, and so do the checks of `run_attack`.
+
+    Raises:
+        MissingKnowledge, SplitLabError: as `run_attack`.
+    """
+    attack = make_attack(ours.attack, ours.options)
+    threat = scene.threat().reduced(attack.asks[KNOWLEDGE])
+    ids = tuple(f"request/{row}" for row in range(len(scene.truth)))
+    seen, between = Features(ids, scene.features), list[float]()
+
+    def observed() -> Features:
+        between.append(clock())
+        return seen
+
+    began = clock()
+    outcome = run_attack(attack, threat, observed, scene.rng(ours.name))
+    ended = clock()
+    images, broken = sound(outcome.estimate.values)
+    seconds = ended - began
+    facts = {
+        "fit_seconds": between[0] - began,
+        "reconstruct_seconds": ended - between[0],
+        "effort": outcome.effort,
+        "extra": plain_data(outcome.estimate.extra),
+        "doubts": list(outcome.estimate.doubts),
+    }
+    return OurReading(Reading(seconds, seconds, 0, images, broken, float("nan")), facts)

@@ -1,0 +1,187 @@
+"""The comparison as a table, a CSV file and a JSON document beside the records."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from rich.table import Table
+
+from bench.perf.attacks.compare import Comparison, Difference, compared
+from bench.perf.attacks.records import AttackRow
+from bench.perf.attacks.settings import ComparisonSettings
+from splitlab.answers import plain_data
+from splitlab.storage import write_bytes, write_json
+
+SUMMARY, CSV = "summary.json", "table.csv"
+COLUMNS = (
+    *("split", "budget_seconds", "ours", "ours_seconds", "peer", "pairs"),
+    *("psnr_ours", "psnr_peer", "psnr_difference", "psnr_low", "psnr_high", "psnr_verdict"),
+    *("ssim_ours", "ssim_peer", "ssim_difference", "ssim_low", "ssim_high", "ssim_verdict"),
+)
+NONE_FINISHED = "none finished"
+DISTURBED = 1.2
+"""Seconds that pass in a CPU second, above which others were at work on the same cores: a CPU
+second is then worth less, to a contender of many small steps least."""
+
+
+def summary_of(
+    rows: Sequence[AttackRow], settings: ComparisonSettings, missing: int
+) -> dict[str, Any]:
+    """All that was found: each contender's means, each comparison, and whether any is weaker."""
+    lines = lines_of(rows, settings)
+    weaker = [line for line in lines if line.weaker]
+    return {
+        "format": "splitlab/perf-attacks-summary/1",
+        "settings": settings.model_dump(mode="json"),
+        "missing": missing,
+        "contenders": [_means(rows, name, split) for split, name in _places(rows)],
+        "comparisons": [_line(line) for line in lines],
+        "weaker": len(weaker),
+        "ok": bool(lines) and not weaker and not missing,
+        "disturbed": sum(row.wall_per_cpu > DISTURBED for row in rows),
+        "environments": _environments(rows),
+    }
+
+
+def lines_of(rows: Sequence[AttackRow], settings: ComparisonSettings) -> list[Comparison]:
+    """Every comparison that the rows allow."""
+    ours = [row for row in rows if row.kind == "ours"]
+    peers = [row for row in rows if row.kind == "peer"]
+    return compared(ours, peers, settings.budgets)
+
+
+def write_summary(folder: Path, summary: dict[str, Any]) -> None:
+    """`summary.json` and `table.csv`, each whole or not at all."""
+    write_json(folder / SUMMARY, plain_data(summary))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(summary["comparisons"])
+    write_bytes(folder / CSV, text.getvalue().encode())
+
+
+def rich_lines(lines: Sequence[Comparison], settings: ComparisonSettings) -> Table:
+    """A row for each split point, budget and peer; differences are ours minus the peer's."""
+    drawn = Table(
+        title=f"{settings.model} on {settings.dataset}: ours against the peers' loops",
+        caption="PSNR in dB / SSIM at so many CPU seconds; ours is chosen without victims; "
+        "difference: ours minus the peer's, 95 % interval over victims",
+        header_style="bold",
+        pad_edge=False,
+    )
+    for title in ("split\npoint", "s", "ours", "", "peer", ""):
+        drawn.add_column(title, justify="right" if title in ("s", "") else "left")
+    for title in ("PSNR difference", "SSIM difference"):
+        drawn.add_column(title)
+    before = None
+    for line in lines:
+        place = (line.split, line.budget)
+        if before is not None and before[0] != line.split:
+            drawn.add_section()
+        first, before = place != before, place
+        drawn.add_row(
+            line.split if first else "",
+            f"{line.budget:g}" if first else "",
+            _ours(line) if first else "",
+            _pair(line.psnr.ours, line.ssim.ours) if first and line.psnr and line.ssim else "",
+            line.peer,
+            _pair(*line.peer_means),
+            _difference(line.psnr, 1),
+            _difference(line.ssim, 3),
+            style="bold red" if line.weaker else None,
+        )
+    return drawn
+
+
+def verdict_told(summary: dict[str, Any]) -> str:
+    """One line of what came of it."""
+    count, weaker = len(summary["comparisons"]), summary["weaker"]
+    left = f"; {summary['missing']} runs are missing" if summary["missing"] else ""
+    commits = {one.get("commit") for one in summary["environments"]}
+    if summary["disturbed"]:
+        left += f"; runs that waited for their core: {summary['disturbed']}, measure them again"
+    left += f"; rows are of {len(commits)} commits" if len(commits) > 1 else ""
+    if summary["settings"]["quick"]:
+        return f"{count} comparisons, too short for a verdict (--quick){left}."
+    if not count:
+        return f"Nothing can be compared yet{left}."
+    if weaker:
+        return f"Ours is weaker in {weaker} of {count} comparisons{left}."
+    return f"Ours is weaker in none of {count} comparisons{left}."
+
+
+def _ours(line: Comparison) -> str:
+    return f"{line.ours} @{line.seconds:.0f}" if line.ours else NONE_FINISHED
+
+
+def _pair(psnr: float, ssim: float) -> str:
+    return f"{psnr:z.1f} / {ssim:z.3f}"
+
+
+def _difference(one: Difference | None, digits: int) -> str:
+    if one is None:
+        return "weaker"
+    mean, low, high = one.interval
+    ends = "" if low is None else f" [{low:+z.{digits}f}, {high:+z.{digits}f}]"
+    return f"{mean:+z.{digits}f}{ends} {one.word}"
+
+
+def _line(line: Comparison) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "split": line.split,
+        "budget_seconds": line.budget,
+        "ours": line.ours,
+        "ours_seconds": line.seconds,
+        "peer": line.peer,
+        "pairs": line.pairs,
+        "weaker": line.weaker,
+    }
+    both = zip(("psnr", "ssim"), (line.psnr, line.ssim), line.peer_means, strict=True)
+    for name, one, peer in both:
+        ends = one.interval if one else (None, None, None)
+        values = (one and one.ours, peer, *ends, one.word if one else "weaker")
+        keys = ("ours", "peer", "difference", "low", "high", "verdict")
+        found |= {f"{name}_{key}": value for key, value in zip(keys, values, strict=True)}
+    return found
+
+
+def _places(rows: Sequence[AttackRow]) -> list[tuple[str, str]]:
+    return list(dict.fromkeys((row.split, row.contender) for row in rows))
+
+
+def _means(rows: Sequence[AttackRow], name: str, split: str) -> dict[str, Any]:
+    """A contender at a split point: at each reading the means over all victims of all seeds."""
+    own = [row for row in rows if (row.contender, row.split) == (name, split)]
+    readings = [
+        {
+            "budget_seconds": several[0].budget,
+            "seconds": fmean(one.seconds for one in several),
+            "psnr": fmean(value for one in several for value in one.psnr),
+            "ssim": fmean(value for one in several for value in one.ssim),
+        }
+        for several in zip(*(row.readings for row in own), strict=True)
+    ]
+    judged = [value for row in own for value in row.judged]
+    return {
+        "split": split,
+        "contender": name,
+        "kind": own[0].kind,
+        "source": own[0].source,
+        "seeds": [row.seed for row in own],
+        "readings": readings,
+        "judged_psnr": fmean(judged) if judged else None,
+    }
+
+
+def _environments(rows: Sequence[AttackRow]) -> list[dict[str, Any]]:
+    """Of all rows, each once."""
+    found: list[dict[str, Any]] = []
+    for row in rows:
+        if row.environment not in found:
+            found.append(row.environment)
+    return found

@@ -1,0 +1,206 @@
+"""Who is stronger: differences, choices and words whose answers are known."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.perf.attacks.compare import chosen, compared, difference, word_for
+from bench.perf.attacks.records import AttackRow, Measured
+from bench.perf.attacks.settings import ComparisonSettings
+from bench.perf.attacks.table import (
+    CSV,
+    NONE_FINISHED,
+    SUMMARY,
+    lines_of,
+    rich_lines,
+    summary_of,
+    verdict_told,
+    write_summary,
+)
+from splitlab.console import console
+from splitlab.errors import BadInput
+from splitlab.metrics import Interval
+
+VICTIMS = (10.0, 40.0, 20.0, 30.0)
+
+
+def ours(
+    name: str,
+    psnr: tuple[float, ...],
+    *,
+    seconds: float = 5.0,
+    judged: float = 20.0,
+    seed: int = 0,
+    groups: tuple[int, ...] = (0, 1, 2, 3),
+) -> AttackRow:
+    reading = Measured(None, seconds, None, psnr, tuple(one / 100 for one in psnr))
+    own: dict[str, Any] = {"kind": "ours", "judged": (judged,), "groups": groups}
+    return AttackRow("deep", seed, name, settings={}, readings=(reading,), **own)
+
+
+def peer(*at: tuple[float, tuple[float, ...]], seed: int = 0, name: str = "loop") -> AttackRow:
+    readings = tuple(
+        Measured(budget, budget, 1, psnr, tuple(one / 100 for one in psnr)) for budget, psnr in at
+    )
+    own: dict[str, Any] = {"kind": "peer", "groups": (0, 1, 2, 3)}
+    return AttackRow("deep", seed, name, settings={}, readings=readings, **own)
+
+
+def settings(**changes: Any) -> ComparisonSettings:
+    given: dict[str, Any] = {
+        "model": "resnet20",
+        "dataset": "photo-patches",
+        "data": "0" * 64,
+        "size": 32,
+        "weights_hash": None,
+        "network": "1" * 64,
+        "victims": 4,
+        "auxiliary": 8,
+        "validation": 4,
+        "judged": 1,
+        "budgets": (10.0, 60.0),
+        "splits": ("deep",),
+        "seeds": (0,),
+        "contenders": ("a", "loop"),
+    }
+    return ComparisonSettings(**{**given, **changes})
+
+
+@pytest.mark.parametrize(
+    ("interval", "word"),
+    [
+        ((1.0, 0.1, 2.0), "stronger"),
+        ((1.0, 0.0, 2.0), "at least as strong"),
+        ((1.0, -0.5, 2.0), "at least as strong"),
+        ((0.0, -0.5, 0.5), "at least as strong"),
+        ((-0.2, -0.5, 0.1), "not told apart"),
+        ((-0.2, -0.5, 0.0), "not told apart"),
+        ((-1.0, -2.0, -0.1), "weaker"),
+        ((0.3, None, None), "at least as strong"),
+        ((-0.3, None, None), "weaker"),
+    ],
+)
+def test_a_word_for_each_interval(interval: tuple[float, Any, Any], word: str) -> None:
+    assert word_for(Interval(*interval)) == word
+
+
+def test_victims_are_paired() -> None:
+    """Victims differ by 30 dB among themselves, ours by half a decibel from the peer's on each."""
+    better = tuple(one + 0.5 for one in VICTIMS)
+    found = difference([(ours("a", better), peer((10.0, VICTIMS)))], 10.0, "psnr")
+    assert (found.ours, found.peer) == (25.5, 25.0)
+    assert found.interval == pytest.approx((0.5, 0.5, 0.5))
+    assert found.word == "stronger"
+    swapped = difference([(ours("a", better[::-1]), peer((10.0, VICTIMS)))], 10.0, "psnr")
+    assert swapped.interval.mean == pytest.approx(0.5)
+    assert swapped.interval.low < 0 < swapped.interval.high  # type: ignore[operator]
+
+
+def test_seeds_are_put_together_and_copies_count_once() -> None:
+    worse = tuple(one - 1 for one in VICTIMS)
+    pairs = [
+        (ours("a", VICTIMS), peer((10.0, worse))),
+        (ours("a", worse, seed=1), peer((10.0, VICTIMS), seed=1)),
+    ]
+    found = difference(pairs, 10.0, "psnr")
+    # Each victim was drawn twice, once better and once worse: of each the mean is nothing.
+    assert found.interval == pytest.approx((0.0, 0.0, 0.0))
+    one = ours("a", VICTIMS, groups=(7, 7, 7, 7))
+    rival = peer((10.0, worse))
+    with pytest.raises(BadInput, match="measured on other victims"):
+        difference([(one, rival)], 10.0, "psnr")
+
+
+def test_equal_images_are_at_least_as_strong() -> None:
+    exact = (100.0,) * 4
+    found = difference([(ours("a", exact), peer((10.0, exact)))], 10.0, "psnr")
+    assert (found.word, found.interval.mean) == ("at least as strong", 0.0)
+
+
+def test_no_victim_chooses() -> None:
+    lucky = ours("lucky", (90.0,) * 4, judged=10.0)
+    sound = ours("sound", (20.0,) * 4, judged=30.0)
+    assert chosen([lucky, sound], 10.0) == "sound"
+    [line] = compared([lucky, sound], [peer((10.0, (50.0,) * 4))], [10.0])
+    assert (line.ours, line.weaker) == ("sound", True)
+
+
+def test_what_is_not_finished_in_time_does_not_count() -> None:
+    rows = [
+        ours("quick", VICTIMS, seconds=8, judged=20.0),
+        ours("quick", VICTIMS, seconds=9, judged=20.0, seed=1),
+        ours("slow", VICTIMS, seconds=9.5, judged=30.0),
+        ours("slow", VICTIMS, seconds=10.5, judged=30.0, seed=1),
+    ]
+    assert [chosen(rows, budget) for budget in (8.5, 10.0, 10.5)] == [None, "quick", "slow"]
+    # Measured under one seed of two, it could be chosen by luck alone.
+    assert chosen(rows[:3], 10.0) == "quick"
+    assert chosen([], 10.0) is None
+
+
+def test_a_peer_is_read_at_the_budget() -> None:
+    low, high = tuple(one - 2 for one in VICTIMS), tuple(one + 2 for one in VICTIMS)
+    rows = [ours("a", VICTIMS, seconds=20.0)]
+    rival = peer((10.0, low), (60.0, high))
+    early, late = compared(rows, [rival], [10.0, 60.0])
+    assert (early.ours, early.psnr, early.weaker) == (None, None, True)
+    assert early.peer_means == pytest.approx((23.0, 0.23))
+    assert compared([], [rival], [10.0]) == []
+    assert late.psnr is not None
+    assert late.psnr.interval.mean == pytest.approx(-2.0)
+    assert late.weaker
+
+
+def test_one_metric_behind_is_weaker() -> None:
+    own = ours("a", VICTIMS)
+    rival = peer((10.0, tuple(one - 1 for one in VICTIMS)))
+    behind = Measured(10.0, 10.0, 1, rival.readings[0].psnr, (0.9,) * 4)
+    rival = AttackRow(**{**vars(rival), "readings": (behind,)})
+    [line] = compared([own], [rival], [10.0])
+    assert line.psnr is not None
+    assert line.ssim is not None
+    assert (line.psnr.word, line.ssim.word, line.weaker) == ("stronger", "weaker", True)
+
+
+def test_what_is_written_and_shown(tmp_path: Path) -> None:
+    low = tuple(one - 2 for one in VICTIMS)
+    rows = [ours("a", VICTIMS), peer((10.0, low), (60.0, VICTIMS))]
+    summary = summary_of(rows, settings(), missing=0)
+    assert (summary["ok"], summary["weaker"]) == (True, 0)
+    assert verdict_told(summary) == "Ours is weaker in none of 2 comparisons."
+    write_summary(tmp_path, summary)
+    assert json.loads((tmp_path / SUMMARY).read_text())["comparisons"] == summary["comparisons"]
+    first, second = csv.DictReader((tmp_path / CSV).read_text().splitlines())
+    assert (first["peer"], first["psnr_difference"], first["psnr_verdict"]) == (
+        "loop",
+        "2.0",
+        "stronger",
+    )
+    assert (second["budget_seconds"], second["psnr_verdict"]) == ("60.0", "at least as strong")
+    means = {one["contender"]: one for one in summary["contenders"]}
+    assert [one["psnr"] for one in means["loop"]["readings"]] == [23.0, 25.0]
+    assert (means["a"]["judged_psnr"], means["a"]["readings"][0]["seconds"]) == (20.0, 5.0)
+
+
+def test_a_row_that_is_weaker_says_so() -> None:
+    slow = [ours("a", VICTIMS, seconds=70.0), peer((10.0, VICTIMS), (60.0, VICTIMS))]
+    summary = summary_of(slow, settings(), missing=3)
+    assert (summary["ok"], summary["weaker"]) == (False, 2)
+    assert verdict_told(summary) == "Ours is weaker in 2 of 2 comparisons; 3 runs are missing."
+    assert "waited" not in verdict_told(summary)
+    busy = [replace(slow[0], wall_per_cpu=1.5), slow[1]]
+    assert "; runs that waited for their core: 1," in verdict_told(summary_of(busy, settings(), 0))
+    assert "too short" in verdict_told({**summary, "settings": {"quick": True}})
+    with console.capture() as shown:
+        console.print(rich_lines(lines_of(slow, settings()), settings()))
+    words = " ".join(shown.get().split())
+    assert NONE_FINISHED in words
+    assert "25.0 / 0.250" in words
+    [first, *_] = summary["comparisons"]
+    assert (first["psnr_ours"], first["psnr_peer"], first["psnr_verdict"]) == (None, 25.0, "weaker")
