@@ -93,7 +93,7 @@ class Decoder(Attack):
     optimizer: Literal["adam", "adam amsgrad eps 1e-3"] = "adam"
     schedule: Literal["one cycle", "halved every 20 epochs"] = "one cycle"
     linear_start: bool = True
-    ssim: Weight = 0.02
+    ssim: Weight = 0.1
     width: Annotated[int, Field(ge=4, le=1024, description="channels on an 8x8 map")] = 64
     depth: Annotated[int, Field(ge=0, le=32, description="residual blocks")] = 2
 

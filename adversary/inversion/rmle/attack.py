@@ -21,11 +21,12 @@ from adversary.inversion.rmle.choice import Bench, choose, finalists, options_of
 from adversary.inversion.rmle.matching import (
     Match,
     MatchingSettings,
+    Spectra,
     match_features,
     rows_at_once,
 )
 from adversary.inversion.rmle.presets import PRESETS
-from adversary.inversion.rmle.start import STARTS, Start, start_of, starting
+from adversary.inversion.rmle.start import STARTS, Start, spectra_of, start_of, starting
 from adversary.parts.budget import FULL_SIZE, LEAST_STEPS, LEAST_TRIAL_STEPS, descent_steps
 from splitlab.contracts import Estimate, Features, InputSpec
 from splitlab.contracts.ranges import LearningRate, Steps, Weight
@@ -34,8 +35,9 @@ from splitlab.training import Enough, Progress
 
 STEPS, CHOOSE_IMAGES, CHOOSE_STEPS = 300, 4, 40
 """Where they are not given, on images of up to `FULL_SIZE`."""
-UNCHOSEN, UNCHOSEN_STARTED = (0.03, 0.0), (0.01, 0.03)
-"""Weights of TV and of the distance to the start, where nothing can choose them."""
+UNCHOSEN, UNCHOSEN_SPECTRAL = (0.03, 0.0), (0.0, 0.01)
+"""Weights of TV and of the distance to the start, on plain pixels and in coordinates, where nothing
+can choose them."""
 STILL_FALLING, CONVERGED = 0.01, 1e-5
 """A descent is cut short if its loss fell by more than this share over its last tenth, unless the
 loss is below this share of the features' variance."""
@@ -50,12 +52,14 @@ class Descent(NamedTuple):
 
 
 class RMLE(Attack):
-    """Gradient descent on the pixels (`adversary.inversion.rmle.matching`).
+    """Descent on the image (`adversary.inversion.rmle.matching`).
 
-    It begins at the mean colour as in the paper, or at what another attack makes of the feature:
-    the start decides which minimum is found. Start, TV weight and the weight of the distance to the
-    start are chosen together, by the pixels of the adversary's own validation images
-    (`adversary.inversion.rmle.choice`); what is given is taken as it is.
+    It begins at the mean colour as in the paper, or at what another attack makes of the feature.
+    It descends on plain pixels with TV as in the paper, or in the coordinates of a spectrum
+    (`adversary.parts.spectrum`): of what the adversary's own images differ by from the start, or,
+    where it has none, of natural images. Start, coordinates and weights are chosen together, by the
+    pixels of the adversary's own validation images (`adversary.inversion.rmle.choice`); what is
+    given is taken as it is.
 
     Knowing the defence (adaptive), noise that is fixed and granted becomes part of the model; with
     dropout last, elements that came as exact zeros are left out of the loss; and the settings are
@@ -70,7 +74,10 @@ class RMLE(Attack):
         learning_rate: of Adam, in normalised pixels a step; None for L-BFGS, which goes further in
             the same time.
         tv: weight of the total variation of normalised pixels; None to choose.
-        near: weight of the mean squared distance to the start; None to choose.
+        spectral: whether it descends in the coordinates of a spectrum; None to choose, with Adam
+            for plain pixels.
+        near: weight of the mean squared distance to the start, of the coordinates where there are
+            any; None to choose.
         l2: weight of the mean squared normalised pixel.
         box: keep pixels in [0, 1] throughout.
         relative: feature loss in units of the captured features' variance, so that a weight means
@@ -96,6 +103,7 @@ class RMLE(Attack):
     steps: Steps | None = None
     learning_rate: LearningRate | None = None
     tv: Weight | None = None
+    spectral: bool | None = None
     near: Weight | None = None
     l2: Weight = 0.0
     box: bool = True
@@ -106,9 +114,17 @@ class RMLE(Attack):
     @field_validator("near")
     @classmethod
     def _near_a_start(cls, near: float | None, others: ValidationInfo) -> float | None:
-        if near and others.data.get("start") == "mean":
+        plain = others.data.get("spectral") is False or others.data.get("learning_rate") is not None
+        if near and plain and others.data.get("start") == "mean":
             raise ValueError("with start=mean there is no start to stay near; leave near out")
         return near
+
+    @field_validator("spectral")
+    @classmethod
+    def _without_adam(cls, spectral: bool | None, others: ValidationInfo) -> bool | None:
+        if spectral and others.data.get("learning_rate") is not None:
+            raise ValueError("Adam descends on plain pixels; leave spectral or learning_rate out")
+        return spectral
 
     @property
     def starts_from(self) -> tuple[str, ...]:
@@ -138,7 +154,7 @@ class RMLE(Attack):
         given = threat.input or InputSpec()
         watch = work.progress
         begin = starting(start_of(self.start, threat), threat, work)
-        settings, told = self._settings(threat, head, model, counts, begin, draw, watch)
+        settings, spectra, told = self._settings(threat, head, model, counts, begin, draw, watch)
 
         def reconstruct(observed: Features) -> Estimate:
             unit = self._unit(observed.features)
@@ -147,11 +163,9 @@ class RMLE(Attack):
             for z in observed.features.split(rows_at_once(given.size)):
                 first = begin(z).to(place) if begin is not None else None
                 z = z.to(place)
-                rows = [settings] * len(z)
+                rows, own, told_of = [settings] * len(z), counts(z), task.advance
                 matches.append(
-                    match_features(
-                        model, z, rows, given, draw, counts(z), unit, task.advance, first
-                    )
+                    match_features(model, z, rows, given, draw, own, unit, told_of, first, spectra)
                 )
             task.close()
             found = _estimate(settings, matches, unit / _variance(observed.features))
@@ -184,25 +198,26 @@ class RMLE(Attack):
         begin: Callable[[Tensor], Tensor] | None,
         draw: torch.Generator,
         watch: Progress,
-    ) -> tuple[MatchingSettings, dict[str, Any]]:
-        """The settings of the descent, and what a record tells of their choice."""
+    ) -> tuple[MatchingSettings, Spectra | None, dict[str, Any]]:
+        """The settings of the descent, its spectra, and what a record tells of their choice."""
         effort = self.effort((threat.input or InputSpec()).size)
         told: dict[str, Any] = {"start": start_of(self.start, threat)}
-        unchosen = UNCHOSEN if begin is None else UNCHOSEN_STARTED
+        spectral = self.learning_rate is None and self.spectral is not False
+        unchosen = UNCHOSEN_SPECTRAL if spectral else UNCHOSEN
         tv, near = (
             other if own is None else own
             for own, other in zip((self.tv, self.near), unchosen, strict=True)
         )
-        near = 0.0 if begin is None else near
-        base = MatchingSettings(
-            effort.steps, self.learning_rate, tv, self.l2, self.box, near, begin is not None
-        )
+        near = 0.0 if begin is None and not spectral else near
+        kept, rate, begun = effort.steps, self.learning_rate, begin is not None
+        base = MatchingSettings(kept, rate, tv, self.l2, self.box, near, begun, spectral)
+        place = next(head.parameters(), torch.empty(0)).device
+        spectra = spectra_of(threat, head, begin, place, draw) if spectral else None
         held_out = threat.aux.validation if threat.aux is not None else None
         brief = replace(base, steps=effort.choose_steps)
-        options = options_of(brief, self.tv, self.near, started=begin is not None)
+        options = options_of(brief, self.tv, self.near, self.spectral, started=begun)
         if not effort.choose_images or held_out is None or not len(held_out) or len(options) == 1:
-            return base, told
-        place = next(head.parameters(), torch.empty(0)).device
+            return base, spectra, told
         images = held_out.take(effort.choose_images).floats(place)
         with torch.no_grad():
             clean = head(images)
@@ -224,6 +239,7 @@ class RMLE(Attack):
             seen,
             images,
             begin(seen).to(place) if begin is not None else None,
+            spectra,
             counts(seen),
             threat.input or InputSpec(),
             self._unit(seen),
@@ -233,8 +249,8 @@ class RMLE(Attack):
         found = choose(bench, options, effort.steps)
         work.close()
         if ended:  # in a rehearsal, whose trials are too short to tell that the start is best
-            return base, told
-        return found.settings, {**told, "chosen_by_psnr": found.decibels}
+            return base, spectra, told
+        return found.settings, spectra, {**told, "chosen_by_psnr": found.decibels}
 
     def _unit(self, feature: Tensor) -> float:
         return _variance(feature) if self.relative else 1.0

@@ -15,7 +15,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from adversary.inversion.rmle.matching import MatchingSettings, match_features, rows_at_once
+from adversary.inversion.rmle.matching import (
+    MatchingSettings,
+    Spectra,
+    match_features,
+    rows_at_once,
+)
 from splitlab.contracts import InputSpec
 from splitlab.metrics import psnr
 
@@ -27,10 +32,11 @@ class Grid(NamedTuple):
     nears: tuple[float, ...]
 
 
-BLANK = Grid((0.0, 0.003, 0.01, 0.03, 0.1, 0.3), (0.0,))
-STARTED = Grid((0.0, 0.003, 0.03, 0.1), (0.0, 0.03, 0.3))
-FINALISTS = 2
-"""Of each of the two grids that are tried in full."""
+BLANK = Grid((0.0, 0.003, 0.03, 0.1), (0.0,))
+STARTED = Grid((0.0, 0.003, 0.03), (0.0, 0.1))
+SPECTRAL = Grid((0.0,), (0.001, 0.01, 0.1, 1.0))
+"""From either start in the coordinates of its spectrum: a weight of 1 takes a feature for as
+uncertain as an image."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +48,7 @@ class Bench:
         seen: z^ [n, *feature_shape] of n validation images, spoilt as on the wire.
         truth: these images [n, 3, S, S] in [0, 1], which only their owner knows.
         start: what another attack makes of `seen`, [n, 3, S, S] in [0, 1]; None for nothing.
+        spectra: of what images differ by from both starts.
         counts: weight of each element of the feature loss, or None.
         given: the images' size, mean and deviation.
         unit: what the feature loss is divided by.
@@ -53,6 +60,7 @@ class Bench:
     seen: Tensor
     truth: Tensor
     start: Tensor | None
+    spectra: Spectra | None
     counts: Tensor | None
     given: InputSpec
     unit: float
@@ -77,6 +85,7 @@ class Bench:
             self.unit,
             self.advance,
             None if self.start is None else self.start.repeat(count, 1, 1, 1),
+            self.spectra,
         )
         lost = ~match.images.flatten(1).isfinite().all(1)
         found = psnr(self.truth.repeat(count, 1, 1, 1), match.images.nan_to_num(0.0))
@@ -97,8 +106,9 @@ class ChosenSettings(NamedTuple):
 def choose(bench: Bench, options: Sequence[MatchingSettings], steps: int) -> ChosenSettings:
     """The option that comes nearest to the validation images, tried briefly, then in full.
 
-    The best of each start get their whole descent. A start is left as it is unless the best descent
-    gains more than one standard error of its gain over the images.
+    The best from each start, on plain pixels and in coordinates, get their whole descent. A start
+    is left as it is unless the best descent gains more than one standard error of its gain over the
+    images.
 
     Args:
         options: each with the steps of a trial.
@@ -122,32 +132,43 @@ def choose(bench: Bench, options: Sequence[MatchingSettings], steps: int) -> Cho
 
 
 def finalists(options: Sequence[MatchingSettings]) -> list[MatchingSettings]:
-    """The first of each start."""
-    return [
-        one
-        for started in (False, True)
-        for one in [option for option in options if option.started == started][:FINALISTS]
-    ]
+    """The first of each start, on plain pixels and in coordinates."""
+    first: dict[tuple[bool, bool], MatchingSettings] = {}
+    for one in options:
+        first.setdefault((one.started, one.spectral), one)
+    return list(first.values())
 
 
 def options_of(
-    base: MatchingSettings, tv: float | None, near: float | None, *, started: bool
+    base: MatchingSettings,
+    tv: float | None,
+    near: float | None,
+    spectral: bool | None,
+    *,
+    started: bool,
 ) -> list[MatchingSettings]:
     """All settings to be tried: what is given is not varied.
 
     Args:
         base: of one trial; its steps are those of a trial.
-        tv, near: decided already where not None.
-        started: whether there is a start, so that both grids are tried.
+        tv, near, spectral: decided already where not None.
+        started: whether there is a start, so that both are tried.
     """
 
-    def varied(grid: Grid, begun: bool) -> list[MatchingSettings]:
+    def varied(grid: Grid, begun: bool, whitened: bool) -> list[MatchingSettings]:
+        bound = begun or whitened  # a blank start of plain pixels has nothing to stay near
         return [
-            replace(base, tv=t, near=n, started=begun)
+            replace(base, tv=t, near=n, started=begun, spectral=whitened)
             for t, n in product(
                 grid.tvs if tv is None else (tv,),
-                grid.nears if near is None or not begun else (near,),
+                grid.nears if near is None or not bound else (near,),
             )
         ]
 
-    return varied(BLANK, False) + (varied(STARTED, True) if started else [])
+    found: list[MatchingSettings] = []
+    for begun in (False, True) if started else (False,):
+        if not spectral:
+            found += varied(STARTED if begun else BLANK, begun, False)
+        if spectral is not False and base.learning_rate is None:
+            found += varied(SPECTRAL, begun, True)
+    return found

@@ -1,4 +1,4 @@
-"""Gradient descent on images until their features match (He, Zhang and Lee 2019, equation 5).
+"""Descent on images until their features match (He, Zhang and Lee 2019, equation 5).
 
 Everything is per image: many images, each with its own learning rate and weight, run as one batch
 and do not touch each other.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from torch import Tensor
 from adversary.inversion.rmle.adam import descend
 from adversary.parts.budget import FULL_SIZE
 from adversary.parts.lbfgs import Descended, minimise
+from adversary.parts.spectrum import Spectrum
 from splitlab.contracts import InputSpec
 from splitlab.training import goes_on
 
@@ -37,8 +39,10 @@ class MatchingSettings:
         tv: weight of the total variation (`total_variation`), of normalised pixels.
         l2: weight of the mean squared normalised pixel.
         box: whether Adam keeps pixels in [0, 1] after every step; the answer is in any case.
-        near: weight of the mean squared distance to the given start, of normalised pixels.
+        near: weight of the mean squared distance to the given start, of normalised pixels; with a
+            spectrum to where it began, of coordinates, which is the prior's likelihood.
         started: whether it begins at the given start, or at the mean colour and a trace of noise.
+        spectral: whether it descends in the coordinates of a spectrum; L-BFGS alone.
     """
 
     steps: int
@@ -48,6 +52,14 @@ class MatchingSettings:
     box: bool
     near: float = 0.0
     started: bool = False
+    spectral: bool = False
+
+
+class Spectra(NamedTuple):
+    """What images differ by from a blank start, and from another attack's."""
+
+    blank: Spectrum
+    start: Spectrum | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,10 +100,12 @@ def match_features(
     unit: float = 1.0,
     advance: Callable[[int], None] | None = None,
     start: Tensor | None = None,
+    spectra: Spectra | None = None,
 ) -> Match:
     """Minimise mean((head(x) - z^)^2) + tv TV(x) + l2 mean(x^2) + near mean((x - start)^2).
 
-    One descent over x a row.
+    One descent over x a row, or, where it is `spectral`, over coordinates u with x = where it
+    began + what they stand for, and near mean(u^2).
 
     Args:
         head: images [B, 3, S, S] in [0, 1] -> features, differentiable in the images.
@@ -106,9 +120,10 @@ def match_features(
             mean the same at every split point.
         advance: told the number of images after every step.
         start: images [B, 3, S, S] in [0, 1] at which rows begin that are `started`.
+        spectra: for rows that are `spectral`.
 
     Raises:
-        ValueError: a row wants a start and there is none.
+        ValueError: a row wants a start or a spectrum and there is none.
     """
     device = target.device
     mean, std = (torch.tensor(v, device=device).view(-1, 1, 1) for v in (given.mean, given.std))
@@ -120,27 +135,37 @@ def match_features(
         for name in ("near", "tv", "l2")
     )
     begun = torch.tensor([s.started for s in settings], device=device)[:, None, None, None]
-    if start is None and (bool(begun.any()) or bool(near.any())):
+    spectral = torch.tensor([s.spectral for s in settings], device=device)[:, None, None, None]
+    if start is None and any(s.started or (s.near and not s.spectral) for s in settings):
         raise ValueError("a descent is to begin at a start, or to stay near it, and none is given")
     goal = blank if start is None else (start.to(blank) - mean) / std
     first = torch.where(begun, goal, blank)
+    bases = _bases(settings, spectra, target)
     weight = torch.ones_like(target) if counts is None else counts
     per_image = unit * weight.flatten(1).sum(1).clamp_min(1)
 
-    def losses(pixels: Tensor) -> tuple[Tensor, Tensor]:
+    def placed(values: Tensor) -> Tensor:
+        pixels = values
+        for rows, basis in bases:
+            pixels = torch.where(rows, first + basis.difference(values) / std, pixels)
+        return pixels
+
+    def losses(values: Tensor) -> tuple[Tensor, Tensor]:
+        pixels = placed(values)
         error = (head(pixels * std + mean) - target).square() * weight
         watched = error.flatten(1).sum(1) / per_image
         total = watched + tv * total_variation(pixels) + l2 * pixels.square().flatten(1).mean(1)
-        if start is not None:
-            total = total + near * (pixels - goal).square().flatten(1).mean(1)
+        if start is not None or bases:
+            apart = torch.where(spectral, values, pixels - goal) if bases else pixels - goal
+            total = total + near * apart.square().flatten(1).mean(1)
         return watched, total
 
     blind: list[Tensor] = []
 
-    def minimised(pixels: Tensor) -> Tensor:
-        watched, total = losses(pixels)
+    def minimised(values: Tensor) -> Tensor:
+        watched, total = losses(values)
         if not blind:  # by the features alone: what else is minimised has a slope of its own
-            (slope,) = torch.autograd.grad(watched.sum(), pixels, retain_graph=True)
+            (slope,) = torch.autograd.grad(watched.sum(), values, retain_graph=True)
             blind.append(slope.flatten(1).abs().amax(1) == 0)
         return total
 
@@ -148,22 +173,42 @@ def match_features(
         return advance is None or goes_on(advance, len(settings))
 
     steps, rates = settings[0].steps, [s.learning_rate for s in settings]
+    origin = torch.where(spectral, torch.zeros_like(first), first) if bases else first
     if not steps:
-        found = unmoved(first)
+        found = unmoved(origin)
     elif None in rates:
-        found = minimise(minimised, first, steps, told)
+        found = minimise(minimised, origin, steps, told)
     else:
         low, high = (0 - mean) / std, (1 - mean) / std
         boxes, fixed = [s.box for s in settings], [float(rate or 0) for rate in rates]
         found = descend(losses, first, fixed, low, high, boxes, steps, told)
-    images = (found.values * std + mean).clamp(0, 1)
+    with torch.no_grad():
+        images = (placed(found.values) * std + mean).clamp(0, 1)
     before, after = float(found.earlier.mean()), float(found.losses.mean())
     fall = 1 - after / before if before > 0 and steps >= 10 else 0.0
     left = found.losses
     if None in rates or not steps:  # what was minimised is more than the features' part
         with torch.no_grad():
-            left, _ = losses((images - mean) / std)
+            error = (head(images) - target).square() * weight
+            left = error.flatten(1).sum(1) / per_image
     return Match(images, left, fall, blind[0] if blind else found.blind)
+
+
+def _bases(
+    settings: list[MatchingSettings], spectra: Spectra | None, place: Tensor
+) -> list[tuple[Tensor, Spectrum]]:
+    """The rows of each spectrum, bool [B, 1, 1, 1]; none where all are plain."""
+    found = []
+    for started in (False, True):
+        rows = [s.spectral and s.started == started for s in settings]
+        own = None if spectra is None else (spectra.start if started else spectra.blank)
+        if not any(rows):
+            continue
+        if own is None:
+            raise ValueError("a descent wants the spectrum of where it begins, and none is given")
+        mask = torch.tensor(rows, device=place.device)[:, None, None, None]
+        found.append((mask, own.to(place)))
+    return found
 
 
 def rows_at_once(size: int) -> int:

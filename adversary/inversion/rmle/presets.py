@@ -16,7 +16,9 @@ HE2019 = "zechenghe/Inverse_Collaborative_Inference, inverse_whitebox_CIFAR.py, 
 
 def _preset(steps: int, rate: float, tv: float, l2: float, source: str) -> Preset:
     fields: dict[str, Any] = {"steps": steps, "learning_rate": rate, "tv": tv, "l2": l2}
-    return Preset({**fields, "start": "mean", "box": False, "relative": False}, source)
+    return Preset(
+        {**fields, "start": "mean", "spectral": False, "box": False, "relative": False}, source
+    )
 
 
 PRESETS = {

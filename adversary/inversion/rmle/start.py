@@ -7,15 +7,18 @@ from dataclasses import replace
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from adversary.contract.attack import Attack
+from adversary.contract.believed import believed
 from adversary.contract.threat import ThreatModel
 from adversary.contract.workplace import Fits, Workplace
 from adversary.inversion.dci.attack import DCI
 from adversary.inversion.decoder import Decoder
 from adversary.inversion.psim import PSiM
-from splitlab.contracts import Features
+from adversary.inversion.rmle.matching import Spectra
+from adversary.parts.spectrum import learned_spectrum, natural_spectrum
+from splitlab.contracts import Features, InputSpec
 
 Start = Literal["decoder", "psim", "dci", "mean"]
 STARTS: dict[Start, type[Attack]] = {"decoder": Decoder, "psim": PSiM, "dci": DCI}
@@ -23,6 +26,8 @@ STARTS: dict[Start, type[Attack]] = {"decoder": Decoder, "psim": PSiM, "dci": DC
 
 LEAST = 2
 """Images that an inverse network can be learned from."""
+ENOUGH, MOST = 16, 256
+"""A spectrum is learned from so many images at least, and at most."""
 
 
 def start_of(wanted: Start | None, threat: ThreatModel) -> Start:
@@ -60,3 +65,37 @@ def starting(
         return torch.as_tensor(estimator(Features(ids, features.cpu())).values)
 
     return begin
+
+
+def spectra_of(
+    threat: ThreatModel,
+    head: nn.Module,
+    begin: Callable[[Tensor], Tensor] | None,
+    place: torch.device,
+    draw: torch.Generator,
+) -> Spectra:
+    """What images differ by from the mean colour, and from where another attack begins.
+
+    Learned from validation images, of which the other attack has seen none, or else from what it
+    has learned from; of natural images where there are too few of both.
+
+    Args:
+        begin: as `starting` gives it.
+        draw: of what is believed to spoil the features.
+    """
+    given = threat.input or InputSpec()
+    own = threat.aux
+    choices = (own.validation, own.images) if own is not None else ()
+    images = next((kept for kept in choices if len(kept) >= ENOUGH), None)
+    if images is None:
+        natural = natural_spectrum(given.size)
+        return Spectra(natural, natural if begin is not None else None)
+    pixels = images.take(MOST).floats(place)
+    mean = torch.tensor(given.mean, device=place).view(-1, 1, 1)
+    blank = learned_spectrum(pixels - mean)
+    if begin is None:
+        return Spectra(blank)
+    with torch.no_grad():
+        clean = head(pixels)
+        seen = believed(threat, tuple(clean.shape[1:]))(clean, draw)
+    return Spectra(blank, learned_spectrum(pixels - begin(seen).to(place)))
