@@ -40,7 +40,7 @@ COMPARED = 256
 PIECE = 64
 
 
-class Tried(NamedTuple):
+class TriedSubstitute(NamedTuple):
     """A substitute that was trained; how far its features were from captured ones, and are."""
 
     net: nn.Module
@@ -134,14 +134,14 @@ class FORA(Attack):
         # What the wire rounds off is nothing to a substitute, and has no gradient.
         spoil = believed(replace(threat, wire=None), tuple(captured.shape[1:]))
         mark = self._mark(captured)
-        tried: list[Tried] = []
+        tried: list[TriedSubstitute] = []
         for number, seed in enumerate([seed_of(rng) for _ in range(self.substitutes)]):
             net = self._fresh(threat, seed).to(place)
             before = apart(net, images, captured, spoil, seed)
             label = work.beside(f"substitute-{mark}-{number}")
             losses = imitate(net, images, captured, spoil, self._imitation, seed, label)
             after = apart(net, images, captured, spoil, seed)
-            tried.append(Tried(net, before, after, losses))
+            tried.append(TriedSubstitute(net, before, after, losses))
         best = min(tried, key=lambda one: one.after)
         facts = {
             "distances": [best.before, best.after],
