@@ -89,7 +89,7 @@ METHOD_OPTIONS: Mapping[Scale, Mapping[str, Mapping[str, Any]]] = {
         "rmle": {"steps": 10_000, "learning_rate": 0.1, "tv": 0.1},
         "ddream": {"steps": 500},
         "di": {"steps": 500},
-        "decoder": {"batch_size": 32, "epochs": 12},
+        "decoder": {"batch_size": 32, "epochs": 12, "ssim": 0.0},
     },
     "paper": {
         # 6,000 steps of 32 images in each phase.
@@ -106,7 +106,7 @@ METHOD_OPTIONS: Mapping[Scale, Mapping[str, Mapping[str, Any]]] = {
 }
 BOTTLENECKS = ("resnet50", "resnet101", "resnet152")
 CEILING: Mapping[Scale, Mapping[str, Any]] = {
-    "quick": {"batch_size": 32, "epochs": 24},
+    "quick": {"batch_size": 32, "epochs": 24, "ssim": 0.0},
     "paper": {"preset": "he2019"},
 }
 """Of a decoder on real pairs, which overfits later than one on synthetic ones."""

@@ -32,8 +32,8 @@ PIPELINE_OPTIONS: Mapping[Scale, Mapping[Pipeline, Mapping[str, Any]]] = {
     },
 }
 DECODER_OPTIONS: Mapping[Scale, Mapping[str, Any]] = {
-    "paper": {"epochs": 10},
-    "quick": {"epochs": 1},
+    "paper": {"epochs": 10, "ssim": 0.0},
+    "quick": {"epochs": 1, "ssim": 0.0},
 }
 """Of the decoders on the true head: as many epochs as the strengthened attack's."""
 PIPELINE_KNOWS: Mapping[Pipeline, frozenset[str]] = {

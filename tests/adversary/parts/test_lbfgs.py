@@ -119,6 +119,24 @@ def test_the_least_that_was_met_is_returned_with_its_loss():
     assert found.values.shape == start.shape
 
 
+def test_a_step_that_raises_the_loss_is_not_taken_but_shortened():
+    """The first is of length 1, ten times as far as the least lies from one of the rows."""
+    curves = torch.tensor([100.0, 1.0])
+    start, asked = torch.tensor([[0.1], [10.0]]), []
+
+    def loss(values):
+        asked.append(values.detach().clone())
+        return curves * values[:, 0].square()
+
+    found = minimise(loss, start, 2)
+    assert asked[1].flatten().tolist() == pytest.approx([-0.9, 9.0])
+    assert found.values.flatten().tolist() == pytest.approx([0.1, 9.0])
+    minimise(loss, start, 3)
+    tried = asked[-1][0].item()
+    assert -0.9 < tried < 0.1, "shorter, along the same line"
+    assert (minimise(loss, start, 12).losses < 1e-6).all()
+
+
 def test_items_of_any_shape_are_minimised():
     goal = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(3))
     found = minimise(lambda v: (v - goal).square().flatten(1).sum(1), torch.zeros(2, 3, 4, 4), 12)
