@@ -45,7 +45,7 @@ HE2019 = {
 
 EPOCHS, STEPS = 3, 150
 """A cycle has at least so many of both; two cycles are the least, where images can be held out."""
-CYCLES = 4
+CYCLES = 3
 """Cycles at most."""
 BRIEF: Mapping[str, Any] = {"epochs": 3, "ssim": 0.0}
 """What shadows learn by, whose features are not the client's: more would learn the difference."""

@@ -17,7 +17,7 @@ from adversary.contract.attack import Attack, FittedOn, Preset, seed_of
 from adversary.contract.believed import believed, certain, loses_elements
 from adversary.contract.threat import ThreatModel
 from adversary.contract.workplace import ALONE, Estimator, Workplace
-from adversary.inversion.rmle.choice import Bench, choose, finalists, options_of
+from adversary.inversion.rmle.choice import Bench, choose, most_finalists, options_of
 from adversary.inversion.rmle.matching import (
     Match,
     MatchingSettings,
@@ -222,7 +222,7 @@ class RMLE(Attack):
         with torch.no_grad():
             clean = head(images)
             seen = believed(threat, tuple(clean.shape[1:]))(clean, draw)
-        total = len(options) * effort.choose_steps + len(finalists(options)) * effort.steps
+        total = len(options) * effort.choose_steps + most_finalists(options) * effort.steps
         work = watch.task(f"{self.name}: settings", total * len(images))
         ended = False
 

@@ -38,6 +38,9 @@ SPECTRAL = Grid((0.0,), (0.001, 0.01, 0.1, 1.0))
 """From either start in the coordinates of its spectrum: a weight of 1 takes a feature for as
 uncertain as an image."""
 
+HOPELESS = 6.0
+"""Who is so many dB behind the best after a trial is not tried in full."""
+
 
 @dataclass(frozen=True, eq=False)
 class Bench:
@@ -114,9 +117,8 @@ def choose(bench: Bench, options: Sequence[MatchingSettings], steps: int) -> Cho
         options: each with the steps of a trial.
         steps: of a whole descent.
     """
-    tried = bench.decibels(options).mean(1)
-    order = tried.argsort(descending=True, stable=True).tolist()
-    full = [replace(one, steps=steps) for one in finalists([options[row] for row in order])]
+    tried = bench.decibels(options).mean(1).tolist()
+    full = [replace(one, steps=steps) for one in finalists(options, tried)]
     reached = bench.decibels(full)
     won = int(reached.mean(1).argmax())
     told = {"descent": round(float(reached[won].mean()), 3)}
@@ -131,12 +133,33 @@ def choose(bench: Bench, options: Sequence[MatchingSettings], steps: int) -> Cho
     return ChosenSettings(replace(full[won], steps=0, started=True), told)
 
 
-def finalists(options: Sequence[MatchingSettings]) -> list[MatchingSettings]:
-    """The first of each start, on plain pixels and in coordinates."""
-    first: dict[tuple[bool, bool], MatchingSettings] = {}
-    for one in options:
-        first.setdefault((one.started, one.spectral), one)
-    return list(first.values())
+def finalists(
+    options: Sequence[MatchingSettings], tried: Sequence[float]
+) -> list[MatchingSettings]:
+    """Of each start, on plain pixels and in coordinates: the best, if it is no hopeless case.
+
+    In coordinates with the next weaker prior beside it, since short descents favour strong ones.
+
+    Args:
+        tried: PSNR of each option after its trial.
+    """
+    found: list[MatchingSettings] = []
+    order = sorted(range(len(options)), key=lambda row: -tried[row])
+    for family in dict.fromkeys((one.started, one.spectral) for one in options):
+        rows = [n for n in order if (options[n].started, options[n].spectral) == family]
+        if tried[rows[0]] < tried[order[0]] - HOPELESS:
+            continue
+        best = options[rows[0]]
+        weaker = [n for n in rows if options[n].near < best.near] if best.spectral else []
+        found += [best] + [options[n] for n in sorted(weaker, key=lambda n: -options[n].near)[:1]]
+    return found
+
+
+def most_finalists(options: Sequence[MatchingSettings]) -> int:
+    """How many there are of them where nobody is hopeless."""
+    families = {(one.started, one.spectral) for one in options}
+    nears = len({one.near for one in options if one.spectral})
+    return len(families) + (nears > 1) * sum(spectral for _, spectral in families)
 
 
 def options_of(

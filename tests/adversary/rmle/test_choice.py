@@ -8,11 +8,13 @@ from worlds import INPUT, VICTIMS, tiny_head
 
 from adversary.inversion.rmle.choice import (
     BLANK,
-    FINALISTS,
+    HOPELESS,
+    SPECTRAL,
     STARTED,
     Bench,
     choose,
     finalists,
+    most_finalists,
     options_of,
 )
 from adversary.inversion.rmle.matching import MatchingSettings, match_features, rows_at_once
@@ -45,7 +47,11 @@ def option(tv, near=0.0, *, started=False):
     return replace(BASE, tv=tv, near=near, started=started)
 
 
-OPTIONS = [option(0.0), option(0.1), option(0.3), option(0.0, 0.1, started=True)]
+def white(near, *, started=False):
+    return replace(BASE, near=near, started=started, spectral=True)
+
+
+OPTIONS = [option(0.0), option(0.1), white(0.3), option(0.0, 0.1, started=True)]
 START = (TRUTH + 0.1).clamp(0, 1)
 
 
@@ -71,13 +77,23 @@ def test_the_best_in_full_wins_of_those_that_were_best_in_brief():
     found, bench = chosen(table(9.0, 11.0, 10.0), table(99.0, 20.0, 21.0))
     assert found.settings == replace(OPTIONS[2], steps=50)
     assert [key(one) for one in bench.tried[1]] == [key(OPTIONS[1]), key(OPTIONS[2])]
+    assert bench.tried[1] == [replace(one, steps=50) for one in OPTIONS[1:3]]
     assert found.decibels == {"descent": 21.0}
 
 
-def test_the_best_of_each_start_are_tried_in_full():
-    every = OPTIONS + [option(t, 0.3, started=True) for t in (0.0, 0.1, 0.2)]
-    assert finalists(every) == [*OPTIONS[:FINALISTS], *OPTIONS[3:], *every[4 : 3 + FINALISTS]]
-    assert finalists(OPTIONS[:1]) == OPTIONS[:1]
+def test_the_best_of_each_start_and_coordinates_are_tried_in_full():
+    """In coordinates with the next weaker prior; who is far behind is not."""
+    more = [option(0.1, 0.3, started=True), white(0.1), white(1.0, started=True), white(0.01)]
+    every = OPTIONS + more
+    tried = [10.0, 9.0, 12.0, 9.5, 9.4, 11.0, 8.0, 11.5]
+    best = [OPTIONS[0], OPTIONS[2], more[1], OPTIONS[3], more[2]]
+    assert finalists(every, tried) == best
+    assert len(best) <= most_finalists(every) == 6
+    tried[2], tried[5] = 10.0, 12.0  # the weaker of the two is best, and has a weaker one itself
+    assert finalists(every, tried)[1:3] == [more[1], more[3]]
+    tried[0] = tried[1] = 12.0 - HOPELESS - 0.1
+    assert OPTIONS[0] not in finalists(every, tried)
+    assert most_finalists([option(0.0), option(0.1)]) == 1
 
 
 def test_a_start_that_no_descent_improves_is_left_as_it_is():
@@ -121,7 +137,7 @@ def bench(model=HEAD, noise=0.0, start=None, given=INPUT, truth=TRUTH):
     draw = torch.Generator().manual_seed(1)
     seen = clean + noise * torch.randn(clean.shape, generator=draw)
     unit = float(seen.var())
-    return Bench(model, seen, truth, start, None, given, unit, generator(0), lambda _: None)
+    return Bench(model, seen, truth, start, None, None, given, unit, generator(0), lambda _: None)
 
 
 def test_settings_are_judged_by_the_pixels_and_not_by_the_features():
@@ -166,9 +182,13 @@ def test_every_option_begins_at_the_same_image_and_large_ones_are_tried_in_parts
 
 @pytest.mark.parametrize("started", [False, True])
 def test_all_of_both_grids_are_tried(started):
-    found = options_of(BASE, None, None, started=started)
-    blank = [one for one in found if not one.started]
-    begun = [one for one in found if one.started]
+    found = options_of(BASE, None, None, None, started=started)
+    plain = [one for one in found if not one.spectral]
+    blank = [one for one in plain if not one.started]
+    begun = [one for one in plain if one.started]
+    white = [one for one in found if one.spectral]
+    assert {one.near for one in white} == set(SPECTRAL.nears)
+    assert {one.tv for one in white} == set(SPECTRAL.tvs)
     assert {one.tv for one in blank} == set(BLANK.tvs)
     assert {one.near for one in blank} == {0.0}
     wanted = {(tv, near) for tv in STARTED.tvs for near in STARTED.nears} if started else set()
@@ -178,7 +198,7 @@ def test_all_of_both_grids_are_tried(started):
 
 @pytest.mark.parametrize(("tv", "near"), [(0.07, None), (None, 0.07), (0.07, 0.08)])
 def test_what_is_given_is_not_varied(tv, near):
-    found = options_of(BASE, tv, near, started=True)
+    found = options_of(BASE, tv, near, False, started=True)
     begun = [one for one in found if one.started]
     assert {one.tv for one in found} == ({tv} if tv else {*BLANK.tvs, *STARTED.tvs})
     assert {one.near for one in begun} == ({near} if near else set(STARTED.nears))

@@ -75,13 +75,18 @@ def test_a_start_that_is_none_is_refused_with_those_that_there_are():
         assert name in str(refused.value)
 
 
-def test_to_stay_near_the_mean_colour_is_refused():
+def test_to_stay_near_the_mean_colour_of_plain_pixels_is_refused():
     with pytest.raises(BadInput, match="with start=mean there is no start to stay near"):
-        RMLE.configured({"start": "mean", "near": 0.1})
-    assert RMLE.configured({"start": "mean", "near": 0.0}).near == 0
+        RMLE.configured({"start": "mean", "near": 0.1, "spectral": False})
+    with pytest.raises(BadInput, match="with start=mean there is no start to stay near"):
+        RMLE.configured({"start": "mean", "near": 0.1, "learning_rate": 0.1})
+    assert RMLE.configured({"start": "mean", "near": 0.0, "spectral": False}).near == 0
     # Where nothing is granted that a start could be learned from, nothing pulls either.
-    free = known(aux=None)
-    assert outcome(RMLE(near=0.1, steps=2), free, FEATURES).estimate.extra["near"] == 0
+    free, plain = known(aux=None), RMLE(near=0.1, steps=2, spectral=False)
+    assert outcome(plain, free, FEATURES).estimate.extra["near"] == 0
+    # In coordinates it is the weight of the prior.
+    assert RMLE.configured({"start": "mean", "near": 0.1}).near == 0.1
+    assert outcome(RMLE(near=0.1, steps=2), free, FEATURES).estimate.extra["near"] == 0.1
 
 
 @pytest.mark.parametrize("name", ["", "undefended", "adaptive", "unaware"])

@@ -9,7 +9,8 @@ from meters import ONCE, REST, UNIT, Table
 import defenses.parts.prepare
 from adversary.inversion.decoder import CYCLES, SHARE, STEPS, Decoder
 from adversary.inversion.rmle.attack import RMLE
-from adversary.inversion.rmle.choice import BLANK, FINALISTS, STARTED
+from adversary.inversion.rmle.choice import most_finalists, options_of
+from adversary.inversion.rmle.matching import MatchingSettings
 from bench.estimate import SweepWork, sweep_estimate
 from bench.estimate.cells import (
     PlannedCell,
@@ -53,10 +54,10 @@ SMALL = {"model": "tiny_cnn", "train_images": 64, "queries": 48, "victims": 16, 
 PAIRS = SMALL["queries"] - SMALL["queries"] // SHARE
 LEARNED = CYCLES * PAIRS * math.ceil(STEPS / math.ceil(PAIRS / Decoder().batch_size))
 """Images that a decoder sees in all its cycles, a share of the pairs being held out."""
-GRIDS = len(BLANK.tvs) + len(STARTED.tvs) * len(STARTED.nears)
 EFFORT = RMLE().effort(32)
+OPTIONS = options_of(MatchingSettings(1, None, 0, 0, True), None, None, None, started=True)
 SETTINGS = EFFORT.choose_images * UNIT
-SETTINGS *= GRIDS * EFFORT.choose_steps + 2 * FINALISTS * EFFORT.steps
+SETTINGS *= len(OPTIONS) * EFFORT.choose_steps + most_finalists(OPTIONS) * EFFORT.steps
 DESCENTS = EFFORT.steps * 8 * UNIT
 """Of `rmle`: all settings briefly and the best of both grids in full; then 8 victims."""
 
