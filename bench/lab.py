@@ -18,7 +18,8 @@ from adversary.inversion.decoder import fit_decoder
 from adversary.inversion.gmi import search_latents
 from adversary.inversion.mean_image import mean_image
 from adversary.inversion.psim import fit_psim
-from adversary.inversion.rmle.matching import MatchingSettings, match_features
+from adversary.inversion.rmle.matching import MatchingSettings, Spectra, match_features
+from adversary.parts.spectrum import learned_spectrum, natural_spectrum
 from adversary.registry import ATTACKS
 from bench.point.grants import GrantRequest, make_threat
 from bench.report.grids import save_grid
@@ -60,6 +61,7 @@ __all__ = [
     "Scores",
     "Secret",
     "ServerHalf",
+    "Spectra",
     "ThreatModel",
     "TrainRecipe",
     "build",
@@ -68,10 +70,12 @@ __all__ = [
     "fit_decoder",
     "fit_psim",
     "generator",
+    "learned_spectrum",
     "load_splits",
     "make_threat",
     "match_features",
     "mean_image",
+    "natural_spectrum",
     "overhear",
     "parse",
     "permit",

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-GAIN = 0.1
+GAIN = 0.25
 """A cycle that lowers the held-out error by less than this share is the last."""
 
 

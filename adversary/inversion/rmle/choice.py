@@ -38,7 +38,7 @@ SPECTRAL = Grid((0.0,), (0.001, 0.01, 0.1, 1.0))
 """From either start in the coordinates of its spectrum: a weight of 1 takes a feature for as
 uncertain as an image."""
 
-HOPELESS = 6.0
+HOPELESS = 4.0
 """Who is so many dB behind the best after a trial is not tried in full."""
 
 

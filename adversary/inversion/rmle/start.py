@@ -77,7 +77,8 @@ def spectra_of(
     """What images differ by from the mean colour, and from where another attack begins.
 
     Learned from validation images, of which the other attack has seen none, or else from what it
-    has learned from; of natural images where there are too few of both.
+    has learned from; of natural images where there are too few of both, or synthetic ones alone,
+    whose spectrum is that of their making.
 
     Args:
         begin: as `starting` gives it.
@@ -85,7 +86,7 @@ def spectra_of(
     """
     given = threat.input or InputSpec()
     own = threat.aux
-    choices = (own.validation, own.images) if own is not None else ()
+    choices = (own.validation, own.images) if own is not None and own.kind != "synthetic" else ()
     images = next((kept for kept in choices if len(kept) >= ENOUGH), None)
     if images is None:
         natural = natural_spectrum(given.size)

@@ -86,7 +86,7 @@ METHOD_OPTIONS: Mapping[Scale, Mapping[str, Mapping[str, Any]]] = {
             "width": 16,
         },
         "gmi": {"batch_size": 32, "epochs": 80, "learning_rate": 5e-4, "steps": 500},
-        "rmle": {"steps": 10_000, "learning_rate": 0.1, "tv": 0.1},
+        "rmle": {"start": "mean", "steps": 10_000, "learning_rate": 0.1, "tv": 0.1},
         "ddream": {"steps": 500},
         "di": {"steps": 500},
         "decoder": {"batch_size": 32, "epochs": 12, "ssim": 0.0},
@@ -98,12 +98,14 @@ METHOD_OPTIONS: Mapping[Scale, Mapping[str, Mapping[str, Any]]] = {
         "psim": {"width": 64, "fooling": 0.01, "epochs": 380},
         "gmi": {"preset": "zhang2020"},
         # Searched at the quick scale only.
-        "rmle": {"steps": 20_000, "learning_rate": 0.1, "tv": 0.1},
+        "rmle": {"start": "mean", "steps": 20_000, "learning_rate": 0.1, "tv": 0.1},
         "ddream": {"preset": "dong"},
         "di": {"preset": "dong"},
         "decoder": {"preset": "he2019"},
     },
 }
+SPECTRAL: Mapping[str, Any] = {"steps": 1000}
+"""Of the lab's `rmle`, in coordinates of natural images; it has no image of its own."""
 BOTTLENECKS = ("resnet50", "resnet101", "resnet152")
 CEILING: Mapping[Scale, Mapping[str, Any]] = {
     "quick": {"batch_size": 32, "epochs": 24, "ssim": 0.0},

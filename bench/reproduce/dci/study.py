@@ -146,6 +146,16 @@ class DciStudy(Study):
         given |= {"data": "own", "images": images}
         return Measurement(f"{place.name}/real-{images}", place, "dci", given, WHITE, images=images)
 
+    def spectral(self, place: Place) -> Measurement:
+        """The lab's `rmle` without one image: the strongest rival that the paper does not have."""
+        own = dict(settings.SPECTRAL)
+        return Measurement(f"{place.name}/rmle-spectral", place, "rmle", own, WHITE, share=0.0)
+
+    def from_ceiling(self, place: Place) -> Measurement:
+        """The lab's `rmle` from a decoder's image, with head, queries and all the real images."""
+        knows = WHITE | {"observe"}
+        return Measurement(f"{place.name}/ceiling-rmle", place, "rmle", {}, knows)
+
     def ceiling(self, place: Place) -> Measurement:
         """A decoder with queries on all the real images."""
         knows = frozenset({"observe"})

@@ -91,7 +91,10 @@ def _lines(study: DciStudy, spot: Spot) -> Iterator[Line]:
     natural = study.data_free(place, "dci", name="natural", made=NATURAL[scale])
     yield line(natural, "DCI, images from natural noise")
     yield line(study.on_real(place, MADE[scale].images), "DCI on real images", "real")
+    prior = study.spectral(place)
+    yield line(prior, "rMSE in natural coordinates", "data-free, the lab's")
     yield line(study.ceiling(place), "ceiling", "decoder with queries")
+    yield line(study.from_ceiling(place), "rmle from a decoder", "white box with queries")
 
 
 def _claims(study: DciStudy, spot: Spot) -> Iterator[Claim]:
@@ -105,6 +108,14 @@ def _claims(study: DciStudy, spot: Spot) -> Iterator[Claim]:
             f"{place}/{attack}",
             otherwise="this rival reads as much or more here",
         )
+    yield Claim(
+        f"DCI is above rMSE in natural coordinates in PSNR at {spot.label}",
+        "psnr",
+        f"{place}/dci",
+        "above",
+        f"{place}/rmle-spectral",
+        otherwise="a rival that the paper does not have reads as much or more here",
+    )
     for name, made in (
         ("dci", "synthetic images"),
         ("natural", "synthetic images from natural noise"),

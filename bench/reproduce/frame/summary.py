@@ -177,8 +177,10 @@ def _bounded(
 
 
 def _asking(experiment: Experiment) -> set[str]:
-    """Keys of the measurements that may send queries: the ceilings."""
-    return {m.key for m in experiment.measurements if "observe" in m.knows}
+    """Keys of the measurements that may send queries and know no more: the ceilings."""
+    return {
+        m.key for m in experiment.measurements if "observe" in m.knows and "head" not in m.knows
+    }
 
 
 def _row(experiment: Experiment, line: Line, found: Found) -> RowSummary:

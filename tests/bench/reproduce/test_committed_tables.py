@@ -18,7 +18,9 @@ RESULTS = Path(__file__).resolve().parents[3] / "results"
 FOLDERS = sorted(
     path.parent for path in RESULTS.glob("*/summary.json") if (path.parent / "records").is_dir()
 )
-LATER = {"cifar10-resnet20-dci-table2", "dci-figure12"}
+LATER = {
+    *("cifar10-resnet20-dci-table2", "dci-table2", "dci-figure12", "ensembler-attackers"),
+}
 """Whose declaration has lines, or left numbers out, since they were measured."""
 MOVED = {"cifar10-resnet20-dci-table2": Target("resnet20", "layer2.0")}
 SAME = ("label", "attack", "cell", "measured", "floor", "best_of", "chosen", "records", "doubts")
@@ -55,9 +57,9 @@ def test_rows_and_verdicts(told):
     for row in was["rows"]:
         assert {key: rows[row["key"]][key] for key in SAME} == {key: row[key] for key in SAME}
         assert folder.name in LATER or row["paper"].items() <= rows[row["key"]]["paper"].items()
-    assert [(c["text"], c["verdict"], c["by_seed"]) for c in now["claims"]] == [
-        (c["text"], c["verdict"], c["by_seed"]) for c in was["claims"]
-    ]
+    claims = [(c["text"], c["verdict"], c["by_seed"]) for c in now["claims"]]
+    told = [(c["text"], c["verdict"], c["by_seed"]) for c in was["claims"]]
+    assert [one for one in claims if folder.name not in LATER or one in told] == told
 
 
 def test_extra_tables(told):

@@ -126,13 +126,17 @@ def test_directions_are_told_by_lpips_too_where_there_are_weights():
 def test_every_row_but_the_bounds_sees_synthetic_images_alone():
     for measurement in table2.build("quick").measurements:
         real = "real" in measurement.key or "ceiling" in measurement.key
-        assert (measurement.synthetic is None) == real
+        bare = measurement.key.endswith("/rmle-spectral")
+        assert (measurement.synthetic is None) == (real or bare)
         assert "observe" not in measurement.knows or real
+        if bare:
+            assert (measurement.share, measurement.knows) == (0, {"head"})
 
 
 def test_every_rival_is_measured_at_every_depth():
     keys = {m.key for m in table2.build("quick").measurements}
     wanted = {attack for attack, _ in METHODS} | {"natural", "real-512", "ceiling"}
+    wanted |= {"rmle-spectral", "ceiling-rmle"}
     for depth in DEPTHS["quick"]:
         assert {k.partition("/")[2] for k in keys if k.startswith(f"block-{depth}/")} == wanted
 
