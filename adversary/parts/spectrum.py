@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -50,8 +51,12 @@ class Spectrum:
         return Spectrum(self.axes.to(place), self.deviations.to(place))
 
 
+@cache
 def cosines(size: int) -> Tensor:
-    """The orthonormal cosine transform (DCT-II), float [size, size], a frequency a row."""
+    """The orthonormal cosine transform (DCT-II), float [size, size], a frequency a row.
+
+    One tensor for all that ask; nobody writes into it.
+    """
     at = torch.arange(size, dtype=torch.float64)
     rows = torch.cos(math.pi * (at[None] + 0.5) * at[:, None] / size) * math.sqrt(2 / size)
     rows[0] /= math.sqrt(2)

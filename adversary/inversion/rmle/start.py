@@ -17,8 +17,10 @@ from adversary.inversion.dci.attack import DCI
 from adversary.inversion.decoder import Decoder
 from adversary.inversion.psim import PSiM
 from adversary.inversion.rmle.matching import Spectra
+from adversary.parts.budget import FULL_SIZE, answered_together
 from adversary.parts.spectrum import learned_spectrum, natural_spectrum
 from splitlab.contracts import Features, InputSpec
+from splitlab.pieces import in_pieces
 
 Start = Literal["decoder", "psim", "dci", "mean"]
 STARTS: dict[Start, type[Attack]] = {"decoder": Decoder, "psim": PSiM, "dci": DCI}
@@ -27,7 +29,7 @@ STARTS: dict[Start, type[Attack]] = {"decoder": Decoder, "psim": PSiM, "dci": DC
 LEAST = 2
 """Images that an inverse network can be learned from."""
 ENOUGH, MOST = 16, 256
-"""A spectrum is learned from so many images at least, and at most."""
+"""A spectrum is learned from so many images at least, and of up to `FULL_SIZE` at most."""
 
 
 def start_of(wanted: Start | None, threat: ThreatModel) -> Start:
@@ -91,12 +93,13 @@ def spectra_of(
     if images is None:
         natural = natural_spectrum(given.size)
         return Spectra(natural, natural if begin is not None else None)
-    pixels = images.take(MOST).floats(place)
+    count = max(ENOUGH, min(MOST, MOST * FULL_SIZE**2 // given.size**2))
+    pixels = images.take(count).floats(place)
     mean = torch.tensor(given.mean, device=place).view(-1, 1, 1)
     blank = learned_spectrum(pixels - mean)
     if begin is None:
         return Spectra(blank)
     with torch.no_grad():
-        clean = head(pixels)
+        clean = in_pieces(head, pixels, answered_together(given.size))
         seen = believed(threat, tuple(clean.shape[1:]))(clean, draw)
     return Spectra(blank, learned_spectrum(pixels - begin(seen).to(place)))

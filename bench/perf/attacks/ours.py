@@ -29,12 +29,17 @@ class OurAttack(NamedTuple):
         return written(self.attack, self.options)
 
 
+SHORTEST: Mapping[str, Any] = {"start": "mean", "choose_images": 0, "steps": 200}
+"""Of `rmle` where time is short: nothing is fitted and nothing is tried."""
 OURS: tuple[OurAttack, ...] = (
     OurAttack("decoder"),
+    OurAttack("decoder", {"epochs": 3}),
     OurAttack("rmle"),
     OurAttack("rmle", {"start": "mean"}),
+    OurAttack("rmle", SHORTEST),
+    OurAttack("rmle", {"steps": 1000}),
 )
-"""A line each; "ours" at a depth is the one of them that validation images choose."""
+"""A line each; "ours" at a depth and budget is the one of them that validation images choose."""
 
 
 def settings_of(ours: OurAttack) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from adversary.contract.workplace import Workplace
 from adversary.inversion.rmle.attack import RMLE
 from adversary.inversion.rmle.choice import SPECTRAL, options_of
 from adversary.inversion.rmle.matching import MatchingSettings, Spectra, match_features
-from adversary.inversion.rmle.start import ENOUGH, spectra_of, starting
+from adversary.inversion.rmle.start import ENOUGH, MOST, spectra_of, starting
 from adversary.parts.spectrum import cosines, natural_spectrum
 from splitlab.errors import BadInput
 from splitlab.metrics import psnr
@@ -151,3 +151,24 @@ def test_the_spectrum_reaches_further_in_the_same_steps():
     smooth = match(replace(PLAIN, steps=30, tv=0.003), narrow, features).images
     reached = [float(psnr(images, found).mean()) for found in (white, plain, smooth)]
     assert reached[0] > max(reached[1:]) + 1
+
+
+def test_of_large_images_a_spectrum_is_learned_from_fewer(monkeypatch):
+    asked = []
+
+    class Watched(type(AUX.images)):
+        def take(self, count, seed=0):
+            asked.append(count)
+            return super().take(min(count, 2), seed)
+
+    own = AUX.images
+    watched = Watched(own.images, own.labels, own.classes, own.groups)
+    for size in (INPUT.size, 224):
+        model = replace(
+            threat(HEAD, known="unaware"),
+            aux=AuxImages(own, watched, AUX.kind),
+            input=INPUT.model_copy(update={"size": size}),
+        )
+        spectra_of(model, HEAD, None, torch.device("cpu"), generator(0))
+    assert asked == [MOST, MOST * 64**2 // 224**2]
+    assert asked[1] >= ENOUGH
