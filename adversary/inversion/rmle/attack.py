@@ -26,7 +26,7 @@ from adversary.inversion.rmle.matching import (
     rows_at_once,
 )
 from adversary.inversion.rmle.presets import PRESETS
-from adversary.inversion.rmle.start import STARTS, Start, spectra_of, start_of, starting
+from adversary.inversion.rmle.start import STARTS, Start, Starter, spectra_of, start_of, starting
 from adversary.parts.budget import FULL_SIZE, LEAST_STEPS, LEAST_TRIAL_STEPS, descent_steps
 from splitlab.contracts import Estimate, Features, InputSpec
 from splitlab.contracts.ranges import LearningRate, Steps, Weight
@@ -79,7 +79,7 @@ class RMLE(Attack):
         near: weight of the mean squared distance to the start, of the coordinates where there are
             any; None to choose.
         l2: weight of the mean squared normalised pixel.
-        box: keep pixels in [0, 1] throughout.
+        box: whether Adam keeps pixels in [0, 1] throughout; the answer is in any case.
         relative: feature loss in units of the captured features' variance, so that a weight means
             the same at every split point; the papers' presets are absolute.
         choose_images: validation images to choose on, None for `CHOOSE_IMAGES`; 0 takes
@@ -159,9 +159,11 @@ class RMLE(Attack):
         def reconstruct(observed: Features) -> Estimate:
             unit = self._unit(observed.features)
             task = watch.task(self.name, max(settings.steps, 1) * len(observed.ids))
-            matches = []
+            matches, started = [], begin if settings.started else None
+            doubts: dict[str, None] = {}
             for z in observed.features.split(rows_at_once(given.size)):
-                first = begin(z).to(place) if begin is not None else None
+                first = started(z).to(place) if started is not None else None
+                doubts.update(dict.fromkeys(started.doubts if started is not None else ()))
                 z = z.to(place)
                 rows, own, told_of = [settings] * len(z), counts(z), task.advance
                 matches.append(
@@ -170,6 +172,7 @@ class RMLE(Attack):
             task.close()
             found = _estimate(settings, matches, unit / _variance(observed.features))
             found.extra.update(told)
+            found.doubts.extend(f"its start, {told['start']}: {doubt}" for doubt in doubts)
             effort, full = self.effort(given.size), self.effort(FULL_SIZE)
             if effort != full:
                 found.doubts.append(_cut(effort, full, given.size))
@@ -195,13 +198,14 @@ class RMLE(Attack):
         head: nn.Module,
         model: Callable[[Tensor], Tensor],
         counts: Callable[[Tensor], Tensor | None],
-        begin: Callable[[Tensor], Tensor] | None,
+        begin: Starter | None,
         draw: torch.Generator,
         watch: Progress,
     ) -> tuple[MatchingSettings, Spectra | None, dict[str, Any]]:
         """The settings of the descent, its spectra, and what a record tells of their choice."""
         effort = self.effort((threat.input or InputSpec()).size)
-        told: dict[str, Any] = {"start": start_of(self.start, threat)}
+        offered = start_of(self.start, threat)
+        told: dict[str, Any] = {"start": offered, "start_offered": offered}
         spectral = self.learning_rate is None and self.spectral is not False
         unchosen = UNCHOSEN_SPECTRAL if spectral else UNCHOSEN
         tv, near = (
@@ -218,12 +222,16 @@ class RMLE(Attack):
         options = options_of(brief, self.tv, self.near, self.spectral, started=begun)
         if not effort.choose_images or held_out is None or not len(held_out) or len(options) == 1:
             return base, spectra, told
-        images = held_out.take(effort.choose_images).floats(place)
+        confirming = max(2, effort.choose_images) if begun else 0
+        images = held_out.take(effort.choose_images + confirming).floats(place)
+        images = images[torch.randperm(len(images), generator=draw).to(place)]
         with torch.no_grad():
             clean = head(images)
             seen = believed(threat, tuple(clean.shape[1:]))(clean, draw)
+        first = begin(seen).to(place) if begin is not None else None
         total = len(options) * effort.choose_steps + most_finalists(options) * effort.steps
-        work = watch.task(f"{self.name}: settings", total * len(images))
+        total = total * effort.choose_images + confirming * effort.steps
+        work = watch.task(f"{self.name}: settings", total)
         ended = False
 
         def advance(count: int) -> None:
@@ -234,22 +242,21 @@ class RMLE(Attack):
                 ended = True
                 raise
 
-        bench = Bench(
-            model,
-            seen,
-            images,
-            begin(seen).to(place) if begin is not None else None,
-            spectra,
-            counts(seen),
-            threat.input or InputSpec(),
-            self._unit(seen),
-            draw,
-            advance,
-        )
-        found = choose(bench, options, effort.steps)
+        def bench(rows: slice) -> Bench:
+            own = None if first is None else first[rows]
+            given, unit = threat.input or InputSpec(), self._unit(seen)
+            part = seen[rows]
+            return Bench(
+                model, part, images[rows], own, spectra, counts(part), given, unit, draw, advance
+            )
+
+        some, rest = slice(effort.choose_images), slice(effort.choose_images, None)
+        others = bench(rest) if len(images[rest]) > 1 else None
+        found = choose(bench(some), options, effort.steps, others)
         work.close()
         if ended:  # in a rehearsal, whose trials are too short to tell that the start is best
             return base, spectra, told
+        told["start"] = offered if found.settings.started else "mean"
         return found.settings, spectra, {**told, "chosen_by_psnr": found.decibels}
 
     def _unit(self, feature: Tensor) -> float:

@@ -32,11 +32,10 @@ class Grid(NamedTuple):
     nears: tuple[float, ...]
 
 
-BLANK = Grid((0.0, 0.003, 0.03, 0.1), (0.0,))
+BLANK = Grid((0.0, 0.003, 0.03, 0.3), (0.0,))
 STARTED = Grid((0.0, 0.003, 0.03), (0.0, 0.1))
 SPECTRAL = Grid((0.0,), (0.001, 0.01, 0.1, 1.0))
-"""From either start in the coordinates of its spectrum: a weight of 1 takes a feature for as
-uncertain as an image."""
+"""From either start in the coordinates of its spectrum; with 1 half of a feature is noise."""
 
 HOPELESS = 4.0
 """Who is so many dB behind the best after a trial is not tried in full."""
@@ -76,6 +75,12 @@ class Bench:
         parts = [options[n : n + together] for n in range(0, len(options), together)]
         return torch.cat([self._decibels(part) for part in parts])
 
+    def unchanged(self) -> Tensor:
+        """PSNR of each validation image's start, [n]; 0 where it is no image."""
+        assert self.start is not None
+        lost = ~self.start.flatten(1).isfinite().all(1)
+        return psnr(self.truth, self.start.nan_to_num(0.0)).masked_fill(lost, 0.0)
+
     def _decibels(self, options: Sequence[MatchingSettings]) -> Tensor:
         count, times = len(options), (len(options), *[1] * (self.seen.ndim - 1))
         match = match_features(
@@ -106,31 +111,36 @@ class ChosenSettings(NamedTuple):
     decibels: dict[str, float]
 
 
-def choose(bench: Bench, options: Sequence[MatchingSettings], steps: int) -> ChosenSettings:
+def choose(
+    bench: Bench, options: Sequence[MatchingSettings], steps: int, other: Bench | None = None
+) -> ChosenSettings:
     """The option that comes nearest to the validation images, tried briefly, then in full.
 
     The best from each start, on plain pixels and in coordinates, get their whole descent. A start
-    is left as it is unless the best descent gains more than one standard error of its gain over the
-    images.
+    is left as it is unless the best of them gains more than one standard error of its gain over
+    other images, at least 2.
 
     Args:
         options: each with the steps of a trial.
         steps: of a whole descent.
+        other: of images by which nothing was chosen; None to take the same ones again.
     """
     tried = bench.decibels(options).mean(1).tolist()
     full = [replace(one, steps=steps) for one in finalists(options, tried)]
     reached = bench.decibels(full)
-    won = int(reached.mean(1).argmax())
-    told = {"descent": round(float(reached[won].mean()), 3)}
+    row = int(reached.mean(1).argmax())
+    won, told = full[row], {"descent": round(float(reached[row].mean()), 3)}
     if bench.start is None:
-        return ChosenSettings(full[won], told)
-    unchanged = psnr(bench.truth, bench.start)
-    told["start"] = round(float(unchanged.mean()), 3)
-    gain = reached[won] - unchanged
-    doubt = float(gain.std()) / len(gain) ** 0.5 if len(gain) > 1 else 0.0
-    if float(gain.mean()) > doubt:
-        return ChosenSettings(full[won], told)
-    return ChosenSettings(replace(full[won], steps=0, started=True), told)
+        return ChosenSettings(won, told)
+    told["start"] = round(float(bench.unchanged().mean()), 3)
+    gain = reached[row] - bench.unchanged()
+    if other is not None:
+        gain = other.decibels([won])[0] - other.unchanged()
+        told["gain_on_others"] = round(float(gain.mean()), 3)
+    if len(gain) > 1 and float(gain.mean()) > float(gain.std()) / len(gain) ** 0.5:
+        return ChosenSettings(won, told)
+    still = replace(won, steps=0, tv=0.0, near=0.0, started=True, spectral=False)
+    return ChosenSettings(still, told)
 
 
 def finalists(

@@ -39,8 +39,8 @@ class MatchingSettings:
         tv: weight of the total variation (`total_variation`), of normalised pixels.
         l2: weight of the mean squared normalised pixel.
         box: whether Adam keeps pixels in [0, 1] after every step; the answer is in any case.
-        near: weight of the mean squared distance to the given start, of normalised pixels; with a
-            spectrum to where it began, of coordinates, which is the prior's likelihood.
+        near: weight of the mean squared distance to the given start, of normalised pixels. With a
+            spectrum the strength of the prior: the noise of a feature, as a share of `unit`.
         started: whether it begins at the given start, or at the mean colour and a trace of noise.
         spectral: whether it descends in the coordinates of a spectrum; L-BFGS alone.
     """
@@ -69,7 +69,8 @@ class Match:
     Args:
         images: [B, 3, S, S] in [0, 1].
         losses: feature loss of each image at its end [B].
-        late_fall: share by which the mean feature loss still fell in the last tenth of the steps.
+        late_fall: share by which the mean of what is minimised still fell in the last tenth of the
+            steps.
         blind: images [B] whose feature did not change with the pixels at all at the start.
     """
 
@@ -105,7 +106,8 @@ def match_features(
     """Minimise mean((head(x) - z^)^2) + tv TV(x) + l2 mean(x^2) + near mean((x - start)^2).
 
     One descent over x a row, or, where it is `spectral`, over coordinates u with x = where it
-    began + what they stand for, and near mean(u^2).
+    began + what they stand for, and near sum(u^2) / (numbers of a feature): the most likely image
+    under a Gaussian prior, if features came with noise of `near` times `unit`.
 
     Args:
         head: images [B, 3, S, S] in [0, 1] -> features, differentiable in the images.
@@ -142,12 +144,15 @@ def match_features(
     first = torch.where(begun, goal, blank)
     bases = _bases(settings, spectra, target)
     weight = torch.ones_like(target) if counts is None else counts
-    per_image = unit * weight.flatten(1).sum(1).clamp_min(1)
+    numbers = weight.flatten(1).sum(1).clamp_min(1)
+    per_image = unit * numbers
+    parts = torch.where(spectral.flatten(), numbers, torch.full_like(numbers, first[0].numel()))
 
     def placed(values: Tensor) -> Tensor:
         pixels = values
         for rows, basis in bases:
-            pixels = torch.where(rows, first + basis.difference(values) / std, pixels)
+            moved = first + basis.difference(values) / std
+            pixels = moved if len(bases) == 1 and spectral.all() else moved.where(rows, pixels)
         return pixels
 
     def losses(values: Tensor) -> tuple[Tensor, Tensor]:
@@ -157,7 +162,7 @@ def match_features(
         total = watched + tv * total_variation(pixels) + l2 * pixels.square().flatten(1).mean(1)
         if start is not None or bases:
             apart = torch.where(spectral, values, pixels - goal) if bases else pixels - goal
-            total = total + near * apart.square().flatten(1).mean(1)
+            total = total + near * apart.square().flatten(1).sum(1) / parts
         return watched, total
 
     blind: list[Tensor] = []

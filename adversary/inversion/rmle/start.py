@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from adversary.contract.attack import Attack
 from adversary.contract.believed import believed
 from adversary.contract.threat import ThreatModel
-from adversary.contract.workplace import Fits, Workplace
+from adversary.contract.workplace import Estimator, Fits, Workplace
 from adversary.inversion.dci.attack import DCI
 from adversary.inversion.decoder import Decoder
 from adversary.inversion.psim import PSiM
@@ -41,12 +41,29 @@ def start_of(wanted: Start | None, threat: ThreatModel) -> Start:
     return "decoder" if len(asked or own) >= LEAST else "mean"
 
 
-def starting(
-    start: Start, threat: ThreatModel, work: Workplace
-) -> Callable[[Tensor], Tensor] | None:
-    """z^ [n, *feature_shape] on the CPU -> images [n, 3, S, S] in [0, 1]; None for "mean".
+class Starter:
+    """z^ [n, *feature_shape] -> images [n, 3, S, S] in [0, 1], as another attack makes them.
 
-    The other attack is fitted with its defaults, once for all that ask for it (`Workplace.fitted`).
+    Args:
+        estimator: of the other attack, fitted.
+    """
+
+    def __init__(self, estimator: Estimator) -> None:
+        self._estimator = estimator
+        self.doubts: list[str] = []
+        """Those of its last answer."""
+
+    def __call__(self, features: Tensor) -> Tensor:
+        ids = tuple(str(row) for row in range(len(features)))
+        found = self._estimator(Features(ids, features.cpu()))
+        self.doubts = list(found.doubts)
+        return torch.as_tensor(found.values)
+
+
+def starting(start: Start, threat: ThreatModel, work: Workplace) -> Starter | None:
+    """The attack that makes the start; None for "mean".
+
+    It is fitted with its defaults, once for all that ask for it (`Workplace.fitted`).
 
     Raises:
         MissingKnowledge: the other attack needs what is not granted.
@@ -60,13 +77,7 @@ def starting(
         known = replace(known, name="")
     if work.grant is None:  # fitted without `run_attack`: there is nobody to share with
         work = replace(work, fits=Fits(), borrowed={})
-    estimator = replace(work, grant=known).fitted(kind())
-
-    def begin(features: Tensor) -> Tensor:
-        ids = tuple(str(row) for row in range(len(features)))
-        return torch.as_tensor(estimator(Features(ids, features.cpu())).values)
-
-    return begin
+    return Starter(replace(work, grant=known).fitted(kind()))
 
 
 def spectra_of(
@@ -83,7 +94,7 @@ def spectra_of(
     whose spectrum is that of their making.
 
     Args:
-        begin: as `starting` gives it.
+        begin: z^ [n, *feature_shape] -> images, as `starting` gives it; None for nothing.
         draw: of what is believed to spoil the features.
     """
     given = threat.input or InputSpec()
@@ -102,4 +113,6 @@ def spectra_of(
     with torch.no_grad():
         clean = in_pieces(head, pixels, answered_together(given.size))
         seen = believed(threat, tuple(clean.shape[1:]))(clean, draw)
-    return Spectra(blank, learned_spectrum(pixels - begin(seen).to(place)))
+    apart = pixels - begin(seen).to(place)
+    sound = bool(apart.isfinite().all())  # of a start that diverged there is no spectrum
+    return Spectra(blank, learned_spectrum(apart) if sound else natural_spectrum(given.size))

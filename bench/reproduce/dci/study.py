@@ -151,7 +151,7 @@ class DciStudy(Study):
         own = dict(settings.SPECTRAL)
         return Measurement(f"{place.name}/rmle-spectral", place, "rmle", own, WHITE, share=0.0)
 
-    def from_ceiling(self, place: Place) -> Measurement:
+    def white_box(self, place: Place) -> Measurement:
         """The lab's `rmle` from a decoder's image, with head, queries and all the real images."""
         knows = WHITE | {"observe"}
         return Measurement(f"{place.name}/ceiling-rmle", place, "rmle", {}, knows)

@@ -94,7 +94,7 @@ def _lines(study: DciStudy, spot: Spot) -> Iterator[Line]:
     prior = study.spectral(place)
     yield line(prior, "rMSE in natural coordinates", "data-free, the lab's")
     yield line(study.ceiling(place), "ceiling", "decoder with queries")
-    yield line(study.from_ceiling(place), "rmle from a decoder", "white box with queries")
+    yield line(study.white_box(place), "rmle from a decoder", "white box with queries")
 
 
 def _claims(study: DciStudy, spot: Spot) -> Iterator[Claim]:

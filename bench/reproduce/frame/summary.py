@@ -228,10 +228,14 @@ def _doubts(found: Found) -> list[str]:
 
 
 def _over_ceiling(experiment: Experiment, found: Found) -> list[str]:
-    """Lines that read more than the decoder with queries does, which is no ceiling to them."""
+    """Lines that read more than the decoder with queries does, which is no ceiling to them.
+
+    Those that know the head beside the queries are meant to.
+    """
     told = []
     asking = _asking(experiment)
-    for line in (one for one in experiment.lines if not asking & {m.key for m in one.of}):
+    more = {m.key for m in experiment.measurements if {"head", "observe"} <= m.knows}
+    for line in (o for o in experiment.lines if not (asking | more) & {m.key for m in o.of}):
         for column in leaks(experiment.shown):
             over = []
             for seed, own in found.items():

@@ -37,6 +37,9 @@ class Told:
         self.brief, self.full, self.start, self.truth = brief, full, start, TRUTH
         self.tried = []
 
+    def unchanged(self):
+        return psnr(self.truth, self.start)
+
     def decibels(self, options):
         self.tried.append(list(options))
         table = self.full if options[0].steps == 50 else self.brief
@@ -112,6 +115,39 @@ def test_a_start_is_left_only_for_more_than_chance():
     sure = (own + torch.tensor([0.6, 0.5, 0.4])).tolist()
     found, _ = chosen(table(5.0, 5.0, 5.0, 5.0), table(0.0, 0.0, 0.0, sure), START)
     assert found.settings == replace(OPTIONS[3], steps=50)
+
+
+def test_a_winner_is_confirmed_on_images_that_did_not_choose_it():
+    """Luck on the first images is none on others, and one image is no confirmation."""
+    own, brief = unchanged(), table(5.0, 5.0, 5.0, 5.0)
+    lucky = Told(brief, table(0.0, 0.0, 0.0, (own + 5).tolist()), START)
+    others = Told(brief, table(0.0, 0.0, 0.0, (own + torch.tensor([1, -1, -1])).tolist()), START)
+    found = choose(lucky, OPTIONS, 50, others)
+    assert (found.settings.steps, found.settings.started) == (0, True)
+    assert found.decibels["gain_on_others"] == pytest.approx(-1 / 3, abs=1e-3)
+    assert [len(one) for one in others.tried] == [1]  # the winner alone
+    others.full = lucky.full
+    assert choose(lucky, OPTIONS, 50, others).settings == replace(OPTIONS[3], steps=50)
+    single = Told(table(5.0, 5.0, 5.0, 5.0), table(0.0, 0.0, 0.0, 90.0), START[:1])
+    single.truth = TRUTH[:1]
+    single.decibels = lambda options: Told.decibels(single, options)[:, :1]
+    assert choose(single, OPTIONS, 50).settings.steps == 0
+
+
+def test_a_start_that_is_left_as_it_is_has_no_weights():
+    least = float(unchanged().min())
+    worse = table(*[least - 1] * 3, least - 0.5)
+    found, _ = chosen(table(5.0, 5.0, 5.0, 5.0), worse, START)
+    still = found.settings
+    assert (still.tv, still.near, still.spectral, still.started) == (0, 0, False, True)
+
+
+def test_a_start_that_became_no_number_is_lost():
+    broken = START.clone()
+    broken[1] = torch.nan
+    own = bench(start=broken).unchanged()
+    assert own[1] == 0
+    assert own.isfinite().all()
 
 
 def test_a_blank_start_wins_where_it_comes_nearer():

@@ -12,7 +12,7 @@ from adversary.inversion.rmle.attack import RMLE
 from adversary.inversion.rmle.choice import SPECTRAL, options_of
 from adversary.inversion.rmle.matching import MatchingSettings, Spectra, match_features
 from adversary.inversion.rmle.start import ENOUGH, MOST, spectra_of, starting
-from adversary.parts.spectrum import cosines, natural_spectrum
+from adversary.parts.spectrum import cosines, learned_spectrum, natural_spectrum
 from splitlab.errors import BadInput
 from splitlab.metrics import psnr
 from splitlab.randomness import generator
@@ -55,13 +55,15 @@ def test_no_steps_give_the_start_back():
 
 
 def test_the_answer_is_the_gaussian_posterior_of_a_linear_head():
-    """near is noise over signal: for a head that is the identity each coordinate shrinks alike."""
+    """near is noise over signal: what a head shows so many times shrinks by its share."""
     truth = (MEAN + 0.2 * (VICTIMS - 0.5)).clamp(0, 1)
-    for near in (0.01, 0.3):
-        found = match(replace(WHITE, steps=150, near=near), lambda x: x, truth).images
+    for near, times in ((0.01, 1), (0.3, 1), (0.3, 3)):
+        shown = truth.repeat(1, times, 1, 1)
+        own = replace(WHITE, steps=150, near=near)
+        found = match(own, lambda x, n=times: x.repeat(1, n, 1, 1), shown).images
         spectrum = SPECTRA.blank
         way, turned = cosines(16), torch.einsum("dc,bdhw->bchw", spectrum.axes, truth - MEAN)
-        kept = spectrum.deviations.square() / (spectrum.deviations.square() + near)
+        kept = spectrum.deviations.square() / (spectrum.deviations.square() + near / times)
         wanted = way.T @ ((way @ turned @ way.T) * kept) @ way
         wanted = MEAN + torch.einsum("dc,bchw->bdhw", spectrum.axes, wanted)
         torch.testing.assert_close(found, wanted.clamp(0, 1), atol=0.02, rtol=0)
@@ -118,6 +120,48 @@ def test_it_learns_what_its_own_images_differ_by_from_both_starts():
     assert total[1] < total[0]
 
 
+def test_a_spectrum_of_the_start_knows_the_defence():
+    """What another attack gets wrong of spoilt features, and not of clean ones."""
+    begin = starting("decoder", threat(HEAD, known="unaware"), Workplace())
+    own = AuxImages(AUX.images, AUX.images.subset(range(ENOUGH)), AUX.kind)
+    found = []
+    for known in ("unaware", "adaptive"):
+        model = replace(threat(HEAD, "gaussian:level=3", known=known), aux=own)
+        one = spectra_of(model, HEAD, begin, torch.device("cpu"), generator(0)).start
+        found.append(float(one.deviations.square().sum()))
+    assert found[1] > 1.5 * found[0]
+
+
+def test_its_own_images_are_those_that_nobody_learned_from_and_never_synthetic_ones():
+    dark, light = AUX.images.subset(range(ENOUGH)), AUX.images
+    dark = replace(dark, images=(dark.images // 8))
+    plain = spectra_of(
+        replace(threat(HEAD, known="unaware"), aux=AuxImages(light, dark, AUX.kind)),
+        HEAD,
+        None,
+        torch.device("cpu"),
+        generator(0),
+    )
+    wanted = learned_spectrum(dark.floats() - MEAN).deviations
+    torch.testing.assert_close(plain.blank.deviations, wanted)
+    made = replace(threat(HEAD, known="unaware"), aux=AuxImages(light, dark, "synthetic"))
+    natural = spectra_of(made, HEAD, None, torch.device("cpu"), generator(0)).blank
+    assert torch.equal(natural.deviations, natural_spectrum(INPUT.size).deviations)
+
+
+def test_of_a_start_that_became_no_number_there_is_no_spectrum():
+    model = threat(HEAD, known="unaware")
+    own = AuxImages(AUX.images, AUX.images.subset(range(ENOUGH)), AUX.kind)
+    broken = spectra_of(
+        replace(model, aux=own),
+        HEAD,
+        lambda z: torch.full((len(z), *INPUT.shape), torch.nan),
+        torch.device("cpu"),
+        generator(0),
+    )
+    assert torch.equal(broken.start.deviations, natural_spectrum(INPUT.size).deviations)
+
+
 def test_without_images_it_takes_natural_images_for_its_prior():
     model = replace(threat(HEAD, known="unaware"), aux=None)
     found = spectra_of(model, HEAD, None, torch.device("cpu"), generator(0))
@@ -153,7 +197,7 @@ def test_the_spectrum_reaches_further_in_the_same_steps():
     assert reached[0] > max(reached[1:]) + 1
 
 
-def test_of_large_images_a_spectrum_is_learned_from_fewer(monkeypatch):
+def test_of_large_images_a_spectrum_is_learned_from_fewer():
     asked = []
 
     class Watched(type(AUX.images)):

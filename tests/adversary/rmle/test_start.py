@@ -12,9 +12,10 @@ from adversary.contract.threat import AuxImages, Observed, ThreatModel
 from adversary.contract.workplace import ALONE, Fits, Workplace
 from adversary.inversion.dci.attack import DCI
 from adversary.inversion.rmle.attack import RMLE
+from adversary.inversion.rmle.choice import ChosenSettings
 from adversary.inversion.rmle.matching import MatchingSettings, match_features
-from adversary.inversion.rmle.start import STARTS, start_of, starting
-from splitlab.contracts import ArchSpec, Features
+from adversary.inversion.rmle.start import STARTS, Starter, start_of, starting
+from splitlab.contracts import ArchSpec, Estimate, Features
 from splitlab.errors import BadInput, MissingKnowledge
 from splitlab.randomness import generator
 
@@ -220,6 +221,38 @@ def test_data_free_it_starts_from_dci_where_head_and_architecture_are_known(monk
     with pytest.raises(MissingKnowledge, match="'arch'"):
         attack.check(replace(model, arch=None))
     RMLE().check(ThreatModel(input=INPUT))  # its other starts ask for nothing beforehand
+
+
+def test_what_is_doubtful_of_its_start_is_said_and_who_won():
+    start = starting("decoder", known(), Workplace())
+    assert start.doubts == []
+    doubted = Starter(lambda seen: Estimate(start(seen.features), ["half learned"], {}))
+    assert doubted(FEATURES).shape == VICTIMS.shape
+    assert doubted.doubts == ["half learned"]
+
+
+def test_a_record_says_which_start_won_and_passes_its_doubts_on(monkeypatch):
+    class Doubting(SmallDecoder):
+        def fit(self, threat, rng, work=ALONE):
+            answer = super().fit(threat, rng, work)
+
+            def doubted(seen):
+                found = answer(seen)
+                return Estimate(found.values, ["half learned"], found.extra)
+
+            return doubted
+
+    monkeypatch.setitem(STARTS, "decoder", Doubting)
+    begun = outcome(RMLE(**{**BRIEF, "choose_images": 0}), known(), FEATURES).estimate
+    assert (begun.extra["start"], begun.extra["start_offered"]) == ("decoder", "decoder")
+    assert "its start, decoder: half learned" in begun.doubts
+    monkeypatch.setattr(
+        "adversary.inversion.rmle.attack.choose",
+        lambda _, options, *__: ChosenSettings(replace(options[0], steps=2), {}),
+    )
+    blank = outcome(RMLE(**BRIEF), known(), FEATURES).estimate
+    assert (blank.extra["start"], blank.extra["start_offered"]) == ("mean", "decoder")
+    assert not any("half learned" in doubt for doubt in blank.doubts)
 
 
 def test_it_is_never_worse_than_its_start_by_more_than_chance():
