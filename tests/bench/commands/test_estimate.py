@@ -56,8 +56,9 @@ LEARNED = CYCLES * PAIRS * math.ceil(STEPS / math.ceil(PAIRS / Decoder().batch_s
 """Images that a decoder sees in all its cycles, a share of the pairs being held out."""
 EFFORT = RMLE().effort(32)
 OPTIONS = options_of(MatchingSettings(1, None, 0, 0, True), None, None, None, started=True)
-SETTINGS = EFFORT.choose_images * UNIT
-SETTINGS *= len(OPTIONS) * EFFORT.choose_steps + most_finalists(OPTIONS) * EFFORT.steps
+SETTINGS = len(OPTIONS) * EFFORT.choose_steps + most_finalists(OPTIONS) * EFFORT.steps
+SETTINGS *= EFFORT.choose_images * UNIT
+SETTINGS += EFFORT.choose_images * EFFORT.steps * UNIT  # the winner on as many other images
 DESCENTS = EFFORT.steps * 8 * UNIT
 """Of `rmle`: all settings briefly and the best of both grids in full; then 8 victims."""
 

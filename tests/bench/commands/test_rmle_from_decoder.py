@@ -48,7 +48,7 @@ def test_the_start_is_fitted_once_and_its_cost_is_said(
     assert fits == ["queries to the client"], "with the queries that the decoder's row has"
     found = records["rmle"]
     assert found.attack_facts["start"] == "decoder"
-    assert set(found.attack_facts["chosen_by_psnr"]) == {"descent", "start"}
+    assert set(found.attack_facts["chosen_by_psnr"]) == {"descent", "start", "gain_on_others"}
     assert (found.threat["box"], found.threat["observe"]) == ("white", 16)
     assert found.effort["queries"] == 16
     last = records[attacks[-1]].effort
