@@ -42,7 +42,6 @@ QUICK: dict[str, Any] = {
     "victims": 4,
     "auxiliary": 256,
     "validation": 16,
-    "judged": 4,
     "budget": "5,15,45",
     "train_images": 1000,
     "epochs": 1,
@@ -73,11 +72,9 @@ def perf_attacks(
         _data(min=2, max=10_000_000, help="The adversary's images to learn from, a query each."),
     ] = 1500,
     validation: Annotated[
-        int, _data(min=1, max=10_000_000, help="Images granted to choose settings by.")
+        int,
+        _data(min=1, max=10_000_000, help="Images to choose settings by; a peer learns from them."),
     ] = 128,
-    judged: Annotated[
-        int, _data(min=1, max=4096, help="Further ones, by which ours is chosen at each depth.")
-    ] = 8,
     budget: Annotated[
         str, _run(help="CPU seconds of one thread at which each run is read, with commas.")
     ] = "30,60,180",
@@ -120,7 +117,6 @@ def perf_attacks(
         "victims": victims,
         "auxiliary": auxiliary,
         "validation": validation,
-        "judged": judged,
         "budget": budget,
         "train_images": train_images,
         "epochs": epochs,
@@ -138,9 +134,7 @@ def perf_attacks(
         **given(train_images=asked["train_images"]),
         **weights_fields(weights, LabelFiles(), key=weights_key, epochs=asked["epochs"]),
     )
-    counts = ImageCounts(
-        *(asked[name] for name in ("victims", "auxiliary", "validation", "judged"))
-    )
+    counts = ImageCounts(*(asked[name] for name in ("victims", "auxiliary", "validation")))
     sources = Sources(
         dataset, data_root=data_root, download=download, weights=weights, device="cpu"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from statistics import fmean
 from typing import Literal, NamedTuple
@@ -16,6 +15,7 @@ from splitlab.metrics import Interval, mean_interval
 Word = Literal["stronger", "at least as strong", "not told apart", "weaker"]
 ScoreName = Literal["psnr", "ssim"]
 WEAKER: Word = "weaker"
+NOT_TOLD_APART: Word = "not told apart"
 
 
 class Difference(NamedTuple):
@@ -59,6 +59,12 @@ class Comparison(NamedTuple):
         """Whether ours is behind in one of the two, or was not finished."""
         return any(one is None or one.word == WEAKER for one in (self.psnr, self.ssim))
 
+    @property
+    def not_told_apart(self) -> bool:
+        """Whether it is not weaker, and yet its mean is behind in one of the two."""
+        words = [one.word for one in (self.psnr, self.ssim) if one is not None]
+        return NOT_TOLD_APART in words and not self.weaker
+
 
 def word_for(interval: Interval) -> Word:
     """What a difference allows to say: told apart is what its interval leaves off zero.
@@ -72,37 +78,34 @@ def word_for(interval: Interval) -> Word:
         return "stronger"
     if high < 0:
         return WEAKER
-    return "at least as strong" if mean >= 0 else "not told apart"
+    return "at least as strong" if mean >= 0 else NOT_TOLD_APART
 
 
-def chosen(ours: Iterable[AttackRow], budget: float) -> str | None:
-    """Which of our attacks is taken at one split point: the best on the adversary's own images.
+def standing(ours: Iterable[AttackRow], budget: float, order: Sequence[str]) -> str | None:
+    """Which of our attacks stands at one split point: the first that was finished in time.
 
-    Only those that were finished within the budget under every seed count, and no victim is
-    looked at. Equal ones: the first.
+    It was under every seed. No image is looked at, so that nothing is paid for choosing.
 
     Args:
         ours: rows of our attacks there, under all seeds.
+        order: their names, strongest first; one that is not among them never stands.
     """
     by_name: dict[str, list[AttackRow]] = {}
     for row in ours:
         by_name.setdefault(row.contender, []).append(row)
     seeds = {row.seed for rows in by_name.values() for row in rows}
-    fit = {
-        name: rows
-        for name, rows in by_name.items()
-        if {row.seed for row in rows} == seeds and all(row.at(budget) for row in rows)
-    }
-    return max(fit, key=lambda name: _judged(fit[name]), default=None)
-
-
-def _judged(rows: Sequence[AttackRow]) -> float:
-    values = [value for row in rows for value in row.judged]
-    return math.fsum(values) / len(values) if values else -math.inf
+    for name in order:
+        rows = by_name.get(name, [])
+        if rows and {row.seed for row in rows} == seeds and all(row.at(budget) for row in rows):
+            return name
+    return None
 
 
 def compared(
-    ours: Sequence[AttackRow], peers: Sequence[AttackRow], budgets: Sequence[float]
+    ours: Sequence[AttackRow],
+    peers: Sequence[AttackRow],
+    budgets: Sequence[float],
+    order: Sequence[str],
 ) -> list[Comparison]:
     """Every peer at every split point and budget, in the order in which they are given.
 
@@ -110,6 +113,7 @@ def compared(
 
     Args:
         ours, peers: all rows, of whichever splits and seeds.
+        order: names of ours, strongest first.
     """
     measured = {row.split for row in ours}
     splits = [split for split in dict.fromkeys(r.split for r in peers) if split in measured]
@@ -118,7 +122,7 @@ def compared(
         own = [row for row in ours if row.split == split]
         names = dict.fromkeys(row.contender for row in peers if row.split == split)
         for budget in budgets:
-            name = chosen(own, budget)
+            name = standing(own, budget, order)
             taken = [row for row in own if row.contender == name]
             for peer in names:
                 rivals = [r for r in peers if (r.split, r.contender) == (split, peer)]

@@ -50,7 +50,12 @@ class RaceJob:
 
 def contenders() -> tuple[str, ...]:
     """Names of all: the peers, then ours."""
-    return (*PEERS, *(one.name for one in OURS))
+    return (*PEERS, *ours_in_order())
+
+
+def ours_in_order() -> tuple[str, ...]:
+    """Names of ours, strongest first."""
+    return tuple(one.name for one in OURS)
 
 
 def our_attack(name: str) -> OurAttack | None:
@@ -111,12 +116,9 @@ def measured(job: RaceJob, progress: Progress) -> AttackRow:
         scene.features, scene.answers  # noqa: B018  # as much a grant as the head is
         if ours is not None:
             found = run_ours(ours, scene, job.clock)
-            count = len(scene.draw.victims)
-            judged = psnr(scene.truth[count:], found.reading.images[count:])
             return AttackRow(
                 kind="ours",
-                readings=(_scored(found.reading, scene.truth[:count], ours=True),),
-                judged=_numbers(judged),
+                readings=(_scored(found.reading, scene.truth, ours=True),),
                 facts=found.facts,
                 **about,
             )
@@ -124,23 +126,21 @@ def measured(job: RaceJob, progress: Progress) -> AttackRow:
         work = progress.task(told, int(job.budgets[-1]))
         readings = read_at(partial(peer.make, shown), job.budgets, job.clock, work.advance)
         work.close()
-        truth = scene.truth[: len(scene.draw.victims)]
         return AttackRow(
             kind="peer",
-            readings=tuple(_scored(one, truth) for one in readings),
+            readings=tuple(_scored(one, scene.truth) for one in readings),
             source=peer.source,
             **about,
         )
 
 
 def _scored(reading: Reading, truth: Tensor, *, ours: bool = False) -> Measured:
-    images = reading.images[: len(truth)]
     return Measured(
         budget=None if ours else reading.budget,
         seconds=round(reading.seconds, 3),
         steps=None if ours else reading.steps,
-        psnr=_numbers(psnr(truth, images)),
-        ssim=_numbers(ssim(truth, images)),
+        psnr=_numbers(psnr(truth, reading.images)),
+        ssim=_numbers(ssim(truth, reading.images)),
         broken=reading.broken,
     )
 

@@ -32,7 +32,6 @@ class ImageCounts:
     victims: int
     auxiliary: int
     validation: int
-    judged: int
 
 
 @dataclass(frozen=True, eq=False)

@@ -48,7 +48,6 @@ class AttackRow:
         source: where a peer was read.
         groups: the independent unit of each victim.
         readings: of a peer one a budget; of ours a single one.
-        judged: PSNR in dB of ours on the adversary's own images.
         facts: more of ours: seconds of fit and reconstruction, what won, doubts.
         environment: machine, versions, threads, commit.
         wall_per_cpu: seconds that passed in one CPU second; above 1 where others had the core.
@@ -62,7 +61,6 @@ class AttackRow:
     groups: tuple[int, ...]
     readings: tuple[Measured, ...]
     source: str = ""
-    judged: tuple[float, ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
     wall_per_cpu: float = 1.0

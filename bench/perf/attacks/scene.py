@@ -28,26 +28,17 @@ class DrawnImages:
         seed: under which they were drawn.
         victims: what is read.
         auxiliary: the adversary's own, to learn from.
-        validation: its own, granted to choose settings by.
-        judged: its own again, by which our attacks are chosen among.
+        validation: its own, granted to choose settings by; a peer learns from them too.
     """
 
     seed: int
     victims: ImageSet
     auxiliary: ImageSet
     validation: ImageSet
-    judged: ImageSet
 
     @classmethod
     def of(
-        cls,
-        splits: Splits,
-        seed: int,
-        *,
-        victims: int,
-        auxiliary: int,
-        validation: int,
-        judged: int,
+        cls, splits: Splits, seed: int, *, victims: int, auxiliary: int, validation: int
     ) -> DrawnImages:
         """So many of each, other images under another seed.
 
@@ -57,7 +48,7 @@ class DrawnImages:
         for flag, wanted, part in (
             ("--victims", victims, splits.victims),
             ("--auxiliary", auxiliary, splits.auxiliary),
-            ("--validation and --judged", validation + judged, splits.validation),
+            ("--validation", validation, splits.validation),
         ):
             if wanted > len(part):
                 raise BadInput(
@@ -69,7 +60,6 @@ class DrawnImages:
             splits.victims.take(victims, seed),
             splits.auxiliary.take(auxiliary, seed),
             splits.validation.take(validation, seed),
-            splits.validation.without(validation, seed).take(judged, seed),
         )
 
 
@@ -98,18 +88,23 @@ class Scene:
 
     @cached_property
     def truth(self) -> Tensor:
-        """The victims, then the judged images: [n + m, 3, S, S] in [0, 1]."""
-        return torch.cat([self.draw.victims.floats(), self.draw.judged.floats()])
+        """The victims: [n, 3, S, S] in [0, 1]."""
+        return self.draw.victims.floats()
 
     @cached_property
     def features(self) -> Tensor:
-        """Theirs: [n + m, *feature_shape], as they leave an FP32 wire undefended."""
+        """Theirs: [n, *feature_shape], as they leave an FP32 wire undefended."""
         return self._seen(self.truth)
 
     @cached_property
     def answers(self) -> Tensor:
         """Those of the auxiliary images, each one query."""
         return self._seen(self.draw.auxiliary.floats())
+
+    @cached_property
+    def more_answers(self) -> Tensor:
+        """Those of the validation images: ours makes them itself, a peer is given them."""
+        return self._seen(self.draw.validation.floats())
 
     @property
     def groups(self) -> list[int]:
@@ -119,7 +114,7 @@ class Scene:
 
     def forget(self) -> None:
         """Let features go: many scenes would fill the memory. They are made again if wanted."""
-        for name in ("truth", "features", "answers"):
+        for name in ("truth", "features", "answers", "more_answers"):
             vars(self).pop(name, None)
 
     def threat(self) -> ThreatModel:
@@ -138,12 +133,13 @@ class Scene:
         )
 
     def exposed(self, contender: str) -> Exposed:
-        """The same for a peer; it reads the victims alone."""
+        """The same for a peer: it chooses nothing, so validation images are pairs to learn from."""
+        own = (self.draw.auxiliary, self.draw.validation)
         return Exposed(
-            features=self.features[: len(self.draw.victims)],
+            features=self.features,
             head=self.head,
-            pairs=self.draw.auxiliary.floats(),
-            answers=self.answers,
+            pairs=torch.cat([images.floats() for images in own]),
+            answers=torch.cat([self.answers, self.more_answers]),
             input=self.input,
             rng=self.rng(contender),
         )

@@ -31,7 +31,6 @@ class ComparisonSettings(BaseModel):
         network: hash of all that the trained network depends on.
         victims, auxiliary: images of one seed.
         validation: images granted to choose settings by.
-        judged: further ones, by which our attacks are chosen among.
         budgets: CPU seconds at which a contender is read, ascending.
         contenders: names of those that were asked for.
         quick: too short for a verdict.
@@ -48,7 +47,6 @@ class ComparisonSettings(BaseModel):
     victims: Count
     auxiliary: Annotated[int, Field(ge=2)]
     validation: Count
-    judged: Count
     budgets: tuple[Budget, ...]
     splits: tuple[str, ...]
     seeds: tuple[Seed, ...]

@@ -12,6 +12,7 @@ from typing import Any
 from rich.table import Table
 
 from bench.perf.attacks.compare import Comparison, Difference, compared
+from bench.perf.attacks.measure import contenders, ours_in_order
 from bench.perf.attacks.records import AttackRow
 from bench.perf.attacks.settings import ComparisonSettings
 from splitlab.answers import plain_data
@@ -32,18 +33,28 @@ second is then worth less, to a contender of many small steps least."""
 def summary_of(
     rows: Sequence[AttackRow], settings: ComparisonSettings, missing: int
 ) -> dict[str, Any]:
-    """All that was found: each contender's means, each comparison, and whether any is weaker."""
+    """All that was found: each contender's means, each comparison, and whether any is weaker.
+
+    `ok` is said of a whole comparison alone: every contender, every row, at full size, on cores
+    that were free.
+    """
     lines = lines_of(rows, settings)
-    weaker = [line for line in lines if line.weaker]
+    weaker = sum(line.weaker for line in lines)
+    disturbed = sum(row.wall_per_cpu > DISTURBED for row in rows)
+    left_out = [name for name in contenders() if name not in settings.contenders]
+    whole = bool(lines) and not (missing or left_out or disturbed or settings.quick)
     return {
         "format": "splitlab/perf-attacks-summary/1",
         "settings": settings.model_dump(mode="json"),
         "missing": missing,
+        "left_out": left_out,
+        "ours_in_order": list(ours_in_order()),
         "contenders": [_means(rows, name, split) for split, name in _places(rows)],
         "comparisons": [_line(line) for line in lines],
-        "weaker": len(weaker),
-        "ok": bool(lines) and not weaker and not missing,
-        "disturbed": sum(row.wall_per_cpu > DISTURBED for row in rows),
+        "weaker": weaker,
+        "not_told_apart": sum(line.not_told_apart for line in lines),
+        "ok": whole and not weaker,
+        "disturbed": disturbed,
         "environments": _environments(rows),
     }
 
@@ -52,7 +63,7 @@ def lines_of(rows: Sequence[AttackRow], settings: ComparisonSettings) -> list[Co
     """Every comparison that the rows allow."""
     ours = [row for row in rows if row.kind == "ours"]
     peers = [row for row in rows if row.kind == "peer"]
-    return compared(ours, peers, settings.budgets)
+    return compared(ours, peers, settings.budgets, ours_in_order())
 
 
 def write_summary(folder: Path, summary: dict[str, Any]) -> None:
@@ -69,14 +80,14 @@ def rich_lines(lines: Sequence[Comparison], settings: ComparisonSettings) -> Tab
     """A row for each split point, budget and peer; differences are ours minus the peer's."""
     drawn = Table(
         title=f"{settings.model} on {settings.dataset}: ours against the peers' loops",
-        caption="PSNR in dB / SSIM at so many CPU seconds; ours is chosen without victims; "
-        "difference: ours minus the peer's, 95 % interval over victims",
+        caption="PSNR in dB / SSIM at so many CPU seconds; ours is the first of its list that was "
+        "finished in time; difference: ours minus the peer's, 95 % interval over victims",
         header_style="bold",
         pad_edge=False,
     )
-    for title in ("split\npoint", "s", "ours", "", "peer", ""):
-        drawn.add_column(title, justify="right" if title in ("s", "") else "left")
-    for title in ("PSNR difference", "SSIM difference"):
+    for title in ("split point", "s", "ours", "its dB / SSIM", "peer", "peer's dB / SSIM"):
+        drawn.add_column(title, justify="right" if title == "s" else "left")
+    for title in ("PSNR differs", "SSIM differs"):
         drawn.add_column(title)
     before = None
     for line in lines:
@@ -102,6 +113,8 @@ def verdict_told(summary: dict[str, Any]) -> str:
     """One line of what came of it."""
     count, weaker = len(summary["comparisons"]), summary["weaker"]
     left = f"; {summary['missing']} runs are missing" if summary["missing"] else ""
+    if summary["left_out"]:
+        left += f"; contenders left out: {len(summary['left_out'])}"
     commits = {one.get("commit") for one in summary["environments"]}
     if summary["disturbed"]:
         left += f"; runs that waited for their core: {summary['disturbed']}, measure them again"
@@ -110,13 +123,17 @@ def verdict_told(summary: dict[str, Any]) -> str:
         return f"{count} comparisons, too short for a verdict (--quick){left}."
     if not count:
         return f"Nothing can be compared yet{left}."
-    if weaker:
-        return f"Ours is weaker in {weaker} of {count} comparisons{left}."
-    return f"Ours is weaker in none of {count} comparisons{left}."
+    if summary["not_told_apart"]:
+        left = f", not told apart in {summary['not_told_apart']} (mean below 0){left}"
+    return f"Ours is weaker in {weaker or 'none'} of {count} comparisons{left}."
 
 
 def _ours(line: Comparison) -> str:
-    return f"{line.ours} @{line.seconds:.0f}" if line.ours else NONE_FINISHED
+    """Its name, open to a fold after each option, and the seconds of its slowest seed."""
+    if line.ours is None:
+        return NONE_FINISHED
+    name = line.ours.replace(":", ": ").replace(",", ", ")
+    return name if line.seconds is None else f"{name} in {line.seconds:z.0f} s"
 
 
 def _pair(psnr: float, ssim: float) -> str:
@@ -140,6 +157,7 @@ def _line(line: Comparison) -> dict[str, Any]:
         "peer": line.peer,
         "pairs": line.pairs,
         "weaker": line.weaker,
+        "not_told_apart": line.not_told_apart,
     }
     both = zip(("psnr", "ssim"), (line.psnr, line.ssim), line.peer_means, strict=True)
     for name, one, peer in both:
@@ -166,7 +184,6 @@ def _means(rows: Sequence[AttackRow], name: str, split: str) -> dict[str, Any]:
         }
         for several in zip(*(row.readings for row in own), strict=True)
     ]
-    judged = [value for row in own for value in row.judged]
     return {
         "split": split,
         "contender": name,
@@ -174,7 +191,6 @@ def _means(rows: Sequence[AttackRow], name: str, split: str) -> dict[str, Any]:
         "source": own[0].source,
         "seeds": [row.seed for row in own],
         "readings": readings,
-        "judged_psnr": fmean(judged) if judged else None,
     }
 
 

@@ -16,6 +16,8 @@ Error = Callable[[Tensor, Tensor], Tensor]
 class PeerInverse:
     """A network z -> images that learns from pairs, epoch after epoch; its last weights answer.
 
+    None is held out: validation images are pairs to it.
+
     Args:
         net: it, with its first weights.
         error: what it minimises.

@@ -19,7 +19,8 @@ class Exposed:
     Args:
         features: z [n, *feature_shape] of the victims.
         head: images [B, 3, S, S] in [0, 1] -> z, in eval mode, without gradients of its own.
-        pairs: the adversary's own images [N, 3, S, S] in [0, 1].
+        pairs: the adversary's own images [N, 3, S, S] in [0, 1]; those that ours is granted to
+            choose settings by are among them.
         answers: their features [N, *feature_shape].
         input: size of the images, and what they are normalised by.
         rng: CPU generator of all that is drawn.

@@ -3,8 +3,9 @@ MIA_torch.py, `attack`: a convolution and a transposed one for each doubling, Ad
 
 Two contenders: the mean squared error, and SSIM, both of which its options offer.
 
-What differs: the last weights answer, where the original keeps those of the best validation epoch;
-SSIM is of whole windows and the loss 1 - SSIM, where the original pads and maximises.
+What differs: the last weights answer and validation images are learned from, where the original
+keeps those of the best validation epoch; SSIM is of whole windows and the loss 1 - SSIM, where the
+original pads and maximises.
 """
 
 from __future__ import annotations

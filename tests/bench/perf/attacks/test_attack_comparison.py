@@ -30,7 +30,7 @@ from splitlab.metrics import psnr
 from splitlab.training import Silent
 
 SIZE = 16
-COUNTS = ImageCounts(victims=3, auxiliary=24, validation=4, judged=2)
+COUNTS = ImageCounts(victims=3, auxiliary=24, validation=4)
 PEER, OTHER = "ResSFL MF", "ResSFL decoder"
 MEAN, LEARNED = OurAttack("mean-image"), OurAttack("decoder", {"epochs": 1, "width": 8})
 NAMES = (PEER, OTHER, MEAN.name, LEARNED.name)
@@ -109,7 +109,7 @@ def test_every_contender_is_measured_and_kept(tmp_path: Path) -> None:
             assert [one.steps for one in row.readings] == [2, 3]
             assert row.source
         else:
-            assert (len(row.readings), len(row.judged)) == (1, 2)
+            assert len(row.readings) == 1
             assert row.facts["fit_seconds"] + row.facts["reconstruct_seconds"] == 2.0
     learned = next(row for row in rows if row.contender == LEARNED.name)
     assert learned.settings["epochs"] == 1
@@ -122,7 +122,7 @@ def test_every_contender_is_measured_and_kept(tmp_path: Path) -> None:
 
 
 def test_ours_is_run_as_a_sweep_runs_it(tmp_path: Path) -> None:
-    """The floor's answer is the mean of just the auxiliary images, on victims and judged alike."""
+    """The floor's answer is the mean of just the auxiliary images."""
     on = ground()
     job = job_of(on, MEAN.name, tmp_path)
     row = measured(job, Silent())
@@ -130,17 +130,29 @@ def test_ours_is_run_as_a_sweep_runs_it(tmp_path: Path) -> None:
     mean = scene.draw.auxiliary.images.double().mean(0).div(255).float()
     truth = scene.draw.victims.floats()
     assert row.readings[0].psnr == pytest.approx(psnr(truth, mean.expand_as(truth)).tolist())
-    own = scene.draw.judged.floats()
-    assert row.judged == pytest.approx(psnr(own, mean.expand_as(own)).tolist(), abs=1e-4)
     assert set(vars(scene)) >= {"features", "answers"}
     list(race(job, Silent()))
     assert not {"truth", "features", "answers"} & set(vars(scene))  # many would fill the memory
-    other = {image.tobytes() for image in scene.draw.validation.images.numpy()}
-    assert not other & {image.tobytes() for image in scene.draw.judged.images.numpy()}
+
+
+def test_a_peer_is_given_every_image_that_ours_is(tmp_path: Path) -> None:
+    scene = job_of(ground(), PEER, tmp_path).scene
+    shown, own = scene.exposed(PEER), scene.threat().aux
+    assert own is not None
+    granted = torch.cat([own.images.floats(), own.validation.floats()])
+    assert len(granted) == COUNTS.auxiliary + COUNTS.validation
+    assert torch.equal(shown.pairs, granted)
+    assert torch.allclose(shown.answers, scene.head(granted), atol=1e-6)
+    assert torch.equal(shown.features, scene.features)
+    scene.forget()
+    assert "more_answers" not in vars(scene)
 
 
 def test_every_attack_of_ours_can_be_run_so() -> None:
     assert OURS
+    page = (Path(__file__).parents[4] / "docs" / "speed.md").read_text()
+    named = "\n".join(f"{at}. `{one.name}`" for at, one in enumerate(OURS, 1))
+    assert named in page  # in the order in which they stand
     for one in OURS:
         assert settings_of(one)["version"] >= 1
     with pytest.raises(BadInput):
@@ -194,7 +206,7 @@ def test_rows_may_be_added_and_nothing_else_changed(tmp_path: Path) -> None:
     for field, changed in (
         ("victims", {"on": ground(victims=2)}),
         ("auxiliary", {"on": ground(auxiliary=25)}),
-        ("judged", {"on": ground(judged=3)}),
+        ("validation", {"on": ground(validation=5)}),
         ("budgets", {"budgets": (3.0,)}),
         ("quick", {"quick": True}),
     ):
@@ -229,7 +241,7 @@ def test_a_contender_that_changed_is_not_mixed_in(
         ({"splits": "flatten"}, BadInput, r"'flatten' has a feature of shape \(32,\)"),
         ({"victims": 13}, BadInput, "--victims 13: pictures has 12 of them"),
         ({"auxiliary": 41}, BadInput, "--auxiliary 41: pictures has 40"),
-        ({"validation": 11, "judged": 2}, BadInput, "--validation and --judged 13: pictures has"),
+        ({"validation": 13}, BadInput, "--validation 13: pictures has 12"),
     ],
 )
 def test_what_cannot_be_compared(how: dict[str, Any], error: type, words: str) -> None:
@@ -262,7 +274,7 @@ def test_damaged_settings_are_told(tmp_path: Path) -> None:
 SMALL = (
     *("perf", "attacks", "--model", "tiny_cnn", "--size", "16", "--splits", "block2.0"),
     *("--epochs", "0", "--seeds", "0", "--victims", "3", "--auxiliary", "24"),
-    *("--validation", "4", "--judged", "2", "--budget", "0.01,0.02"),
+    *("--validation", "4", "--budget", "0.01,0.02"),
 )
 
 

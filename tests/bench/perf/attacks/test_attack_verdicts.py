@@ -1,16 +1,21 @@
-"""Who is stronger: differences, choices and words whose answers are known."""
+"""Who is stronger: differences, which of ours stands, and words whose answers are known."""
 
 from __future__ import annotations
 
 import csv
+import io
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench.perf.attacks.compare import chosen, compared, difference, word_for
+from bench.perf.attacks import table
+from bench.perf.attacks.compare import compared, difference, standing, word_for
+from bench.perf.attacks.ours import OURS
+from bench.perf.attacks.peers.listed import PEERS
 from bench.perf.attacks.records import AttackRow, Measured
 from bench.perf.attacks.settings import ComparisonSettings
 from bench.perf.attacks.table import (
@@ -23,11 +28,19 @@ from bench.perf.attacks.table import (
     verdict_told,
     write_summary,
 )
-from splitlab.console import console
+from splitlab.console import VisibleConsole
 from splitlab.errors import BadInput
 from splitlab.metrics import Interval
 
 VICTIMS = (10.0, 40.0, 20.0, 30.0)
+ORDER = ("strong", "a", "quick")
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One peer and one of ours are all that there are."""
+    monkeypatch.setattr(table, "contenders", lambda: ("loop", "a"))
+    monkeypatch.setattr(table, "ours_in_order", lambda: ("a",))
 
 
 def ours(
@@ -35,12 +48,11 @@ def ours(
     psnr: tuple[float, ...],
     *,
     seconds: float = 5.0,
-    judged: float = 20.0,
     seed: int = 0,
     groups: tuple[int, ...] = (0, 1, 2, 3),
 ) -> AttackRow:
     reading = Measured(None, seconds, None, psnr, tuple(one / 100 for one in psnr))
-    own: dict[str, Any] = {"kind": "ours", "judged": (judged,), "groups": groups}
+    own: dict[str, Any] = {"kind": "ours", "groups": groups}
     return AttackRow("deep", seed, name, settings={}, readings=(reading,), **own)
 
 
@@ -63,7 +75,6 @@ def settings(**changes: Any) -> ComparisonSettings:
         "victims": 4,
         "auxiliary": 8,
         "validation": 4,
-        "judged": 1,
         "budgets": (10.0, 60.0),
         "splits": ("deep",),
         "seeds": (0,),
@@ -123,35 +134,38 @@ def test_equal_images_are_at_least_as_strong() -> None:
     assert (found.word, found.interval.mean) == ("at least as strong", 0.0)
 
 
-def test_no_victim_chooses() -> None:
-    lucky = ours("lucky", (90.0,) * 4, judged=10.0)
-    sound = ours("sound", (20.0,) * 4, judged=30.0)
-    assert chosen([lucky, sound], 10.0) == "sound"
-    [line] = compared([lucky, sound], [peer((10.0, (50.0,) * 4))], [10.0])
-    assert (line.ours, line.weaker) == ("sound", True)
+def test_no_image_chooses() -> None:
+    """The first of the list stands, however little it reads and in whichever order rows are."""
+    lucky, first = ours("quick", (90.0,) * 4), ours("strong", (20.0,) * 4)
+    for rows in ([lucky, first], [first, lucky]):
+        assert standing(rows, 10.0, ORDER) == "strong"
+        [line] = compared(rows, [peer((10.0, (50.0,) * 4))], [10.0], ORDER)
+        assert (line.ours, line.weaker) == ("strong", True)
 
 
 def test_what_is_not_finished_in_time_does_not_count() -> None:
     rows = [
-        ours("quick", VICTIMS, seconds=8, judged=20.0),
-        ours("quick", VICTIMS, seconds=9, judged=20.0, seed=1),
-        ours("slow", VICTIMS, seconds=9.5, judged=30.0),
-        ours("slow", VICTIMS, seconds=10.5, judged=30.0, seed=1),
+        ours("quick", VICTIMS, seconds=8),
+        ours("quick", VICTIMS, seconds=9, seed=1),
+        ours("strong", VICTIMS, seconds=9.5),
+        ours("strong", VICTIMS, seconds=10.5, seed=1),
     ]
-    assert [chosen(rows, budget) for budget in (8.5, 10.0, 10.5)] == [None, "quick", "slow"]
-    # Measured under one seed of two, it could be chosen by luck alone.
-    assert chosen(rows[:3], 10.0) == "quick"
-    assert chosen([], 10.0) is None
+    stood = [standing(rows, budget, ORDER) for budget in (8.5, 10.0, 10.5)]
+    assert stood == [None, "quick", "strong"]
+    # Under one seed of two it was not finished.
+    assert standing(rows[:3], 10.0, ORDER) == "quick"
+    assert standing([], 10.0, ORDER) is None
+    assert standing(rows, 10.5, ("other",)) is None
 
 
 def test_a_peer_is_read_at_the_budget() -> None:
     low, high = tuple(one - 2 for one in VICTIMS), tuple(one + 2 for one in VICTIMS)
     rows = [ours("a", VICTIMS, seconds=20.0)]
     rival = peer((10.0, low), (60.0, high))
-    early, late = compared(rows, [rival], [10.0, 60.0])
+    early, late = compared(rows, [rival], [10.0, 60.0], ORDER)
     assert (early.ours, early.psnr, early.weaker) == (None, None, True)
     assert early.peer_means == pytest.approx((23.0, 0.23))
-    assert compared([], [rival], [10.0]) == []
+    assert compared([], [rival], [10.0], ORDER) == []
     assert late.psnr is not None
     assert late.psnr.interval.mean == pytest.approx(-2.0)
     assert late.weaker
@@ -162,10 +176,34 @@ def test_one_metric_behind_is_weaker() -> None:
     rival = peer((10.0, tuple(one - 1 for one in VICTIMS)))
     behind = Measured(10.0, 10.0, 1, rival.readings[0].psnr, (0.9,) * 4)
     rival = AttackRow(**{**vars(rival), "readings": (behind,)})
-    [line] = compared([own], [rival], [10.0])
+    [line] = compared([own], [rival], [10.0], ORDER)
     assert line.psnr is not None
     assert line.ssim is not None
     assert (line.psnr.word, line.ssim.word, line.weaker) == ("stronger", "weaker", True)
+    assert not line.not_told_apart
+
+
+def test_a_verdict_is_of_a_whole_comparison_alone() -> None:
+    rows = [ours("a", VICTIMS), peer((10.0, VICTIMS), (60.0, VICTIMS))]
+    busy = [replace(rows[0], wall_per_cpu=1.5), rows[1]]
+    assert summary_of(rows, settings(), 0)["ok"]
+    assert not summary_of(rows, settings(), 1)["ok"]
+    assert not summary_of(rows, settings(quick=True), 0)["ok"]
+    assert not summary_of(busy, settings(), 0)["ok"]
+    assert not summary_of([], settings(), 0)["ok"]
+    part = summary_of(rows, settings(contenders=("loop",)), 0)
+    assert (part["ok"], part["left_out"]) == (False, ["a"])
+    assert verdict_told(part).endswith("; contenders left out: 1.")
+
+
+def test_a_mean_below_zero_is_told() -> None:
+    """Behind by 0.25 dB in the mean, ahead on two victims of four."""
+    near = (11.0, 39.0, 21.0, 28.0)
+    summary = summary_of([ours("a", near), peer((10.0, VICTIMS), (60.0, near))], settings(), 0)
+    assert (summary["ok"], summary["weaker"], summary["not_told_apart"]) == (True, 0, 1)
+    assert verdict_told(summary) == (
+        "Ours is weaker in none of 2 comparisons, not told apart in 1 (mean below 0)."
+    )
 
 
 def test_what_is_written_and_shown(tmp_path: Path) -> None:
@@ -185,7 +223,7 @@ def test_what_is_written_and_shown(tmp_path: Path) -> None:
     assert (second["budget_seconds"], second["psnr_verdict"]) == ("60.0", "at least as strong")
     means = {one["contender"]: one for one in summary["contenders"]}
     assert [one["psnr"] for one in means["loop"]["readings"]] == [23.0, 25.0]
-    assert (means["a"]["judged_psnr"], means["a"]["readings"][0]["seconds"]) == (20.0, 5.0)
+    assert means["a"]["readings"][0]["seconds"] == 5.0
 
 
 def test_a_row_that_is_weaker_says_so() -> None:
@@ -197,10 +235,31 @@ def test_a_row_that_is_weaker_says_so() -> None:
     busy = [replace(slow[0], wall_per_cpu=1.5), slow[1]]
     assert "; runs that waited for their core: 1," in verdict_told(summary_of(busy, settings(), 0))
     assert "too short" in verdict_told({**summary, "settings": {"quick": True}})
-    with console.capture() as shown:
-        console.print(rich_lines(lines_of(slow, settings()), settings()))
-    words = " ".join(shown.get().split())
-    assert NONE_FINISHED in words
-    assert "25.0 / 0.250" in words
+    cells = [
+        list(column.cells) for column in rich_lines(lines_of(slow, settings()), settings()).columns
+    ]
+    assert cells[2] == [NONE_FINISHED] * 2
+    assert cells[5] == ["25.0 / 0.250"] * 2
     [first, *_] = summary["comparisons"]
     assert (first["psnr_ours"], first["psnr_peer"], first["psnr_verdict"]) == (None, 25.0, "weaker")
+
+
+def test_the_table_stays_one_in_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The longest name of ours and the longest words."""
+    name = max((one.name for one in OURS), key=len)
+    monkeypatch.setattr(table, "ours_in_order", lambda: (name,))
+    behind = tuple(one - 10 for one in VICTIMS)
+    near = (11.0, 39.0, 21.0, 28.0)
+    rows = [
+        ours(name, near),
+        *(peer((180.0, VICTIMS), (600.0, behind), name=loop) for loop in PEERS),
+    ]
+    rows = [replace(row, split="layer1.0.conv2") for row in rows]
+    wanted = settings(budgets=(180.0, 600.0))
+    narrow = VisibleConsole(width=80, file=io.StringIO(), highlight=False)
+    narrow.print(rich_lines(lines_of(rows, wanted), wanted))
+    lines = narrow.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert max(map(len, lines)) <= 80
+    cells = [[cell.strip() for cell in re.split("[│┃]", line)] for line in lines]
+    assert any({"split point", "ours", "peer"} <= set(line) for line in cells)
+    assert {"layer1.0.conv2", "decoder", "stronger"} <= {cell for line in cells for cell in line}
