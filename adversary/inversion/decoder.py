@@ -130,6 +130,11 @@ class Decoder(Attack):
         return epochs * rows * cycles_of(kept, self.cycles(size))
 
 
+def brief_epochs(size: int) -> dict[str, Any]:
+    """`BRIEF`'s epochs; on images above `FULL_SIZE` none, so that the budget acts."""
+    return {"epochs": BRIEF["epochs"]} if size <= FULL_SIZE else {}
+
+
 def held_out(pairs: int, cycles: int) -> int:
     """How many of the pairs a decoder does not learn from, to see when to stop."""
     return min(HELD_OUT, pairs // SHARE) if cycles > 1 else 0
@@ -183,15 +188,18 @@ def learn_inverse(
         name: shown in the progress bar.
     """
     draw, seed = torch.Generator().manual_seed(seed_of(rng)), seed_of(rng)
+    size = pairs.images.shape[-1]
+    most = settings.cycles(size)
+    kept = held_out(len(pairs.images), most)
+    if kept:  # the first ones, of pairs that may lie class by class
+        pairs = pairs.shuffled(draw)
     pixels, seen = pairs.some(draw)
-    size = pixels.shape[-1]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = InverseNetwork(pairs.feature, size, settings.width, settings.depth)
     net = net.to(work.place)
     facts: dict[str, object] = {}
-    most = settings.cycles(size)
-    kept = min(held_out(len(pairs.images), most), len(pixels) // 2)
+    kept = min(kept, len(pixels) // 2)
     held = (pixels[:kept], seen[:kept])
     pixels, seen, pairs = pixels[kept:], seen[kept:], pairs.after(kept)
     if settings.linear_start:

@@ -19,6 +19,8 @@ ENOUGH = 1e-4
 """A step is taken if the loss falls by this share of what its slope promises (Armijo)."""
 SHORTEST, LONGEST = 0.1, 0.5
 """A step that failed shrinks to a share of itself between these."""
+REFUSED = 8
+"""After so many refusals on end a row forgets its curvature, and tries steepest descent."""
 CURVED = 1e-10
 """A pair counts if the slope changed along the step by this share of its squared change."""
 
@@ -83,6 +85,10 @@ class _Memory:
             found += (shares[ago] - per * (change * found).sum(1))[:, None] * step
         return -found
 
+    def forget(self, rows: Tensor) -> None:
+        """What these rows (bool [B]) remember: a pair of zeros says nothing. Their scale stays."""
+        self._steps[:, rows], self._changes[:, rows], self._per[:, rows] = 0.0, 0.0, 0.0
+
     def steepest(self, slope: Tensor) -> Tensor:
         return -slope * self._scale[:, None]
 
@@ -126,6 +132,7 @@ def minimise(
     blind = slope.abs().amax(1) == 0
     memory = _Memory(1 / slope.norm(dim=1).clamp_min(1e-12), at)
     direction, length = memory.steepest(slope), torch.ones_like(best)
+    refused = torch.zeros_like(best, dtype=torch.int64)
     earlier, mark = best, evaluations - 1 - evaluations // 10
     for turn in range(1, evaluations + 1):
         if (goes_on is not None and not goes_on()) or turn == evaluations:
@@ -149,4 +156,10 @@ def minimise(
         best = reached.where(taken, best)
         direction = memory.direction(slope).where(move, direction)
         length = torch.ones_like(length).where(taken, shorter)
+        refused = (refused + 1).where(~taken, 0)
+        misled = refused == REFUSED
+        if bool(misled.any()):
+            memory.forget(misled)
+            direction = memory.steepest(slope).where(misled[:, None], direction)
+            length = torch.ones_like(length).where(misled, length)
     return Descended(at.view(start.shape), best, earlier, blind)

@@ -57,6 +57,12 @@ class Pairs:
         count = sum(p.numel() for p in net.parameters())
         return {"learned_from": self.how, **self.facts, "losses": losses, "parameters": count}
 
+    def shuffled(self, rng: torch.Generator) -> Pairs:
+        """All of them, in an order that `rng` (of the CPU) decides."""
+        order = torch.randperm(len(self.images), generator=rng).to(self.images.device)
+        kept = self.features if self.features is None else self.features[order]
+        return replace(self, images=self.images[order], features=kept)
+
     def first(self, count: int) -> Pairs:
         """The first `count` of them; they come in random order."""
         kept = self.features if self.features is None else self.features[:count]

@@ -9,7 +9,8 @@ network is the lab's and learns once the substitute is finished.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
@@ -21,11 +22,11 @@ from adversary.contract.attack import Attack, FittedOn, Preset, seed_of
 from adversary.contract.believed import Spoil, believed
 from adversary.contract.threat import AuxImages, ThreatModel
 from adversary.contract.workplace import ALONE, Estimator, Workplace
-from adversary.inversion.decoder import Decoder
-from adversary.inversion.fora.likeness import kernel_distance
+from adversary.inversion.decoder import Decoder, brief_epochs
+from adversary.inversion.fora.likeness import MapDistance
 from adversary.inversion.fora.substitute import Imitation, imitate
 from adversary.inversion.shadow.networks import architecture_head, paper_head
-from splitlab.contracts import Estimate, Features
+from splitlab.contracts import Estimate, Features, FeatureSpec
 from splitlab.contracts.ranges import Epochs, LearningRate, Steps, Weight
 from splitlab.errors import BadInput
 from splitlab.pieces import in_pieces
@@ -73,7 +74,8 @@ class FORA(Attack):
         penalty: weight of the critic's squared distance from a slope of 1.
         width: channels of the critic.
         decoder: the "lab" one, or the lab's under the settings of "he".
-        decoder_epochs: passes over the own images that the decoder learns for; None for its own.
+        decoder_epochs: passes over the own images that the decoder learns for. None for three of
+            the lab's, on large images what `adversary.parts.budget` allows of them, or for he's.
     """
 
     name: ClassVar[str] = "fora"
@@ -116,7 +118,7 @@ class FORA(Attack):
     penalty: Weight = 10.0
     width: Annotated[int, Field(ge=1, le=4096, description="channels of the critic")] = 32
     decoder: Literal["lab", "he"] = "lab"
-    decoder_epochs: Epochs | None = 3
+    decoder_epochs: Epochs | None = None
 
     def check(self, threat: ThreatModel) -> None:
         self._fresh(threat, 0)
@@ -133,16 +135,17 @@ class FORA(Attack):
         images = own.images.images.to(place)
         # What the wire rounds off is nothing to a substitute, and has no gradient.
         spoil = believed(replace(threat, wire=None), tuple(captured.shape[1:]))
+        distance = MapDistance(FeatureSpec(shape=tuple(captured.shape[1:])), self.pooled)
         mark = self._mark(captured)
         tried: list[TriedSubstitute] = []
         for number, seed in enumerate([seed_of(rng) for _ in range(self.substitutes)]):
             net = self._fresh(threat, seed).to(place)
-            before = apart(net, images, captured, spoil, seed)
+            before = apart(net, images, captured, spoil, seed, distance)
             label = work.beside(f"substitute-{mark}-{number}")
             losses = imitate(net, images, captured, spoil, self._imitation, seed, label)
-            after = apart(net, images, captured, spoil, seed)
+            after = apart(net, images, captured, spoil, seed, distance)
             tried.append(TriedSubstitute(net, before, after, losses))
-        best = min(tried, key=lambda one: one.after)
+        best = nearest(tried)
         facts = {
             "distances": [best.before, best.after],
             "substitute_losses": best.losses,
@@ -151,7 +154,7 @@ class FORA(Attack):
         doubts = doubts_of(len(captured), best.before, best.after)
         # Of the substitute the adversary knows all, so that its decoder is a white box's.
         known = replace(threat, head=best.net, bodies=None, tail=None, observe=None, capture=None)
-        inverse = self._decoder()
+        inverse = self._decoder(images.shape[-1])
         invert = inverse.fit(known, rng, work.beside(f"decoder-{mark}"))
 
         def reconstruct(observed: Features) -> Estimate:
@@ -166,7 +169,7 @@ class FORA(Attack):
         return reconstruct
 
     def learned_images(self, pairs: int, size: int) -> int | None:
-        decoded = self._decoder().learned_images(pairs, size)
+        decoded = self._decoder(size).learned_images(pairs, size)
         if decoded is None:
             return None
         once = self._imitation.epochs(pairs) * self._imitation.rows(pairs)
@@ -183,11 +186,11 @@ class FORA(Attack):
             return paper_head(threat, 64, seed, WHO)
         return architecture_head(threat, seed, WHO)
 
-    def _decoder(self) -> Decoder:
+    def _decoder(self, size: int) -> Decoder:
+        """For images of `size` pixels a side."""
+        own = {"preset": "he2019"} if self.decoder == "he" else brief_epochs(size)
         epochs = {} if self.decoder_epochs is None else {"epochs": self.decoder_epochs}
-        return Decoder.configured(
-            {**({"preset": "he2019"} if self.decoder == "he" else {}), **epochs}
-        )
+        return Decoder.configured({**own, **epochs})
 
     def _mark(self, captured: Tensor) -> str:
         """Names what a checkpoint depends on, so that another attack's is never continued."""
@@ -195,10 +198,20 @@ class FORA(Attack):
         return sha256(settings, hash_tensors({"capture": captured}).encode())[:12]
 
 
+def nearest(tried: Sequence[TriedSubstitute]) -> TriedSubstitute:
+    """The first of the nearest; one whose distance is no number only where all are so."""
+    return min(tried, key=lambda one: (math.isnan(one.after), one.after))
+
+
 def apart(
-    substitute: nn.Module, images: Tensor, captured: Tensor, spoil: Spoil, seed: int
+    substitute: nn.Module,
+    images: Tensor,
+    captured: Tensor,
+    spoil: Spoil,
+    seed: int,
+    distance: MapDistance,
 ) -> float:
-    """Kernel distance between the substitute's features of some of the images and captured ones.
+    """Distance between the substitute's features of some of the images and captured ones.
 
     Of images spread evenly: where they lie class by class the first ones are other pictures, and
     the true client's features of those would be far from the captured ones too.
@@ -206,6 +219,7 @@ def apart(
     Args:
         images: uint8 [n, 3, S, S].
         captured: z^ [m, *feature_shape].
+        distance: that a substitute learns by; of whole features alone it is nearly blind.
     """
     spread = torch.linspace(0, len(images) - 1, min(COMPARED, len(images))).long()
     draw = torch.Generator().manual_seed(seed)
@@ -213,7 +227,7 @@ def apart(
     with torch.no_grad():
         some = images[spread.to(images.device)]
         ours = in_pieces(lambda part: substitute.eval()(part.float() / 255), some, PIECE)
-        found = kernel_distance(spoil(ours, draw), captured[:COMPARED])
+        found = distance(spoil(ours, draw), captured[:COMPARED])
     substitute.train(mode)
     return round(float(found), 5)
 

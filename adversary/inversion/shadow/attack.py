@@ -21,7 +21,7 @@ from adversary.contract.attack import Attack, FittedOn, Preset, seed_of
 from adversary.contract.believed import believed
 from adversary.contract.threat import AuxImages, ThreatModel
 from adversary.contract.workplace import ALONE, Estimator, Workplace
-from adversary.inversion.decoder import BRIEF, Decoder
+from adversary.inversion.decoder import BRIEF, Decoder, brief_epochs
 from adversary.inversion.shadow.bodies import BodyGate, LearnedGate, ShadowNetwork, TopGate
 from adversary.inversion.shadow.choice import doubts_of, facts_of, partition, price_of, subsets
 from adversary.inversion.shadow.decoder import UpDecoder
@@ -127,7 +127,7 @@ class Shadow(Attack):
             if best is None or self._score(trained) < self._score(best):
                 best = trained
         assert best is not None
-        inverse, kept = self._decoder(), ",".join(map(str, best.ids))
+        inverse, kept = self._decoder(images.images.shape[-1]), ",".join(map(str, best.ids))
         invert = inverse.fit(
             self._as_if_client(threat, best.net.sender()),
             rng,
@@ -218,12 +218,14 @@ class Shadow(Attack):
             return judged.distance if by_moments else judged.loss  # type: ignore[return-value]
         return judged.score
 
-    def _decoder(self) -> Attack:
+    def _decoder(self, size: int) -> Attack:
+        """For images of `size` pixels a side."""
         epochs = {} if self.decoder_epochs is None else {"epochs": self.decoder_epochs}
         if self.decoder == "paper":
             return UpDecoder.configured(epochs)
-        own = {"preset": "he2019"} if self.decoder == "he" else BRIEF
-        return Decoder.configured({**own, **epochs})
+        if self.decoder == "he":
+            return Decoder.configured({"preset": "he2019", **epochs})
+        return Decoder.configured({"ssim": BRIEF["ssim"], **brief_epochs(size), **epochs})
 
     def _as_if_client(self, threat: ThreatModel, shadow: nn.Module) -> ThreatModel:
         """What the decoder is granted: the shadow in the head's place, and no answer to a query.

@@ -10,6 +10,7 @@ from worlds import INPUT, Killed, Watch, outcome, quality
 from adversary.contract.attack import run_attack
 from adversary.contract.threat import AuxImages, Observed, ThreatModel
 from adversary.inversion.fora.attack import FORA, apart, doubts_of
+from adversary.inversion.fora.likeness import MapDistance
 from adversary.inversion.fora.substitute import imitate
 from adversary.inversion.mean_image import MeanImage
 from adversary.inversion.shadow.networks import architecture_head
@@ -107,9 +108,10 @@ def test_images_that_lie_class_by_class_are_compared_evenly():
     dark = scenes(300, 1).images // 4
     sorted_by_class = torch.cat([dark, scenes(300, 2).images])
     captured = client()(sorted_by_class[::5].float() / 255)
-    assert abs(apart(client(), sorted_by_class, captured, lambda z, _: z, 0)) < 0.02
+    distance = MapDistance(FeatureSpec(shape=tuple(captured.shape[1:])), 1)
+    assert abs(apart(client(), sorted_by_class, captured, lambda z, _: z, 0, distance)) < 0.02
     first = sorted_by_class[:256]
-    assert apart(client(), first, captured, lambda z, _: z, 0) > 0.1
+    assert apart(client(), first, captured, lambda z, _: z, 0, distance) > 0.1
 
 
 def test_more_knowledge_changes_nothing():

@@ -1,17 +1,29 @@
 """Learning in cycles: when it stops, what it keeps, and a decoder that learns so."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 from worlds import AUX, INPUT, VICTIMS, Killed, Watch, capture, tiny_head
 
+from adversary.contract.attack import seed_of
 from adversary.contract.workplace import Workplace
 from adversary.inversion import decoder
-from adversary.inversion.decoder import Decoder, fit_decoder, held_out, learn_inverse
+from adversary.inversion.decoder import (
+    HELD_OUT,
+    SHARE,
+    Decoder,
+    cycles_of,
+    fit_decoder,
+    held_out,
+    learn_inverse,
+)
 from adversary.parts.cycles import GAIN, learn_in_cycles
 from adversary.parts.pairs import given_pairs
 from splitlab.errors import BadInput
 from splitlab.metrics import psnr
+from splitlab.training import batch_count
 
 
 def learned(errors, most):
@@ -101,8 +113,58 @@ def test_few_pairs_are_learned_from_all_of_them_or_from_all_but_those_held_out(p
         assert decoder._error(found.net, *held(pairs, kept)) == pytest.approx(min(errors))
 
 
+def chosen(pairs, kept):
+    """Which of the pairs are held out: the first that the attack's own generator draws."""
+    draw = torch.Generator().manual_seed(seed_of(rng()))
+    return torch.randperm(pairs, generator=draw)[:kept]
+
+
 def held(pairs, kept):
-    return AUX.images.floats()[:pairs][:kept], FEATURES[:kept]
+    rows = chosen(pairs, kept)
+    return AUX.images.floats()[rows], FEATURES[rows]
+
+
+@pytest.mark.parametrize("kept_whole", [True, False])
+@pytest.mark.usefixtures("brief")
+def test_pairs_that_lie_class_by_class_are_held_out_of_all_classes(kept_whole, monkeypatch):
+    """Of the images of each class, all of one brightness, about as many as of another."""
+    classes, each = 4, 40
+    levels = torch.arange(classes, dtype=torch.uint8).repeat_interleave(each) * 60
+    images = levels.view(-1, 1, 1, 1).expand(-1, 3, 16, 16).contiguous()
+    pairs = given_pairs(images, images.float() / 255)
+    if not kept_whole:
+        pairs = replace(pairs, features=None, head=nn.Identity())
+    held_rows = []
+
+    def error(_, pixels, seen):
+        assert torch.equal(pixels, seen), "an image with its own feature"
+        held_rows.append(pixels[:, 0, 0, 0].mul(255 / 60).round().int().tolist())
+        return 1.0
+
+    monkeypatch.setattr(decoder, "_error", error)
+    for _ in range(2):
+        found = learn_inverse(pairs, Decoder(**QUICK), rng())
+        assert found.facts["held_out"] == classes * each // SHARE
+    assert len(set(map(tuple, held_rows))) == 1, "decided by the attack's own randomness"
+    counts = torch.bincount(torch.tensor(held_rows[0]), minlength=classes)
+    assert (counts > 0).all()
+
+
+@pytest.mark.parametrize("pairs", [SHARE * HELD_OUT + SHARE, 100 * SHARE * HELD_OUT])
+def test_no_more_are_held_out_than_tell_when_to_stop(pairs):
+    assert held_out(pairs, 2) == held_out(SHARE * HELD_OUT, 2) == HELD_OUT
+    assert held_out(pairs, 1) == 0
+
+
+@pytest.mark.parametrize("pairs", [200, 1500, 20_000])
+def test_a_default_decoder_makes_300_steps_at_least(pairs):
+    """Even where its first cycle gains nothing."""
+    attack = Decoder()
+    kept = held_out(pairs, attack.cycles(32))
+    epochs, rows = attack.passes(pairs - kept, 32)
+    assert rows == pairs - kept
+    cycles = len(learned([1.0] * 9, cycles_of(kept, attack.cycles(32)))[0])
+    assert cycles * epochs * batch_count(rows, attack.batch_size) >= 300
 
 
 def test_one_pair_is_refused():
@@ -120,11 +182,11 @@ def test_given_epochs_are_learned_exactly(epochs, size):
 @pytest.mark.usefixtures("brief")
 def test_what_is_held_out_teaches_nothing_not_even_the_linear_start():
     """With other held-out images the same network is learned, up to when it stops."""
-    images = AUX.images.images[:40].clone()
+    images, rows = AUX.images.images[:40].clone(), chosen(40, 4)
     learned = []
     for other in (False, True):
         if other:
-            images[:4] = 255 - images[:4]
+            images[rows] = 255 - images[rows]
         attack = Decoder(**QUICK, epochs=0)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Decoder, "cycles", lambda *_: 2)
