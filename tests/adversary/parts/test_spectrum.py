@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from adversary.parts.spectrum import cosines, learned_spectrum, natural_spectrum
+from adversary.parts.spectrum import Spectrum, cosines, learned_spectrum, natural_spectrum
 from splitlab.randomness import generator
 
 
@@ -46,6 +46,29 @@ def test_a_learned_spectrum_gives_back_the_one_that_was_drawn_from():
     # Away from the mean, whose neighbours are far weaker, smoothing changes little.
     far = found.deviations[order][:, 4:, 4:] / true.deviations[:, 4:, 4:]
     assert (far.log().abs() < 0.2).all()
+
+
+def test_colour_axes_are_those_of_the_differences():
+    axes = torch.linalg.qr(torch.randn((3, 3), generator=generator(2)))[0]
+    true = Spectrum(axes, natural_spectrum(8).deviations)
+    found = learned_spectrum(drawn(true, 400))
+    order = found.deviations.square().sum((1, 2)).argsort(descending=True)
+    assert ((found.axes[:, order] * axes).sum(0).abs() > 0.98).all()
+
+
+def test_neighbours_help_where_there_are_few_images():
+    true = natural_spectrum(16)
+    few = drawn(true, 4)
+    found = learned_spectrum(few)
+    basis = cosines(16)
+    own = basis @ torch.einsum("dc,bdhw->bchw", found.axes, few) @ basis.T
+    rough = own.square().mean(0).sqrt()
+    order = found.deviations.square().sum((1, 2)).argsort(descending=True)
+    errors = [
+        float((one[order][:, 4:, 4:] / true.deviations[:, 4:, 4:]).log().abs().mean())
+        for one in (found.deviations, rough)
+    ]
+    assert errors[0] < 0.6 * errors[1]
 
 
 def test_in_its_own_coordinates_every_frequency_varies_alike():

@@ -255,6 +255,32 @@ def test_a_record_says_which_start_won_and_passes_its_doubts_on(monkeypatch):
     assert not any("half learned" in doubt for doubt in blank.doubts)
 
 
+def test_settings_are_chosen_under_the_defence_and_confirmed_on_other_images(monkeypatch):
+    asked = []
+
+    def watched(bench, options, _steps, other):
+        asked.append((bench, other))
+        return ChosenSettings(replace(options[0], steps=1), {})
+
+    monkeypatch.setattr("adversary.inversion.rmle.attack.choose", watched)
+    fields = {"name": "adaptive", "observe": queries()}
+    model = replace(threat(HEAD, "gaussian:level=2", known="adaptive"), **fields)
+    outcome(RMLE(**BRIEF), model, FEATURES)
+    [(bench, other)] = asked
+    own = [tuple(image.flatten().tolist()) for image in AUX.validation.floats()]
+    first, second = (
+        {tuple(image.flatten().tolist()) for image in one.truth} for one in (bench, other)
+    )
+    assert len(first) == len(second) == BRIEF["choose_images"]
+    assert not first & second
+    assert first | second <= set(own)
+    for one in (bench, other):
+        with torch.no_grad():
+            spoilt = (one.seen - HEAD(one.truth)).std()
+        assert float(spoilt) > 1
+        assert one.start.shape == one.truth.shape
+
+
 def test_it_is_never_worse_than_its_start_by_more_than_chance():
     """On a head whose answers lead a blank descent astray, and on one that it inverts exactly."""
     for point in ("block1", "block3"):
