@@ -102,6 +102,25 @@ def test_a_row_above_its_ceiling_raises_a_doubt():
     ) in summary.doubts
 
 
+def test_who_knows_the_head_beside_the_queries_is_no_ceiling_and_may_be_above_it():
+    measured = [m for line in small().lines for m in line.of]
+    white = tuple(
+        replace(m, knows=frozenset({"head", "observe"})) if m.key == "many/head" else m
+        for m in {m.key: m for m in measured}.values()
+    )
+    rows = (
+        Row("head", "With the head", "white box", ("many/head",)),
+        Row("blind", "Blind", "blind", ("none/blind",)),
+    )
+    told = (Claim("it is there", "psnr", "blind", "at least"),)
+    experiment = small(measurements=white, rows=rows, claims=told)
+    own = records(0)
+    blind = {**own, "none/blind": made("none/blind", 0, psnr=20.5, place="many")}
+    doubts = summarise(experiment, {0: blind}).doubts
+    assert not any("With the head" in doubt for doubt in doubts)
+    assert any("Blind is above its ceiling in PSNR" in doubt for doubt in doubts)
+
+
 def test_a_row_that_was_skipped_in_every_seed_says_why():
     skipped = dict.fromkeys(records(0), Skipped("no data here"))
     summary = summarise(small(), {0: skipped})
