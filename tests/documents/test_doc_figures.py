@@ -204,7 +204,7 @@ def test_what_the_sentences_say_without_a_figure() -> None:
         assert environment["cpu"].startswith("Intel(R) Xeon")
     rmle = {s: r for (s, attack, _), r in records(DEFAULT).items() if attack == "rmle"}
     failed = {s for s, r in rmle.items() if mean(r.leakage, "psnr") <= mean(r.floor, "psnr")}
-    assert failed == {"avgpool"}
+    assert failed == set(), "both attacks read every cut"
     decoders = [r for (_, attack, _), r in records(DEFAULT).items() if attack == "decoder"]
     assert min(mean(r.leakage, "psnr") - mean(r.floor, "psnr") for r in decoders) > 3
     assert (
