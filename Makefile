@@ -13,7 +13,7 @@ test test-slow examples check-lowest: export PYTHONDONTWRITEBYTECODE :=
 sweep: .venv/installed  ## train, split, deploy, attack and report on the embedded photographs
 	$(BIN)/bench sweep-split-points --out $(RUN)
 
-test: .venv/installed-dev  ## the fast test suite, eight to twelve minutes on 2 cores
+test: .venv/installed-dev  ## the fast test suite, five to twelve minutes on 2 cores
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: .venv/installed-dev  ## what takes minutes: every torchvision network, full products
