@@ -38,7 +38,21 @@ SPECTRAL = Grid((0.0,), (0.001, 0.01, 0.1, 1.0))
 """From either start in the coordinates of its spectrum; with 1 half of a feature is noise."""
 
 HOPELESS = 4.0
-"""Who is so many dB behind the best after a trial is not tried in full."""
+"""Who is so many dB behind the best after a trial is not tried in full, unless it is `FAST`."""
+FAST = 0.3
+"""An option whose loss falls by this share in the last tenth of its trial is on its way, however
+far behind: behind a head that loses little, plain pixels begin slowly and end exact."""
+
+
+class Trials(NamedTuple):
+    """
+    Args:
+        decibels: PSNR of each image after each option, [options, n].
+        falls: share by which the loss of each option still fell in its last tenth, [options].
+    """
+
+    decibels: Tensor
+    falls: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,9 +85,14 @@ class Bench:
 
     def decibels(self, options: Sequence[MatchingSettings]) -> Tensor:
         """PSNR of each validation image after each option, [options, n]."""
+        return self.trials(options).decibels
+
+    def trials(self, options: Sequence[MatchingSettings]) -> Trials:
+        """Each option's descent on every validation image."""
         together = max(1, rows_at_once(self.given.size) // len(self.seen))
         parts = [options[n : n + together] for n in range(0, len(options), together)]
-        return torch.cat([self._decibels(part) for part in parts])
+        found = [self._trials(part) for part in parts]
+        return Trials(*(torch.cat(of_parts) for of_parts in zip(*found, strict=True)))
 
     def unchanged(self) -> Tensor:
         """PSNR of each validation image's start, [n]; 0 where it is no image."""
@@ -81,7 +100,7 @@ class Bench:
         lost = ~self.start.flatten(1).isfinite().all(1)
         return psnr(self.truth, self.start.nan_to_num(0.0)).masked_fill(lost, 0.0)
 
-    def _decibels(self, options: Sequence[MatchingSettings]) -> Tensor:
+    def _trials(self, options: Sequence[MatchingSettings]) -> Trials:
         count, times = len(options), (len(options), *[1] * (self.seen.ndim - 1))
         match = match_features(
             self.model,
@@ -97,7 +116,8 @@ class Bench:
         )
         lost = ~match.images.flatten(1).isfinite().all(1)
         found = psnr(self.truth.repeat(count, 1, 1, 1), match.images.nan_to_num(0.0))
-        return found.masked_fill(lost, 0.0).view(count, -1)  # who diverged is the worst
+        decibels = found.masked_fill(lost, 0.0).view(count, -1)  # who diverged is the worst
+        return Trials(decibels, match.falls.view(count, -1).mean(1))
 
 
 class ChosenSettings(NamedTuple):
@@ -125,8 +145,9 @@ def choose(
         steps: of a whole descent.
         other: of images by which nothing was chosen; None to take the same ones again.
     """
-    tried = bench.decibels(options).mean(1).tolist()
-    full = [replace(one, steps=steps) for one in finalists(options, tried)]
+    tried = bench.trials(options)
+    best = finalists(options, tried.decibels.mean(1).tolist(), tried.falls.tolist())
+    full = [replace(one, steps=steps) for one in best]
     reached = bench.decibels(full)
     row = int(reached.mean(1).argmax())
     won, told = full[row], {"descent": round(float(reached[row].mean()), 3)}
@@ -144,14 +165,16 @@ def choose(
 
 
 def finalists(
-    options: Sequence[MatchingSettings], tried: Sequence[float]
+    options: Sequence[MatchingSettings], tried: Sequence[float], falls: Sequence[float]
 ) -> list[MatchingSettings]:
     """Of each start, on plain pixels and in coordinates: the best, if it is no hopeless case.
 
-    In coordinates with the next weaker prior beside it, since short descents favour strong ones.
+    In coordinates with the next weaker prior beside it, since short descents favour strong ones;
+    and of all options the one whose loss falls fastest, if it is `FAST`.
 
     Args:
         tried: PSNR of each option after its trial.
+        falls: how much its loss still fell, as of `Trials`.
     """
     found: list[MatchingSettings] = []
     order = sorted(range(len(options)), key=lambda row: -tried[row])
@@ -162,6 +185,9 @@ def finalists(
         best = options[rows[0]]
         weaker = [n for n in rows if options[n].near < best.near] if best.spectral else []
         found += [best] + [options[n] for n in sorted(weaker, key=lambda n: -options[n].near)[:1]]
+    fastest = max(range(len(options)), key=lambda row: falls[row])
+    if falls[fastest] >= FAST and options[fastest] not in found:
+        found.append(options[fastest])
     return found
 
 
@@ -169,7 +195,9 @@ def most_finalists(options: Sequence[MatchingSettings]) -> int:
     """How many there are of them where nobody is hopeless."""
     families = {(one.started, one.spectral) for one in options}
     nears = len({one.near for one in options if one.spectral})
-    return len(families) + (nears > 1) * sum(spectral for _, spectral in families)
+    return (
+        len(families) + (nears > 1) * sum(spectral for _, spectral in families) + (len(options) > 1)
+    )
 
 
 def options_of(

@@ -69,13 +69,15 @@ class Match:
     Args:
         images: [B, 3, S, S] in [0, 1].
         losses: feature loss of each image at its end [B].
-        late_fall: share by which the mean of what is minimised still fell in the last tenth of the
-            steps.
+        falls: share by which what is minimised still fell in the last tenth of the steps, of each
+            image [B]; 0 after fewer than 10 steps.
+        late_fall: the same of its mean over the images.
         blind: images [B] whose feature did not change with the pixels at all at the start.
     """
 
     images: Tensor
     losses: Tensor
+    falls: Tensor
     late_fall: float
     blind: Tensor
 
@@ -189,6 +191,8 @@ def match_features(
         found = descend(losses, first, fixed, low, high, boxes, steps, told)
     with torch.no_grad():
         images = (placed(found.values) * std + mean).clamp(0, 1)
+    falls = 1 - found.losses / found.earlier.clamp_min(torch.finfo(first.dtype).tiny)
+    falls = falls.nan_to_num(0.0) if steps >= 10 else torch.zeros_like(falls)
     before, after = float(found.earlier.mean()), float(found.losses.mean())
     fall = 1 - after / before if before > 0 and steps >= 10 else 0.0
     left = found.losses
@@ -196,7 +200,7 @@ def match_features(
         with torch.no_grad():
             error = (head(images) - target).square() * weight
             left = error.flatten(1).sum(1) / per_image
-    return Match(images, left, fall, blind[0] if blind else found.blind)
+    return Match(images, left, falls, fall, blind[0] if blind else found.blind)
 
 
 def _bases(

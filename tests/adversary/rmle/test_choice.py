@@ -8,10 +8,12 @@ from worlds import INPUT, VICTIMS, tiny_head
 
 from adversary.inversion.rmle.choice import (
     BLANK,
+    FAST,
     HOPELESS,
     SPECTRAL,
     STARTED,
     Bench,
+    Trials,
     choose,
     finalists,
     most_finalists,
@@ -31,11 +33,13 @@ class Told:
 
     Args:
         brief, full: (TV, near, started) -> PSNR of each image, in a trial and in full.
+
+    `falls` says how much each option's loss still fell in its trial.
     """
 
     def __init__(self, brief, full, start=None):
         self.brief, self.full, self.start, self.truth = brief, full, start, TRUTH
-        self.tried = []
+        self.tried, self.falls = [], {}
 
     def unchanged(self):
         return psnr(self.truth, self.start)
@@ -44,6 +48,10 @@ class Told:
         self.tried.append(list(options))
         table = self.full if options[0].steps == 50 else self.brief
         return torch.tensor([table[one.tv, one.near, one.started] for one in options])
+
+    def trials(self, options):
+        falls = torch.tensor([self.falls.get(key(one), 0.0) for one in options])
+        return Trials(self.decibels(options), falls)
 
 
 def option(tv, near=0.0, *, started=False):
@@ -90,13 +98,36 @@ def test_the_best_of_each_start_and_coordinates_are_tried_in_full():
     every = OPTIONS + more
     tried = [10.0, 9.0, 12.0, 9.5, 9.4, 11.0, 8.0, 11.5]
     best = [OPTIONS[0], OPTIONS[2], more[1], OPTIONS[3], more[2]]
-    assert finalists(every, tried) == best
-    assert len(best) <= most_finalists(every) == 6
+    slow = [0.0] * len(every)
+    assert finalists(every, tried, slow) == best
+    assert len(best) < most_finalists(every) == 7
     tried[2], tried[5] = 10.0, 12.0  # the weaker of the two is best, and has a weaker one itself
-    assert finalists(every, tried)[1:3] == [more[1], more[3]]
+    assert finalists(every, tried, slow)[1:3] == [more[1], more[3]]
     tried[0] = tried[1] = 12.0 - HOPELESS - 0.1
-    assert OPTIONS[0] not in finalists(every, tried)
-    assert most_finalists([option(0.0), option(0.1)]) == 1
+    assert OPTIONS[0] not in finalists(every, tried, slow)
+    assert most_finalists([option(0.0), option(0.1)]) == 2
+    assert most_finalists([option(0.0)]) == 1
+
+
+def test_whose_loss_falls_fast_is_tried_in_full_however_far_behind():
+    """Behind a head that loses little, plain pixels begin slowly and end exact."""
+    ahead, behind = [option(0.0), option(0.1), white(0.3)], [10.0, 11.0, 40.0]
+    assert finalists(ahead, behind, [FAST, 0.0, 0.0]) == [ahead[2], ahead[0]]
+    assert finalists(ahead, behind, [FAST - 0.01, 0.0, 0.0]) == [ahead[2]]
+    assert finalists(ahead, behind, [0.4, 0.5, 0.6]) == [ahead[2]]  # the fastest is there already
+    found, bench = Told(table(10.0, 11.0, 40.0), table(90.0, 20.0, 50.0)), OPTIONS[:3]
+    assert choose(found, bench, 50).settings == replace(OPTIONS[2], steps=50)
+    found.falls = {key(OPTIONS[0]): 0.5}
+    assert choose(found, bench, 50).settings == replace(OPTIONS[0], steps=50)
+
+
+def test_a_bench_tells_how_much_each_loss_still_fell():
+    """In the last two of 20 steps; a strong prior is at its end sooner."""
+    options = [replace(BASE, steps=20, tv=tv) for tv in (0.0, 30.0)]
+    falls = bench().trials(options).falls
+    assert 0.05 < float(falls[0]) < 1
+    assert 0 <= float(falls[1]) < float(falls[0]) / 2
+    assert torch.equal(bench().trials([replace(BASE, steps=9)]).falls, torch.zeros(1))
 
 
 def test_a_start_that_no_descent_improves_is_left_as_it_is():
