@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from splitlab.capture.shards import REMEDY, Vantage
-from splitlab.errors import Corrupt
+from splitlab.checked import checked
 from splitlab.storage import read_json, write_json
 
 Whole = Annotated[int, Field(ge=0)]
@@ -48,13 +48,7 @@ def read_index(folder: Path) -> Index:
         Corrupt: absent, damaged or of another format.
     """
     path = index_path(folder)
-    content = read_json(path, REMEDY)
-    try:
-        return Index.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise Corrupt(path, f"field {where!r}: {first['msg']}", REMEDY) from error
+    return checked(Index, read_json(path, REMEDY), path, REMEDY)
 
 
 def write_index(folder: Path, index: Index) -> None:

@@ -10,10 +10,10 @@ from pydantic import (
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
-    ValidationError,
     model_serializer,
 )
 
+from splitlab.checked import checked
 from splitlab.contracts import ArchSpec, FeatureSpec
 from splitlab.errors import Corrupt
 from splitlab.storage import canonical_json, read_json, sha256
@@ -116,8 +116,8 @@ def read_manifest(folder: Path, kind: type[M]) -> M:
         )
     content: dict[str, Any] = read_json(path, REMEDY)
     try:
-        manifest = kind.model_validate(content)
-    except ValidationError as error:
+        manifest = checked(kind, content, path, REMEDY)
+    except Corrupt as error:
         given = content.get("format", "no format")
         wanted = kind.model_fields["format"].default
         if given in _FORMATS and given != wanted:
@@ -125,9 +125,7 @@ def read_manifest(folder: Path, kind: type[M]) -> M:
             raise Corrupt(folder, told, f"give DEPLOYMENT/{side}") from error
         if given != wanted:
             raise Corrupt(path, f"is {given!r}, {wanted!r} was wanted", REMEDY) from error
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise Corrupt(path, f"field {where!r}: {first['msg']}", REMEDY) from error
+        raise
     try:
         canonical_json(manifest.model_dump())  # JSON's mode would write null for what is no number
     except ValueError as error:  # NaN and Infinity, which Python reads and no JSON has

@@ -7,8 +7,7 @@ import io
 import json
 from pathlib import Path
 
-from pydantic import ValidationError
-
+from splitlab.checked import checked
 from splitlab.errors import Corrupt
 from splitlab.record.latency import Latency, joined
 from splitlab.record.record import Record
@@ -43,12 +42,7 @@ class RecordStore:
         """
         path = self.path(point)
         content = read_json(path, REMEDY)
-        try:
-            record = Record.model_validate(content)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise Corrupt(path, f"field {where!r}: {first['msg']}", REMEDY) from error
+        record = checked(Record, content, path, REMEDY)
         if record.hash != point:
             raise Corrupt(path, f"is the record of point {record.hash[:12]}", REMEDY)
         return record
@@ -73,12 +67,7 @@ class RecordStore:
         """
         found = []
         for path in sorted(self.latency_folder.glob("*.json")):
-            try:
-                latency = Latency.model_validate(read_json(path, LATENCY_REMEDY))
-            except ValidationError as error:
-                first = error.errors()[0]
-                where = ".".join(map(str, first["loc"]))
-                raise Corrupt(path, f"field {where!r}: {first['msg']}", LATENCY_REMEDY) from error
+            latency = checked(Latency, read_json(path, LATENCY_REMEDY), path, LATENCY_REMEDY)
             if latency.hash != path.stem:
                 what = f"is the measurement {latency.hash[:12]}"
                 raise Corrupt(path, what, LATENCY_REMEDY)

@@ -21,6 +21,7 @@ from adversary.contract.testing.worlds import (
     tiny_head,
 )
 from adversary.contract.threat import ThreatModel
+from adversary.inversion.dci.attack import DCI
 from splitlab.contracts import Features
 from splitlab.metrics import psnr
 from splitlab.randomness import generator
@@ -33,6 +34,7 @@ __all__ = [
     "VICTIMS",
     "Killed",
     "Orthogonal",
+    "SmallDCI",
     "Watch",
     "capture",
     "images",
@@ -94,3 +96,14 @@ class Watch:
 def quality(done: Outcome, pixels: Tensor = VICTIMS) -> float:
     """Mean PSNR in dB."""
     return float(psnr(pixels, done.estimate.values).mean())
+
+
+class SmallDCI(DCI):
+    """DCI in seconds."""
+
+    images: int = 8
+    synthesis_steps: int | None = 2
+    synthesis_batch: int | None = 8
+    epochs: int = 1
+    tune_epochs: int = 1
+    batch_size: int = 8

@@ -2,11 +2,14 @@
 
 import errno
 import os
+from typing import Annotated
 
 import pytest
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 
 from splitlab import storage
+from splitlab.checked import checked
 from splitlab.errors import BadInput, Corrupt, StorageFull
 
 
@@ -75,3 +78,24 @@ def test_hash_ignores_order_and_sees_names_shapes_and_values():
 
 def test_sha256_keeps_borders():
     assert storage.sha256(b"ab", b"c") != storage.sha256(b"a", b"bc")
+
+
+class Row(BaseModel):
+    """Something that a file holds."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    seed: Annotated[int, Field(ge=0)]
+    names: tuple[str, ...] = ()
+
+
+def test_what_a_file_holds_is_checked_and_the_first_fault_is_told(tmp_path):
+    path = tmp_path / "row.json"
+    assert checked(Row, {"seed": 3, "names": ["a"]}, path, "remove it") == Row(seed=3, names=("a",))
+    with pytest.raises(Corrupt, match=r"row\.json: field 'seed': wanted at least 0") as caught:
+        checked(Row, {"seed": -1}, path, "remove it")
+    assert "remove it" in str(caught.value)
+    with pytest.raises(Corrupt, match=r"field 'names\.1'"):
+        checked(Row, {"seed": 1, "names": ["a", 2]}, path, "remove it")
+    with pytest.raises(Corrupt, match="field 'more'"):
+        checked(Row, {"seed": 1, "more": 2}, path, "remove it")

@@ -7,9 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import TypeAdapter, ValidationError
-
-from splitlab.errors import BadInput, Corrupt
+from splitlab.checked import checked
+from splitlab.errors import BadInput
 from splitlab.storage import read_json, sha256, write_json
 
 FORMAT = "splitlab/perf-attacks-row/1"
@@ -109,12 +108,7 @@ def read_row(folder: Path, key: RowKey, settings: dict[str, Any] | None = None) 
         return None
     remedy = "remove it to measure it again"
     told = {name: one for name, one in read_json(path, remedy).items() if name != "format"}
-    try:
-        row = TypeAdapter(AttackRow).validate_python(told)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise Corrupt(path, f"{where}: {first['msg']}", remedy) from error
+    row = checked(AttackRow, told, path, remedy)
     if settings is not None and row.settings != settings:
         changed = sorted(
             name

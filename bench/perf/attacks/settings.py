@@ -7,10 +7,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from splitlab.checked import checked
 from splitlab.contracts.ranges import Count, Seed
-from splitlab.errors import BadInput, Corrupt, plain
+from splitlab.errors import BadInput, Corrupt
 from splitlab.named import value_of
 from splitlab.storage import read_json, write_json
 
@@ -112,11 +113,7 @@ def kept_settings(folder: Path) -> ComparisonSettings | None:
     remedy = "choose another --out, or restore the file"
     told = {name: one for name, one in read_json(path, remedy).items() if name != "format"}
     try:
-        return ComparisonSettings.model_validate(told)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise Corrupt(path, f"{where}: {plain(first['msg'])}", remedy) from error
+        return checked(ComparisonSettings, told, path, remedy)
     except BadInput as error:
         raise Corrupt(path, str(error), remedy) from error
 

@@ -5,12 +5,22 @@ from dataclasses import replace
 import pytest
 import torch
 from conftest import SmallDecoder
-from worlds import AUX, INPUT, VICTIMS, Watch, capture, outcome, quality, threat, tiny_head
+from worlds import (
+    AUX,
+    INPUT,
+    VICTIMS,
+    SmallDCI,
+    Watch,
+    capture,
+    outcome,
+    quality,
+    threat,
+    tiny_head,
+)
 
 from adversary.contract.attack import run_attack
 from adversary.contract.threat import AuxImages, Observed, ThreatModel
 from adversary.contract.workplace import ALONE, Fits, Workplace
-from adversary.inversion.dci.attack import DCI
 from adversary.inversion.rmle.attack import RMLE
 from adversary.inversion.rmle.choice import ChosenSettings
 from adversary.inversion.rmle.matching import MatchingSettings, match_features
@@ -201,15 +211,7 @@ def test_a_descent_without_the_start_that_it_wants_is_an_error(fields):
 
 
 def test_data_free_it_starts_from_dci_where_head_and_architecture_are_known(monkeypatch):
-    class Small(DCI):
-        images: int = 8
-        synthesis_steps: int | None = 2
-        synthesis_batch: int | None = 8
-        epochs: int = 1
-        tune_epochs: int = 1
-        batch_size: int = 8
-
-    monkeypatch.setitem(STARTS, "dci", Small)
+    monkeypatch.setitem(STARTS, "dci", SmallDCI)
     arch = ArchSpec(name="tiny_cnn", input=INPUT)
     model = known("undefended", aux=None, arch=arch, head_end="block2")
     attack = RMLE(start="dci", **BRIEF)

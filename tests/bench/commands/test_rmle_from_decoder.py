@@ -7,9 +7,9 @@ from typing import Any
 import in_process
 import pytest
 from test_sights_of_labs import home, lab, point
+from worlds import SmallDCI
 
 from adversary.inversion import decoder
-from adversary.inversion.dci.attack import DCI
 from adversary.inversion.rmle.start import STARTS
 from bench.executors import _together
 from bench.point.identity.known import of_record
@@ -75,15 +75,7 @@ def test_both_rows_go_to_one_worker_unless_rmle_starts_from_the_mean_colour() ->
 def test_data_free_it_starts_from_dci_and_learns_from_no_image(
     fits: list[str], home: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Small(DCI):
-        images: int = 8
-        synthesis_steps: int | None = 2
-        synthesis_batch: int | None = 8
-        epochs: int = 1
-        tune_epochs: int = 1
-        batch_size: int = 8
-
-    monkeypatch.setitem(STARTS, "dci", Small)
+    monkeypatch.setitem(STARTS, "dci", SmallDCI)
     options = {"rmle": {"start": "dci", "steps": 4, "choose_images": 0}}
     with lab(home, "data-free") as here:
         record = run(point("rmle", attack_options=options, attacked={"rmle": 4}), here)
