@@ -113,6 +113,12 @@ class EnsemblerStudy(Study):
         """The decoder with chosen-input queries, which break the threat model: the upper bound."""
         return self._decoded(place, label, "ceiling: queries", "ceiling", {"observe"})
 
+    def searched(self, place: Place, label: str) -> Line:
+        """The lab's `rmle` from a decoder's image: head, queries and defence are granted."""
+        knows = {"head", "observe", *(() if place.defense == "none" else ("defense",))}
+        one = Measurement(f"{place.name}/ceiling-rmle", place, "rmle", {}, frozenset(knows))
+        return Line(label, "ceiling: head and queries", (one,))
+
     def through_noise(self, place: Place, label: str) -> Line:
         """A decoder trained on the true head under fresh draws of the noise: white box."""
         text = f"{label}, decoder through fresh noise"

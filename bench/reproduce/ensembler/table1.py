@@ -56,10 +56,12 @@ def _lines(study: EnsemblerStudy) -> Iterator[Line]:
     ):
         yield from study.attacked(place, label, "0", paper=PUBLISHED[label])
         yield study.bounded(place, label)
+        yield study.searched(place, label)
     dropped = Place("dr-ensemble", f"dropout-ensemble:N={total},level={level:g}")
     yield from study.best_single(dropped, "DR-ensemble", total, papers=DROPPED, kinds=("literal",))
     yield from study.attacked(dropped, "DR-ensemble", ALL_BODIES, kinds=("strengthened",))
     yield study.bounded(dropped, "DR-ensemble")
+    yield study.searched(dropped, "DR-ensemble")
     many = Place("ensembler", ensembler(total, chosen))
     yield from study.attacked(many, "Adaptive", ALL_BODIES, paper=PUBLISHED["Adaptive"])
     yield from study.best_single(many, "N = 1", total, papers=ONE_BODY)
@@ -68,6 +70,7 @@ def _lines(study: EnsemblerStudy) -> Iterator[Line]:
     yield study.through_noise(single, "Single")
     yield study.through_noise(many, "Ensembler")
     yield study.bounded(many, "Ensembler")
+    yield study.searched(many, "Ensembler")
 
 
 def _poorer(study: EnsemblerStudy, many: Place) -> Line:

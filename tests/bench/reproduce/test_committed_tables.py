@@ -20,6 +20,7 @@ FOLDERS = sorted(
 )
 LATER = {
     *("cifar10-resnet20-dci-table2", "dci-table2", "dci-figure12", "ensembler-attackers"),
+    "ensembler-table1",
 }
 """Whose declaration has lines, or left numbers out, since they were measured."""
 MOVED = {"cifar10-resnet20-dci-table2": Target("resnet20", "layer2.0")}

@@ -13,13 +13,15 @@ from splitlab.storage import read_json, write_json
 
 RESULTS = Path(__file__).parents[3] / "results"
 SAME = (
-    *("dci-figure9", "dci-figure4", "dci-ablations", "ensembler-table1"),
+    *("dci-figure9", "dci-figure4", "dci-ablations"),
     *("ensembler-ablations", "ensembler-figure2", "ensembler-figure3"),
 )
 """Of the others what the rows are called, or which there are, has changed since."""
 PRIOR = ("rmle-spectral", "ceiling-rmle")
+TABLE_1 = ("none", "shredder", "single", "dr-single", "dr-ensemble", "ensembler")
 LATER = {
     "ensembler-attackers": ["ensembler/fora"],
+    "ensembler-table1": [f"{place}/ceiling-rmle" for place in TABLE_1],
     "dci-table2": [f"block-{depth}/{name}" for depth in (5, 8) for name in PRIOR],
     "cifar10-resnet20-dci-table2": [f"layer2.0/{name}" for name in PRIOR],
 }
