@@ -40,16 +40,18 @@ PEERS: dict[str, PublishedLoop] = {
     ),
     "GLASS IN": PublishedLoop(
         glass_decoder.inverse_network,
-        f"{_GLASS}, celeba/model.py, Face_Inversion",
+        f"{_GLASS}, cifar/cinic-10/model.py, CIFAR10_Inversion",
         glass_decoder.SETTINGS,
     ),
     "ResSFL MF": PublishedLoop(
         ressfl_pixels.matched_features, f"{_RESSFL}, MIA_torch.py, MIA_mf", ressfl_pixels.SETTINGS
     ),
     "GLASS rMLE": PublishedLoop(
-        glass_pixels.likeliest_pixels, f"{_GLASS}, celeba/optimize_onlyX.py", glass_pixels.SETTINGS
+        glass_pixels.likeliest_pixels,
+        f"{_GLASS}, cifar/cinic-10/optimize_onlyX.py",
+        glass_pixels.SETTINGS,
     ),
     "GLASS LM": PublishedLoop(
-        glass_prior.deep_prior, f"{_GLASS}, celeba/optimize_onlyM.py", glass_prior.SETTINGS
+        glass_prior.deep_prior, f"{_GLASS}, cifar/cinic-10/optimize_onlyM.py", glass_prior.SETTINGS
     ),
 }

@@ -11,18 +11,21 @@ EPS = 1e-3
 
 
 class PixelDescent:
-    """Minimises mean((head(x) - z)^2) + tv TV(x) for each victim, all side by side.
+    """Minimises mean((head(x) - z)^2) + tv TV(x) + l2 mean(x^2) for each victim, side by side.
 
     Each has its own mean, so that its slope is that of a batch of one, as the originals have.
 
     Args:
         start: normalised pixels [n, 3, S, S].
         rate: of Adam (AMSGrad, eps 1e-3), in normalised pixels.
-        tv: weight of the total variation.
+        tv, l2: weights of the total variation and of the squared pixels, both normalised.
     """
 
-    def __init__(self, shown: Exposed, start: Tensor, *, rate: float, tv: float) -> None:
-        self._head, self._target, self._tv = shown.head, shown.features, tv
+    def __init__(
+        self, shown: Exposed, start: Tensor, *, rate: float, tv: float = 0.0, l2: float = 0.0
+    ) -> None:
+        self._head, self._target = shown.head, shown.features
+        self._tv, self._l2 = tv, l2
         self._mean, self._std = normalisers(shown.input)
         self._pixels = start.clone().requires_grad_()
         self._optimizer = torch.optim.Adam([self._pixels], lr=rate, eps=EPS, amsgrad=True)
@@ -32,6 +35,8 @@ class PixelDescent:
         losses = (seen - self._target).square().flatten(1).mean(1)
         if self._tv:
             losses = losses + self._tv * variation(self._pixels)
+        if self._l2:
+            losses = losses + self._l2 * self._pixels.square().flatten(1).mean(1)
         loss = losses.sum()
         self._optimizer.zero_grad()
         loss.backward()

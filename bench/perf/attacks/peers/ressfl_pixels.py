@@ -19,4 +19,4 @@ SETTINGS = {"learning_rate": RATE, "tv": 0.0, "start": "zeros"}
 def matched_features(shown: Exposed) -> Peer:
     """From the mean colour, which is zero in normalised pixels."""
     start = torch.zeros(len(shown.features), 3, shown.input.size, shown.input.size)
-    return PixelDescent(shown, start, rate=RATE, tv=0.0)
+    return PixelDescent(shown, start, rate=RATE)

@@ -10,7 +10,7 @@ from bench.perf.attacks.peers.glass_decoder import generator_of
 from bench.perf.attacks.peers.glass_prior import PriorTurns, widths_for
 from bench.perf.attacks.peers.listed import PEERS
 from bench.perf.attacks.peers.peer import Exposed, Peer, normalisers
-from bench.perf.attacks.peers.pixels import variation
+from bench.perf.attacks.peers.pixels import PixelDescent, variation
 from bench.perf.attacks.peers.ressfl_decoder import decoder, dissimilarity
 from bench.perf.attacks.peers.ressfl_pixels import matched_features
 from bench.perf.attacks.peers.sizes import doublings
@@ -139,10 +139,24 @@ def test_decoders_are_as_published() -> None:
         ("Conv2d", 32, 32),
         ("ConvTranspose2d", 32, 3),
     ]
-    assert [one[2] for one in kinds(generator_of(64, 1))] == [3]
-    assert [one[2] for one in kinds(generator_of(64, 4))] == [256, 128, 64, 3]
+    assert [one[2] for one in kinds(generator_of(16, 0))] == [64, 3]
+    assert [one[2] for one in kinds(generator_of(64, 1))] == [64, 3]
+    assert [one[2] for one in kinds(generator_of(64, 4))] == [512, 256, 128, 64, 3]
     assert [widths_for(size) for size in (8, 16, 32)] == [(32,), (32, 64), (32, 64, 128)]
     assert len(widths_for(224)) == 5
+
+
+def test_descents_on_pixels_weigh_as_published() -> None:
+    """The published configurations for images of 32 pixels; the first step's loss by hand."""
+    both = {"tv": 0.1, "l2": 0.01, "learning_rate": 0.01}
+    for name in ("GLASS rMLE", "GLASS LM"):
+        assert PEERS[name].settings.items() >= both.items()
+    shown, start = shown_by(nn.Identity(), 2), torch.randn(2, 3, SIZE, SIZE)
+    mean, std = normalisers(INPUT)
+    error = (start * std + mean - shown.features).square().mean()
+    wanted = error + 0.3 * variation(start).mean() + 0.2 * start.square().mean()
+    loss = PixelDescent(shown, start, rate=0.01, tv=0.3, l2=0.2).step()
+    assert loss == pytest.approx(float(wanted), rel=1e-5)
 
 
 def test_losses_by_hand() -> None:
