@@ -34,7 +34,7 @@ SHORTEST: Mapping[str, Any] = {"start": "mean", "choose_images": 0, "steps": 200
 OURS: tuple[OurAttack, ...] = (
     OurAttack("rmle", {"steps": 1000}),
     OurAttack("rmle"),
-    OurAttack("rmle", {"start": "mean", "steps": 1000}),
+    OurAttack("rmle", {"start": "mean", "steps": 600}),
     OurAttack("rmle", {"start": "mean"}),
     OurAttack("rmle", SHORTEST),
     OurAttack("decoder"),
