@@ -145,8 +145,8 @@ def _together(job: PointGroup) -> list[PointGroup]:
     group = {point.attack: point.attack for point in job}
     for point in job:
         for other in make_attack(point.attack, point.attack_options).starts_from:
-            if other in group:
-                old, new = group[point.attack], group[other]
+            if other.name in group:
+                old, new = group[point.attack], group[other.name]
                 group = {name: new if own == old else own for name, own in group.items()}
     return [[p for p in job if group[p.attack] == one] for one in dict.fromkeys(group.values())]
 

@@ -74,10 +74,10 @@ class Attack(BaseModel, ABC):
         """
 
     @property
-    def starts_from(self) -> tuple[str, ...]:
+    def starts_from(self) -> tuple[Attack, ...]:
         """Attacks whose fits it asks for: a run measures them together, so that each is made once.
 
-        A name may be missing here; then its fit may be made twice.
+        One may be missing here; then its fit may be made twice.
         """
         return ()
 

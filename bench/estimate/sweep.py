@@ -147,20 +147,20 @@ def _attacked(work: SweepWork, plan: int) -> int:
 def lent_at(work: SweepWork, place: int) -> bool:
     """Whether what a plan's attack starts from is measured beside it wherever it is, as it is."""
     plan, options = work.plans[place], work.config.attack_options
-    wanted = set(make_attack(plan.attack, options.get(plan.attack, {})).starts_from)
+    starts = make_attack(plan.attack, options.get(plan.attack, {})).starts_from
+    wanted = {start.name: start for start in starts}
     lenders = {
         other.attack: n
         for n, other in enumerate(work.plans)
         if other.attack in wanted
         and other.knowledge == plan.knowledge
-        # Lent is the fit of its defaults alone.
-        and make_attack(other.attack, options.get(other.attack, {}))
-        == make_attack(other.attack, {})
+        # Lent is the fit of the very settings that are wanted.
+        and make_attack(other.attack, options.get(other.attack, {})) == wanted[other.attack]
     }
     beside = [set(plans) for plans in work.pending.values() if place in plans]
     return (
         bool(wanted)
-        and set(lenders) == wanted
+        and set(lenders) == set(wanted)
         and all(set(lenders.values()) <= own for own in beside)
     )
 

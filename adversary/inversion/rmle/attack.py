@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
-from typing import Annotated, Any, ClassVar, NamedTuple
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field, ValidationInfo, field_validator
@@ -17,38 +17,41 @@ from adversary.contract.attack import Attack, FittedOn, Preset, seed_of
 from adversary.contract.believed import believed, certain, loses_elements
 from adversary.contract.threat import ThreatModel
 from adversary.contract.workplace import ALONE, Estimator, Workplace
-from adversary.inversion.rmle.choice import Bench, choose, most_finalists, options_of
+from adversary.inversion.rmle.choice import (
+    Bench,
+    TrialSteps,
+    choose,
+    most_finalists,
+    options_of,
+)
+from adversary.inversion.rmle.doubts import Descent, cut_to_budget, estimate_of
 from adversary.inversion.rmle.matching import (
-    Match,
     MatchingSettings,
     Spectra,
     match_features,
     rows_at_once,
 )
 from adversary.inversion.rmle.presets import PRESETS
-from adversary.inversion.rmle.start import STARTS, Start, Starter, spectra_of, start_of, starting
+from adversary.inversion.rmle.start import (
+    MEAN,
+    Starter,
+    spectra_of,
+    start_attack,
+    start_of,
+    start_written,
+    starting,
+)
 from adversary.parts.budget import FULL_SIZE, LEAST_STEPS, LEAST_TRIAL_STEPS, descent_steps
 from splitlab.contracts import Estimate, Features, InputSpec
 from splitlab.contracts.ranges import LearningRate, Steps, Weight
 from splitlab.split.folding import fold_batch_norm
-from splitlab.training import Enough, Progress
+from splitlab.training import Progress
 
 STEPS, CHOOSE_IMAGES, CHOOSE_STEPS = 300, 4, 40
 """Where they are not given, on images of up to `FULL_SIZE`."""
 UNCHOSEN, UNCHOSEN_SPECTRAL = (0.03, 0.0), (0.0, 0.01)
 """Weights of TV and of the distance to the start, on plain pixels and in coordinates, where nothing
 can choose them."""
-STILL_FALLING, CONVERGED = 0.01, 1e-5
-"""A descent is cut short if its loss fell by more than this share over its last tenth, unless the
-loss is below this share of the features' variance."""
-
-
-class Descent(NamedTuple):
-    """Steps of a descent; validation images and steps of a trial of settings."""
-
-    steps: int
-    choose_images: int
-    choose_steps: int
 
 
 class RMLE(Attack):
@@ -66,9 +69,9 @@ class RMLE(Attack):
     chosen under the defence. Unaware, none of this.
 
     Args:
-        start: attack whose image it may begin at, "mean" for the mean colour alone; None for
-            "decoder" where queries or images are granted. The other attack is fitted under the
-            same grant and its time counts.
+        start: attack whose image it may begin at (decoder, psim or dci), also with settings of its
+            own, "dci:epochs=8"; "mean" for the mean colour alone; None for "decoder" where queries
+            or images are granted. It is fitted under the same grant and its time counts.
         steps: evaluations of the loss and its slope; None for `STEPS`. Papers take 500 to 20,000 of
             Adam: what still falls at the end is a doubt.
         learning_rate: of Adam, in normalised pixels a step; None for L-BFGS, which goes further in
@@ -99,7 +102,7 @@ class RMLE(Attack):
     }
     presets: ClassVar[Mapping[str, Preset]] = PRESETS
 
-    start: Start | None = None
+    start: Annotated[str, Field(description="attack to begin at")] | None = None
     steps: Steps | None = None
     learning_rate: LearningRate | None = None
     tv: Weight | None = None
@@ -111,11 +114,16 @@ class RMLE(Attack):
     choose_images: Annotated[int, Field(ge=0, le=64, description="validation images")] | None = None
     choose_steps: Steps | None = None
 
+    @field_validator("start")
+    @classmethod
+    def _a_start(cls, start: str | None) -> str | None:
+        return None if start is None else start_written(start)
+
     @field_validator("near")
     @classmethod
     def _near_a_start(cls, near: float | None, others: ValidationInfo) -> float | None:
         plain = others.data.get("spectral") is False or others.data.get("learning_rate") is not None
-        if near and plain and others.data.get("start") == "mean":
+        if near and plain and others.data.get("start") == MEAN:
             raise ValueError("with start=mean there is no start to stay near; leave near out")
         return near
 
@@ -127,13 +135,13 @@ class RMLE(Attack):
         return spectral
 
     @property
-    def starts_from(self) -> tuple[str, ...]:
-        start = self.start or "decoder"
-        return () if start == "mean" else (start,)
+    def starts_from(self) -> tuple[Attack, ...]:
+        start = start_attack(self.start or "decoder")
+        return () if start is None else (start,)
 
     def check(self, threat: ThreatModel) -> None:
-        if self.start in STARTS:
-            STARTS[self.start]().check(threat)
+        for start in self.starts_from if self.start is not None else ():
+            start.check(threat)
 
     def fit(self, threat: ThreatModel, rng: torch.Generator, work: Workplace = ALONE) -> Estimator:
         # seconds of work start again after a kill: there is nothing to keep
@@ -170,12 +178,12 @@ class RMLE(Attack):
                     match_features(model, z, rows, given, draw, own, unit, told_of, first, spectra)
                 )
             task.close()
-            found = _estimate(settings, matches, unit / _variance(observed.features))
+            found = estimate_of(settings, matches, unit / _variance(observed.features))
             found.extra.update(told)
             found.doubts.extend(f"its start, {told['start']}: {doubt}" for doubt in doubts)
             effort, full = self.effort(given.size), self.effort(FULL_SIZE)
             if effort != full:
-                found.doubts.append(_cut(effort, full, given.size))
+                found.doubts.append(cut_to_budget(effort, full, given.size))
                 found.extra["budget"] = effort._asdict()
             return found
 
@@ -206,11 +214,13 @@ class RMLE(Attack):
         effort = self.effort((threat.input or InputSpec()).size)
         offered = start_of(self.start, threat)
         told: dict[str, Any] = {"start": offered, "start_offered": offered}
+        if (other := start_attack(offered)) is not None:
+            told["start_version"] = other.version
         spectral = self.learning_rate is None and self.spectral is not False
         unchosen = UNCHOSEN_SPECTRAL if spectral else UNCHOSEN
         tv, near = (
-            other if own is None else own
-            for own, other in zip((self.tv, self.near), unchosen, strict=True)
+            usual if told_so is None else told_so
+            for told_so, usual in zip((self.tv, self.near), unchosen, strict=True)
         )
         near = 0.0 if begin is None and not spectral else near
         kept, rate, begun = effort.steps, self.learning_rate, begin is not None
@@ -229,34 +239,18 @@ class RMLE(Attack):
             clean = head(images)
             seen = believed(threat, tuple(clean.shape[1:]))(clean, draw)
         first = begin(seen).to(place) if begin is not None else None
-        total = len(options) * effort.choose_steps + most_finalists(options) * effort.steps
-        total = total * effort.choose_images + confirming * effort.steps
-        work = watch.task(f"{self.name}: settings", total)
-        ended = False
-
-        def advance(count: int) -> None:
-            nonlocal ended
-            try:
-                work.advance(count)
-            except Enough:
-                ended = True
-                raise
-
-        def bench(rows: slice) -> Bench:
-            own = None if first is None else first[rows]
-            given, unit = threat.input or InputSpec(), self._unit(seen)
-            part = seen[rows]
-            return Bench(
-                model, part, images[rows], own, spectra, counts(part), given, unit, draw, advance
-            )
-
-        some, rest = slice(effort.choose_images), slice(effort.choose_images, None)
-        others = bench(rest) if len(images[rest]) > 1 else None
-        found = choose(bench(some), options, effort.steps, others)
-        work.close()
-        if ended:  # in a rehearsal, whose trials are too short to tell that the start is best
+        tried = len(options) * effort.choose_steps + most_finalists(options) * effort.steps
+        total = tried * effort.choose_images + confirming * effort.steps
+        steps = TrialSteps(watch.task(f"{self.name}: settings", total))
+        own = (seen, images, first, spectra, counts(seen))
+        unit = (threat.input or InputSpec(), self._unit(seen))
+        whole = Bench(model, *own, *unit, draw, steps.advance)
+        some, others = whole.parted(effort.choose_images)
+        found = choose(some, options, effort.steps, others)
+        steps.close()
+        if steps.ended:  # in a rehearsal, whose trials are too short to tell that the start is best
             return base, spectra, told
-        told["start"] = offered if found.settings.started else "mean"
+        told["start"] = offered if found.settings.started else MEAN
         return found.settings, spectra, {**told, "chosen_by_psnr": found.decibels}
 
     def _unit(self, feature: Tensor) -> float:
@@ -265,32 +259,3 @@ class RMLE(Attack):
 
 def _variance(feature: Tensor) -> float:
     return max(float(feature.var()), 1e-12)
-
-
-def _estimate(settings: MatchingSettings, matches: list[Match], share: float) -> Estimate:
-    """Images with what is doubtful; `share` turns a loss into a share of the features' variance."""
-    losses = torch.cat([m.losses for m in matches]).cpu()
-    fall = max(m.late_fall for m in matches)
-    blind = int(sum(m.blind.sum() for m in matches))
-    doubts = []
-    if fall > STILL_FALLING and float(losses.mean()) * share > CONVERGED:
-        doubts.append(
-            f"truncated: the loss still fell by {100 * fall:z.0f} % over the last tenth of "
-            f"{settings.steps} steps"
-        )
-    if blind:
-        doubts.append(
-            f"zero gradient: {blind} of {len(losses)} features do not change with the pixels"
-        )
-    extra = {**asdict(settings), "feature_loss": float(losses.mean()), "late_fall": fall}
-    return Estimate(torch.cat([m.images for m in matches]).cpu(), doubts, extra)
-
-
-def _cut(effort: Descent, full: Descent, size: int) -> str:
-    """The doubt of a descent that was shorter than its default."""
-    return (
-        f"cut to a budget: images of {size} px, above {FULL_SIZE}; {effort.steps} steps in place "
-        f"of {full.steps}, settings chosen on {effort.choose_images} images in "
-        f"{effort.choose_steps} steps in place of {full.choose_images} and {full.choose_steps}; "
-        f"--attack rmle:steps={full.steps} descends in full"
-    )

@@ -23,6 +23,8 @@ from adversary.inversion.rmle.matching import (
 )
 from splitlab.contracts import InputSpec
 from splitlab.metrics import psnr
+from splitlab.training import Enough
+from splitlab.training.progress import Work
 
 
 class Grid(NamedTuple):
@@ -55,6 +57,29 @@ class Trials(NamedTuple):
     falls: Tensor
 
 
+class TrialSteps:
+    """Counts the steps of all trials, and remembers whether a rehearsal had enough of them."""
+
+    def __init__(self, task: Work) -> None:
+        self._task = task
+        self.ended = False
+
+    def advance(self, count: int) -> None:
+        """
+        Raises:
+            Enough: of a rehearsal.
+        """
+        try:
+            self._task.advance(count)
+        except Enough:
+            self.ended = True
+            raise
+
+    def close(self) -> None:
+        """They are all done."""
+        self._task.close()
+
+
 @dataclass(frozen=True, eq=False)
 class Bench:
     """What settings are tried on.
@@ -82,6 +107,18 @@ class Bench:
     unit: float
     rng: torch.Generator
     advance: Callable[[int], None]
+
+    def parted(self, count: int) -> tuple[Bench, Bench | None]:
+        """The first `count` images to choose by, and the others, if two, to confirm what won."""
+        rest = self._of(slice(count, None))
+        return self._of(slice(count)), rest if len(rest.truth) > 1 else None
+
+    def _of(self, rows: slice) -> Bench:
+        start = None if self.start is None else self.start[rows]
+        counts = None if self.counts is None else self.counts[rows]
+        return replace(
+            self, seen=self.seen[rows], truth=self.truth[rows], start=start, counts=counts
+        )
 
     def decibels(self, options: Sequence[MatchingSettings]) -> Tensor:
         """PSNR of each validation image after each option, [options, n]."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,25 +19,58 @@ from adversary.inversion.rmle.matching import Spectra
 from adversary.parts.budget import FULL_SIZE, answered_together
 from adversary.parts.spectrum import learned_spectrum, natural_spectrum
 from splitlab.contracts import Features, InputSpec
+from splitlab.named import named_fields, typed_fields, written
 from splitlab.pieces import in_pieces
 
-Start = Literal["decoder", "psim", "dci", "mean"]
-STARTS: dict[Start, type[Attack]] = {"decoder": Decoder, "psim": PSiM, "dci": DCI}
-
-
+STARTS: dict[str, type[Attack]] = {"decoder": Decoder, "psim": PSiM, "dci": DCI}
+MEAN = "mean"
+"""The mean colour: no other attack's image."""
 LEAST = 2
 """Images that an inverse network can be learned from."""
 ENOUGH, MOST = 16, 256
 """A spectrum is learned from so many images at least, and of up to `FULL_SIZE` at most."""
 
 
-def start_of(wanted: Start | None, threat: ThreatModel) -> Start:
+def start_attack(start: str) -> Attack | None:
+    """The attack whose image it begins at; None for "mean".
+
+    Args:
+        start: a name of `STARTS`, also with settings: "dci:data=own,epochs=8".
+
+    Raises:
+        ValueError: no such start, or settings of "mean".
+        BadInput: a setting that the attack does not have.
+    """
+    name, fields = named_fields(start)
+    if name not in (*STARTS, MEAN):
+        raise ValueError(f"wanted one of {', '.join((*STARTS, MEAN))}, or one with settings")
+    if name == MEAN:
+        if fields:
+            raise ValueError("the mean colour has no settings; leave them out")
+        return None
+    kind = STARTS[name]
+    return kind.configured(typed_fields(fields, kind.model_fields)) if fields else kind()
+
+
+def start_written(start: str) -> str:
+    """A start in the one way that a record has it: its given settings checked, in their order.
+
+    Raises:
+        ValueError, BadInput: as `start_attack`.
+    """
+    made = start_attack(start)
+    name, fields = named_fields(start)
+    told = {} if made is None else made.model_dump(mode="json")
+    return written(name, {key: told.get(key, fields[key]) for key in sorted(fields)})
+
+
+def start_of(wanted: str | None, threat: ThreatModel) -> str:
     """What is wanted, else "decoder" where it can learn from something, else "mean"."""
     if wanted is not None:
         return wanted
     asked = threat.observe.images if threat.observe is not None else ()
     own = threat.aux.images if threat.aux is not None else ()
-    return "decoder" if len(asked or own) >= LEAST else "mean"
+    return "decoder" if len(asked or own) >= LEAST else MEAN
 
 
 class Starter:
@@ -60,24 +92,24 @@ class Starter:
         return torch.as_tensor(found.values)
 
 
-def starting(start: Start, threat: ThreatModel, work: Workplace) -> Starter | None:
+def starting(start: str, threat: ThreatModel, work: Workplace) -> Starter | None:
     """The attack that makes the start; None for "mean".
 
-    It is fitted with its defaults, once for all that ask for it (`Workplace.fitted`).
+    It is fitted once for all that ask for it with the same settings (`Workplace.fitted`).
 
     Raises:
         MissingKnowledge: the other attack needs what is not granted.
     """
-    if start == "mean":
+    attack = start_attack(start)
+    if attack is None:
         return None
-    kind = STARTS[start]
     known = work.grant or threat
-    if known.observe is None and "head" not in kind.asks.get(known.name, {"head"}):
+    if known.observe is None and "head" not in attack.asks.get(known.name, {"head"}):
         # Its own row has queries and no head. Who has the head answers its queries itself.
         known = replace(known, name="")
     if work.grant is None:  # fitted without `run_attack`: there is nobody to share with
         work = replace(work, fits=Fits(), borrowed={})
-    return Starter(replace(work, grant=known).fitted(kind()))
+    return Starter(replace(work, grant=known).fitted(attack))
 
 
 def spectra_of(

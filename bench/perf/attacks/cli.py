@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -109,7 +110,8 @@ def perf_attacks(
     from splitlab.training import showing
 
     typed = {name for name in ctx.params if _typed(ctx, name)}
-    if typed <= SHOWING and _shown(out, as_json):
+    require_contenders(only or ())
+    if typed <= SHOWING and _shown(out, as_json, only or ()):
         return
     asked: dict[str, Any] = {
         "splits": splits,
@@ -124,7 +126,6 @@ def perf_attacks(
     if quick:
         asked |= {name: value for name, value in QUICK.items() if name not in typed}
     budgets, drawn = budgets_of(asked["budget"]), seeds_of(asked["seeds"])
-    require_contenders(only or ())
     config = recipe.validated(
         model=permit_typed(model),
         dataset=dataset,
@@ -161,15 +162,17 @@ def _typed(ctx: typer.Context, name: str) -> bool:
     return source is not None and source.name != "DEFAULT"
 
 
-def _shown(out: Path, as_json: bool, *, whole: bool = True) -> bool:
+def _shown(out: Path, as_json: bool, wanted: Sequence[str] = (), *, whole: bool = True) -> bool:
     """Compare, write and show what a folder holds.
 
     Args:
+        wanted: contenders that it must have.
         whole: only where nothing is missing.
 
     Returns:
         whether it was shown.
     """
+    from bench.perf.attacks.readings import readings_table
     from bench.perf.attacks.run import rows_of
     from bench.perf.attacks.settings import kept_settings
     from bench.perf.attacks.table import (
@@ -181,7 +184,7 @@ def _shown(out: Path, as_json: bool, *, whole: bool = True) -> bool:
     )
 
     settings = kept_settings(out)
-    if settings is None:
+    if settings is None or not set(wanted) <= set(settings.contenders):
         return False
     rows, missing = rows_of(out, settings)
     if whole and missing:
@@ -189,5 +192,6 @@ def _shown(out: Path, as_json: bool, *, whole: bool = True) -> bool:
     summary = summary_of(rows, settings, missing)
     write_summary(out, summary)
     lines = lines_of(rows, settings)
-    answer(as_json, summary, rich_lines(lines, settings), verdict_told(summary), str(out))
+    shown = (readings_table(summary), rich_lines(lines, settings), verdict_told(summary))
+    answer(as_json, summary, *shown, str(out))
     return True

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from statistics import fmean
 from typing import Literal, NamedTuple
 
 import torch
 
-from bench.perf.attacks.records import AttackRow, Measured
+from bench.perf.attacks.records import AttackRow
 from splitlab.errors import BadInput
 from splitlab.metrics import Interval, mean_interval
 
@@ -42,6 +42,7 @@ class Comparison(NamedTuple):
         peer_means: PSNR and SSIM of the peer over all victims of all seeds.
         pairs: victims that were compared.
         psnr, ssim: None where none of ours was finished.
+        queries_alone: whether ours, too, was one that knows queries and no head.
     """
 
     split: str
@@ -53,6 +54,7 @@ class Comparison(NamedTuple):
     pairs: int
     psnr: Difference | None
     ssim: Difference | None
+    queries_alone: bool = False
 
     @property
     def weaker(self) -> bool:
@@ -106,28 +108,46 @@ def compared(
     peers: Sequence[AttackRow],
     budgets: Sequence[float],
     order: Sequence[str],
+    asking: Collection[str] = (),
 ) -> list[Comparison]:
     """Every peer at every split point and budget, in the order in which they are given.
 
-    Where no attack of ours was measured at all, there is nothing to compare.
+    A peer that knows queries alone meets ours twice: the strongest of all, and the strongest of
+    those that know no more than it does. Where no attack of ours was measured at all, there is
+    nothing to compare.
 
     Args:
         ours, peers: all rows, of whichever splits and seeds.
         order: names of ours, strongest first.
+        asking: names of ours and of peers that know queries alone.
     """
-    measured = {row.split for row in ours}
-    splits = [split for split in dict.fromkeys(r.split for r in peers) if split in measured]
     found = []
-    for split in splits:
+    for split in dict.fromkeys(row.split for row in peers):
         own = [row for row in ours if row.split == split]
-        names = dict.fromkeys(row.contender for row in peers if row.split == split)
-        for budget in budgets:
-            name = standing(own, budget, order)
-            taken = [row for row in own if row.contender == name]
-            for peer in names:
-                rivals = [r for r in peers if (r.split, r.contender) == (split, peer)]
-                found.append(_compared(split, budget, peer, name, taken, rivals))
+        rivals = [row for row in peers if row.split == split]
+        equal = [row for row in own if row.contender in asking]
+        blind = [row for row in rivals if row.contender in asking]
+        for mine, theirs, alone in ((own, rivals, False), (equal, blind, True)):
+            if mine:
+                found += _at_a_split(split, mine, theirs, budgets, order, alone)
     return found
+
+
+def _at_a_split(
+    split: str,
+    own: Sequence[AttackRow],
+    peers: Sequence[AttackRow],
+    budgets: Sequence[float],
+    order: Sequence[str],
+    queries_alone: bool,
+) -> Iterator[Comparison]:
+    for budget in budgets:
+        name = standing(own, budget, order)
+        taken = [row for row in own if row.contender == name]
+        for peer in dict.fromkeys(row.contender for row in peers):
+            rivals = [row for row in peers if row.contender == peer]
+            one = _compared(split, budget, peer, name, taken, rivals)
+            yield one._replace(queries_alone=queries_alone)
 
 
 def _compared(
@@ -176,20 +196,29 @@ def difference(
                 f"{own.contender} and {rival.contender} at {own.split}, seed {own.seed}, were "
                 "measured on other victims; measure both again in another --out"
             )
-        mine += _values(own.at(budget), own, metric)
-        other += _values(rival.at(budget), rival, metric)
+        mine += values_by(own, budget, metric)
+        other += values_by(rival, budget, metric)
         groups += own.groups
     first, second = (torch.tensor(one, dtype=torch.float64) for one in (mine, other))
     interval = mean_interval(first - second, torch.tensor(groups))
     return Difference(float(first.mean()), float(second.mean()), interval, word_for(interval))
 
 
-def _mean(rows: Sequence[AttackRow], budget: float, metric: ScoreName) -> float:
-    return fmean(value for row in rows for value in _values(row.at(budget), row, metric))
+def values_by(row: AttackRow, budget: float, metric: ScoreName) -> tuple[float, ...]:
+    """A number a victim, of what it had by then.
 
+    Of a peer it is the best that it had at any budget up to this one, in the mean over the victims:
+    its own code would have kept the best epoch, and that it goes on longer shall not harm it.
 
-def _values(one: Measured | None, row: AttackRow, metric: ScoreName) -> tuple[float, ...]:
-    if one is None:
+    Raises:
+        BadInput: it was not read at this budget.
+    """
+    if row.at(budget) is None:
         raise BadInput(f"{row.contender} at {row.split}, seed {row.seed}, has no reading there")
-    values: tuple[float, ...] = getattr(one, metric)
-    return values
+    had = [one for one in row.readings if one.budget is None or one.budget <= budget]
+    values: list[tuple[float, ...]] = [getattr(one, metric) for one in had]
+    return max(values, key=fmean)
+
+
+def _mean(rows: Sequence[AttackRow], budget: float, metric: ScoreName) -> float:
+    return fmean(value for row in rows for value in values_by(row, budget, metric))

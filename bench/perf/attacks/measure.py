@@ -9,9 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from bench.perf.attacks.ours import OURS, OurAttack, run_ours, settings_of
+from bench.perf.attacks.ours import OURS, OurAttack, knows_head, run_ours, settings_of
 from bench.perf.attacks.peers.listed import PEERS
 from bench.perf.attacks.race import Reading, Seconds, one_thread, read_at
 from bench.perf.attacks.records import AttackRow, Measured, RowKey, read_row, write_row
@@ -23,6 +24,8 @@ from splitlab.training import Progress
 
 DIGITS = 5
 """Behind the point, of what a record keeps."""
+PASSES = 10
+"""Of a yardstick; some tenths of a second."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +73,12 @@ def our_attack(name: str) -> OurAttack | None:
     return found
 
 
+def asking() -> frozenset[str]:
+    """Names of those, ours and peers, that know queries alone and no head."""
+    peers = {name for name, peer in PEERS.items() if not peer.head}
+    return frozenset(peers | {one.name for one in OURS if not knows_head(one)})
+
+
 def settings_now(name: str) -> dict[str, Any]:
     """Of the contender, as JSON has them."""
     ours = our_attack(name)
@@ -87,11 +96,14 @@ def finished(folder: Path, key: RowKey) -> AttackRow | None:
 
 def race(job: RaceJob, progress: Progress) -> Iterator[RowKey]:
     """Measure a row and write it; in a process of its own or in this one."""
+    before = yardstick(job.scene)
     wall, own = time.perf_counter(), time.process_time()
     row = measured(job, progress)
     spent = max(time.process_time() - own, 1e-9)
     waited = (time.perf_counter() - wall) / spent
-    write_row(job.folder, replace(row, wall_per_cpu=round(waited, 3)))
+    pace = (before + yardstick(job.scene)) / 2
+    row = replace(row, wall_per_cpu=round(waited, 3), yardstick=round(pace, DIGITS))
+    write_row(job.folder, row)
     job.scene.forget()
     yield job.key
 
@@ -132,6 +144,21 @@ def measured(job: RaceJob, progress: Progress) -> AttackRow:
             source=peer.source,
             **about,
         )
+
+
+def yardstick(scene: Scene) -> float:
+    """CPU seconds of `PASSES` of the victims, forth and back through the head, on one thread.
+
+    It is the same work beside each row of a split point and seed: where it takes longer, the core
+    was slower, or shared with another one of the same chip.
+    """
+    images = scene.truth.clone().requires_grad_()
+    with one_thread():
+        for timed in (False, True):  # the first pass of all is slower
+            began = time.process_time()
+            for _ in range(PASSES if timed else 1):
+                torch.autograd.grad(scene.head(images).square().mean(), images)
+        return time.process_time() - began
 
 
 def _scored(reading: Reading, truth: Tensor, *, ours: bool = False) -> Measured:

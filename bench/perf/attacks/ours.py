@@ -40,8 +40,9 @@ OURS: tuple[OurAttack, ...] = (
     OurAttack("decoder"),
     OurAttack("decoder", {"epochs": 3}),
 )
-"""Strongest first, declared before anything is measured: "ours" at a depth and budget is the first
-that is finished within it. The clock alone says which; to know that takes none of its seconds."""
+"""Strongest first: "ours" at a depth and budget is the first that is finished within it. The clock
+alone says which; to know that takes none of its seconds. Whoever changes the list after victims
+were scored says so beside the results."""
 
 
 def settings_of(ours: OurAttack) -> dict[str, Any]:
@@ -56,6 +57,11 @@ def settings_of(ours: OurAttack) -> dict[str, Any]:
     if KNOWLEDGE not in attack.asks:
         raise BadInput(f"attack {ours.attack!r} runs under a defence alone; leave it out")
     return {**attack.model_dump(mode="json"), "version": attack.version}
+
+
+def knows_head(ours: OurAttack) -> bool:
+    """Whether it is granted the head, beside queries."""
+    return "head" in make_attack(ours.attack, ours.options).asks[KNOWLEDGE]
 
 
 class OurReading(NamedTuple):

@@ -50,6 +50,8 @@ class AttackRow:
         facts: more of ours: seconds of fit and reconstruction, what won, doubts.
         environment: machine, versions, threads, commit.
         wall_per_cpu: seconds that passed in one CPU second; above 1 where others had the core.
+        yardstick: CPU seconds of the same small work before and after it, their mean; None of a
+            row that was measured before there was one.
     """
 
     split: str
@@ -63,6 +65,7 @@ class AttackRow:
     facts: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
     wall_per_cpu: float = 1.0
+    yardstick: float | None = None
 
     def at(self, budget: float) -> Measured | None:
         """What it had by then; None of one of ours that was not finished."""

@@ -12,7 +12,8 @@ from typing import Any
 from rich.table import Table
 
 from bench.perf.attacks.compare import Comparison, Difference, compared
-from bench.perf.attacks.measure import contenders, ours_in_order
+from bench.perf.attacks.measure import asking, contenders, ours_in_order
+from bench.perf.attacks.readings import write_readings
 from bench.perf.attacks.records import AttackRow
 from bench.perf.attacks.settings import ComparisonSettings
 from splitlab.answers import plain_data
@@ -20,14 +21,18 @@ from splitlab.storage import write_bytes, write_json
 
 SUMMARY, CSV = "summary.json", "table.csv"
 COLUMNS = (
-    *("split", "budget_seconds", "ours", "ours_seconds", "peer", "pairs"),
+    *("split", "queries_alone", "budget_seconds", "ours", "ours_seconds", "peer", "pairs"),
     *("psnr_ours", "psnr_peer", "psnr_difference", "psnr_low", "psnr_high", "psnr_verdict"),
     *("ssim_ours", "ssim_peer", "ssim_difference", "ssim_low", "ssim_high", "ssim_verdict"),
 )
 NONE_FINISHED = "none finished"
+ALONE = ", queries alone"
 DISTURBED = 1.2
 """Seconds that pass in a CPU second, above which others were at work on the same cores: a CPU
 second is then worth less, to a contender of many small steps least."""
+UNEVEN = 1.25
+"""Rows of a split point and seed, of which the slowest's yardstick took more than so many times the
+fastest's, were not given the same seconds."""
 
 
 def summary_of(
@@ -35,13 +40,17 @@ def summary_of(
 ) -> dict[str, Any]:
     """All that was found: each contender's means, each comparison, and whether any is weaker.
 
-    `ok` is said of a whole comparison alone: every contender, every row, at full size, on cores
-    that were free.
+    `ok` is said of a whole comparison alone: every contender, every row, at full size, of one
+    commit, on cores that were free and kept their pace.
     """
     lines = lines_of(rows, settings)
     weaker = sum(line.weaker for line in lines)
     disturbed = sum(row.wall_per_cpu > DISTURBED for row in rows)
     left_out = [name for name in contenders() if name not in settings.contenders]
+    environments = _environments(rows)
+    commits = {one.get("commit") for one in environments}
+    pace = pace_ratio(rows)
+    steady = pace is not None and pace <= UNEVEN
     whole = bool(lines) and not (missing or left_out or disturbed or settings.quick)
     return {
         "format": "splitlab/perf-attacks-summary/1",
@@ -53,9 +62,10 @@ def summary_of(
         "comparisons": [_line(line) for line in lines],
         "weaker": weaker,
         "not_told_apart": sum(line.not_told_apart for line in lines),
-        "ok": whole and not weaker,
+        "ok": whole and steady and len(commits) == 1 and not weaker,
         "disturbed": disturbed,
-        "environments": _environments(rows),
+        "pace_ratio": pace,
+        "environments": environments,
     }
 
 
@@ -63,17 +73,32 @@ def lines_of(rows: Sequence[AttackRow], settings: ComparisonSettings) -> list[Co
     """Every comparison that the rows allow."""
     ours = [row for row in rows if row.kind == "ours"]
     peers = [row for row in rows if row.kind == "peer"]
-    return compared(ours, peers, settings.budgets, ours_in_order())
+    return compared(ours, peers, settings.budgets, ours_in_order(), asking())
+
+
+def pace_ratio(rows: Sequence[AttackRow]) -> float | None:
+    """Seconds of the yardstick beside the slowest row, over those beside the fastest one.
+
+    The largest such ratio of rows that are compared; None where one of them has no yardstick.
+    """
+    places: dict[tuple[str, int], list[float | None]] = {}
+    for row in rows:
+        places.setdefault((row.split, row.seed), []).append(row.yardstick)
+    told = [[one for one in several if one] for several in places.values()]
+    if not told or any(len(a) < len(b) for a, b in zip(told, places.values(), strict=True)):
+        return None
+    return max(max(several) / min(several) for several in told)
 
 
 def write_summary(folder: Path, summary: dict[str, Any]) -> None:
-    """`summary.json` and `table.csv`, each whole or not at all."""
+    """`summary.json`, `table.csv` and `readings.csv`, each whole or not at all."""
     write_json(folder / SUMMARY, plain_data(summary))
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     writer.writerows(summary["comparisons"])
     write_bytes(folder / CSV, text.getvalue().encode())
+    write_readings(folder, summary)
 
 
 def rich_lines(lines: Sequence[Comparison], settings: ComparisonSettings) -> Table:
@@ -81,7 +106,8 @@ def rich_lines(lines: Sequence[Comparison], settings: ComparisonSettings) -> Tab
     drawn = Table(
         title=f"{settings.model} on {settings.dataset}: ours against the peers' loops",
         caption="PSNR in dB / SSIM at so many CPU seconds; ours is the first of its list that was "
-        "finished in time; difference: ours minus the peer's, 95 % interval over victims",
+        "finished in time; a peer's is its best until then; difference: ours minus the peer's, "
+        f"95 % interval over victims;{ALONE.removeprefix(',')}: neither knows the head",
         header_style="bold",
         pad_edge=False,
     )
@@ -91,12 +117,12 @@ def rich_lines(lines: Sequence[Comparison], settings: ComparisonSettings) -> Tab
         drawn.add_column(title)
     before = None
     for line in lines:
-        place = (line.split, line.budget)
-        if before is not None and before[0] != line.split:
+        place = (line.split, line.queries_alone, line.budget)
+        if before is not None and before[:2] != place[:2]:
             drawn.add_section()
         first, before = place != before, place
         drawn.add_row(
-            line.split if first else "",
+            f"{line.split}{ALONE if line.queries_alone else ''}" if first else "",
             f"{line.budget:g}" if first else "",
             _ours(line) if first else "",
             _pair(line.psnr.ours, line.ssim.ours) if first and line.psnr and line.ssim else "",
@@ -119,6 +145,8 @@ def verdict_told(summary: dict[str, Any]) -> str:
     if summary["disturbed"]:
         left += f"; runs that waited for their core: {summary['disturbed']}, measure them again"
     left += f"; rows are of {len(commits)} commits" if len(commits) > 1 else ""
+    if (pace := summary["pace_ratio"]) is not None and pace > UNEVEN:
+        left += f"; a core was {pace:z.1f} times as fast in one row as in another"
     if summary["settings"]["quick"]:
         return f"{count} comparisons, too short for a verdict (--quick){left}."
     if not count:
@@ -151,6 +179,7 @@ def _difference(one: Difference | None, digits: int) -> str:
 def _line(line: Comparison) -> dict[str, Any]:
     found: dict[str, Any] = {
         "split": line.split,
+        "queries_alone": line.queries_alone,
         "budget_seconds": line.budget,
         "ours": line.ours,
         "ours_seconds": line.seconds,

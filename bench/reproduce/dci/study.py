@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from adversary.contract.attack import Attack
+from adversary.inversion.dci.attack import DCI
 from adversary.registry import ATTACKS
 from bench.point.setup import Place, Setup, Synthetic
 from bench.reproduce.dci import setup as settings
@@ -25,6 +26,7 @@ from bench.reproduce.frame.experiment import Measurement
 from bench.reproduce.frame.study import Study, declared
 from splitlab.errors import BadInput
 from splitlab.models import build
+from splitlab.named import written
 from splitlab.split import cut
 
 
@@ -150,6 +152,26 @@ class DciStudy(Study):
         """The lab's `rmle` without one image: the strongest rival that the paper does not have."""
         own = dict(settings.SPECTRAL)
         return Measurement(f"{place.name}/rmle-spectral", place, "rmle", own, WHITE, share=0.0)
+
+    def from_dci(self, place: Place, made: Synthetic) -> Measurement:
+        """The same from DCI's image: what a search adds to a learned answer, without one image.
+
+        Nothing is chosen on the synthetic images, which are not like those that are attacked.
+
+        Args:
+            made: what DCI learns from.
+        """
+        given = {**settings.METHOD_OPTIONS[self.scale]["dci"], **self._grouping("dci")}
+        given.pop("images", None)
+        start = written("dci", DCI.learning_from(given, made.images))
+        return Measurement(
+            key=f"{place.name}/rmle-dci",
+            place=place,
+            attack="rmle",
+            options={**settings.SPECTRAL, "start": start, "choose_images": 0},
+            knows=WHITE,
+            synthetic=made,
+        )
 
     def white_box(self, place: Place) -> Measurement:
         """The lab's `rmle` from a decoder's image, with head, queries and all the real images."""

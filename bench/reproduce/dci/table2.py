@@ -93,6 +93,8 @@ def _lines(study: DciStudy, spot: Spot) -> Iterator[Line]:
     yield line(study.on_real(place, MADE[scale].images), "DCI on real images", "real")
     prior = study.spectral(place)
     yield line(prior, "rMSE in natural coordinates", "data-free, the lab's")
+    begun = study.from_dci(place, NATURAL[scale])
+    yield line(begun, "rMSE from DCI's image (natural noise)", "data-free, the lab's")
     yield line(study.ceiling(place), "ceiling", "decoder with queries")
     yield line(study.white_box(place), "rmle from a decoder", "white box with queries")
 

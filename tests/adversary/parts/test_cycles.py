@@ -19,7 +19,7 @@ from adversary.inversion.decoder import (
     held_out,
     learn_inverse,
 )
-from adversary.parts.cycles import GAIN, learn_in_cycles
+from adversary.parts.cycles import GAIN, learn_in_cycles, still_gaining
 from adversary.parts.pairs import given_pairs
 from splitlab.errors import BadInput
 from splitlab.metrics import psnr
@@ -67,6 +67,52 @@ def test_cycles_end_where_little_is_gained_and_the_best_weights_are_kept(
     assert made == list(range(cycles))
     assert told == errors[: cycles + 1]
     assert best == kept
+
+
+@pytest.mark.parametrize(
+    ("errors", "most", "doubted"),
+    [
+        ([1.0, 0.5, 0.2], 2, "60 %"),  # the number of cycles ended it
+        ([1.0, 0.5, 0.5 * SMALL], 2, ""),  # it gained too little to go on
+        ([1.0, 0.5, 0.5 * SMALL], 3, ""),
+        ([1.0, 0.0, 0.0], 2, ""),
+        ([1.0, 0.5, 0.6], 2, ""),
+        ([], 2, ""),
+    ],
+)
+def test_cycles_that_still_gained_at_their_end_are_doubted(errors, most, doubted):
+    found = still_gaining(errors, most)
+    assert len(found) == bool(doubted)
+    for doubt in found:
+        assert doubt == (
+            f"truncated: the last of {most} cycles still lowered the error on held-out images by "
+            f"{doubted}"
+        )
+
+
+def test_a_decoder_that_still_gained_says_so(monkeypatch):
+    monkeypatch.setattr(decoder, "_error", lambda *_, left=[8.0, 4.0, 2.0, 1.0]: left.pop(0))
+    monkeypatch.setattr(decoder, "EPOCHS", 1)
+    monkeypatch.setattr(decoder, "STEPS", 1)
+    found = fit_decoder(AUX.images.images[:40], FEATURES[:40], rng(), Decoder(**QUICK))
+    assert found.facts["held_out_mse"] == [8.0, 4.0, 2.0, 1.0]
+    assert found.doubts == [
+        "truncated: the last of 3 cycles still lowered the error on held-out images by 50 %"
+    ]
+
+
+def test_the_default_weighs_similarity_and_the_papers_do_not(monkeypatch):
+    """What it minimises at its first step: with 1 - SSIM, and without."""
+    monkeypatch.setattr(decoder, "EPOCHS", 1)
+    monkeypatch.setattr(decoder, "STEPS", 1)
+    losses = {}
+    for weight in (Decoder().ssim, 0.0):
+        attack = Decoder(**{**QUICK, "batch_size": 40, "ssim": weight, "epochs": 1})
+        found = fit_decoder(AUX.images.images[:40], FEATURES[:40], rng(), attack)
+        [losses[weight]] = found.facts["losses"]
+    assert Decoder().ssim == 0.1
+    assert Decoder.configured({"preset": "he2019"}).ssim == 0
+    assert 0 < losses[0.1] - losses[0.0] < 0.1
 
 
 def test_without_an_error_all_cycles_are_made():

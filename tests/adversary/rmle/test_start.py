@@ -75,7 +75,7 @@ def test_it_starts_from_the_decoder_where_that_can_learn_from_something(wanted, 
     ],
 )
 def test_it_names_the_attack_that_it_starts_from(options, names):
-    assert RMLE.configured(options).starts_from == names
+    assert tuple(one.name for one in RMLE.configured(options).starts_from) == names
 
 
 def test_a_start_that_is_none_is_refused_with_those_that_there_are():

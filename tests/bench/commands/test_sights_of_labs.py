@@ -125,7 +125,7 @@ class Starts(Attack):
 
     @property
     def starts_from(self):
-        return ("slow",)
+        return (Slow(),)
 
     def fit(self, threat, rng, work=ALONE):
         del threat, rng

@@ -12,6 +12,8 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from adversary.contract.threat import AuxImages, ThreatModel
+from adversary.inversion.dci.attack import DCI
+from adversary.inversion.rmle.attack import RMLE
 from bench.cli import app
 from bench.point.measure import make_attack
 from bench.point.setup import Synthetic
@@ -133,10 +135,22 @@ def test_every_row_but_the_bounds_sees_synthetic_images_alone():
             assert (measurement.share, measurement.knows) == (0, {"head"})
 
 
+@pytest.mark.parametrize("scale", ["quick", "paper"])
+def test_a_descent_begins_at_the_very_dci_that_has_a_row(scale):
+    """The one that learns from images of natural noise: with its settings, a run fits it once."""
+    by_key = {one.key: one for one in table2.build(scale).measurements}
+    depth = DEPTHS[scale][-1]
+    begun, own = (by_key[f"block-{depth}/{name}"] for name in ("rmle-dci", "natural"))
+    attack = RMLE.configured(begun.options)
+    assert attack.starts_from == (DCI.configured(own.options),)
+    assert (begun.synthetic, begun.knows) == (own.synthetic, {"head"})
+    assert attack.choose_images == 0
+
+
 def test_every_rival_is_measured_at_every_depth():
     keys = {m.key for m in table2.build("quick").measurements}
     wanted = {attack for attack, _ in METHODS} | {"natural", "real-512", "ceiling"}
-    wanted |= {"rmle-spectral", "ceiling-rmle"}
+    wanted |= {"rmle-spectral", "rmle-dci", "ceiling-rmle"}
     for depth in DEPTHS["quick"]:
         assert {k.partition("/")[2] for k in keys if k.startswith(f"block-{depth}/")} == wanted
 

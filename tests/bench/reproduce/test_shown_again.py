@@ -17,7 +17,7 @@ SAME = (
     *("ensembler-ablations", "ensembler-figure2", "ensembler-figure3"),
 )
 """Of the others what the rows are called, or which there are, has changed since."""
-PRIOR = ("rmle-spectral", "ceiling-rmle")
+PRIOR = ("rmle-spectral", "rmle-dci", "ceiling-rmle")
 TABLE_1 = ("none", "shredder", "single", "dr-single", "dr-ensemble", "ensembler")
 LATER = {
     "ensembler-attackers": ["ensembler/fora"],

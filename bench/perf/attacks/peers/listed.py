@@ -20,11 +20,19 @@ _RESSFL, _GLASS = "zlijingtao/ResSFL", "L1ziang/GLASS"
 
 @dataclass(frozen=True)
 class PublishedLoop:
-    """A peer: how it is begun, where it was read, and its settings, for the record."""
+    """A peer.
+
+    Args:
+        make: begins it.
+        source: where it was read.
+        settings: for the record.
+        head: whether it descends through the head; else it learns from queries alone.
+    """
 
     make: MakePeer
     source: str
     settings: Mapping[str, Any]
+    head: bool = False
 
 
 PEERS: dict[str, PublishedLoop] = {
@@ -44,14 +52,21 @@ PEERS: dict[str, PublishedLoop] = {
         glass_decoder.SETTINGS,
     ),
     "ResSFL MF": PublishedLoop(
-        ressfl_pixels.matched_features, f"{_RESSFL}, MIA_torch.py, MIA_mf", ressfl_pixels.SETTINGS
+        ressfl_pixels.matched_features,
+        f"{_RESSFL}, MIA_torch.py, MIA_mf",
+        ressfl_pixels.SETTINGS,
+        head=True,
     ),
     "GLASS rMLE": PublishedLoop(
         glass_pixels.likeliest_pixels,
         f"{_GLASS}, cifar/cinic-10/optimize_onlyX.py",
         glass_pixels.SETTINGS,
+        head=True,
     ),
     "GLASS LM": PublishedLoop(
-        glass_prior.deep_prior, f"{_GLASS}, cifar/cinic-10/optimize_onlyM.py", glass_prior.SETTINGS
+        glass_prior.deep_prior,
+        f"{_GLASS}, cifar/cinic-10/optimize_onlyM.py",
+        glass_prior.SETTINGS,
+        head=True,
     ),
 }

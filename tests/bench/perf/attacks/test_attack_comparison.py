@@ -104,6 +104,7 @@ def test_every_contender_is_measured_and_kept(tmp_path: Path) -> None:
         assert {len(one.psnr) for one in row.readings} == {3} == {len(row.groups)}
         assert row.environment["threads"] == 1
         assert row.wall_per_cpu > 0
+        assert row.yardstick > 0
         if row.kind == "peer":
             assert [one.budget for one in row.readings] == [3.0, 6.0]
             assert [one.steps for one in row.readings] == [2, 3]
@@ -278,8 +279,8 @@ SMALL = (
 )
 
 
-def told(*words: Any) -> Any:
-    return CliRunner().invoke(app, [*map(str, words)])
+def told(*words: Any, catch: bool = True) -> Any:
+    return CliRunner().invoke(app, [*map(str, words)], catch_exceptions=catch)
 
 
 def test_the_command_measures_and_shows_again(
@@ -300,6 +301,14 @@ def test_the_command_measures_and_shows_again(
 
     monkeypatch.setattr(prepare, "loaded", never)
     monkeypatch.setattr(measure, "OURS", (MEAN, LEARNED, OurAttack("rmle")))  # one more since then
+    wrong = told("perf", "attacks", "--out", out, "--only", "ressfl")
+    assert (wrong.exit_code, wrong.stdout) == (2, "")
+    assert "unknown contender 'ressfl'" in wrong.stderr
+    # One that the folder does not have is to be measured: the folder alone does not do.
+    with pytest.raises(AssertionError, match="shown alone"):
+        told("perf", "attacks", "--out", out, "--only", "rmle", catch=False)
+    known = told("perf", "attacks", "--out", out, "--only", PEER)
+    assert known.exit_code == 0, known.output
     again = told("perf", "attacks", "--out", out, "--json")
     assert again.exit_code == 0, again.output
     assert json.loads(again.stdout) == json.loads((out / "summary.json").read_text())

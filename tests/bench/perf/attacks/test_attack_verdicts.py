@@ -16,6 +16,7 @@ from bench.perf.attacks import table
 from bench.perf.attacks.compare import compared, difference, standing, word_for
 from bench.perf.attacks.ours import OURS
 from bench.perf.attacks.peers.listed import PEERS
+from bench.perf.attacks.readings import READINGS, readings_table
 from bench.perf.attacks.records import AttackRow, Measured
 from bench.perf.attacks.settings import ComparisonSettings
 from bench.perf.attacks.table import (
@@ -41,6 +42,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """One peer and one of ours are all that there are."""
     monkeypatch.setattr(table, "contenders", lambda: ("loop", "a"))
     monkeypatch.setattr(table, "ours_in_order", lambda: ("a",))
+    monkeypatch.setattr(table, "asking", lambda: frozenset())
 
 
 def ours(
@@ -52,7 +54,7 @@ def ours(
     groups: tuple[int, ...] = (0, 1, 2, 3),
 ) -> AttackRow:
     reading = Measured(None, seconds, None, psnr, tuple(one / 100 for one in psnr))
-    own: dict[str, Any] = {"kind": "ours", "groups": groups}
+    own: dict[str, Any] = {"kind": "ours", "groups": groups, "yardstick": 0.2}
     return AttackRow("deep", seed, name, settings={}, readings=(reading,), **own)
 
 
@@ -60,7 +62,7 @@ def peer(*at: tuple[float, tuple[float, ...]], seed: int = 0, name: str = "loop"
     readings = tuple(
         Measured(budget, budget, 1, psnr, tuple(one / 100 for one in psnr)) for budget, psnr in at
     )
-    own: dict[str, Any] = {"kind": "peer", "groups": (0, 1, 2, 3)}
+    own: dict[str, Any] = {"kind": "peer", "groups": (0, 1, 2, 3), "yardstick": 0.2}
     return AttackRow("deep", seed, name, settings={}, readings=readings, **own)
 
 
@@ -171,6 +173,38 @@ def test_a_peer_is_read_at_the_budget() -> None:
     assert late.weaker
 
 
+def test_going_on_longer_does_not_harm_a_peer() -> None:
+    """Its best until then, in each metric by itself; ours has one reading."""
+    low, high = tuple(one - 2 for one in VICTIMS), tuple(one + 2 for one in VICTIMS)
+    rival = peer((10.0, high), (60.0, low))
+    sharper = replace(rival.readings[1], ssim=(0.9,) * 4)
+    rival = replace(rival, readings=(rival.readings[0], sharper))
+    _, late = compared([ours("a", VICTIMS)], [rival], [10.0, 60.0], ORDER)
+    assert late.peer_means == pytest.approx((27.0, 0.9))
+    assert late.psnr is not None
+    assert late.psnr.interval.mean == pytest.approx(-2.0)
+
+
+def test_who_has_queries_alone_meets_ours_of_the_same_knowledge_too() -> None:
+    better = tuple(one + 5 for one in VICTIMS)
+    rows = [ours("strong", better), ours("a", VICTIMS, seconds=20.0)]
+    rivals = [peer((10.0, VICTIMS), (60.0, VICTIMS), name=name) for name in ("blind", "loop")]
+    found = compared(rows, rivals, [10.0, 60.0], ORDER, asking={"a", "blind"})
+    told = [(line.queries_alone, line.budget, line.peer, line.ours, line.weaker) for line in found]
+    assert told == [
+        (False, 10.0, "blind", "strong", False),
+        (False, 10.0, "loop", "strong", False),
+        (False, 60.0, "blind", "strong", False),
+        (False, 60.0, "loop", "strong", False),
+        (True, 10.0, "blind", None, True),  # which is not finished yet
+        (True, 60.0, "blind", "a", False),
+    ]
+    equal = found[-1].psnr
+    assert equal is not None
+    assert equal.interval.mean == 0
+    assert len(compared(rows[:1], rivals, [10.0], ORDER, asking={"a", "blind"})) == 2
+
+
 def test_one_metric_behind_is_weaker() -> None:
     own = ours("a", VICTIMS)
     rival = peer((10.0, tuple(one - 1 for one in VICTIMS)))
@@ -191,6 +225,14 @@ def test_a_verdict_is_of_a_whole_comparison_alone() -> None:
     assert not summary_of(rows, settings(quick=True), 0)["ok"]
     assert not summary_of(busy, settings(), 0)["ok"]
     assert not summary_of([], settings(), 0)["ok"]
+    for unlike in ({"yardstick": None}, {"yardstick": 0.26}, {"environment": {"commit": "b"}}):
+        assert not summary_of([replace(rows[0], **unlike), rows[1]], settings(), 0)["ok"]
+    assert summary_of([replace(rows[0], yardstick=0.24), rows[1]], settings(), 0)["ok"]
+    slow = summary_of([replace(rows[0], yardstick=0.3), rows[1]], settings(), 0)
+    assert slow["pace_ratio"] == pytest.approx(1.5)
+    assert verdict_told(slow).endswith("; a core was 1.5 times as fast in one row as in another.")
+    apart = [replace(rows[0], yardstick=0.3, seed=1), rows[1]]  # which nobody compares
+    assert summary_of(apart, settings(), 0)["pace_ratio"] == 1
     part = summary_of(rows, settings(contenders=("loop",)), 0)
     assert (part["ok"], part["left_out"]) == (False, ["a"])
     assert verdict_told(part).endswith("; contenders left out: 1.")
@@ -221,6 +263,19 @@ def test_what_is_written_and_shown(tmp_path: Path) -> None:
         "stronger",
     )
     assert (second["budget_seconds"], second["psnr_verdict"]) == ("60.0", "at least as strong")
+    lines = list(csv.DictReader((tmp_path / READINGS).read_text().splitlines()))
+    assert [(one["contender"], one["budget_seconds"], one["psnr"]) for one in lines] == [
+        ("a", "", "25.0"),
+        ("loop", "10.0", "23.0"),
+        ("loop", "60.0", "25.0"),
+    ]
+    drawn = [list(column.cells) for column in readings_table(summary).columns]
+    assert drawn[1:] == [
+        ["a", "loop"],
+        ["", "23.0 / 0.230"],
+        ["", "25.0 / 0.250"],
+        ["25.0 / 0.250 in 5 s", ""],
+    ]
     means = {one["contender"]: one for one in summary["contenders"]}
     assert [one["psnr"] for one in means["loop"]["readings"]] == [23.0, 25.0]
     assert means["a"]["readings"][0]["seconds"] == 5.0

@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bench.perf.attacks.measure import asking
 from bench.perf.attacks.peers.glass_decoder import generator_of
 from bench.perf.attacks.peers.glass_prior import PriorTurns, widths_for
+from bench.perf.attacks.peers.learned import PeerInverse
 from bench.perf.attacks.peers.listed import PEERS
 from bench.perf.attacks.peers.peer import Exposed, Peer, normalisers
 from bench.perf.attacks.peers.pixels import PixelDescent, variation
@@ -17,7 +19,7 @@ from bench.perf.attacks.peers.sizes import doublings
 from bench.perf.attacks.race import read_at
 from splitlab.contracts import InputSpec
 from splitlab.errors import BadInput
-from splitlab.metrics import psnr
+from splitlab.metrics import psnr, ssim
 
 SIZE = 16
 INPUT = InputSpec(size=SIZE)
@@ -157,6 +159,63 @@ def test_descents_on_pixels_weigh_as_published() -> None:
     wanted = error + 0.3 * variation(start).mean() + 0.2 * start.square().mean()
     loss = PixelDescent(shown, start, rate=0.01, tv=0.3, l2=0.2).step()
     assert loss == pytest.approx(float(wanted), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["GLASS rMLE", "GLASS LM"])
+def test_the_loop_itself_weighs_so(name: str) -> None:
+    """A first step's loss through the very loop that is measured, by hand."""
+    shown = shown_by(head_of(1), 1)
+    peer = PEERS[name].make(shown)
+    mean, std = normalisers(INPUT)
+    if isinstance(peer, PixelDescent):
+        pixels = peer._pixels.detach().clone()
+        assert float(pixels.std()) == pytest.approx(1, abs=0.1)  # Gaussian
+    else:
+        assert isinstance(peer, PriorTurns)
+        [victim] = peer.victims
+        with torch.no_grad():
+            pixels = (victim.net(victim._noise) - mean) / std
+        assert victim._optimizer.param_groups[0]["lr"] == 0.01
+    error = (shown.head(pixels * std + mean) - shown.features).square().mean()
+    wanted = error + 0.1 * variation(pixels).mean() + 0.01 * pixels.square().mean()
+    assert peer.step() == pytest.approx(float(wanted), rel=1e-4)
+
+
+def test_rates_of_the_descents_are_as_published() -> None:
+    """Adam's first step moves every pixel by about its rate."""
+    for name, rate in (("ResSFL MF", 0.8), ("GLASS rMLE", 0.01)):
+        peer = PEERS[name].make(shown_by(head_of(0), 2))
+        assert isinstance(peer, PixelDescent)
+        before = peer._pixels.detach().clone()
+        peer.step()
+        moved = (peer._pixels.detach() - before).abs()
+        assert float(moved.max()) == pytest.approx(rate, rel=0.05)
+
+
+@pytest.mark.parametrize("name", ["ResSFL decoder", "ResSFL decoder SSIM", "GLASS IN"])
+def test_what_a_learned_peer_lowers(name: str) -> None:
+    """Its first loss, of the batch that it draws, by hand; and its answers become images."""
+    shown, draw = shown_by(head_of(1)), torch.Generator().manual_seed(0)
+    peer = PEERS[name].make(shown)
+    assert isinstance(peer, PeerInverse)
+    assert peer._optimizer.param_groups[0]["lr"] == 1e-3
+    draw.set_state(shown.rng.get_state())
+    rows = torch.randperm(len(shown.pairs), generator=draw)[:32]
+    given, truth = peer.net(shown.answers[rows]), shown.pairs[rows]
+    if name == "ResSFL decoder SSIM":
+        wanted = 1 - ssim(truth, given).mean()
+    else:
+        wanted = (given - (2 * truth - 1 if name == "GLASS IN" else truth)).square().mean()
+    assert peer.step() == pytest.approx(float(wanted), rel=1e-3)
+    for _ in range(250):
+        peer.step()
+    flat = psnr(photographs(3), shown.pairs.mean(0).expand(3, -1, -1, -1))
+    assert float((psnr(photographs(3), peer.answer()) - flat).mean()) > 3
+
+
+def test_who_knows_queries_alone() -> None:
+    learned = {"ResSFL decoder", "ResSFL decoder SSIM", "GLASS IN"}
+    assert asking() == learned | {"decoder", "decoder:epochs=3"}
 
 
 def test_losses_by_hand() -> None:
