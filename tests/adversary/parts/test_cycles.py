@@ -92,7 +92,7 @@ def test_cycles_that_still_gained_at_their_end_are_doubted(errors, most, doubted
 
 def test_a_decoder_that_still_gained_says_so(monkeypatch):
     monkeypatch.setattr(decoder, "_error", lambda *_, left=[8.0, 4.0, 2.0, 1.0]: left.pop(0))
-    monkeypatch.setattr(decoder, "EPOCHS", 1)
+    monkeypatch.setattr(decoder, "EPOCHS", 3)
     monkeypatch.setattr(decoder, "STEPS", 1)
     found = fit_decoder(AUX.images.images[:40], FEATURES[:40], rng(), Decoder(**QUICK))
     assert found.facts["held_out_mse"] == [8.0, 4.0, 2.0, 1.0]

@@ -1,13 +1,15 @@
 """A start with settings of its own; and that `rmle` is another method where its starts are."""
 
 import json
+from dataclasses import replace
 
 import pytest
-from worlds import VICTIMS, capture, outcome, threat, tiny_head
+from worlds import AUX, VICTIMS, capture, outcome, threat, tiny_head
 
 from adversary.contract.workplace import Fits, Workplace
 from adversary.inversion.decoder import Decoder
 from adversary.inversion.rmle.attack import RMLE
+from adversary.inversion.rmle.choice import ChosenSettings
 from adversary.inversion.rmle.start import STARTS, start_attack, start_written, starting
 from splitlab.contracts import Features
 from splitlab.errors import BadInput
@@ -18,7 +20,8 @@ HEAD = tiny_head("block2")
 FEATURES = capture(HEAD)
 SEEN = Features(tuple("abcdefgh"), FEATURES)
 SMALL = "decoder:depth=0,epochs=1,width=8"
-KNOWN = {2: "3a7b"}
+KNOWN = {2: "0b9ccb12a630"}
+"""Version of `rmle` -> digest of the defaults and versions of its starts."""
 
 
 def test_settings_of_a_start_reach_the_attack_that_makes_it(monkeypatch):
@@ -69,6 +72,26 @@ def test_a_start_that_cannot_be_is_refused(start, words):
     with pytest.raises(BadInput) as refused:
         RMLE.configured({"start": start})
     assert words in str(refused.value)
+
+
+def test_images_that_lie_class_by_class_choose_and_confirm_mixed(monkeypatch):
+    """Of eight validation images four choose: some of the first four and some of the last four."""
+    seen = []
+
+    def watched(bench, options, _steps, other):
+        seen.append((bench.truth, other.truth))
+        return ChosenSettings(replace(options[0], steps=1), {})
+
+    monkeypatch.setattr("adversary.inversion.rmle.attack.choose", watched)
+    attack = RMLE(steps=1, choose_steps=1, choose_images=4)
+    outcome(attack, threat(HEAD, known="unaware"), FEATURES, seed=1)
+    [(first, second)] = seen
+    own = AUX.validation.floats()
+    rows = [[int((own - image).abs().flatten(1).sum(1).argmin()) for image in p] for p in seen[0]]
+    assert sorted(rows[0] + rows[1]) == list(range(8))
+    for part in rows:
+        assert min(part) < 4 <= max(part)
+    assert len(first) == len(second) == 4
 
 
 def test_who_changes_a_start_makes_another_rmle():

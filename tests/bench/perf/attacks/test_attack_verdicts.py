@@ -241,7 +241,7 @@ def test_a_verdict_is_of_a_whole_comparison_alone() -> None:
 def test_a_mean_below_zero_is_told() -> None:
     """Behind by 0.25 dB in the mean, ahead on two victims of four."""
     near = (11.0, 39.0, 21.0, 28.0)
-    summary = summary_of([ours("a", near), peer((10.0, VICTIMS), (60.0, near))], settings(), 0)
+    summary = summary_of([ours("a", near), peer((10.0, near), (60.0, VICTIMS))], settings(), 0)
     assert (summary["ok"], summary["weaker"], summary["not_told_apart"]) == (True, 0, 1)
     assert verdict_told(summary) == (
         "Ours is weaker in none of 2 comparisons, not told apart in 1 (mean below 0)."
@@ -307,7 +307,7 @@ def test_the_table_stays_one_in_80_columns(monkeypatch: pytest.MonkeyPatch) -> N
     near = (11.0, 39.0, 21.0, 28.0)
     rows = [
         ours(name, near),
-        *(peer((180.0, VICTIMS), (600.0, behind), name=loop) for loop in PEERS),
+        *(peer((180.0, behind), (600.0, VICTIMS), name=loop) for loop in PEERS),
     ]
     rows = [replace(row, split="layer1.0.conv2") for row in rows]
     wanted = settings(budgets=(180.0, 600.0))

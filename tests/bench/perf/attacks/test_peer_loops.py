@@ -182,14 +182,11 @@ def test_the_loop_itself_weighs_so(name: str) -> None:
 
 
 def test_rates_of_the_descents_are_as_published() -> None:
-    """Adam's first step moves every pixel by about its rate."""
     for name, rate in (("ResSFL MF", 0.8), ("GLASS rMLE", 0.01)):
         peer = PEERS[name].make(shown_by(head_of(0), 2))
         assert isinstance(peer, PixelDescent)
-        before = peer._pixels.detach().clone()
-        peer.step()
-        moved = (peer._pixels.detach() - before).abs()
-        assert float(moved.max()) == pytest.approx(rate, rel=0.05)
+        [group] = peer._optimizer.param_groups
+        assert (group["lr"], group["amsgrad"]) == (rate, True)
 
 
 @pytest.mark.parametrize("name", ["ResSFL decoder", "ResSFL decoder SSIM", "GLASS IN"])
@@ -201,7 +198,7 @@ def test_what_a_learned_peer_lowers(name: str) -> None:
     assert peer._optimizer.param_groups[0]["lr"] == 1e-3
     draw.set_state(shown.rng.get_state())
     rows = torch.randperm(len(shown.pairs), generator=draw)[:32]
-    given, truth = peer.net(shown.answers[rows]), shown.pairs[rows]
+    given, truth = peer.net(shown.answers[rows]).detach(), shown.pairs[rows]
     if name == "ResSFL decoder SSIM":
         wanted = 1 - ssim(truth, given).mean()
     else:
