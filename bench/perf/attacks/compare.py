@@ -121,7 +121,7 @@ def compared(
         order: names of ours, strongest first.
         asking: names of ours and of peers that know queries alone.
     """
-    found = []
+    found: list[Comparison] = []
     for split in dict.fromkeys(row.split for row in peers):
         own = [row for row in ours if row.split == split]
         rivals = [row for row in peers if row.split == split]
