@@ -28,10 +28,9 @@ from splitlab.record import RecordStore
 from splitlab.split import SplitPoint, split_points
 
 RESULTS = Path(__file__).resolve().parents[3] / "results"
-PERF = "perf-attacks"
 FOLDERS = sorted(path.parent for path in RESULTS.glob("*/records"))
 SWEEPS = [path for path in FOLDERS if not (path / "summary.json").exists()]
-FRAMED = [path for path in FOLDERS if (path / "summary.json").exists() and path.name != PERF]
+FRAMED = [path for path in FOLDERS if (path / "summary.json").exists()]
 QUICK = ("ensembler-figure2", "dci-table2")
 
 

@@ -14,7 +14,7 @@ from bench.cli import app
 from splitlab.storage import read_json
 
 RESULTS = Path(__file__).resolve().parents[4] / "results"
-COMMITTED = RESULTS / "perf-attacks"
+COMMITTED = RESULTS / "perf" / "attacks"
 OURS = {"**ours**": False, "**ours, queries alone**": True}
 
 
@@ -36,7 +36,7 @@ def test_its_records_give_its_tables(tmp_path: Path) -> None:
 
 
 def test_the_text_has_its_figures(comparisons: list[dict[str, Any]]) -> None:
-    section = (RESULTS / "README.md").read_text().split("## perf-attacks\n")[1].split("\n## ")[0]
+    section = (RESULTS / "README.md").read_text().split("## perf/attacks\n")[1].split("\n## ")[0]
     split, shown = "", 0
     for line in section.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
