@@ -16,8 +16,8 @@ from splitlab.help_sections import RUN
 from splitlab.named import named_fields, typed
 
 ATTACK_HELP = (
-    "decoder, rmle, dci, psim, gmi, ddream, di, shadow, fora, aligned-shadow, mean-image, loss "
-    "or threshold." + entry_points.also(entry_points.ATTACK_GROUP)
+    "decoder, rmle, drag, dci, psim, gmi, ddream, di, shadow, fora, aligned-shadow, mean-image, "
+    "loss or threshold." + entry_points.also(entry_points.ATTACK_GROUP)
 )
 """Written out, so that no command has to load the attacks for its help."""
 

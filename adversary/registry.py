@@ -13,6 +13,7 @@ ATTACKS = Registry(
     {
         "decoder": "adversary.inversion.decoder:Decoder",
         "rmle": "adversary.inversion.rmle.attack:RMLE",
+        "drag": "adversary.inversion.drag.attack:Drag",
         "dci": "adversary.inversion.dci.attack:DCI",
         "psim": "adversary.inversion.psim:PSiM",
         "gmi": "adversary.inversion.gmi:GMI",

@@ -20,7 +20,7 @@ from splitlab.errors import BadInput, MissingKnowledge
 from splitlab.models import build
 from splitlab.split import cut
 
-NO_QUERIES = {("rmle", "queries"), ("dci", "queries")}
+NO_QUERIES = {("rmle", "queries"), ("drag", "queries"), ("dci", "queries")}
 ONE_WAY = {
     "psim": ("adaptive",),
     "gmi": ("adaptive",),
@@ -61,6 +61,7 @@ EVERY = list(product(ATTACKS_AND_KNOWLEDGE, DEFENCES, POINTS))
 QUICK = {
     "decoder": {"epochs": 1, "width": 8, "depth": 1},
     "rmle": {"steps": 6, "choose_steps": 3, "choose_images": 1},
+    "drag": {"steps": 3, "recurrence": 1, "samples": 1, "train_steps": 2, "width": 8},
     "dci": {
         "images": 8,
         "synthesis_steps": 2,

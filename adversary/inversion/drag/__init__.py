@@ -1,0 +1,1 @@
+"""Feature inversion guided by a diffusion prior: noise schedule, sampler, training, attack."""
