@@ -21,6 +21,7 @@ from adversary.contract.attack import Attack, Preset, seed_of
 from adversary.contract.believed import believed, certain, loses_elements
 from adversary.contract.threat import AuxImages, ThreatModel
 from adversary.contract.workplace import ALONE, Estimator, Workplace
+from adversary.inversion.decoder import Decoder
 from adversary.inversion.drag.choice import (
     LARGE_TRIED,
     STRENGTHS,
@@ -112,8 +113,8 @@ class Drag(Attack):
     schedule: ScheduleName = "linear"
 
     @property
-    def starts_from(self) -> tuple[str, ...]:
-        return () if self.start == "noise" else ("decoder",)
+    def starts_from(self) -> tuple[Attack, ...]:
+        return () if self.start == "noise" else (Decoder(),)
 
     def check(self, threat: ThreatModel) -> None:
         if self.prior is not None:
