@@ -92,6 +92,10 @@ class Attack(BaseModel, ABC):
         """
         del threat
 
+    def told(self) -> dict[str, Any]:
+        """Its settings as a record has them: JSON, a file by what is in it and not by its path."""
+        return self.model_dump(mode="json")
+
     @classmethod
     def learning_from(cls, options: Mapping[str, Any], count: int) -> dict[str, Any]:
         """The options with which it learns from `count` images that it is granted.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -176,3 +177,23 @@ def test_each_wire_has_its_config() -> None:
         "-FP32": "FP32",
     }
     assert all(one.wires == () for one in made.values())
+
+
+def test_a_file_among_the_settings_counts_by_what_is_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adversary.inversion.drag.folder._library", lambda: None)
+    for name, weights in (("one", b"a"), ("same", b"a"), ("other", b"b")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text('{"_class_name": "UNet2DModel"}')
+        (tmp_path / name / "diffusion_pytorch_model.safetensors").write_bytes(weights)
+    one, same, other = (
+        point("conv1", "drag", "undefended", attack_options={"drag": {"prior": str(tmp_path / n)}})
+        for n in ("one", "same", "other")
+    )
+    assert one.attack_options["prior"] == str(tmp_path / "one")  # a worker reads it there
+    assert name_of(one, DATA) == name_of(same, DATA) != name_of(other, DATA)
+    assert str(tmp_path) not in json.dumps(one.as_dict())
+    assert PointConfig.model_validate(one.as_dict()).as_dict() == one.as_dict()
+    (tmp_path / "one" / "scheduler_config.json").write_text('{"beta_end": 0.5}')
+    assert name_of(one, DATA) != name_of(same, DATA)

@@ -11,7 +11,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from typing import Annotated, ClassVar, Literal
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -32,7 +33,7 @@ from adversary.inversion.drag.choice import (
 )
 from adversary.inversion.drag.doubts import DiffusionEffort, cut, doubts_of, few, whole
 from adversary.inversion.drag.feature_noise import noise_of
-from adversary.inversion.drag.folder import network_folder, read_prior
+from adversary.inversion.drag.folder import hash_of_prior, network_folder, read_prior
 from adversary.inversion.drag.inverting import PriorInverter, unit_of
 from adversary.inversion.drag.presets import PRESETS
 from adversary.inversion.drag.sampler import Distance, GuidanceSettings
@@ -115,6 +116,11 @@ class Drag(Attack):
     @property
     def starts_from(self) -> tuple[Attack, ...]:
         return () if self.start == "noise" else (Decoder(),)
+
+    def told(self) -> dict[str, Any]:
+        given = self.prior is not None and Path(self.prior).expanduser().is_dir()
+        named = {"prior": hash_of_prior(self.prior)} if given else {}
+        return {**super().told(), **named}
 
     def check(self, threat: ThreatModel) -> None:
         if self.prior is not None:

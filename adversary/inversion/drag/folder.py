@@ -7,6 +7,8 @@ Either the network's own folder (config.json and its weights), or a pipeline's w
 
 from __future__ import annotations
 
+import hashlib
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,26 @@ def network_folder(path: str) -> Path:
         )
     _library()
     return found
+
+
+def hash_of_prior(path: str) -> str:
+    """What stands for a folder in a record: hex SHA-256 of network, weights and schedule.
+
+    Raises:
+        BadInput: as `network_folder`.
+    """
+    folder = network_folder(path)
+    files = [folder / CONFIG, folder / WEIGHTS, *_schedule_files(folder)[:1]]
+    return _hash_of(tuple((file, file.stat().st_mtime_ns, file.stat().st_size) for file in files))
+
+
+@lru_cache(maxsize=16)
+def _hash_of(files: tuple[tuple[Path, int, int], ...]) -> str:
+    whole = hashlib.sha256()
+    for path, _, _ in files:
+        with path.open("rb") as file:
+            whole.update(hashlib.file_digest(file, "sha256").digest())
+    return whole.hexdigest()
 
 
 def read_prior(path: str, place: torch.device) -> DiffusionPrior:
@@ -108,10 +130,13 @@ def folder_schedule(told: dict[str, Any], path: str) -> Tensor:
 
 def _schedule(folder: Path) -> dict[str, Any]:
     """The scheduler's configuration beside the network; nothing where there is none."""
-    for file in (folder / SCHEDULE, folder.parent / "scheduler" / SCHEDULE):
-        if file.is_file():
-            return read_json(file)
-    return {}
+    files = _schedule_files(folder)
+    return read_json(files[0]) if files else {}
+
+
+def _schedule_files(folder: Path) -> list[Path]:
+    places = (folder / SCHEDULE, folder.parent / "scheduler" / SCHEDULE)
+    return [file for file in places if file.is_file()]
 
 
 def _library() -> Any:

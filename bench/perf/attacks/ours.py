@@ -56,7 +56,7 @@ def settings_of(ours: OurAttack) -> dict[str, Any]:
     require_features(type(attack), "bench perf attacks")
     if KNOWLEDGE not in attack.asks:
         raise BadInput(f"attack {ours.attack!r} runs under a defence alone; leave it out")
-    return {**attack.model_dump(mode="json"), "version": attack.version}
+    return {**attack.told(), "version": attack.version}
 
 
 def knows_head(ours: OurAttack) -> bool:

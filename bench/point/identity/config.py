@@ -101,6 +101,7 @@ class PointConfig(Networked):
     def as_dict(self) -> dict[str, Any]:
         """As a record keeps it: JSON, with nothing that was not given."""
         found = self.model_dump(mode="json")
+        found["attack_options"] = attack_of(self.attack).configured(self.attack_options).told()
         return {k: v for k, v in found.items() if v or k not in UNSAID}
 
     def depends(self) -> dict[str, Any]:

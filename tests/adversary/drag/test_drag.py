@@ -10,6 +10,7 @@ from worlds import AUX, VICTIMS, Orthogonal, capture, images, outcome, quality, 
 from adversary.contract.attack import run_attack
 from adversary.contract.believed import certain
 from adversary.contract.threat import AuxImages
+from adversary.inversion.decoder import Decoder
 from adversary.inversion.drag import sampler
 from adversary.inversion.drag.attack import Drag
 from adversary.inversion.drag.choice import STRENGTHS, UNCHOSEN, choose_strength
@@ -117,7 +118,7 @@ def test_a_victim_is_answered_alike_in_any_company():
 
 
 def test_it_starts_from_the_decoder_where_that_can_learn():
-    assert Drag().starts_from == ("decoder",)
+    assert Drag().starts_from == (Decoder(),)
     assert Drag(start="noise").starts_from == ()
     one = AuxImages(images(2, 1), AUX.validation, AUX.kind)
     model = replace(threat(HEAD, known="unaware"), aux=one)
