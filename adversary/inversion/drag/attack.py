@@ -118,9 +118,10 @@ class Drag(Attack):
         return () if self.start == "noise" else (Decoder(),)
 
     def told(self) -> dict[str, Any]:
-        given = self.prior is not None and Path(self.prior).expanduser().is_dir()
-        named = {"prior": hash_of_prior(self.prior)} if given else {}
-        return {**super().told(), **named}
+        found = super().told()
+        if self.prior is not None and Path(self.prior).expanduser().is_dir():
+            found["prior"] = hash_of_prior(self.prior)
+        return found
 
     def check(self, threat: ThreatModel) -> None:
         if self.prior is not None:
