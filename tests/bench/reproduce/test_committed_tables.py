@@ -18,7 +18,7 @@ RESULTS = Path(__file__).resolve().parents[3] / "results"
 FOLDERS = sorted(
     path.parent for path in RESULTS.glob("*/summary.json") if (path.parent / "records").is_dir()
 )
-LATER = {"cifar10-resnet20-dci-table2", "dci-figure12", "ensembler-attackers"}
+LATER = {"cifar10-resnet20-dci-table2", "dci-figure12"}
 """Whose declaration has lines, or left numbers out, since they were measured."""
 MOVED = {"cifar10-resnet20-dci-table2": Target("resnet20", "layer2.0")}
 SAME = ("label", "attack", "cell", "measured", "floor", "best_of", "chosen", "records", "doubts")

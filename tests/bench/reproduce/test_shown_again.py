@@ -15,11 +15,10 @@ RESULTS = Path(__file__).parents[3] / "results"
 SAME = (
     *("dci-figure9", "dci-figure4", "dci-ablations"),
     *("ensembler-ablations", "ensembler-figure2", "ensembler-figure3"),
-    *("ensembler-table1", "dci-table2"),
+    *("ensembler-attackers", "ensembler-table1", "dci-table2"),
 )
 """Of the others what the rows are called, or which there are, has changed since."""
 LATER = {
-    "ensembler-attackers": ["ensembler/fora"],
     "cifar10-resnet20-dci-table2": [
         f"layer2.0/{name}" for name in ("rmle-spectral", "rmle-dci", "ceiling-rmle")
     ],
